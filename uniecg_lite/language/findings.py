@@ -1,0 +1,18 @@
+"""The findings table and the normal ranges, read once from `data/`."""
+
+import json
+from pathlib import Path
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+def table(name: str):
+    """The JSON table `data/<name>.json`."""
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+
+
+FINDINGS = table("findings")
+CODES = tuple(row["code"] for row in FINDINGS)
+NAMES = {row["code"]: row["name"] for row in FINDINGS}
+CRITERIA = {row["code"]: row["criteria"] for row in FINDINGS}
+RANGES = table("normal_ranges")

@@ -1,0 +1,67 @@
+"""What does a user ask? Requests for an ECG and their phrasings, questions about terms, and their answers."""
+
+import random
+import re
+from dataclasses import dataclass
+
+from .findings import CODES, CRITERIA, NAMES, RANGES, table
+
+PROMPTS = table("prompts")
+NO_ECG = PROMPTS["no_ecg"]
+
+
+def phrasings(task: str, split: str) -> list[str]:
+    """The phrasings of a task (interpret, generate, restate, question), `seen` in training or `unseen`."""
+    return PROMPTS[task][split]
+
+
+@dataclass(frozen=True)
+class Request:
+    """An ECG that somebody asks for; None means that it is left open."""
+
+    age: int | None = None
+    sex: str | None = None
+    rate: int | None = None
+    findings: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The canonical words: what the condition encoder reads, and what a restatement answers."""
+        found = ", ".join(NAMES[code] for code in CODES if code in self.findings)
+        return (f"Age {'unknown' if self.age is None else self.age}. Sex {self.sex or 'unknown'}. "
+                f"Rate {'unknown' if self.rate is None else self.rate}. Findings: {found or 'unknown'}.")
+
+    @staticmethod
+    def parse(text: str) -> "Request":
+        """Read canonical words back."""
+        age, rate, sex = (re.search(p, text) for p in (r"Age (\d+)", r"Rate (\d+)", r"Sex (female|male)"))
+        said = re.search(r"Findings: ([^.]*)\.", text)
+        names = {part.strip() for part in said.group(1).split(",")} if said else set()
+        return Request(int(age[1]) if age else None, sex[1] if sex else None, int(rate[1]) if rate else None,
+                       tuple(code for code in CODES if NAMES[code] in names))
+
+    def thinned(self, rng: random.Random) -> "Request":
+        """The same request with some of its parts left open."""
+        return Request(self.age if rng.random() < 0.8 else None, self.sex if rng.random() < 0.8 else None,
+                       self.rate if rng.random() < 0.85 else None, self.findings)
+
+
+def fill(template: str, request: Request, rng: random.Random) -> str:
+    """Say a request in the words of a template, with one of the wordings of each part."""
+    who, age, sex = PROMPTS["who"], request.age, request.sex
+    if age is not None:
+        person = rng.choice(who[sex] if sex else who["age_only"]).format(age=age)
+    else:
+        person = rng.choice(who[f"{sex}_only"] if sex else who["nobody"])
+    rate = rng.choice(PROMPTS["rate"]).format(rate=request.rate) if request.rate else rng.choice(PROMPTS["any_rate"])
+    names = [rng.choice(PROMPTS["synonyms"][code]) for code in request.findings]
+    what = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0] if names else "anything"
+    text = template.format(who=person, what=what, rate=rate)
+    return text[0].upper() + text[1:]
+
+
+def questions() -> list[tuple[str, str]]:
+    """Terms and what they mean: (term, answer), from the findings table and the normal ranges."""
+    pairs = [(rng_name, CRITERIA[code]) for code in CODES for rng_name in {NAMES[code], *PROMPTS["synonyms"][code][-1:]}]
+    for row in RANGES.values():
+        pairs.append((f"the normal {row['name']}", f"The normal {row['name']} is {row['low']} to {row['high']} {row['unit']}."))
+    return sorted(pairs)
