@@ -1,9 +1,27 @@
 """What is said? Findings, reports, requests, prompts, and the tokenizer that turns them into numbers."""
 
+from .corpus import Corpus
 from .findings import CODES, CRITERIA, NAMES, RANGES
 from .prompts import NO_ECG, Request, fill, phrasings, questions
 from .reports import Reading, parse_report, readings, report
-from .tokenizer import chat, train_tokenizer
+from .tokenizer import chat, encode, train_tokenizer
 
-__all__ = ["CODES", "CRITERIA", "NAMES", "NO_ECG", "RANGES", "Reading", "Request", "chat", "fill", "parse_report",
-           "phrasings", "questions", "readings", "report", "train_tokenizer"]
+__all__ = [
+    "CODES",
+    "CRITERIA",
+    "Corpus",
+    "NAMES",
+    "NO_ECG",
+    "RANGES",
+    "Reading",
+    "Request",
+    "chat",
+    "encode",
+    "fill",
+    "parse_report",
+    "phrasings",
+    "questions",
+    "readings",
+    "report",
+    "train_tokenizer",
+]

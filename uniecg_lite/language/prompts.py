@@ -27,8 +27,10 @@ class Request:
     def text(self) -> str:
         """The canonical words: what the condition encoder reads, and what a restatement answers."""
         found = ", ".join(NAMES[code] for code in CODES if code in self.findings)
-        return (f"Age {'unknown' if self.age is None else self.age}. Sex {self.sex or 'unknown'}. "
-                f"Rate {'unknown' if self.rate is None else self.rate}. Findings: {found or 'unknown'}.")
+        return (
+            f"Age {'unknown' if self.age is None else self.age}. Sex {self.sex or 'unknown'}. "
+            f"Rate {'unknown' if self.rate is None else self.rate}. Findings: {found or 'unknown'}."
+        )
 
     @staticmethod
     def parse(text: str) -> "Request":
@@ -36,13 +38,21 @@ class Request:
         age, rate, sex = (re.search(p, text) for p in (r"Age (\d+)", r"Rate (\d+)", r"Sex (female|male)"))
         said = re.search(r"Findings: ([^.]*)\.", text)
         names = {part.strip() for part in said.group(1).split(",")} if said else set()
-        return Request(int(age[1]) if age else None, sex[1] if sex else None, int(rate[1]) if rate else None,
-                       tuple(code for code in CODES if NAMES[code] in names))
+        return Request(
+            int(age[1]) if age else None,
+            sex[1] if sex else None,
+            int(rate[1]) if rate else None,
+            tuple(code for code in CODES if NAMES[code] in names),
+        )
 
     def thinned(self, rng: random.Random) -> "Request":
         """The same request with some of its parts left open."""
-        return Request(self.age if rng.random() < 0.8 else None, self.sex if rng.random() < 0.8 else None,
-                       self.rate if rng.random() < 0.85 else None, self.findings)
+        return Request(
+            self.age if rng.random() < 0.8 else None,
+            self.sex if rng.random() < 0.8 else None,
+            self.rate if rng.random() < 0.85 else None,
+            self.findings,
+        )
 
 
 def fill(template: str, request: Request, rng: random.Random) -> str:
@@ -61,7 +71,11 @@ def fill(template: str, request: Request, rng: random.Random) -> str:
 
 def questions() -> list[tuple[str, str]]:
     """Terms and what they mean: (term, answer), from the findings table and the normal ranges."""
-    pairs = [(rng_name, CRITERIA[code]) for code in CODES for rng_name in {NAMES[code], *PROMPTS["synonyms"][code][-1:]}]
+    pairs = [
+        (rng_name, CRITERIA[code]) for code in CODES for rng_name in {NAMES[code], *PROMPTS["synonyms"][code][-1:]}
+    ]
     for row in RANGES.values():
-        pairs.append((f"the normal {row['name']}", f"The normal {row['name']} is {row['low']} to {row['high']} {row['unit']}."))
+        pairs.append(
+            (f"the normal {row['name']}", f"The normal {row['name']} is {row['low']} to {row['high']} {row['unit']}.")
+        )
     return sorted(pairs)

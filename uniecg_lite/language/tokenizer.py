@@ -21,13 +21,22 @@ def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFa
         texts: the training texts.
         size: vocabulary size before numbers.
     """
-    split = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
-                                     pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    split = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = split
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=list(SPECIAL), min_frequency=2, show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    learner.train_from_iterator((re.sub(r"(?<!V)\d+", "", text) for text in texts), trainer)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(SPECIAL),
+        min_frequency=2,
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    learner.train_from_iterator((re.sub(r" ?(?<!V)\d+", "", text) for text in texts), trainer)
     learned = json.loads(learner.to_str())["model"]
     numbers = _number_merges()
     merges = numbers + [tuple(m) for m in learned["merges"] if tuple(m) not in set(numbers)]
@@ -36,8 +45,13 @@ def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFa
         vocab.setdefault(left + right, len(vocab))
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
     tokenizer.pre_tokenizer, tokenizer.decoder = split, decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
-                                   clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        clean_up_tokenization_spaces=False,
+    )
 
 
 def _number_merges() -> list[tuple[str, str]]:
@@ -45,7 +59,9 @@ def _number_merges() -> list[tuple[str, str]]:
     space, digits = "Ġ", "0123456789"
     merges = [(space, d) for d in digits]
     for length in (2, 3):
-        merges += [(space + str(n)[:-1], str(n)[-1]) for n in range(10 ** (length - 1), min(10**length, LARGEST_NUMBER + 1))]
+        merges += [
+            (space + str(n)[:-1], str(n)[-1]) for n in range(10 ** (length - 1), min(10**length, LARGEST_NUMBER + 1))
+        ]
     return merges + [(str(n)[0], str(n)[1]) for n in range(10, 100)]
 
 

@@ -6,16 +6,38 @@ import torch
 
 from . import random
 
-FINDINGS = ("SR", "SBRAD", "STACH", "AFIB", "PVC", "PAC", "1AVB", "CLBBB", "CRBBB", "LAD", "LVH", "STE_ANT", "STE_INF",
-            "TINV")
+FINDINGS = (
+    "SR",
+    "SBRAD",
+    "STACH",
+    "AFIB",
+    "PVC",
+    "PAC",
+    "1AVB",
+    "CLBBB",
+    "CRBBB",
+    "LAD",
+    "LVH",
+    "STE_ANT",
+    "STE_INF",
+    "TINV",
+)
 
 # Frank (X left, Y down, Z back) -> I, II, V1..V6: Dower, Machado, Osborne, "On deriving the electrocardiogram from
 # vectorcardiographic leads", Clin Cardiol 3:87 (1980). The other four leads follow by Einthoven and Goldberger.
-DOWER = torch.tensor([
-    [0.632, -0.235, 0.059], [0.235, 1.066, -0.132],
-    [-0.515, 0.157, -0.917], [0.044, 0.164, -1.387], [0.882, 0.098, -1.277],
-    [1.213, 0.127, -0.601], [1.125, 0.127, -0.086], [0.831, 0.076, 0.230],
-], dtype=torch.float64)  # (8, 3)
+DOWER = torch.tensor(
+    [
+        [0.632, -0.235, 0.059],
+        [0.235, 1.066, -0.132],
+        [-0.515, 0.157, -0.917],
+        [0.044, 0.164, -1.387],
+        [0.882, 0.098, -1.277],
+        [1.213, 0.127, -0.601],
+        [1.125, 0.127, -0.086],
+        [0.831, 0.076, 0.230],
+    ],
+    dtype=torch.float64,
+)  # (8, 3)
 
 WAVES = 4  # parts of one QRS complex: septal, main, basal, late
 
@@ -85,8 +107,30 @@ def sample(seed: int, index: torch.Tensor) -> Hearts:
     p = torch.stack([u.between(0.03, 0.08), u.between(0.07, 0.17), u.between(-0.03, 0.03)], -1)  # (B, 3)
     jitter = random.normal(seed, index, stream=2, n=24).view(-1, 8, 3)
     leads = DOWER * (1 + 0.10 * jitter) + 0.03 * jitter.roll(1, dims=-1)  # (B, 8, 3) no two chests are alike
-    return Hearts(seed, index, age.round(), female, rr, pr, p_duration, qrs, qt, p, centre, width, vector, st, t,
-                  u.between(0.11, 0.15) * qt, leads, afib, pvc, pac, lbbb, rbbb).float()
+    return Hearts(
+        seed,
+        index,
+        age.round(),
+        female,
+        rr,
+        pr,
+        p_duration,
+        qrs,
+        qt,
+        p,
+        centre,
+        width,
+        vector,
+        st,
+        t,
+        u.between(0.11, 0.15) * qt,
+        leads,
+        afib,
+        pvc,
+        pac,
+        lbbb,
+        rbbb,
+    ).float()
 
 
 class _Draws:
@@ -163,16 +207,22 @@ def _qrs(u, size, lad, lvh, lbbb, rbbb):
         return torch.where(lbbb.view(shape), left_block, torch.where(rbbb.view(shape), right_block, neither))
 
     ones = torch.ones(len(size), 1, dtype=size.dtype)
-    c = choose(ones * torch.tensor([0.13, 0.33, 0.48, 0.76]), ones * torch.tensor([0.24, 0.42, 0.62, 0.78]),
-               ones * torch.tensor([0.20, 0.46, 0.78, 0.80]))
-    w = choose(ones * torch.tensor([0.050, 0.070, 0.070, 0.100]), ones * torch.tensor([0.095, 0.095, 0.095, 0.090]),
-               ones * torch.tensor([0.080, 0.095, 0.085, 0.080]))
+    c = choose(
+        ones * torch.tensor([0.13, 0.33, 0.48, 0.76]),
+        ones * torch.tensor([0.24, 0.42, 0.62, 0.78]),
+        ones * torch.tensor([0.20, 0.46, 0.78, 0.80]),
+    )
+    w = choose(
+        ones * torch.tensor([0.050, 0.070, 0.070, 0.100]),
+        ones * torch.tensor([0.095, 0.095, 0.095, 0.090]),
+        ones * torch.tensor([0.080, 0.095, 0.085, 0.080]),
+    )
     return c, w, choose(block_right, block_left, normal)
 
 
 def _repolarisation(u, qrs, size, lbbb, rbbb, lvh, anterior, inferior, inverted):
     """ST and T vectors (B, 3): concordant in a healthy heart, against the QRS in a block, shifted towards an injury."""
-    st = torch.stack([u.between(-0.01, 0.03), u.between(-0.01, 0.02), u.between(-0.03, 0.01)], -1)
+    st = torch.stack([u.between(-0.01, 0.03), u.between(-0.01, 0.02), u.between(-0.02, 0.01)], -1)
     t = torch.stack([u.between(0.20, 0.36), u.between(0.13, 0.28), u.between(-0.24, -0.08)], -1) * size[:, None]
     mean = qrs.sum(1)  # (B, 3)
     t = torch.where(lbbb[:, None], -u.between(0.09, 0.15)[:, None] * mean, t)

@@ -23,7 +23,9 @@ class Simulated:
     truth: dict[str, torch.Tensor]
 
 
-def simulate(seed: int, index, hz: float = 100.0, seconds: float = 10.0, noise: bool = True) -> Simulated:
+def simulate(
+    seed: int, index, hz: float = 100.0, seconds: float = 10.0, noise: bool = True, first_beat: float | None = None
+) -> Simulated:
     """Simulate the records with these numbers.
 
     Args:
@@ -32,6 +34,7 @@ def simulate(seed: int, index, hz: float = 100.0, seconds: float = 10.0, noise: 
         hz: sampling rate; the same heart is read at any rate.
         seconds: length.
         noise: add baseline wander, muscle noise and (where hz can carry it) mains hum.
+        first_beat: where the first whole beat begins, in s; by default anywhere.
 
     Returns:
         Simulated with signal (B, 12, L) float32 in mV.
@@ -39,6 +42,8 @@ def simulate(seed: int, index, hz: float = 100.0, seconds: float = 10.0, noise: 
     index = torch.atleast_1d(torch.as_tensor(index, dtype=torch.int64))
     hearts = sample(seed, index)
     onset, kind = schedule(hearts, seconds)
+    if first_beat is not None:
+        onset = onset - onset[:, 2:3] + first_beat
     length = round(seconds * hz)
     t = torch.arange(-(-length // 64) * 64) / hz  # whole vector registers: the same rounding in any batch
     dipole = _dipole(hearts, onset, kind, t)  # (B, 3, L)
@@ -89,9 +94,14 @@ def _noise(hearts: Hearts, t: torch.Tensor, hz: float) -> torch.Tensor:
     """Noise at the nine electrodes, read in the eight leads, so that the lead laws hold for it too: (B, 8, L)."""
     u = random.uniform(hearts.seed, hearts.index, stream=8, n=4 + 9 * 5).float()
     own = u[:, 4:].view(-1, 9, 5, 1)
-    wander = 0.10 * u[:, :1, None] ** 1.5 * (
-        torch.sin(2 * torch.pi * ((0.05 + 0.25 * own[:, :, 0]) * t + own[:, :, 1]))
-        + 0.6 * torch.sin(2 * torch.pi * ((0.2 + 0.4 * own[:, :, 2]) * t + own[:, :, 3])))
+    wander = (
+        0.10
+        * u[:, :1, None] ** 1.5
+        * (
+            torch.sin(2 * torch.pi * ((0.05 + 0.25 * own[:, :, 0]) * t + own[:, :, 1]))
+            + 0.6 * torch.sin(2 * torch.pi * ((0.2 + 0.4 * own[:, :, 2]) * t + own[:, :, 3]))
+        )
+    )
     white = random.white(hearts.seed, hearts.index, 9, 9, len(t))  # (B, 9, L)
     level = (0.003 + 0.022 * u[:, 1:2, None] ** 2) * (0.5 + own[:, :, 4]) * (hz / 100) ** 0.5
     electrode = wander + level * white

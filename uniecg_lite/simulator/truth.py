@@ -7,7 +7,7 @@ from .beats import VENTRICULAR
 from .hearts import FINDINGS, Hearts
 from .waves import qrs_st_t, read_leads, st_t
 
-ST_LEVEL = 0.1  # mV, at J + 40 ms
+ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # mV, at J + 20 ms
 T_INVERTED = -0.1  # mV
 NEIGHBOURS = (("V2", "V3"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"), ("I", "aVL"), ("II", "aVF"))
 
@@ -49,6 +49,7 @@ def _rate(onset: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
 
 def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
     """Axis, ST, T, R and S of the normally conducted beat, measured lead by lead on the noise-free signal."""
+
     def leads(dipole):
         return from_independent(read_leads(hearts, dipole))  # (B, 12, n)
 
@@ -56,12 +57,17 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
     qrs = leads(qrs_st_t(hearts, hearts.qrs[:, None] * share))
     limb = qrs[:, [LEADS.index("I"), LEADS.index("aVF")]].sum(-1)  # net areas (B, 2)
     axis = torch.rad2deg(torch.atan2(limb[:, 1] * 2 / 3**0.5, limb[:, 0]))
-    st = leads(qrs_st_t(hearts, hearts.qrs[:, None] + 0.04))[..., 0]
+    st = leads(qrs_st_t(hearts, hearts.qrs[:, None] + 0.02))[..., 0]
     late = hearts.qrs[:, None] + (hearts.qt - hearts.qrs)[:, None] * torch.linspace(0.25, 1, 32)
     t = leads(st_t(hearts, late))
     peak = t.gather(2, t.abs().argmax(2, keepdim=True))[..., 0]  # (B, 12)
-    return {"axis_deg": axis, "st_mv": st, "t_mv": peak, "r_mv": qrs.amax(2).clamp(min=0),
-            "s_mv": qrs.amin(2).clamp(max=0)}
+    return {
+        "axis_deg": axis,
+        "st_mv": st,
+        "t_mv": peak,
+        "r_mv": qrs.amax(2).clamp(min=0),
+        "s_mv": qrs.amin(2).clamp(max=0),
+    }
 
 
 def _findings(hearts: Hearts, truth: dict, has_pvc: torch.Tensor, has_pac: torch.Tensor) -> torch.Tensor:
@@ -70,7 +76,7 @@ def _findings(hearts: Hearts, truth: dict, has_pvc: torch.Tensor, has_pac: torch
     rate, st, t = truth["rate_bpm"], truth["st_mv"], truth["t_mv"]
     sinus, plain = ~hearts.afib, ~hearts.lbbb
     raised = st >= ST_LEVEL
-    front = torch.stack([st[:, lead[n]] >= level for n, level in (("V1", 0.1), ("V2", 0.2), ("V3", 0.2), ("V4", 0.1))], 1)
+    front = raised[:, [lead[name] for name in ("V1", "V2", "V3", "V4")]]
     low = raised[:, [lead["II"], lead["III"], lead["aVF"]]]
     sokolow = -truth["s_mv"][:, lead["V1"]] + truth["r_mv"][:, [lead["V5"], lead["V6"]]].amax(1)
     inverted = t <= T_INVERTED

@@ -28,7 +28,7 @@ def st_t(hearts: Hearts, since: torch.Tensor) -> torch.Tensor:
     j, width = hearts.qrs[:, None], hearts.t_width[:, None]
     top = hearts.qt[:, None] - 2 * width
     plateau = torch.sigmoid((since - j + 0.008) / 0.006) * torch.sigmoid((top - since) / (0.35 * width))
-    z = (since - top) / torch.where(since < top, 1.45 * width, width)
+    z = (since - top) / torch.where(since < top, 1.25 * width, width)
     t_wave = torch.exp(-0.5 * z * z)
     return hearts.st_vector[..., None] * plateau[:, None] + hearts.t_vector[..., None] * t_wave[:, None]  # (B, 3, L)
 
@@ -41,7 +41,11 @@ def ventricular(hearts: Hearts) -> Hearts:
     share = torch.stack([0.4 + 0.4 * u[:, 4], 0.7 + 0.2 * u[:, 5], 0.3 * u[:, 6], 0 * side], -1)
     ones = torch.ones(len(u), 1)
     changed = dict(
-        qrs=0.135 + 0.045 * u[:, 7], qrs_vector=share[..., None] * main[:, None],
-        qrs_centre=ones * torch.tensor([0.28, 0.50, 0.74, 0.80]), qrs_width=ones * torch.tensor([0.11, 0.12, 0.10, 0.1]),
-        st_vector=-0.10 * main, t_vector=-0.35 * main)
+        qrs=0.135 + 0.045 * u[:, 7],
+        qrs_vector=share[..., None] * main[:, None],
+        qrs_centre=ones * torch.tensor([0.28, 0.50, 0.74, 0.80]),
+        qrs_width=ones * torch.tensor([0.11, 0.12, 0.10, 0.1]),
+        st_vector=-0.10 * main,
+        t_vector=-0.35 * main,
+    )
     return Hearts(**{**vars(hearts), **changed})

@@ -1,0 +1,128 @@
+"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | bench`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import UniECGError
+
+app = typer.Typer(
+    help="Read 12-lead ECGs and make them from words. Educational, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ProfileOption = Annotated[str, typer.Option(help="Sizes: smoke, laptop or gpu.", envvar="UNIECG_PROFILE")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+ArtifactsOption = Annotated[Path | None, typer.Option(help="Artifacts folder; by default artifacts/<profile>.")]
+
+
+@app.command()
+def run(
+    profile: ProfileOption = "laptop",
+    seed: SeedOption = 0,
+    fresh: Annotated[bool, typer.Option(help="Start over, even if notebooks are finished.")] = False,
+    write_back: Annotated[bool, typer.Option(help="Put executed notebooks in place of the committed ones.")] = False,
+):
+    """Run all notebooks in order; continues after the last finished one."""
+    from .course.runner import run as run_chain
+
+    run_chain(profile, seed, fresh, write_back)
+
+
+@app.command()
+def interpret(
+    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a PNG page of this project.")],
+    prompt: Annotated[str, typer.Option(help="What to ask.")] = "Interpret this ECG.",
+    hz: Annotated[float | None, typer.Option(help="Sampling rate, where the file does not say it.")] = None,
+    profile: ProfileOption = "laptop",
+    artifacts: ArtifactsOption = None,
+):
+    """Read one ECG and print the answer."""
+    from .ecg import ECG
+
+    model = _model(profile, artifacts)
+    if path.suffix.lower() == ".png":
+        answer = model.respond(prompt, image=str(path))
+    else:
+        answer = model.respond(prompt, ecg=ECG.load(path, hz=hz))
+    typer.echo(answer.text)
+    typer.echo("Educational, not for diagnosis.")
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The ECG you want, in words.")],
+    out: Annotated[Path, typer.Option(help="Where to save it, as a WFDB record.")] = Path("out/ecg"),
+    page: Annotated[bool, typer.Option(help="Also draw a PNG page beside it.")] = False,
+    seed: SeedOption = 0,
+    profile: ProfileOption = "laptop",
+    artifacts: ArtifactsOption = None,
+):
+    """Make one ECG from words and save it."""
+    from .drawing import save_page
+
+    answer = _model(profile, artifacts).respond(prompt, seed=seed)
+    if answer.ecg is None:
+        raise UniECGError(f"The model answered in words, it saw no wish for an ECG: {answer.text}")
+    saved = answer.ecg.save(out)
+    typer.echo(f"saved {saved}")
+    if page:
+        typer.echo(f"saved {save_page(answer.ecg, out.with_suffix('.png'))}")
+
+
+@app.command()
+def check(profile: ProfileOption = "laptop"):
+    """Print an [OK]/[FAIL] list of this environment."""
+    from .check import check as check_environment
+
+    raise typer.Exit(0 if check_environment(profile) else 1)
+
+
+@app.command()
+def verify(profile: ProfileOption = "laptop", seed: SeedOption = 0):
+    """Score the trained model again and compare with the results file and the aims."""
+    from .course.verify import verify as verify_results
+
+    raise typer.Exit(0 if verify_results(profile, seed) else 1)
+
+
+@app.command()
+def results():
+    """Write README's tables from results/."""
+    from .course.results import update_readme
+
+    typer.echo("README.md updated" if update_readme() else "README.md is up to date")
+
+
+@app.command()
+def bench():
+    """Time the simulator and the raster, as ratios to a peer in the same run."""
+    from .course.bench import bench as run_bench
+
+    run_bench()
+
+
+def _model(profile: str, artifacts: Path | None):
+    from . import load_unified
+    from .artifacts import Store
+    from .config import profile as find_profile
+
+    return load_unified(artifacts or Store.open(find_profile(profile)).folder)
+
+
+def main() -> None:
+    """Run a command; bad input ends with one sentence and exit code 1, not with a traceback."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        app()
+    except UniECGError as reason:
+        typer.echo(f"{reason}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

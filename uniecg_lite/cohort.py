@@ -1,0 +1,144 @@
+"""Which records, which split, where on disk? One table for simulated patients and for folders of real records."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import torch
+from tqdm.auto import tqdm
+
+from .ecg import ECG
+from .errors import BadArtifact, BadECG
+from .simulator import FINDINGS, simulate
+
+SPLITS = ("train", "validation", "test")
+NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
+PER_LEAD = ("st_mv", "t_mv", "r_mv", "s_mv")
+_CHUNK = 250
+
+
+def split_of(patient: str) -> str:
+    """The split of a patient: 84% train, 8% validation, 8% test, by a hash of the name, the same for ever."""
+    share = int.from_bytes(hashlib.blake2b(patient.encode(), digest_size=4).digest(), "big") / 2**32
+    return "train" if share < 0.84 else "validation" if share < 0.92 else "test"
+
+
+class Cohort:
+    """A split on disk, read through a memory map.
+
+    `signal(rows)` gives (B, 12, 1000) float32 mV at 100 Hz; `truth(rows)` the simulator's truth, NaN where unknown.
+    """
+
+    def __init__(self, table: datasets.Dataset):
+        self.table = table.with_format("numpy")
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def signal(self, rows) -> torch.Tensor:
+        """(B,) row numbers -> (B, 12, 1000) float32 in mV."""
+        raw = self.table.select_columns("signal")[np.asarray(rows)]["signal"]
+        return torch.from_numpy(np.stack(raw).reshape(-1, 12, 1000).astype(np.float32)) / 1000
+
+    def truth(self, rows=None) -> dict[str, torch.Tensor]:
+        """What is true about these rows (all by default): tensors with a leading B."""
+        columns = self.table.remove_columns(["signal", "record", "patient", "source"])
+        part = columns[:] if rows is None else columns[np.asarray(rows)]
+        return {
+            name: torch.from_numpy(np.stack(value) if value.dtype == object else np.array(value))
+            for name, value in part.items()
+        }
+
+    def column(self, name: str) -> list:
+        """One column as a list: record, patient, source."""
+        return self.table[name][:].tolist()
+
+
+def write(rows: Iterator[dict], folder: str | Path) -> Path:
+    """Write rows as one table per split under a folder; whole or not at all.
+
+    Rows are dicts of equally long columns (see `simulated`); the split follows from the patient.
+    """
+    folder, room = Path(folder), Path(f"{folder}.part")
+    shutil.rmtree(room, ignore_errors=True)
+    parts: dict[str, list] = {name: [] for name in SPLITS}
+    for chunk in rows:
+        table = pa.table({key: _column(value) for key, value in chunk.items()})
+        splits = np.array([split_of(patient) for patient in chunk["patient"]])
+        for name in SPLITS:
+            parts[name].append(table.filter(pa.array(splits == name)))
+    if not any(len(part) for part in parts["train"]):
+        raise BadECG("No record of this cohort falls into the training split: give more records.")
+    datasets.disable_progress_bars()
+    for name, tables in parts.items():
+        datasets.Dataset(pa.concat_tables(tables)).save_to_disk(room / name)
+    shutil.rmtree(folder, ignore_errors=True)
+    room.rename(folder)
+    return folder
+
+
+def _column(value) -> pa.Array:
+    """A list, or an array (B,) or (B, n), as an Arrow column, without a Python loop over its numbers."""
+    if isinstance(value, list) or value.ndim == 1:
+        return pa.array(value)
+    return pa.FixedSizeListArray.from_arrays(pa.array(value.reshape(-1)), value.shape[1])
+
+
+def load(folder: str | Path, split: str) -> Cohort:
+    """Open one split of a written cohort.
+
+    Raises:
+        BadArtifact: nothing is there.
+    """
+    path = Path(folder) / split
+    if not path.exists():
+        raise BadArtifact(f"There is no cohort at {path}: run notebook 01 first.")
+    return Cohort(datasets.load_from_disk(str(path)))
+
+
+def simulated(seed: int, records: int, first: int = 0) -> Iterator[dict]:
+    """Rows of simulated patients first .. first + records - 1 of a population; one record each."""
+    for start in tqdm(range(first, first + records, _CHUNK), desc="simulate", leave=False):
+        index = torch.arange(start, min(start + _CHUNK, first + records))
+        made = simulate(seed, index)
+        micro = (made.signal * 1000).round().clamp(-32768, 32767).short().flatten(1)  # (B, 12000)
+        names = [f"s{seed}-{i:06d}" for i in index.tolist()]
+        yield {
+            "record": names,
+            "patient": names,
+            "source": ["simulator"] * len(names),
+            "signal": micro.numpy(),
+            **{key: made.truth[key].numpy() for key in ("female", "findings", *NUMBERS, *PER_LEAD)},
+        }
+
+
+def wfdb_folder(folder: str | Path, refused: dict[str, str] | None = None) -> Iterator[dict]:
+    """Rows of a folder of WFDB records. Findings are unknown and left False; numbers are NaN.
+
+    A record that cannot be used is put into `refused` (name -> reason) and passed over, never silently.
+    The patient is the record's name up to the first dash or dot, so that parts of one recording stay in one split.
+    """
+    for header in sorted(Path(folder).glob("*.hea")):
+        try:
+            ecg = ECG.load(header.with_suffix("")).standard()
+        except BadECG as reason:
+            if refused is not None:
+                refused[header.stem] = str(reason)
+            continue
+        micro = np.clip(np.round(ecg.signal * 1000), -32768, 32767).astype(np.int16).reshape(1, -1)
+        unknown = {key: np.full((1,), np.nan, np.float32) for key in NUMBERS}
+        unknown["age"][:] = np.nan if ecg.age is None else ecg.age
+        yield {
+            "record": [header.stem],
+            "patient": [header.stem.split("-")[0]],
+            "source": [ecg.source or str(folder)],
+            "signal": micro,
+            "female": np.array([ecg.sex == "female"]),
+            "findings": np.zeros((1, len(FINDINGS)), bool),
+            **unknown,
+            **{key: np.full((1, 12), np.nan, np.float32) for key in PER_LEAD},
+        }

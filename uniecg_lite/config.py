@@ -1,0 +1,150 @@
+"""How big is everything? One dial, the profile, sets every size; nothing else needs tuning on a first run."""
+
+import os
+from dataclasses import asdict, dataclass, replace
+
+from .errors import BadRequest
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run."""
+
+    steps: int
+    batch: int
+    lr: float
+    warmup: int = 30
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every size of the chain. Widths in channels, times in s, `minutes` the budget of each notebook on two cores."""
+
+    name: str
+    records: int  # simulated patients in the cohort, one record each
+    scored: int  # held-out patients that a score is computed on
+    enc_width: int
+    enc_layers: int
+    lm_width: int
+    lm_layers: int
+    lm_heads: int
+    ecg_tokens: int  # n of [ECG_1]..[ECG_n]
+    map_layers: int
+    vae_width: int
+    unet_width: int
+    sample_steps: int
+    guidance: float
+    seconds_budget: int  # notebooks 00 to 10 together
+    encoders: Training
+    language: Training
+    alignment: Training
+    stage1: Training
+    vae: Training
+    condition: Training
+    denoiser: Training
+    tokens: Training
+    mapper: Training
+    reader: Training
+    llm: str | None = None  # a folder for AutoModelForCausalLM in place of the pocket language model
+
+    def asdict(self) -> dict:
+        """As plain numbers, for `meta.json`."""
+        return asdict(self)
+
+
+LAPTOP = Profile(
+    name="laptop",
+    records=14000,
+    scored=512,
+    enc_width=160,
+    enc_layers=3,
+    lm_width=160,
+    lm_layers=4,
+    lm_heads=4,
+    ecg_tokens=8,
+    map_layers=2,
+    vae_width=48,
+    unet_width=64,
+    sample_steps=20,
+    guidance=2.0,
+    seconds_budget=1800,
+    encoders=Training(650, 32, 1.5e-3),
+    language=Training(500, 48, 3e-3),
+    alignment=Training(60, 32, 3e-3),
+    stage1=Training(800, 32, 1.5e-3),
+    vae=Training(500, 32, 2e-3),
+    condition=Training(300, 64, 2e-3),
+    denoiser=Training(700, 64, 1.5e-3),
+    tokens=Training(80, 48, 5e-3),
+    mapper=Training(400, 64, 2e-3),
+    reader=Training(500, 32, 3e-3),
+)
+
+_TINY = Training(12, 8, 1e-3, warmup=2)
+SMOKE = replace(
+    LAPTOP,
+    name="smoke",
+    records=400,
+    scored=16,
+    enc_width=32,
+    enc_layers=1,
+    lm_width=32,
+    lm_layers=2,
+    lm_heads=2,
+    ecg_tokens=4,
+    map_layers=1,
+    vae_width=16,
+    unet_width=16,
+    sample_steps=4,
+    seconds_budget=360,
+    encoders=_TINY,
+    language=_TINY,
+    alignment=_TINY,
+    stage1=_TINY,
+    vae=_TINY,
+    condition=_TINY,
+    denoiser=_TINY,
+    tokens=_TINY,
+    mapper=_TINY,
+    reader=_TINY,
+)
+
+GPU = replace(
+    LAPTOP,
+    name="gpu",
+    records=60000,
+    enc_width=256,
+    enc_layers=4,
+    lm_width=384,
+    lm_layers=6,
+    lm_heads=6,
+    map_layers=4,
+    vae_width=96,
+    unet_width=128,
+    sample_steps=50,
+    seconds_budget=600,
+    encoders=Training(3000, 128, 1e-3),
+    language=Training(2000, 128, 1e-3),
+    alignment=Training(200, 128, 2e-3),
+    stage1=Training(3000, 128, 6e-4),
+    vae=Training(2000, 128, 1e-3),
+    condition=Training(1000, 128, 1e-3),
+    denoiser=Training(5000, 128, 6e-4),
+    tokens=Training(200, 128, 3e-3),
+    mapper=Training(1500, 128, 1e-3),
+    reader=Training(1500, 128, 1e-3),
+)
+
+PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}
+
+
+def profile(name: str | None = None) -> Profile:
+    """The profile of this name, or of `UNIECG_PROFILE`, or `laptop`. `UNIECG_LLM` replaces the language model.
+
+    Raises:
+        BadRequest: no such profile.
+    """
+    name = name or os.environ.get("UNIECG_PROFILE") or "laptop"
+    if name not in PROFILES:
+        raise BadRequest(f"There is no profile '{name}': choose one of {', '.join(PROFILES)}.")
+    return replace(PROFILES[name], llm=os.environ.get("UNIECG_LLM") or PROFILES[name].llm)

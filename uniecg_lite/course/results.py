@@ -1,0 +1,179 @@
+"""The results table: written by the chain, read by README and by the last notebook."""
+
+import json
+import os
+import platform
+import re
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from ..artifacts import ROOT, Store, commit
+from ..language.findings import table
+
+RESULTS = ROOT / "results"
+
+# metric -> (aim, direction, what it is)
+AIMS = {
+    "seconds.total": (1800, "<=", "whole chain, s"),
+    "stage1.hr_mae_bpm": (4, "<=", "heart rate read, mean error, bpm"),
+    "stage1.qrs_mae_ms": (12, "<=", "QRS duration read, mean error, ms"),
+    "stage1.qt_mae_ms": (20, "<=", "QT read, mean error, ms"),
+    "stage1.pr_mae_ms": (20, "<=", "PR read, mean error, ms"),
+    "stage1.findings_macro_f1": (0.85, ">=", "findings read, macro F1"),
+    "routing.accuracy": (0.99, ">=", "makes or reads, as asked, unseen phrasings"),
+    "stage2.reports_identical": (1.0, ">=", "reports unchanged by stage 2"),
+    "generation.hr_median_error_bpm": (6, "<=", "heart rate of made ECGs, median error, bpm"),
+    "generation.findings_macro_f1": (0.70, ">=", "findings of made ECGs by an independent reader, macro F1"),
+    "real.hr_median_error_bpm": (5, "<=", "heart rate of real records, median error, bpm"),
+}
+
+
+def machine() -> str:
+    """A short name of this machine's kind: `cpu2` for two cores, or the GPU's name."""
+    if torch.cuda.is_available():
+        return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
+    return f"cpu{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
+
+
+def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
+    """Gather every notebook's figures into `results/<profile>.<machine>.json` (with the seed, when it is not 0)."""
+    metrics = {}
+    for path in sorted((store.folder / "metrics").glob("[0-9][0-9].json")):
+        metrics |= json.loads(path.read_text())["metrics"]
+    seed = f".seed{store.seed}" if store.seed else ""
+    file = RESULTS / f"{store.profile.name}.{machine()}{seed}.json"
+    RESULTS.mkdir(exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(
+        json.dumps(
+            {
+                "profile": store.profile.name,
+                "machine": machine(),
+                "processor": torch.backends.cpu.get_cpu_capability(),
+                "system": platform.system(),
+                "torch": torch.__version__,
+                "seed": store.seed,
+                "commit": commit(),
+                "date": date.today().isoformat(),
+                "resumed": resumed,
+                "seconds": {
+                    **{k: round(v, 1) for k, v in sorted(seconds.items())},
+                    "total": round(sum(seconds.values()), 1),
+                },
+                "metrics": {key: round(value, 4) for key, value in sorted(metrics.items())},
+                "claims": claims(metrics),
+            },
+            indent=1,
+        )
+        + "\n"
+    )
+    os.replace(part, file)
+    return file
+
+
+def claims(metrics: dict[str, float]) -> dict[str, dict]:
+    """Verdicts on the papers' claims that the chain itself can judge; the others are not testable by it."""
+    out = {}
+    if "stage2.reports_identical" in metrics:
+        same = metrics["stage2.reports_identical"]
+        out["U2"] = {
+            "paper": "understanding slightly below the model before stage 2",
+            "ours": f"{same:.3f} of reports identical",
+            "verdict": "reproduced" if same == 1 else "not reproduced",
+        }
+    if "routing.accuracy" in metrics:
+        value = metrics["routing.accuracy"]
+        out["U9"] = {
+            "paper": "the model chooses by itself",
+            "ours": f"accuracy {value:.3f} on unseen phrasings",
+            "verdict": "reproduced" if value >= 0.99 else "not reproduced",
+        }
+    if "generation.hr_median_error_bpm" in metrics:
+        value = metrics["generation.hr_median_error_bpm"]
+        out["U10"] = {
+            "paper": "made ECGs follow the heart rate asked for",
+            "ours": f"median error {value:.1f} bpm",
+            "verdict": "reproduced" if value <= 6 else "not reproduced",
+        }
+    return out
+
+
+def load_all() -> list[dict]:
+    """Every committed results file, laptop first."""
+    files = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    return sorted(files, key=lambda r: (r["profile"] != "laptop", r["profile"], r["machine"], r["seed"]))
+
+
+def value_of(result: dict, name: str) -> float | None:
+    """A metric of a results file, or its total time."""
+    return result["seconds"]["total"] if name == "seconds.total" else result["metrics"].get(name)
+
+
+def meets(name: str, value: float | None) -> bool:
+    """Whether a value reaches its aim."""
+    aim, direction, _ = AIMS[name]
+    return value is not None and (value <= aim if direction == "<=" else value >= aim)
+
+
+def table_of_aims(results: list[dict]) -> str:
+    """Metrics against aims as a Markdown table; several seeds of one profile and machine as mean and range."""
+    groups: dict[str, list[dict]] = {}
+    for result in results:
+        groups.setdefault(f"{result['profile']}, {result['machine']}", []).append(result)
+    lines = [
+        "| metric | aim | " + " | ".join(f"{k} (n = {len(v)})" for k, v in groups.items()) + " |",
+        "|---|---|" + "---|" * len(groups),
+    ]
+    for name, (aim, direction, what) in AIMS.items():
+        cells = []
+        for group in groups.values():
+            values = [v for v in (value_of(r, name) for r in group) if v is not None]
+            if not values:
+                cells.append("not measured")
+                continue
+            mean = sum(values) / len(values)
+            spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
+            cells.append(f"{mean:.4g}{spread}" + ("" if meets(name, mean) else ", missed"))
+        lines.append(f"| {what} (`{name}`) | {direction} {aim} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def published_rows() -> list[dict]:
+    """The papers' published scores, from `data/published.json`."""
+    return table("published")["scores"]
+
+
+def update_readme(readme: Path = ROOT / "README.md") -> bool:
+    """Put the tables made from `results/` and from the notebooks into README; True when it changed."""
+    text = readme.read_text(encoding="utf-8")
+    new = text
+    for name, body in (
+        ("results", table_of_aims([r for r in load_all() if r["profile"] != "smoke"])),
+        ("syllabus", syllabus()),
+    ):
+        new = re.sub(
+            rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)",
+            lambda m, b=body: f"{m[1]}{b}\n{m[2]}",
+            new,
+            flags=re.S,
+        )
+    if new != text:
+        readme.write_text(new, encoding="utf-8")
+    return new != text
+
+
+def syllabus() -> str:
+    """The notebooks as a Markdown table: title, promise, seconds measured."""
+    timed = next((r["seconds"] for r in load_all() if r["profile"] == "laptop"), {})
+    lines = ["| notebook | what you learn | laptop | solutions |", "|---|---|---|---|"]
+    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        cell = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).strip().splitlines()
+        promise = next((line.strip() for line in cell[1:] if line.strip()), "")
+        seconds = f"{timed[path.name[:2]]:.0f} s" if path.name[:2] in timed else ""
+        lines.append(
+            f"| [{path.stem}](notebooks/{path.name}) | {promise} | {seconds} | "
+            f"[{path.name[:2]}](notebooks/solutions/{path.name[:2]}.ipynb) |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""The condition encoder: the words of a request -> one vector of unit scale, the target of stage 2."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..encoders import transformer
+from ..language import CODES, Request, encode
+
+WAVES = (1.0, 2.0, 4.0)  # how finely the vector must tell a rate, in cycles over 200 bpm
+
+
+class ConditionEncoder(nn.Module):
+    """Texts -> (B, D_c), each vector of mean 0 and variance 1 over its numbers.
+
+    DiffuSETS takes one pooled vector from a large embedding service, and heart rate, age and sex as raw numbers beside
+    it, which at the start outweigh the words. Here one small encoder reads report and patient line together, so the
+    vector carries all of them, on one scale. It learns by telling the facts back (`facts_loss`).
+    """
+
+    def __init__(self, tokenizer, width: int = 128, layers: int = 2, longest: int = 96):
+        super().__init__()
+        self.tokenizer, self.longest = tokenizer, longest
+        self.settings = {"width": width, "layers": layers, "longest": longest}
+        self.embed = nn.Embedding(len(tokenizer), width, padding_idx=tokenizer.pad_token_id)
+        self.place = nn.Parameter(0.02 * torch.randn(longest, width))
+        self.body = transformer(width, layers)
+        self.pool = nn.Linear(width, width)
+        self.tell = nn.Linear(width, 2 * (1 + 2 * len(WAVES)) + 1 + len(CODES))  # rate and age finely, sex, findings
+
+    def forward(self, texts: list[str]) -> torch.Tensor:
+        rows = [torch.tensor(encode(self.tokenizer, text)[: self.longest]) for text in texts]
+        ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(self.place.device)  # (B, T)
+        blank = ids == self.tokenizer.pad_token_id
+        x = self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank)  # (B, T, D)
+        x = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
+        return F.layer_norm(self.pool(x), (x.shape[-1],))  # (B, D_c)
+
+    def facts_loss(self, requests: list[Request]) -> torch.Tensor:
+        """How well the vectors of these requests tell their rate, age, sex and findings; open parts do not count."""
+        told = self.tell(self([r.text() for r in requests]))
+        n = 1 + 2 * len(WAVES)
+        rate, age, sex, found = told.split([n, n, 1, len(CODES)], -1)
+        loss = _number_loss(rate, [r.rate for r in requests]) + 0.5 * _number_loss(age, [r.age for r in requests])
+        known = torch.tensor([r.sex is not None for r in requests], device=told.device)
+        female = torch.tensor([float(r.sex == "female") for r in requests], device=told.device)
+        sexes = F.binary_cross_entropy_with_logits(sex[:, 0], female, reduction="none")
+        truth = torch.tensor([[float(c in r.findings) for c in CODES] for r in requests], device=told.device)
+        return loss + 0.3 * (sexes * known).mean() + F.binary_cross_entropy_with_logits(found, truth)
+
+    def rate(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(B, D_c) -> (B,) the rate in bpm that the vectors tell."""
+        return 200 * self.tell(vectors)[:, 0]
+
+
+def _number_loss(told: torch.Tensor, values: list[int | None]) -> torch.Tensor:
+    """Squared error of a number and of its sines and cosines, over the rows where it is known."""
+    known = torch.tensor([v is not None for v in values], device=told.device)
+    share = torch.tensor([float(v or 0) / 200 for v in values], device=told.device)[:, None]
+    angle = 2 * torch.pi * share * torch.tensor(WAVES, device=told.device)
+    target = torch.cat([share, angle.sin(), angle.cos()], 1)  # (B, 1 + 2 waves)
+    return ((told - target).square().mean(1) * known).sum() / known.sum().clamp(min=1)

@@ -1,0 +1,93 @@
+"""The denoiser: a one-dimensional U-Net over latents, steered by noise level and condition."""
+
+import math
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    """Residual block whose second half is scaled and shifted by the condition (FiLM): (B, in, L) -> (B, out, L).
+
+    DiffuSETS attends to copies of one condition vector, which is the same as adding one bias; FiLM says so openly.
+    """
+
+    def __init__(self, inside: int, outside: int, steer: int):
+        super().__init__()
+        self.first = nn.Sequential(nn.GroupNorm(8, inside), nn.SiLU(), nn.Conv1d(inside, outside, 3, padding=1))
+        self.film = nn.Linear(steer, 2 * outside)
+        self.norm = nn.GroupNorm(8, outside)
+        self.second = nn.Sequential(nn.SiLU(), nn.Conv1d(outside, outside, 3, padding=1))
+        self.skip = nn.Conv1d(inside, outside, 1) if inside != outside else nn.Identity()
+        nn.init.zeros_(self.second[1].weight)
+
+    def forward(self, x: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.film(steer)[..., None].chunk(2, 1)
+        h = self.norm(self.first(x)) * (1 + scale) + shift
+        return self.skip(x) + self.second(h)
+
+
+class Attention(nn.Module):
+    """Self-attention over positions, so that beats far apart agree: (B, D, L) -> (B, D, L)."""
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(x.transpose(1, 2))
+        return x + self.attend(tokens, tokens, tokens, need_weights=False)[0].transpose(1, 2)
+
+
+class Denoiser(nn.Module):
+    """(B, 4, 128) noisy latents, (B,) noise level in [0, 1], (B, D_c) condition -> (B, 4, 128) velocity."""
+
+    def __init__(self, width: int, condition: int, channels: int = 4, length: int = 128):
+        super().__init__()
+        self.settings = {"width": width, "condition": condition}
+        widths = [width, 2 * width, 3 * width, 4 * width]
+        steer = 4 * width
+        self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
+        self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
+        self.words = nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
+        self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
+        self.inward = nn.Conv1d(channels + len(self.place), width, 3, padding=1)
+        self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
+        for i, w in enumerate(widths):
+            self.down.append(Block(w, w, steer))
+            self.narrow.append(nn.Conv1d(w, widths[i + 1], 4, 2, 1) if i + 1 < len(widths) else nn.Identity())
+        self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer)])
+        self.up, self.widen, self.look = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for i in reversed(range(len(widths))):
+            self.up.append(Block(2 * widths[i], widths[i], steer))
+            self.look.append(Attention(widths[i]) if i == 2 else nn.Identity())
+            self.widen.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 4, 2, 1) if i else nn.Identity())
+        self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
+
+    def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        steer = nn.functional.silu(self.time(_waves(level * 1000, 64)) + self.words(condition))  # (B, 4W)
+        h = self.inward(torch.cat([x, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
+        kept = []
+        for block, narrow in zip(self.down, self.narrow):
+            h = block(h, steer)
+            kept.append(h)
+            h = narrow(h)  # (B, .., L/2)
+        h = self.middle[1](self.middle[0](h), steer)  # (B, 4W, 16)
+        for block, look, widen in zip(self.up, self.look, self.widen):
+            h = widen(look(block(torch.cat([h, kept.pop()], 1), steer)))
+        return self.outward(h)
+
+
+def _waves(value: torch.Tensor, width: int) -> torch.Tensor:
+    """(B,) -> (B, width) sines and cosines (Vaswani et al., section 3.5)."""
+    frequency = torch.exp(-math.log(10000) * torch.arange(width // 2, device=value.device) / (width // 2))
+    angle = value[:, None].float() * frequency
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def _places(length: int) -> torch.Tensor:
+    """(16, length): where in the ten seconds a position lies, as waves of 1 to 16 cycles and more."""
+    t = torch.arange(length) / length
+    cycles = torch.tensor([0.5, 1, 2, 4, 8, 12, 16, 24])[:, None]
+    return torch.cat([(2 * torch.pi * cycles * t).sin(), (2 * torch.pi * cycles * t).cos()])

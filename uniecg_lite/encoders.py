@@ -1,0 +1,211 @@
+"""phi_s and phi_v: a signal and an image of an ECG to tokens, trained together by contrast and captioning (CoCa).
+
+Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models", arXiv 2205.01917: one text decoder whose
+lower half reads text alone (its last state is contrasted with the ECG) and whose upper half looks at the ECG's tokens
+(and must write the report).
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .config import Training
+from .drawing import raster
+from .language import encode
+from .training import fit, rows_of
+
+HEADS = 4
+
+
+def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEncoder:
+    """Pre-norm transformer encoder, GELU, no dropout: (B, T, D) -> (B, T, D)."""
+    layer = nn.TransformerEncoderLayer(
+        width, heads, 3 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+
+
+def see_small_waves(signal: torch.Tensor) -> torch.Tensor:
+    """(B, 12, L) mV -> (B, 24, L): leads about their median, as they are and compressed, so that a P wave of 0.1 mV is not
+    lost beside a QRS of 1 mV. The offset of a lead says nothing about a heart."""
+    centred = (signal - signal[..., ::4].median(-1, keepdim=True).values).clamp(-5, 5)
+    return torch.cat([centred, torch.tanh(6 * centred)], 1)
+
+
+class _Residual(nn.Module):
+    """A convolution over 9 samples around a skip: (B, D, L) -> (B, D, L)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = nn.Sequential(nn.GELU(), nn.GroupNorm(4, width), nn.Conv1d(width, width, 9, padding=4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class SignalEncoder(nn.Module):
+    """phi_s: (B, 12, 1000) mV at 100 Hz -> (B, 26, D), one summary token and 25 tokens of 0.4 s."""
+
+    tokens = 26
+
+    def __init__(self, width: int, layers: int):
+        super().__init__()
+        w, half = width, width // 2
+        self.stem = nn.Sequential(
+            nn.Conv1d(24, half, 9, 2, 4),
+            nn.GELU(),
+            nn.GroupNorm(4, half),
+            nn.Conv1d(half, half, 5, 2, 2),  # (B, D/2, 250)
+            *(_Residual(half) for _ in range(3)),
+            nn.GELU(),
+            nn.GroupNorm(4, half),
+            nn.Conv1d(half, w, 10, 10),
+        )  # (B, D, 25)
+        self.place = nn.Parameter(0.02 * torch.randn(self.tokens, w))
+        self.summary = nn.Parameter(0.02 * torch.randn(1, 1, w))
+        self.body = transformer(w, layers)
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, 26, D). The median of each lead is taken away: offset says nothing about a heart."""
+        x = see_small_waves(signal)  # (B, 24, 1000)
+        x = self.stem(x).transpose(1, 2)  # (B, 25, D)
+        x = torch.cat([self.summary.expand(len(x), -1, -1), x], 1) + self.place  # (B, 26, D)
+        return self.body(x)
+
+
+class ImageEncoder(nn.Module):
+    """phi_v: (B, 1, 256, 500) uint8 ink -> (B, 41, D), one summary token and 4 strips x 10 tokens of 50 pixels."""
+
+    tokens = 41
+
+    def __init__(self, width: int, layers: int):
+        super().__init__()
+        w = width
+        self.stem = nn.Sequential(  # a strip's 64 pixel rows are channels: patches 64 high, 10 wide, every 5 pixels
+            nn.Conv1d(64, w // 2, 10, 5, 3),
+            nn.GELU(),
+            nn.GroupNorm(4, w // 2),
+            nn.Conv1d(w // 2, w, 5, 2, 2),
+            nn.GELU(),
+            nn.GroupNorm(4, w),
+            nn.Conv1d(w, w, 5, 5),
+        )
+        self.place = nn.Parameter(0.02 * torch.randn(self.tokens, w))
+        self.summary = nn.Parameter(0.02 * torch.randn(1, 1, w))
+        self.body = transformer(w, layers)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 1, 256, 500) uint8 -> (B, 41, D)."""
+        b = len(image)
+        x = self.stem(image.view(b * 4, 64, 500).float() / 255)  # (B*4, D, 10)
+        x = x.transpose(1, 2).reshape(b, 40, -1)  # (B, 40, D) strip by strip
+        x = torch.cat([self.summary.expand(b, -1, -1), x], 1) + self.place  # (B, 41, D)
+        return self.body(x)
+
+
+class Captioner(nn.Module):
+    """CoCa's text decoder: a causal layer on text alone, then a causal layer that looks at the ECG's tokens."""
+
+    def __init__(self, vocabulary: int, width: int, longest: int = 128):
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.embed.weight, std=0.02)
+        self.place = nn.Parameter(0.02 * torch.randn(longest, width))
+        options = dict(dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
+        self.alone = nn.TransformerEncoderLayer(width, HEADS, 3 * width, **options)
+        self.looking = nn.TransformerDecoderLayer(width, HEADS, 3 * width, **options)
+        self.norm = nn.LayerNorm(width)
+        self.temperature = nn.Parameter(torch.tensor(2.3))  # log of the contrastive scale, 10 at the start
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:
+        """(B, T) ids -> (B, T, D), the text alone."""
+        x = self.embed(ids) + self.place[: ids.shape[1]]
+        return self.alone(x, src_mask=_causal(x), is_causal=True)
+
+    def write(self, text: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) text and (B, S, D) ECG tokens -> (B, T, D) states that predict the next word."""
+        return self.norm(self.looking(text, tokens, tgt_mask=_causal(text), tgt_is_causal=True))
+
+
+def _causal(x: torch.Tensor) -> torch.Tensor:
+    return nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device, dtype=x.dtype)
+
+
+def coca_loss(captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor, pad: int) -> dict[str, torch.Tensor]:
+    """Contrast and captions for each view of the same ECGs (arXiv 2205.01917, equations 3 and 4).
+
+    Args:
+        captioner: the text decoder.
+        views: the tokens of signal and/or image, each (B, S, D) with the summary first.
+        ids: (B, T) report, begin to end, padded with `pad`.
+        pad: the padding id.
+
+    Returns:
+        {"loss", "contrast", "caption"}: contrast + 2 caption, averaged over views, as in the paper's weights.
+    """
+    length = (ids != pad).sum(1)  # (B,)
+    text = captioner.read(ids)  # (B, T, D)
+    sentence = F.normalize(text[torch.arange(len(ids)), length - 1], dim=-1)  # (B, D)
+    keep = ids[:, 1:] != pad  # (B, T-1)
+    contrast = caption = 0.0
+    for tokens in views:
+        summary = F.normalize(tokens[:, 0], dim=-1)
+        logits = captioner.temperature.exp().clamp(max=100) * summary @ sentence.T  # (B, B)
+        pairs = torch.arange(len(ids), device=ids.device)
+        contrast = contrast + (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
+        states = captioner.write(text[:, :-1], tokens)[keep]  # (words, D)
+        caption = caption + F.cross_entropy(states @ captioner.embed.weight.T, ids[:, 1:][keep])
+    n = len(views)
+    return {"loss": (contrast + 2 * caption) / n, "contrast": contrast.detach() / n, "caption": caption.detach() / n}
+
+
+def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
+    """Reports as ids with begin and end, padded: N texts -> (N, T)."""
+    rows = [
+        torch.tensor([tokenizer.bos_token_id, *encode(tokenizer, text), tokenizer.eos_token_id]) for text in reports
+    ]
+    return nn.utils.rnn.pad_sequence(rows, True, tokenizer.pad_token_id)
+
+
+def train_encoders(
+    phi_s: SignalEncoder,
+    phi_v: ImageEncoder,
+    captioner: Captioner,
+    cohort,
+    ids: torch.Tensor,
+    pad: int,
+    plan: Training,
+    seed: int,
+    folder: Path,
+) -> dict:
+    """Train phi_s, phi_v and the text decoder together: each step contrasts and captions both views of the same ECGs.
+
+    Args:
+        cohort: the training split.
+        ids: (N, T) reports of its rows, from `report_ids`.
+        pad: the padding id.
+    """
+    device = phi_s.place.device
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(cohort))
+        signal = cohort.signal(rows).to(device)
+        words = ids[rows]
+        words = words[:, : int((words != pad).sum(1).max())].to(device)
+        return coca_loss(captioner, [phi_s(signal), phi_v(raster(signal))], words, pad)
+
+    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner}
+    history = fit("encoders", parts, loss, plan, seed=seed, folder=folder)
+    for part in parts.values():
+        part.requires_grad_(False).eval()
+    return history
+
+
+@torch.no_grad()
+def retrieval(tokens: torch.Tensor, captioner: Captioner, ids: torch.Tensor, pad: int) -> float:
+    """Top-1 share of ECGs (B, S, D) whose own report (B, T) is the nearest of the B: chance is 1 / B."""
+    text = captioner.read(ids)[torch.arange(len(ids)), (ids != pad).sum(1) - 1]
+    nearest = (F.normalize(tokens[:, 0], dim=-1) @ F.normalize(text, dim=-1).T).argmax(1)
+    return (nearest == torch.arange(len(ids), device=nearest.device)).float().mean().item()

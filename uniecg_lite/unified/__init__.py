@@ -1,0 +1,33 @@
+"""The paper's model: LLM, W_ts, W_tsi, [ECG] tokens and mapper; one model that reads and makes ECGs (arXiv 2509.18588)."""
+
+from .llm import load_llm, pocket_llm
+from .mapper import Mapper
+from .model import Answer, UniECG
+from .stages import (
+    Chatter,
+    Views,
+    align_mapper,
+    inject_ecg_tokens,
+    pretrain,
+    projection_alignment,
+    stage1,
+    token_rows,
+    train_tokens,
+)
+
+__all__ = [
+    "Answer",
+    "Chatter",
+    "Mapper",
+    "UniECG",
+    "Views",
+    "align_mapper",
+    "inject_ecg_tokens",
+    "load_llm",
+    "pocket_llm",
+    "pretrain",
+    "projection_alignment",
+    "stage1",
+    "token_rows",
+    "train_tokens",
+]

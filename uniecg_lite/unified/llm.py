@@ -1,0 +1,56 @@
+"""The language model: a pocket Llama trained here, or any AutoModelForCausalLM folder in its place."""
+
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from ..config import Profile
+from ..errors import BadArtifact
+
+SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
+
+
+def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A Llama of the profile's size, untrained. Rows for the [ECG] tokens are there from the start, unused."""
+    rows = -(-(len(tokenizer) + profile.ecg_tokens) // SPARE_ROWS) * SPARE_ROWS
+    width = profile.lm_width
+    config = LlamaConfig(
+        vocab_size=rows,
+        hidden_size=width,
+        intermediate_size=round(width * 8 / 3 / 16) * 16,
+        num_hidden_layers=profile.lm_layers,
+        num_attention_heads=profile.lm_heads,
+        num_key_value_heads=profile.lm_heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+
+
+def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer from a folder, with begin, end and padding tokens set.
+
+    Raises:
+        BadArtifact: no such folder, or not a language model.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").exists():
+        raise BadArtifact(f"There is no language model in {folder}: run notebook 03, or set llm to another folder.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="eager")
+    except (OSError, ValueError) as reason:
+        raise BadArtifact(f"{folder} holds no usable causal language model ({reason}): give another folder.") from None
+    if tokenizer.eos_token is None:
+        raise BadArtifact(f"The tokenizer in {folder} has no end token: set eos_token in its tokenizer_config.json.")
+    tokenizer.bos_token = tokenizer.bos_token or tokenizer.eos_token
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    rows = model.get_input_embeddings().weight.shape[0]
+    if rows < len(tokenizer) + SPARE_ROWS // 2:
+        model.resize_token_embeddings(
+            len(tokenizer) + SPARE_ROWS // 2, pad_to_multiple_of=SPARE_ROWS, mean_resizing=False
+        )
+    return model, tokenizer

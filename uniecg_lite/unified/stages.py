@@ -1,0 +1,225 @@
+"""The stages of training: projection alignment, stage 1, [ECG] token injection, mapper alignment."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from peft import TrainableTokensConfig, get_peft_model
+from tqdm.auto import tqdm
+
+from ..cohort import Cohort
+from ..config import Training
+from ..drawing import raster
+from ..language import Corpus, encode
+from ..training import accelerator, fit, rows_of
+from .model import UniECG
+
+MODES = ("signal", "image", "both")
+MODE_WEIGHTS = (0.35, 0.25, 0.40)
+NOT_AN_ECG = 0.3  # share of text in stage 1, so that words are not forgotten
+
+
+@dataclass
+class Views:
+    """Encoder tokens of N ECGs, kept because phi_s and phi_v stay frozen from here on: float16."""
+
+    signal: torch.Tensor  # (N, T_s, D_enc)
+    image: torch.Tensor  # (N, T_v, D_enc)
+
+    @staticmethod
+    def encode(phi_s: torch.nn.Module, phi_v: torch.nn.Module, cohort: Cohort, batch: int = 128) -> "Views":
+        """Run both encoders over a cohort once."""
+        device = next(phi_s.parameters()).device
+        signal, image = [], []
+        with torch.no_grad(), accelerator().autocast():
+            for i in tqdm(range(0, len(cohort), batch), desc="encode", leave=False):
+                x = cohort.signal(range(i, min(i + batch, len(cohort)))).to(device)
+                signal.append(phi_s.eval()(x).half().cpu())
+                image.append(phi_v.eval()(raster(x)).half().cpu())
+        return Views(torch.cat(signal), torch.cat(image))
+
+    def get(self, rows, mode: str, device=None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(signal tokens or None, image tokens or None) of these rows in float32; mode: signal, image or both."""
+        rows = torch.as_tensor(rows)
+        return (
+            self.signal[rows].float().to(device) if mode != "image" else None,
+            self.image[rows].float().to(device) if mode != "signal" else None,
+        )
+
+
+class Chatter:
+    """Seeded batches of conversations about a cohort."""
+
+    def __init__(self, model: UniECG, corpus: Corpus):
+        self.model, self.corpus, self.kept = model, corpus, {}
+
+    def ids(self, answer: str) -> list[int]:
+        """An answer as ids with a leading space and the end token; kept, since answers repeat."""
+        if answer not in self.kept:
+            self.kept[answer] = [*encode(self.model.tokenizer, " " + answer), self.model.tokenizer.eos_token_id]
+        return self.kept[answer]
+
+    def reports(self, rows, rng: random.Random) -> tuple[list[str], list[list[int]]]:
+        """Prompts to interpret an ECG, and the reports of these rows."""
+        pairs = [self.corpus.say("interpret", int(row), rng) for row in rows]
+        return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
+
+    def text(self, rows, rng: random.Random) -> tuple[list[str], list[list[int]]]:
+        """Conversations in words alone."""
+        pairs = self.corpus.talk([int(row) for row in rows], rng)
+        return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
+
+
+def _rng(seed: int, step: int) -> random.Random:
+    return random.Random(f"{seed}/{step}")
+
+
+def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+    """Teach the LLM its language: reports, requests, definitions; every word counts, the prompt's too."""
+    chatter = Chatter(model, corpus)
+    model.llm.requires_grad_(True).train()
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(corpus.reports))
+        return model.answer_loss(*chatter.text(rows, _rng(seed, step)), None, whole=True)
+
+    history = fit("language", {"llm": model.llm}, loss, plan, seed=seed, folder=folder)
+    model.requires_grad_(False)
+    return history
+
+
+def _reading_loss(model: UniECG, chatter: Chatter, views: Views, rows, mode: str, rng) -> torch.Tensor:
+    tokens = views.get(rows, mode, model.w_ts.weight.device)
+    return model.answer_loss(*chatter.reports(rows, rng), model.project(*tokens))
+
+
+def projection_alignment(model: UniECG, corpus: Corpus, views: Views, plan: Training, seed: int, folder: Path) -> dict:
+    """Train W_ts and W_tsi alone; LLM and encoders are frozen."""
+    chatter = Chatter(model, corpus)
+    for part in (model.w_ts, model.w_tsi):
+        part.requires_grad_(True)
+
+    def loss(step, generator):
+        rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
+        return _reading_loss(model, chatter, views, rows, rng.choices(MODES, MODE_WEIGHTS)[0], rng)
+
+    history = fit("alignment", {"w_ts": model.w_ts, "w_tsi": model.w_tsi}, loss, plan, seed=seed, folder=folder)
+    model.requires_grad_(False)
+    return history
+
+
+def stage1(
+    model: UniECG,
+    corpus: Corpus,
+    views: Views,
+    plan: Training,
+    seed: int,
+    folder: Path,
+    validate=None,
+    validate_every: int = 0,
+) -> dict:
+    """Train the whole LLM with W_ts and W_tsi on image-signal-text triplets; the loss counts answers only.
+
+    Each step shows the signal, the image or both; some steps are words alone, so that words are not forgotten.
+    """
+    chatter = Chatter(model, corpus)
+    parts = {"llm": model.llm.train(), "w_ts": model.w_ts, "w_tsi": model.w_tsi}
+    for part in parts.values():
+        part.requires_grad_(True)
+
+    def loss(step, generator):
+        rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
+        if rng.random() < NOT_AN_ECG:
+            return model.answer_loss(*chatter.text(rows, rng), None)
+        return _reading_loss(model, chatter, views, rows, rng.choices(MODES, MODE_WEIGHTS)[0], rng)
+
+    history = fit(
+        "stage 1", parts, loss, plan, seed=seed, folder=folder, validate=validate, validate_every=validate_every
+    )
+    model.requires_grad_(False)
+    return history
+
+
+def inject_ecg_tokens(model: UniECG, n: int) -> None:
+    """Give the LLM n new tokens [ECG_1..n] whose rows alone can train (`peft` trainable tokens).
+
+    The names join the tokenizer for printing; a user's words are encoded with special tokens split, so a typed
+    "[ECG_1]" stays text. With tied weights the same row is read and emitted; else the output layer gets its own.
+    """
+    names = [f"[ECG_{i + 1}]" for i in range(n)]
+    model.tokenizer.add_tokens(names, special_tokens=True)
+    model.ecg_ids = model.tokenizer.convert_tokens_to_ids(names)
+    llm = model.llm
+    targets = None
+    if not llm.config.tie_word_embeddings:
+        named = {id(m): name.split(".")[-1] for name, m in llm.named_modules()}
+        targets = [named[id(llm.get_input_embeddings())], named[id(llm.get_output_embeddings())]]
+    torch.manual_seed(0)
+    with torch.no_grad():  # start from the mean word, a little apart
+        rows = llm.get_input_embeddings().weight
+        known = rows[: min(model.ecg_ids)]
+        rows[model.ecg_ids] = known.mean(0) + known.std(0) * torch.randn(n, rows.shape[1], device=rows.device)
+    model.llm = get_peft_model(llm, TrainableTokensConfig(token_indices=model.ecg_ids, target_modules=targets))
+    model.llm.requires_grad_(False)
+
+
+def token_rows(model: UniECG) -> dict[str, torch.nn.Parameter]:
+    """The trainable [ECG] rows, by name."""
+    return {name: p for name, p in model.llm.named_parameters() if "trainable_tokens_delta" in name}
+
+
+STAGE2_MIX = {"generate": 0.55, "restate": 0.12, "report": 0.08, "question": 0.13, "no_ecg": 0.12}
+
+
+def _when_loss(model: UniECG, chatter: Chatter, rows, rng) -> tuple[torch.Tensor, list[str], list[int]]:
+    """Language-model loss that teaches *when*: [ECG_1] answers a request for an ECG, words answer everything else."""
+    pairs = chatter.corpus.talk([int(r) for r in rows], rng, STAGE2_MIX)
+    wanted = [
+        a.startswith("Age ") and not p.startswith(("Restate", "Put", "Could you restate", "Can you put"))
+        for p, a in pairs
+    ]
+    answers = [[model.ecg_ids[0]] if w else chatter.ids(a) for w, (_, a) in zip(wanted, pairs)]
+    prompts = [p for p, _ in pairs]
+    return model.answer_loss(prompts, answers, None), prompts, [i for i, w in enumerate(wanted) if w]
+
+
+def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+    """Train the [ECG] rows alone to be emitted when, and only when, an ECG is asked for. Text only."""
+    chatter = Chatter(model, corpus)
+    for p in token_rows(model).values():
+        p.requires_grad_(True)
+
+    def loss(step, generator):
+        return _when_loss(model, chatter, rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step))[0]
+
+    history = fit("[ECG] tokens", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
+    model.requires_grad_(False)
+    return history
+
+
+def align_mapper(model: UniECG, corpus: Corpus, condition_encoder, plan: Training, seed: int, folder: Path) -> dict:
+    """Train rows and mapper: MSE of the mapped [ECG] states to the frozen condition encoder, and the loss on *when*.
+
+    Text only: the target is the encoding of the request's canonical words.
+    """
+    chatter = Chatter(model, corpus)
+    model.mapper.requires_grad_(True).train()
+    for p in token_rows(model).values():
+        p.requires_grad_(True)
+
+    def loss(step, generator):
+        rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
+        pairs = [corpus.say("generate", int(row), rng) for row in rows]
+        with torch.no_grad():
+            target = condition_encoder([a for _, a in pairs])  # (B, D_c)
+        mse = F.mse_loss(model.mapper(model.ecg_states([p for p, _ in pairs])).float(), target.float())
+        when = _when_loss(model, chatter, rows[: len(rows) // 2].flip(0), rng)[0]
+        return {"loss": mse + 0.2 * when, "mse": mse.detach(), "when": when.detach()}
+
+    history = fit(
+        "mapper", {"mapper": model.mapper, "llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0
+    )
+    model.requires_grad_(False)
+    return history
