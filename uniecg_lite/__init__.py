@@ -1,4 +1,7 @@
-"""UniECG-lite: one small model that reads a 12-lead ECG and, asked in words, makes one. For teaching, not for diagnosis."""
+"""UniECG-lite: one small model that reads a 12-lead ECG and, asked in words, makes one.
+
+For teaching, not for diagnosis.
+"""
 
 from .ecg import ECG
 from .errors import UniECGError

@@ -80,8 +80,9 @@ class Store:
         if not path.exists():
             raise BadArtifact(f"There is no '{name}' in {self.folder}: {advice} first.")
         try:
-            return json.loads(path.read_text())
-        except ValueError:
+            meta = json.loads(path.read_text())
+            return {key: meta[key] for key in ("profile", "seed", "sizes", "inputs", "hash")} | meta
+        except (KeyError, TypeError, ValueError):
             raise BadArtifact(f"The description of '{name}' ({path}) is damaged: {advice} again.") from None
 
     def path(self, name: str) -> Path:
@@ -100,6 +101,7 @@ class Store:
         if meta["sizes"] != json.loads(json.dumps(self.profile.asdict())):
             raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
         for other, hashed in meta["inputs"].items():
+            self.path(other)  # and what that one was made from
             if self.meta(other)["hash"] != hashed:
                 raise BadArtifact(f"'{name}' was made from an older '{other}': {advice}.")
         return self.folder / name
@@ -141,6 +143,7 @@ class Store:
             raise UniECGError(
                 f"'{name}' could not be written ({reason}): free some disk space and run again."
             ) from reason
+        (place / "meta.json").unlink(missing_ok=True)  # a run killed from here on leaves nothing that passes for whole
         shutil.rmtree(place, ignore_errors=True)
         os.replace(room, place)
 

@@ -13,10 +13,13 @@ from torch import nn
 
 from .config import Training
 from .drawing import raster
+from .facts import TOLD, facts, facts_loss
 from .language import encode
 from .training import fit, rows_of
 
 HEADS = 4
+SPREADS = (1, 3, 9)
+FACTS_WEIGHT = 2.0
 
 
 def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEncoder:
@@ -28,21 +31,45 @@ def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEn
 
 
 def see_small_waves(signal: torch.Tensor) -> torch.Tensor:
-    """(B, 12, L) mV -> (B, 24, L): leads about their median, as they are and compressed, so that a P wave of 0.1 mV is not
-    lost beside a QRS of 1 mV. The offset of a lead says nothing about a heart."""
+    """(B, 12, L) mV -> (B, 24, L): leads about their median, as they are and compressed.
+
+    So a P wave of 0.1 mV is not lost beside a QRS of 1 mV. The offset of a lead says nothing about a heart.
+    """
     centred = (signal - signal[..., ::4].median(-1, keepdim=True).values).clamp(-5, 5)
     return torch.cat([centred, torch.tanh(6 * centred)], 1)
 
 
 class _Residual(nn.Module):
-    """A convolution over 9 samples around a skip: (B, D, L) -> (B, D, L)."""
+    """A dilated convolution over 5 positions around a skip: (B, D, L) -> (B, D, L)."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, spread: int):
         super().__init__()
-        self.body = nn.Sequential(nn.GELU(), nn.GroupNorm(4, width), nn.Conv1d(width, width, 9, padding=4))
+        convolution = nn.Conv1d(width, width, 5, padding=2 * spread, dilation=spread)
+        self.body = nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), convolution)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.body(x)
+
+
+class _Tokens(nn.Module):
+    """Features along time -> tokens, with a summary token in front that also sees their mean and maximum.
+
+    (B, S, D/2, L) features of S strips -> (B, 1 + S * L / stride, D).
+    """
+
+    def __init__(self, width: int, strips: int, length: int, stride: int, layers: int):
+        super().__init__()
+        self.cut = nn.Conv1d(width // 2, width, stride, stride)
+        self.summary = nn.Linear(strips * width, width)
+        self.place = nn.Parameter(0.02 * torch.randn(1 + strips * length // stride, width))
+        self.body = transformer(width, layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b, s, d, length = x.shape
+        pooled = torch.cat([x.mean(-1), x.amax(-1)], -1).flatten(1)  # (B, S * D)
+        tokens = self.cut(x.reshape(b * s, d, length)).transpose(1, 2)  # (B * S, L / stride, D)
+        tokens = tokens.reshape(b, -1, tokens.shape[-1])
+        return self.body(torch.cat([self.summary(pooled)[:, None], tokens], 1) + self.place)
 
 
 class SignalEncoder(nn.Module):
@@ -52,27 +79,18 @@ class SignalEncoder(nn.Module):
 
     def __init__(self, width: int, layers: int):
         super().__init__()
-        w, half = width, width // 2
+        half = width // 2
         self.stem = nn.Sequential(
             nn.Conv1d(24, half, 9, 2, 4),
             nn.GELU(),
-            nn.GroupNorm(4, half),
-            nn.Conv1d(half, half, 5, 2, 2),  # (B, D/2, 250)
-            *(_Residual(half) for _ in range(3)),
-            nn.GELU(),
-            nn.GroupNorm(4, half),
-            nn.Conv1d(half, w, 10, 10),
-        )  # (B, D, 25)
-        self.place = nn.Parameter(0.02 * torch.randn(self.tokens, w))
-        self.summary = nn.Parameter(0.02 * torch.randn(1, 1, w))
-        self.body = transformer(w, layers)
+            nn.Conv1d(half, half, 5, 2, 2),
+            *(_Residual(half, s) for s in SPREADS),
+        )
+        self.head = _Tokens(width, 1, 250, 10, layers)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, 26, D). The median of each lead is taken away: offset says nothing about a heart."""
-        x = see_small_waves(signal)  # (B, 24, 1000)
-        x = self.stem(x).transpose(1, 2)  # (B, 25, D)
-        x = torch.cat([self.summary.expand(len(x), -1, -1), x], 1) + self.place  # (B, 26, D)
-        return self.body(x)
+        """(B, 12, 1000) mV -> (B, 26, D)."""
+        return self.head(self.stem(see_small_waves(signal))[:, None])  # stem: (B, D/2, 250)
 
 
 class ImageEncoder(nn.Module):
@@ -82,27 +100,19 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, width: int, layers: int):
         super().__init__()
-        w = width
+        half = width // 2
         self.stem = nn.Sequential(  # a strip's 64 pixel rows are channels: patches 64 high, 10 wide, every 5 pixels
-            nn.Conv1d(64, w // 2, 10, 5, 3),
+            nn.Conv1d(64, half, 10, 5, 3),
             nn.GELU(),
-            nn.GroupNorm(4, w // 2),
-            nn.Conv1d(w // 2, w, 5, 2, 2),
-            nn.GELU(),
-            nn.GroupNorm(4, w),
-            nn.Conv1d(w, w, 5, 5),
+            nn.Conv1d(half, half, 5, 1, 2),
+            *(_Residual(half, s) for s in SPREADS),
         )
-        self.place = nn.Parameter(0.02 * torch.randn(self.tokens, w))
-        self.summary = nn.Parameter(0.02 * torch.randn(1, 1, w))
-        self.body = transformer(w, layers)
+        self.head = _Tokens(width, 4, 100, 10, layers)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(B, 1, 256, 500) uint8 -> (B, 41, D)."""
-        b = len(image)
-        x = self.stem(image.view(b * 4, 64, 500).float() / 255)  # (B*4, D, 10)
-        x = x.transpose(1, 2).reshape(b, 40, -1)  # (B, 40, D) strip by strip
-        x = torch.cat([self.summary.expand(b, -1, -1), x], 1) + self.place  # (B, 41, D)
-        return self.body(x)
+        x = self.stem(image.view(-1, 64, 500).float() / 255)  # (B * 4, D/2, 100)
+        return self.head(x.view(-1, 4, *x.shape[1:]))
 
 
 class Captioner(nn.Module):
@@ -161,6 +171,14 @@ def coca_loss(captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor
     return {"loss": (contrast + 2 * caption) / n, "contrast": contrast.detach() / n, "caption": caption.detach() / n}
 
 
+class Teller(nn.Module):
+    """Tells the facts of an ECG straight from its summary token: (B, S, D) tokens -> (B, TOLD), see `facts`."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.signal, self.image = nn.Linear(width, TOLD), nn.Linear(width, TOLD)
+
+
 def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
     """Reports as ids with begin and end, padded: N texts -> (N, T)."""
     rows = [
@@ -182,21 +200,29 @@ def train_encoders(
 ) -> dict:
     """Train phi_s, phi_v and the text decoder together: each step contrasts and captions both views of the same ECGs.
 
+    CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each summary
+    token for the facts in numbers (`facts.facts_loss`), which are the numbers of the report.
+
     Args:
         cohort: the training split.
         ids: (N, T) reports of its rows, from `report_ids`.
         pad: the padding id.
     """
-    device = phi_s.place.device
+    device = next(phi_s.parameters()).device
+    table, teller = facts(cohort.truth()).to(device), Teller(captioner.embed.weight.shape[1]).to(device)
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(cohort))
         signal = cohort.signal(rows).to(device)
         words = ids[rows]
         words = words[:, : int((words != pad).sum(1).max())].to(device)
-        return coca_loss(captioner, [phi_s(signal), phi_v(raster(signal))], words, pad)
+        views = [phi_s(signal), phi_v(raster(signal))]
+        parts = coca_loss(captioner, views, words, pad)
+        told = [tell(tokens[:, 0]) for tell, tokens in zip((teller.signal, teller.image), views)]
+        told_loss = sum(facts_loss(t, table[rows]) for t in told) / len(told)
+        return {**parts, "loss": parts["loss"] + FACTS_WEIGHT * told_loss, "facts": told_loss.detach()}
 
-    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner}
+    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner, "teller": teller}
     history = fit("encoders", parts, loss, plan, seed=seed, folder=folder)
     for part in parts.values():
         part.requires_grad_(False).eval()

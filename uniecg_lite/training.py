@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
@@ -140,6 +141,9 @@ class _Run:
             "steps": plan.steps,
             "batch": plan.batch,
             "lr": plan.lr,
+            "warmup": plan.warmup,
+            "weight_decay": weight_decay,
+            "ema": ema,
             "seed": seed,
             "parameters": {n: list(p.shape) for n, p in self.parameters.items()},
         }
@@ -156,7 +160,7 @@ class _Run:
 
     def record(self, step: int, parts: dict) -> None:
         for key, value in parts.items():
-            self._window.setdefault(key, []).append(float(value))
+            self._window.setdefault(key, []).append(float(value.detach() if torch.is_tensor(value) else value))
         if (step + 1) % 10 == 0 or step + 1 == self.plan.steps:
             for key, values in self._window.items():
                 self.history.setdefault(key, []).append(sum(values) / len(values))
@@ -212,7 +216,7 @@ class _Run:
         try:
             state = json.loads((place / "state.json").read_text())
             tensors = load_file(place / "state.safetensors")
-        except (OSError, ValueError, Exception):  # noqa: B014 - safetensors raises its own error on a torn file
+        except (OSError, ValueError, SafetensorError):
             return 0
         if state["recipe"] != self.recipe:
             return 0

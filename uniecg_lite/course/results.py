@@ -142,7 +142,7 @@ def table_of_aims(results: list[dict]) -> str:
 
 def published_rows() -> list[dict]:
     """The papers' published scores, from `data/published.json`."""
-    return table("published")["scores"]
+    return table("published")["scores"]["rows"]
 
 
 def update_readme(readme: Path = ROOT / "README.md") -> bool:

@@ -32,7 +32,11 @@ def verify(profile: str | None = None, seed: int = 0) -> bool:
             f"There is no results file {file}: run the chain first (make run PROFILE={store.profile.name})."
         )
     result = json.loads(file.read_text())
-    test, model, n = load(store.path("cohort"), "test"), load_unified(store.folder, seed), store.profile.scored
+    test, model, n = (
+        load(store.path("cohort") / "splits", "test"),
+        load_unified(store.folder, seed),
+        store.profile.scored,
+    )
     found = stage1_metrics(load_reading(store, "stage1"), test, n) | routing_metrics(model, test)
     found |= generation_metrics(model, load_reader(store), test, n)
     folder = real_folder()

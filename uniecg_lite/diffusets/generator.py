@@ -24,7 +24,7 @@ DROP_CONDITION = 0.1
 
 
 def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
-    """The cohort's simulated patients again, without noise, at 102.4 Hz and with an aligned first beat: (N, 12, 1024)."""
+    """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned: (N, 12, 1024) mV."""
     out = []
     names = cohort.column("patient")
     seed = int(names[0][1:].split("-")[0])

@@ -119,10 +119,12 @@ def show(fig, alt: str):
 
 def png(fig, colours: int = 64) -> bytes:
     """A figure as PNG bytes at its own size and dpi, with a palette of at most `colours`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    fig.canvas.draw()
-    picture = Image.fromarray(np.asarray(fig.canvas.buffer_rgba())).convert("RGB")  # (H, W, 3)
+    canvas = FigureCanvasAgg(fig)  # a figure that pyplot has closed may have lost its own
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # (H, W, 3)
     out = io.BytesIO()
     picture.quantize(colours).save(out, format="PNG", optimize=True)
     return out.getvalue()

@@ -31,7 +31,10 @@ class Reading:
 
 
 def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
-    """The simulator's truth of B records -> B readings. ST counts from 0.1 mV (0.2 in V2 and V3), an inverted T from -0.1 mV."""
+    """The simulator's truth of B records -> B readings.
+
+    ST counts from 0.1 mV (0.2 in V2 and V3), an inverted T from -0.1 mV.
+    """
     up, down = truth["st_mv"] >= ST_LEVEL, truth["st_mv"] <= -0.1
     flipped = (truth["t_mv"] <= -0.1) & torch.tensor([name in T_LEADS for name in LEADS])
     numbers = torch.stack(

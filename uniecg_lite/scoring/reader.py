@@ -8,12 +8,11 @@ from torch import nn
 
 from ..config import Training
 from ..encoders import see_small_waves
-from ..language import CODES
+from ..facts import TOLD, facts, facts_loss, untell
 from ..simulator import simulate
 from ..training import fit
 
 POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
-SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0)}
 
 
 class _Residual(nn.Module):
@@ -37,26 +36,22 @@ class Reader(nn.Module):
         super().__init__()
         self.settings = {"width": width}
         self.stem = nn.Sequential(
-            nn.Conv1d(24, width, 7, 2, 3), nn.GroupNorm(1, width), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2)
+            nn.Conv1d(24, width, 7, 2, 3), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2)
         )  # (B, W, 250)
         self.body = nn.Sequential(*(_Residual(width, spread) for spread in (1, 2, 4, 8, 16, 1)))
-        self.head = nn.Sequential(nn.Linear(2 * width, 96), nn.ReLU(), nn.Linear(96, len(SCALES) + len(CODES)))
+        self.head = nn.Sequential(nn.Linear(2 * width, 96), nn.ReLU(), nn.Linear(96, TOLD))
 
-    def forward(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 12, 1000) -> numbers (B, 3) in units of `SCALES`, logits (B, F)."""
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, TOLD), see `facts`."""
         x = self.body(self.stem(see_small_waves(signal)))  # (B, W, 250)
-        out = self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))
-        return out[:, : len(SCALES)], out[:, len(SCALES) :]
+        return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))
 
     @torch.no_grad()
     def read(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms: (B,)}, (B, F) bool findings."""
+        """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""
         self.eval()
-        numbers, logits = zip(*(self(part.to(next(self.parameters()).device)) for part in signal.split(batch)))
-        numbers, logits = torch.cat(numbers).cpu(), torch.cat(logits).cpu()
-        return {
-            key: numbers[:, i] * scale + middle for i, (key, (middle, scale)) in enumerate(SCALES.items())
-        }, logits > 0
+        device = next(self.parameters()).device
+        return untell(torch.cat([self(part.to(device)).cpu() for part in signal.split(batch)]))
 
 
 def train_reader(reader: Reader, plan: Training, seed: int, folder: Path) -> dict:
@@ -69,11 +64,7 @@ def train_reader(reader: Reader, plan: Training, seed: int, folder: Path) -> dic
         signal = made.signal
         if step % 2:  # a generated ECG is a little smoother than a recorded one
             signal = F.avg_pool1d(signal, 3, 1, 1, count_include_pad=False)
-        numbers, logits = reader.train()(signal.to(device))
-        target = torch.stack([(made.truth[key] - middle) / scale for key, (middle, scale) in SCALES.items()], 1)
-        return F.smooth_l1_loss(numbers, target.to(device)) + F.binary_cross_entropy_with_logits(
-            logits, made.truth["findings"].float().to(device)
-        )
+        return facts_loss(reader.train()(signal.to(device)), facts(made.truth).to(device))
 
     history = fit("reader", {"reader": reader}, loss, plan, seed=seed, folder=folder)
     reader.requires_grad_(False).eval()

@@ -13,8 +13,8 @@ AGREE = 0.10  # real records whose two reference detectors differ by more are di
 def r_peaks(signal: torch.Tensor, hz: float) -> torch.Tensor:
     """Where the QRS complexes are: (B, 12, L) mV -> (B, L) bool.
 
-    The root sum of squares of all leads' slopes, smoothed over 90 ms; a peak is the largest value within 220 ms to either
-    side and above 30% of the record's usual peak. All leads together find beats that lead II alone misses in a bundle
+    The root sum of squares of all leads' slopes, smoothed over 90 ms; a peak is the largest value within 220 ms to
+    either side and above 30% of the usual peak. All leads together find beats that lead II alone misses in a bundle
     branch block.
     """
     slope = signal.diff(dim=-1, prepend=signal[..., :1]).square().sum(1).sqrt()[:, None]  # (B, 1, L)

@@ -58,7 +58,7 @@ def table_of(readings: list[Reading]) -> torch.Tensor:
 
 
 def report_scores(texts: list[str], truth: list[Reading]) -> dict[str, float]:
-    """Reports against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`, and `readable`, the share with every number."""
+    """Reports against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`; `readable` is the share with every number."""
     said = [parse_report(text) for text in texts]
     complete = [not any(math.isnan(getattr(s, k)) for k in ("rate_bpm", "qrs_ms", "qt_ms")) for s in said]
     return {

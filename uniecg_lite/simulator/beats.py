@@ -28,7 +28,7 @@ def schedule(hearts: Hearts, seconds: float) -> tuple[torch.Tensor, torch.Tensor
     beat = torch.arange(k)[None]
     ectopic = ((beat % every) == (u[:, 5:6] * every).floor()) & (beat > 0)  # (B, K)
     ventricular, atrial = ectopic & hearts.pvc[:, None], ectopic & hearts.pac[:, None] & ~hearts.pvc[:, None]
-    early = torch.maximum(0.56 + 0.16 * u[:, 6:7], (hearts.qt[:, None] + 0.05) / rr).clamp(max=0.82)
+    early = torch.maximum(0.54 + 0.14 * u[:, 6:7], (hearts.qt[:, None] + 0.05) / rr).clamp(max=0.82)
     before = torch.where(ventricular | atrial, early, 1.0).roll(-1, dims=1)  # the gap that ends at an ectopic beat
     after = torch.where(ventricular, 2 - early, torch.where(atrial, 1.08, 1.0))
     gaps = gaps * before * after

@@ -150,7 +150,7 @@ class _Draws:
 
 
 def _rate(u: _Draws, afib: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
-    """(B,) mean ventricular rate in bpm: slow, normal or fast sinus rhythm, or the wide range of atrial fibrillation."""
+    """(B,) mean ventricular rate in bpm: slow, normal or fast sinus rhythm, or the range of atrial fibrillation."""
     kind, spread = u.next(), u.next()
     slow, fast = kind < 0.22, (kind > 0.74) & ~block
     sinus = torch.where(slow, 36 + 22 * spread, torch.where(fast, 102 + 58 * spread, 61 + 37 * spread))
@@ -184,8 +184,8 @@ def _frontal(amplitude, angle, back, leads=DOWER):
 def _qrs(u, size, lad, lvh, lbbb, rbbb):
     """Centres, widths (shares of the QRS duration) and vectors of the four parts of the complex."""
     angle = torch.where(lad, u.between(-75, -40), u.between(-5, 80))
-    frontal = size * u.between(0.7, 1.3) * torch.where(lvh, u.between(1.25, 1.7), torch.ones_like(size))
-    back = size * u.between(0.25, 0.65) * torch.where(lvh, u.between(1.9, 2.6), torch.ones_like(size))
+    frontal = size * u.between(0.7, 1.3) * torch.where(lvh, u.between(1.5, 2.0), torch.ones_like(size))
+    back = size * u.between(0.25, 0.65) * torch.where(lvh, u.between(2.2, 3.0), torch.ones_like(size))
     main = _frontal(frontal, angle, back)
     septal = -0.14 * main * u.between(0.3, 1.3)[:, None]
     septal[:, 2] = -size * u.between(0.15, 0.40)

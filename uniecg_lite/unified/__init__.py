@@ -1,4 +1,4 @@
-"""The paper's model: LLM, W_ts, W_tsi, [ECG] tokens and mapper; one model that reads and makes ECGs (arXiv 2509.18588)."""
+"""The paper's model (arXiv 2509.18588): LLM, W_ts, W_tsi, [ECG] tokens and mapper; it reads and makes ECGs."""
 
 from .llm import load_llm, pocket_llm
 from .mapper import Mapper

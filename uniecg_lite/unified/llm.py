@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import Profile
@@ -42,7 +43,7 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, attn_implementation="eager")
-    except (OSError, ValueError) as reason:
+    except (OSError, ValueError, SafetensorError) as reason:
         raise BadArtifact(f"{folder} holds no usable causal language model ({reason}): give another folder.") from None
     if tokenizer.eos_token is None:
         raise BadArtifact(f"The tokenizer in {folder} has no end token: set eos_token in its tokenizer_config.json.")

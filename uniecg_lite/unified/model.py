@@ -94,7 +94,7 @@ class UniECG(nn.Module):
         said = (place >= start) & (place < end)  # (B, T) words to predict
         hidden = self.llm_base()(inputs_embeds=self.splice(ids, ecg)).last_hidden_state  # (B, S + T, D)
         skip = 0 if ecg is None else ecg.shape[1]
-        before = hidden[:, skip:][:, :-1] if skip == 0 else torch.cat([hidden[:, :1], hidden[:, skip + 1 : -1]], 1)
+        before = hidden[:, skip:-1]  # the ECG's last token, or begin, comes before the first word
         logits = self.llm.get_output_embeddings()(before[said[:, 1:]])  # (words, V)
         return F.cross_entropy(logits.float(), ids[:, 1:][said[:, 1:]])
 

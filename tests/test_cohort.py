@@ -1,0 +1,201 @@
+"""cohort: who is in which split, what comes back from disk, and what a folder of real records gives."""
+
+import datasets
+import numpy as np
+import pytest
+import torch
+import wfdb
+from conftest import toy_ecg
+
+from uniecg_lite import cohort
+from uniecg_lite.ecg import ECG, LEADS, lead_law_residual
+from uniecg_lite.errors import BadArtifact, BadECG
+from uniecg_lite.simulator import simulate
+
+N = 320
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return cohort.write(cohort.simulated(7, N, first=40), tmp_path_factory.mktemp("cohort") / "splits")
+
+
+@pytest.fixture(scope="module")
+def splits(written):
+    return {name: cohort.load(written, name) for name in cohort.SPLITS}
+
+
+def numbers_of(part: cohort.Cohort) -> torch.Tensor:
+    """The record numbers of a simulated split."""
+    return torch.tensor([int(name.split("-")[1]) for name in part.column("record")])
+
+
+# --- splits
+
+
+def test_every_record_is_in_exactly_one_split_and_no_patient_in_two(splits):
+    assert sum(map(len, splits.values())) == N
+    patients = {name: set(part.column("patient")) for name, part in splits.items()}
+    assert not patients["train"] & patients["validation"] and not patients["train"] & patients["test"]
+    assert not patients["validation"] & patients["test"]
+    assert set().union(*patients.values()) == {f"s7-{i:06d}" for i in range(40, 40 + N)}
+
+
+def test_a_patient_keeps_the_split_for_ever():
+    known = {"s0-000000": "train", "s0-000001": "train", "s0-000002": "train"}
+    shares = {name: 0 for name in cohort.SPLITS}
+    for i in range(4000):
+        shares[cohort.split_of(f"s0-{i:06d}")] += 1
+    assert {name: cohort.split_of(name) for name in known} == known
+    assert shares["train"] / 4000 == pytest.approx(0.84, abs=0.02)
+    assert shares["validation"] / 4000 == pytest.approx(0.08, abs=0.015)
+
+
+def test_the_split_does_not_depend_on_which_records_are_there(splits, tmp_path):
+    fewer = cohort.write(cohort.simulated(7, 60, first=100), tmp_path / "fewer")
+    for name in cohort.SPLITS:
+        here = set(cohort.load(fewer, name).column("record"))
+        assert here <= set(splits[name].column("record"))
+
+
+# --- to disk and back
+
+
+def test_signals_come_back_within_half_a_microvolt(splits):
+    for part in splits.values():
+        made = simulate(7, numbers_of(part)).signal
+        back = part.signal(range(len(part)))
+        assert back.dtype == torch.float32 and back.shape == (len(part), 12, 1000)
+        assert (back - made).abs().max() <= 0.0005 + 1e-6
+        assert lead_law_residual(back, quantile=1).max() <= 0.0015 + 1e-6
+
+
+def test_truth_comes_back_exactly(splits):
+    for part in splits.values():
+        made, back = simulate(7, numbers_of(part)).truth, part.truth()
+        for key in ("female", "findings", *cohort.NUMBERS, *cohort.PER_LEAD):
+            np.testing.assert_array_equal(back[key].numpy(), made[key].numpy(), err_msg=key)
+
+
+def test_rows_can_be_taken_in_any_order(splits):
+    train = splits["train"]
+    rows = torch.tensor([17, 3, 3, 40])
+    assert torch.equal(train.signal(rows), train.signal(range(len(train)))[rows])
+    whole, some = train.truth(), train.truth(rows)
+    for key, value in some.items():
+        np.testing.assert_array_equal(value.numpy(), whole[key][rows].numpy(), err_msg=key)
+
+
+def test_the_same_seed_writes_the_same_table(written, splits, tmp_path):
+    again = cohort.load(cohort.write(cohort.simulated(7, N, first=40), tmp_path / "again"), "train")
+    assert again.column("record") == splits["train"].column("record")
+    assert torch.equal(again.signal(range(50)), splits["train"].signal(range(50)))
+
+
+# --- whole or not at all
+
+
+def test_a_generator_that_fails_leaves_nothing_behind(tmp_path):
+    def failing():
+        yield from cohort.simulated(7, 30)
+        raise RuntimeError("the source went away")
+
+    with pytest.raises(RuntimeError, match="went away"):
+        cohort.write(failing(), tmp_path / "splits")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BadArtifact, match="notebook 01"):
+        cohort.load(tmp_path / "splits", "train")
+
+
+def test_a_disk_that_fails_midway_leaves_the_old_cohort(tmp_path, monkeypatch):
+    folder = cohort.write(cohort.simulated(7, 60), tmp_path / "splits")
+    before = cohort.load(folder, "train").column("record")
+    save = datasets.Dataset.save_to_disk
+
+    def full(self, path, *args, **kwargs):
+        if str(path).endswith("validation"):
+            raise OSError(28, "No space left on device")
+        save(self, path, *args, **kwargs)
+
+    monkeypatch.setattr(datasets.Dataset, "save_to_disk", full)
+    with pytest.raises(OSError, match="No space left"):
+        cohort.write(cohort.simulated(8, 60), folder)
+    assert cohort.load(folder, "train").column("record") == before
+    monkeypatch.setattr(datasets.Dataset, "save_to_disk", save)
+    cohort.write(cohort.simulated(8, 60), folder)
+    assert cohort.load(folder, "train").column("record")[0].startswith("s8-")
+    assert [path.name for path in tmp_path.iterdir()] == ["splits"]
+
+
+def test_a_cohort_without_training_records_is_refused(tmp_path):
+    def only_test():
+        for chunk in cohort.simulated(7, 60):
+            yield {**chunk, "patient": [_test_patient()] * len(chunk["patient"])}
+
+    with pytest.raises(BadECG, match="training split"):
+        cohort.write(only_test(), tmp_path / "splits")
+
+
+def _test_patient() -> str:
+    return next(name for i in range(1000) if cohort.split_of(name := f"p{i}") == "test")
+
+
+# --- a folder of WFDB records
+
+
+@pytest.fixture
+def wfdb_records(tmp_path):
+    """Twelve good records, one that is flat in V3, one that is too short."""
+    folder = tmp_path / "records"
+    for i in range(12):
+        toy_ecg(rate=55 + 6 * i, age=30 + i, sex="female" if i % 2 else "male").save(folder / f"toy{i}")
+    for name, seconds in (("flat", 10), ("short", 5)):
+        ecg = toy_ecg(seconds=seconds)
+        signal = np.rint(ecg.signal.T * 1000).astype(np.int16)  # (L, 12)
+        if name == "flat":
+            signal[:, LEADS.index("V3")] = 0
+        wfdb.wrsamp(
+            name, fs=500, units=["mV"] * 12, sig_name=list(LEADS), d_signal=signal, fmt=["16"] * 12,
+            adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(folder),
+        )  # fmt: skip
+    return folder
+
+
+def test_a_folder_of_records_becomes_a_cohort(wfdb_records, tmp_path):
+    refused = {}
+    folder = cohort.write(cohort.wfdb_folder(wfdb_records, refused), tmp_path / "splits")
+    parts = [cohort.load(folder, name) for name in cohort.SPLITS]
+    found = {}
+    for part in parts:
+        for row, record in enumerate(part.column("record")):
+            found[record] = part.signal([row])[0], {key: value[0] for key, value in part.truth([row]).items()}
+    assert set(found) == {f"toy{i}" for i in range(12)}
+    for record, (signal, truth) in found.items():
+        i = int(record[3:])
+        np.testing.assert_allclose(signal, ECG.load(wfdb_records / record).standard().signal, atol=0.0005 + 1e-6)
+        assert truth["age"] == 30 + i and truth["female"] == bool(i % 2)
+        assert truth["rate_bpm"].isnan() and truth["st_mv"].isnan().all() and not truth["findings"].any()
+
+
+def test_refused_records_are_named_with_the_reason(wfdb_records):
+    refused = {}
+    rows = list(cohort.wfdb_folder(wfdb_records, refused))
+    assert len(rows) == 12 and set(refused) == {"flat", "short"}
+    assert "Flat over the whole record: V3" in refused["flat"]
+    assert "5.00 s" in refused["short"]
+
+
+def test_parts_of_one_recording_stay_together(tmp_path):
+    for part in range(6):
+        toy_ecg(rate=60 + part).save(tmp_path / f"night-{part}")
+    assert {row["patient"][0] for row in cohort.wfdb_folder(tmp_path)} == {"night"}
+
+
+def test_real_records_pass_through(real_records, tmp_path):
+    refused = {}
+    rows = list(cohort.wfdb_folder(real_records[0].parent, refused))
+    assert len(rows) + len(refused) == len(real_records)
+    assert len(refused) <= 0.05 * len(real_records) and all(len(reason) > 20 for reason in refused.values())
+    part = cohort.load(cohort.write(iter(rows), tmp_path / "splits"), "train")
+    signal = part.signal(range(len(part)))
+    assert lead_law_residual(signal).max() < 0.01 and signal.std((1, 2)).min() > 0.02

@@ -1,0 +1,329 @@
+"""training: a killed run ends with the same numbers, bit by bit; averages, schedule and rows against hand computations."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from uniecg_lite.config import Training
+from uniecg_lite.errors import BadArtifact
+from uniecg_lite.training import EMA, fit, rows_of, schedule, step_generator
+
+PLAN = Training(steps=60, batch=8, lr=1e-2, warmup=5)
+VARIANTS = {
+    "plain": {},
+    "ema": {"ema": 0.9},
+    "validate": {"validate_every": 7},
+    "both": {"ema": 0.95, "validate_every": 7},
+}
+WAIT_AT = 37
+
+
+def network() -> nn.Module:
+    """A small network with dropout, so that torch's own random numbers matter too."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1))
+
+
+def train(folder, variant: str = "plain", plan: Training = PLAN, seed: int = 3, at_step=None, **more) -> tuple:
+    """Fit a noisy line; returns (history, weights). `at_step(step)` is called before each step's loss."""
+    net, options = network(), dict(VARIANTS[variant])
+    table = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
+    answer = table.sum(1, keepdim=True).sin()
+
+    def loss(step, generator):
+        if at_step:
+            at_step(step)
+        rows = rows_of(step, seed, plan.batch, len(table))
+        noise = 0.3 * torch.randn(len(rows), 6, generator=generator)
+        error = (net.train()(table[rows] + noise) - answer[rows]).square().mean()
+        return {"loss": error, "mse": error.detach()}
+
+    def validate():
+        return (net.eval()(table) - answer).square().mean()
+
+    if "validate_every" in options:
+        options["validate"] = validate
+    history = fit("toy", {"net": net}, loss, plan, seed=seed, folder=folder, **options, **more)
+    return history, {name: p.detach().clone() for name, p in net.named_parameters()}
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def child(folder: str, variant: str, out: str) -> None:
+    """Train in a process of its own, checkpoint after every step, and stand still at one step until killed."""
+
+    def stand_still(step):
+        if step == WAIT_AT and not out:
+            print("here", flush=True)
+            sys.stdin.read()
+
+    _, weights = train(folder, variant, at_step=stand_still, save_every=0)
+    save_file(weights, out)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Two folders, each with what a run left that was killed by SIGKILL in the middle."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("plain", "both")}
+    command = "import sys; sys.path.insert(0, {!r}); import test_training as t; t.child(*sys.argv[1:], '')"
+    runs = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", command.format(str(Path(__file__).parent)), str(folder), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name, folder in folders.items()
+    }
+    for name, run in runs.items():
+        assert run.stdout.readline() == "here\n", f"{name} ended early"
+        assert (folders[name] / "checkpoint" / "state.safetensors").exists()
+        run.kill()
+        assert run.wait() == -9
+        run.stdin.close()
+        run.stdout.close()
+    return folders
+
+
+# --- resume
+
+
+@pytest.mark.parametrize("variant", ["plain", "both"])
+def test_a_killed_run_ends_with_the_same_weights(killed, variant, tmp_path):
+    whole, weights = train(tmp_path, variant)
+    steps = []
+    resumed, resumed_weights = train(killed[variant], variant, at_step=steps.append)
+    assert steps == list(range(WAIT_AT, PLAN.steps)), "it goes on where it stopped"
+    assert same(weights, resumed_weights)
+    for key in ("loss", "mse", "validation", "steps"):
+        assert resumed[key] == whole[key], key
+    assert not (killed[variant] / "checkpoint").exists(), "a finished run leaves no checkpoint"
+
+
+class Killed(Exception):
+    """Stands in for the end of a process."""
+
+
+def stopped(folder: Path, step: int, variant: str = "both", **how) -> Path:
+    """What is left of a run that ended at a step."""
+
+    def stop(at):
+        if at == step:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(folder, variant, at_step=stop, save_every=-1, **how)
+    return folder / "checkpoint"
+
+
+def first_step(folder: Path, variant: str = "both", **how) -> tuple[int, dict]:
+    """The first step that a new run takes in this folder, and its final weights."""
+    steps = []
+    _, weights = train(folder, variant, at_step=steps.append, **how)
+    return steps[0], weights
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("step", [1, 7, 14, 59])
+def test_a_run_stopped_anywhere_ends_the_same(tmp_path, step, variant):
+    _, whole = train(tmp_path / "whole", variant)
+    stopped(tmp_path / "cut", step, variant)
+    began, weights = first_step(tmp_path / "cut", variant)
+    assert began == step and same(weights, whole)
+
+
+def test_a_run_stopped_twice_ends_the_same(tmp_path):
+    _, whole = train(tmp_path / "whole", "both")
+    stopped(tmp_path / "cut", 11)
+    stopped(tmp_path / "cut", 30)
+    began, weights = first_step(tmp_path / "cut")
+    assert began == 30 and same(weights, whole)
+
+
+def test_a_run_killed_between_two_checkpoints_uses_the_new_one(tmp_path):
+    place = stopped(tmp_path / "cut", 20)
+    place.rename(place.with_name("checkpoint.part"))  # the old one was removed, the new one has not got its name
+    _, whole = train(tmp_path / "whole", "both")
+    began, weights = first_step(tmp_path / "cut")
+    assert began == 20 and same(weights, whole)
+
+
+def tear(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json"])
+def test_a_torn_checkpoint_starts_over(tmp_path, file):
+    _, whole = train(tmp_path / "whole", "both")
+    place = stopped(tmp_path / "cut", 20)
+    tear(place / file)
+    began, weights = first_step(tmp_path / "cut")
+    assert began == 0 and same(weights, whole)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 4},
+        {"plan": replace(PLAN, lr=2e-2)},
+        {"plan": replace(PLAN, batch=9)},
+        {"plan": replace(PLAN, steps=50)},
+        {"plan": replace(PLAN, warmup=9)},
+        {"weight_decay": 0.5},
+        {"variant": "ema"},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_another_recipe_starts_over(tmp_path, change):
+    stopped(tmp_path / "cut", 20, "plain")
+    began, weights = first_step(tmp_path / "cut", **{"variant": "plain", **change})
+    _, fresh = train(tmp_path / "fresh", **{"variant": "plain", **change})
+    assert began == 0 and same(weights, fresh)
+
+
+def test_checkpoints_hold_no_pickle_and_say_where_they_are(tmp_path):
+    place = stopped(tmp_path, 9)
+    assert {path.suffix for path in place.iterdir()} == {".safetensors", ".json"}
+    state, tensors = json.loads((place / "state.json").read_text()), load_file(place / "state.safetensors")
+    assert state["step"] == 9 and {key.split("/")[0] for key in tensors} == {"weight", "adam", "ema", "best"}
+
+
+def test_checkpoints_are_written_as_often_as_asked(tmp_path, monkeypatch):
+    clock = iter(range(0, 100_000, 10))
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    saved = []
+    train(tmp_path, save_every=1000, at_step=lambda step: saved.append((tmp_path / "checkpoint").exists()))
+    assert not any(saved)
+    train(tmp_path, save_every=5, at_step=lambda step: saved.append((tmp_path / "checkpoint").exists()))
+    assert all(saved[PLAN.steps + 1 :])
+
+
+# --- what training does
+
+
+def test_training_is_the_same_twice_and_another_with_another_seed(tmp_path):
+    first, again, other = (train(tmp_path / str(i), seed=seed)[1] for i, seed in enumerate((3, 3, 4)))
+    assert same(first, again) and not same(first, other)
+
+
+def test_the_loss_falls(tmp_path):
+    history, _ = train(tmp_path, plan=replace(PLAN, steps=200))
+    assert history["loss"][-1] < 0.6 * history["loss"][0] and len(history["loss"]) == 20
+
+
+def test_history_is_the_mean_over_ten_steps(tmp_path):
+    net, seen = network(), []
+
+    def loss(step, generator):
+        value = net(torch.ones(2, 6)).square().mean() + step
+        seen.append(value.item())
+        return value
+
+    history = fit("toy", {"net": net}, loss, Training(25, 2, 1e-3), seed=0, folder=tmp_path)
+    expected = [sum(part) / len(part) for part in (seen[:10], seen[10:20], seen[20:])]
+    assert history["loss"] == pytest.approx(expected)
+
+
+def test_frozen_parameters_stay_and_nothing_to_train_is_refused(tmp_path):
+    net = network()
+    net[0].requires_grad_(False)
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    fit("toy", {"net": net}, lambda s, g: net(torch.ones(2, 6)).mean(), Training(3, 2, 1e-2), seed=0, folder=tmp_path)
+    moved = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"3.weight", "3.bias"}
+    net.requires_grad_(False)
+    with pytest.raises(BadArtifact, match="Nothing trains in 'toy'"):
+        fit("toy", {"net": net}, lambda s, g: torch.zeros(()), PLAN, seed=0, folder=tmp_path)
+
+
+def test_the_average_is_what_a_loop_gives():
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    ema, by_hand = EMA({"w": weight}, 0.9), weight.detach().clone()
+    for step in range(200):
+        with torch.no_grad():
+            weight.add_(torch.tensor([0.1, -0.05]) * (step % 7))
+        ema.update({"w": weight}, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        by_hand = decay * by_hand + (1 - decay) * weight.detach()
+    torch.testing.assert_close(ema.average["w"], by_hand)
+
+
+def test_the_average_is_left_in_the_modules(tmp_path):
+    net, averages = network(), None
+
+    def loss(step, generator):
+        nonlocal averages
+        now = [p.detach().clone() for p in net.parameters()]
+        if step == 0:
+            averages = now
+        else:
+            decay = min(0.8, step / (9 + step))  # the update after step - 1
+            averages = [decay * a + (1 - decay) * p for a, p in zip(averages, now)]
+        return (net(torch.ones(4, 6)) - 3).square().mean()
+
+    plan = Training(30, 4, 1e-2, 2)
+    fit("toy", {"net": net}, loss, plan, seed=0, folder=tmp_path / "ema", ema=0.8)
+    after = [p.detach().clone() for p in net.parameters()]
+    other = network()
+    fit("toy", {"net": other}, lambda s, g: (other(torch.ones(4, 6)) - 3).square().mean(), plan, seed=0,
+        folder=tmp_path / "plain")  # fmt: skip
+    decay = min(0.8, 30 / 39)
+    for average, last, left in zip(averages, other.parameters(), after):
+        torch.testing.assert_close(left, decay * average + (1 - decay) * last, atol=1e-6, rtol=1e-4)
+
+
+def test_the_best_weights_are_kept_not_the_last(tmp_path):
+    net, scores, weights = network(), [5.0, 1.0, 4.0, 3.0], []
+
+    def validate():
+        weights.append([p.detach().clone() for p in net.parameters()])
+        return scores[len(weights) - 1]
+
+    history = fit(
+        "toy", {"net": net}, lambda s, g: net(torch.ones(2, 6)).mean(), Training(8, 2, 1e-2, 1), seed=0,
+        folder=tmp_path, validate=validate, validate_every=2,
+    )  # fmt: skip
+    assert history["validation"] == [[2, 5.0], [4, 1.0], [6, 4.0], [8, 3.0]]
+    assert all(torch.equal(p, kept) for p, kept in zip(net.parameters(), weights[1]))
+    assert not all(torch.equal(p, kept) for p, kept in zip(net.parameters(), weights[3]))
+
+
+# --- schedule and rows
+
+
+def test_schedule_warms_up_and_ends_low():
+    plan = Training(1000, 8, 1.0, warmup=50)
+    values = [schedule(step, plan) for step in range(1000)]
+    assert values[0] == pytest.approx(1 / 50) and values[49] == values[50] == 1
+    assert values[999] == pytest.approx(0.02, abs=1e-4) and min(values) >= 0.02 - 1e-9
+    assert values[525] == pytest.approx(0.51, abs=1e-3), "half way down a cosine"
+    assert all(a >= b for a, b in zip(values[50:], values[51:]))
+
+
+@pytest.mark.parametrize(("total", "batch"), [(50, 8), (7, 3), (64, 64), (5, 12)])
+def test_each_epoch_sees_each_row_once(total, batch):
+    stream = torch.cat([rows_of(step, 2, batch, total) for step in range(10 * total // batch + 1)])
+    epochs = stream[: 10 * total].view(10, total)
+    assert torch.equal(epochs.sort(1).values, torch.arange(total).expand(10, total))
+    assert len({tuple(row.tolist()) for row in epochs}) > 8, "every epoch in another order"
+
+
+def test_rows_depend_on_seed_and_step_alone():
+    assert torch.equal(rows_of(5, 1, 8, 100), rows_of(5, 1, 8, 100))
+    assert not torch.equal(rows_of(5, 1, 8, 100), rows_of(5, 2, 8, 100))
+
+
+def test_random_numbers_of_a_step_belong_to_it():
+    draw = {(seed, step): torch.rand(4, generator=step_generator(seed, step)) for seed in (0, 1) for step in (0, 1, 2)}
+    assert torch.equal(draw[1, 2], torch.rand(4, generator=step_generator(1, 2)))
+    assert len({tuple(values.tolist()) for values in draw.values()}) == 6

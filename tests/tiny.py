@@ -1,0 +1,82 @@
+"""Shared by the tests: the smallest corpus, tokenizer, models and store that still hang together."""
+
+import random
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from uniecg_lite.artifacts import Store
+from uniecg_lite.config import SMOKE, Training
+from uniecg_lite.diffusets import VAE, ConditionEncoder, Denoiser, Generator
+from uniecg_lite.language import Corpus, train_tokenizer
+from uniecg_lite.simulator import simulate
+from uniecg_lite.unified import Mapper, UniECG, inject_ecg_tokens, pocket_llm
+from uniecg_lite.unified.files import new_encoders
+
+PROFILE = replace(SMOKE, records=40)
+PLAN = Training(steps=3, batch=4, lr=1e-2, warmup=1)
+
+
+@cache
+def patients(n: int = 300):
+    """Simulated ECGs with noise, and what is true about them."""
+    return simulate(0, torch.arange(n))
+
+
+@cache
+def corpus() -> Corpus:
+    """Readings and requests of 300 patients."""
+    return Corpus(patients().truth)
+
+
+def tokenizer():
+    """A fresh tokenizer, so that one test may add tokens without the others seeing them."""
+    import copy
+
+    return copy.deepcopy(_tokenizer())
+
+
+@cache
+def _tokenizer():
+    return train_tokenizer(corpus().sentences(random.Random(0), 600))
+
+
+def reading_model(seed: int = 0) -> UniECG:
+    """A model of smoke size with random weights, as before stage 1."""
+    torch.manual_seed(seed)
+    words = tokenizer()
+    model = UniECG(pocket_llm(PROFILE, words), words, *new_encoders(PROFILE), PROFILE.enc_width)
+    with torch.no_grad():  # larger weights than at the start of a training, so that answers differ from each other
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return model.eval()
+
+
+def generator(seed: int = 0) -> Generator:
+    """A text-to-ECG generator of smoke size with random weights."""
+    torch.manual_seed(seed)
+    words = train_tokenizer([r.text() for r in corpus().requests], 400)
+    condition = ConditionEncoder(words)
+    denoiser = Denoiser(PROFILE.unet_width, condition.settings["width"])
+    with torch.no_grad():
+        for p in denoiser.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    made = Generator(VAE(PROFILE.vae_width), condition, denoiser, PROFILE.sample_steps, PROFILE.guidance)
+    return made.requires_grad_(False).eval()
+
+
+def whole_model(seed: int = 0) -> UniECG:
+    """The reading model with [ECG] tokens, mapper and generator."""
+    model = reading_model(seed)
+    inject_ecg_tokens(model, PROFILE.ecg_tokens)
+    model.generator = generator(seed)
+    width = model.generator.condition.settings["width"]
+    model.mapper = Mapper(model.w_ts.weight.shape[0], width, PROFILE.map_layers)
+    return model.requires_grad_(False).eval()
+
+
+def store(folder: Path, profile=PROFILE, seed: int = 0) -> Store:
+    """A store under a temporary folder."""
+    return Store(Path(folder) / profile.name, profile, seed)
