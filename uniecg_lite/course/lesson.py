@@ -3,6 +3,7 @@
 import json
 import os
 import time
+import warnings
 
 import torch
 import transformers
@@ -43,7 +44,9 @@ class Lesson:
         self.metrics: dict[str, float] = {}
         self.device, _, why = device_and_why()
         share = {"smoke": 0.2, "gpu": 1 / 3}.get(self.profile.name, 1.0)
-        self.budget = max(15.0, share * BUDGETS[number])
+        self.budget = max(20.0, share * BUDGETS[number])
+        for noise in ("enable_nested_tensor", "`is_gradient_checkpointing`"):  # of libraries, about themselves
+            warnings.filterwarnings("ignore", message=noise)
         transformers.utils.logging.disable_progress_bar()
         transformers.utils.logging.set_verbosity_error()
         torch.manual_seed(self.seed)

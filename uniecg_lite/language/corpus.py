@@ -8,6 +8,7 @@ from .findings import CODES
 from .prompts import NO_ECG, Request, fill, phrasings, questions
 from .reports import readings, report
 
+WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
 TEXT_MIX = {"generate": 0.35, "restate": 0.2, "report": 0.2, "question": 0.15, "no_ecg": 0.1}
 
 
@@ -41,14 +42,23 @@ class Corpus:
             return fill("Write the report of {who} with {what}, {rate}.", request, rng), self.reports[row]
         return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
 
+    def kinds(self, n: int, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[str]:
+        """n kinds of conversation drawn from a mix."""
+        return rng.choices(list(mix), list(mix.values()), k=n)
+
     def talk(self, rows: list[int], rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[tuple[str, str]]:
         """One conversation per row, of kinds drawn from a mix."""
-        kinds = rng.choices(list(mix), list(mix.values()), k=len(rows))
-        return [self.say(kind, row, rng) for kind, row in zip(kinds, rows)]
+        return [self.say(kind, row, rng) for kind, row in zip(self.kinds(len(rows), rng, mix), rows)]
 
     def sentences(self, rng: random.Random, n: int = 3000) -> list[str]:
         """Texts that show every word of the chain, for the tokenizer."""
         rows = [rng.randrange(len(self.reports)) for _ in range(n)]
         pairs = self.talk(rows, rng)
         fixed = [t.format(term=a) for a, _ in self.terms for t in phrasings("question", "seen")]
-        return [part for pair in pairs for part in pair] + fixed + phrasings("interpret", "seen") + self.reports[:n]
+        return (
+            [part for pair in pairs for part in pair]
+            + [WANTED] * 10
+            + fixed
+            + phrasings("interpret", "seen")
+            + self.reports[:n]
+        )

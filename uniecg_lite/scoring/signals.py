@@ -20,6 +20,7 @@ def r_peaks(signal: torch.Tensor, hz: float) -> torch.Tensor:
     slope = signal.diff(dim=-1, prepend=signal[..., :1]).square().sum(1).sqrt()[:, None]  # (B, 1, L)
     width = 2 * round(0.045 * hz) + 1
     smooth = F.avg_pool1d(slope, width, 1, width // 2, count_include_pad=False)
+    smooth = smooth * (1 - 1e-6 * torch.arange(smooth.shape[-1], device=smooth.device))  # of equals the first counts
     reach = 2 * round(0.22 * hz) + 1
     highest = F.max_pool1d(smooth, reach, 1, reach // 2)
     usual = F.max_pool1d(smooth, round(1.6 * hz), round(1.6 * hz)).median(-1, keepdim=True).values  # (B, 1, 1)

@@ -13,7 +13,8 @@ SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new t
 
 def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A Llama of the profile's size, untrained. Rows for the [ECG] tokens are there from the start, unused."""
-    rows = -(-(len(tokenizer) + profile.ecg_tokens) // SPARE_ROWS) * SPARE_ROWS
+    spare = max(profile.ecg_tokens, SPARE_ROWS // 2)  # as many as `load_llm` wants, so that it never resizes this one
+    rows = -(-(len(tokenizer) + spare) // SPARE_ROWS) * SPARE_ROWS
     width = profile.lm_width
     config = LlamaConfig(
         vocab_size=rows,

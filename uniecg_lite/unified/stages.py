@@ -13,6 +13,7 @@ from ..cohort import Cohort
 from ..config import Training
 from ..drawing import raster
 from ..language import Corpus, encode
+from ..language.corpus import TEXT_MIX, WANTED
 from ..training import accelerator, fit, rows_of
 from .model import UniECG
 
@@ -66,10 +67,18 @@ class Chatter:
         pairs = [self.corpus.say("interpret", int(row), rng) for row in rows]
         return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
 
-    def text(self, rows, rng: random.Random) -> tuple[list[str], list[list[int]]]:
-        """Conversations in words alone."""
-        pairs = self.corpus.talk([int(row) for row in rows], rng)
-        return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
+    def text(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, wish: list[int] | None = None):
+        """Conversations in words alone: (prompts, answers as ids).
+
+        A wish for an ECG is answered by `wish`, or, before stage 2, by saying what is wanted: the model learns to
+        tell a wish from a restatement by its first word, and which facts it holds by the others.
+        """
+        prompts, answers = [], []
+        for kind, row in zip(self.corpus.kinds(len(rows), rng, mix), rows):
+            prompt, answer = self.corpus.say(kind, int(row), rng)
+            prompts.append(prompt)
+            answers.append(wish if wish and kind == "generate" else self.ids(WANTED * (kind == "generate") + answer))
+        return prompts, answers
 
 
 def _rng(seed: int, step: int) -> random.Random:
@@ -173,16 +182,9 @@ def token_rows(model: UniECG) -> dict[str, torch.nn.Parameter]:
 STAGE2_MIX = {"generate": 0.55, "restate": 0.12, "report": 0.08, "question": 0.13, "no_ecg": 0.12}
 
 
-def _when_loss(model: UniECG, chatter: Chatter, rows, rng) -> tuple[torch.Tensor, list[str], list[int]]:
-    """Language-model loss that teaches *when*: [ECG_1] answers a request for an ECG, words answer everything else."""
-    pairs = chatter.corpus.talk([int(r) for r in rows], rng, STAGE2_MIX)
-    wanted = [
-        a.startswith("Age ") and not p.startswith(("Restate", "Put", "Could you restate", "Can you put"))
-        for p, a in pairs
-    ]
-    answers = [[model.ecg_ids[0]] if w else chatter.ids(a) for w, (_, a) in zip(wanted, pairs)]
-    prompts = [p for p, _ in pairs]
-    return model.answer_loss(prompts, answers, None), prompts, [i for i, w in enumerate(wanted) if w]
+def _when_loss(model: UniECG, chatter: Chatter, rows, rng) -> torch.Tensor:
+    """Language-model loss that teaches *when*: [ECG_1] answers a wish for an ECG, words answer everything else."""
+    return model.answer_loss(*chatter.text(rows, rng, STAGE2_MIX, wish=model.ecg_ids[:1]), None)
 
 
 def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
@@ -192,7 +194,7 @@ def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folde
         p.requires_grad_(True)
 
     def loss(step, generator):
-        return _when_loss(model, chatter, rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step))[0]
+        return _when_loss(model, chatter, rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step))
 
     history = fit("[ECG] tokens", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
     model.requires_grad_(False)
@@ -215,7 +217,7 @@ def align_mapper(model: UniECG, corpus: Corpus, condition_encoder, plan: Trainin
         with torch.no_grad():
             target = condition_encoder([a for _, a in pairs])  # (B, D_c)
         mse = F.mse_loss(model.mapper(model.ecg_states([p for p, _ in pairs])).float(), target.float())
-        when = _when_loss(model, chatter, rows[: len(rows) // 2].flip(0), rng)[0]
+        when = _when_loss(model, chatter, rows[: len(rows) // 2].flip(0), rng)
         return {"loss": mse + 0.2 * when, "mse": mse.detach(), "when": when.detach()}
 
     history = fit(

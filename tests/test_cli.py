@@ -1,0 +1,338 @@
+"""The shell's way in, and the chain runner: honest exit codes, one sentence per error, no notebook run twice."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+import tiny
+import torch
+from conftest import toy_ecg
+from typer.testing import CliRunner
+
+import uniecg_lite
+from uniecg_lite import __main__ as cli
+from uniecg_lite.course import Lesson, results, runner, say, shape
+from uniecg_lite.drawing import save_page
+from uniecg_lite.ecg import ECG
+from uniecg_lite.errors import UniECGError
+from uniecg_lite.unified import Answer
+
+COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "bench")
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch, tmp_path):
+    """Nothing that these tests set or write stays."""
+    for name in ("UNIECG_PROFILE", "UNIECG_LLM", "HF_HUB_OFFLINE"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
+
+
+def main(monkeypatch, capsys, *words) -> tuple[int, str, str]:
+    """Run the command line in this process: exit code, output, errors."""
+    monkeypatch.setattr("sys.argv", ["uniecg", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    out, err = capsys.readouterr()
+    return end.value.code or 0, out, err
+
+
+# --- help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_the_command_and_all_its_options(command):
+    shown = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert shown.exit_code == 0
+    import typer
+
+    about = typer.main.get_command(cli.app).commands[command]
+    text = " ".join(shown.output.split())
+    assert " ".join(about.help.split())[:60] in text
+    for parameter in about.params:
+        assert parameter.opts[0].strip("-") in text.lower() or parameter.name.upper() in text
+        assert parameter.help, f"{command} {parameter.name} has no help"
+
+
+def test_help_lists_every_command():
+    shown = CliRunner().invoke(cli.app, ["--help"], env={"COLUMNS": "200"})
+    import typer
+
+    assert shown.exit_code == 0 and set(typer.main.get_command(cli.app).commands) == set(COMMANDS)
+    assert all(command in shown.output for command in COMMANDS) and "not for diagnosis" in shown.output
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--profile", "huge"], "There is no profile 'huge'"),
+        (["interpret", "record", "--profile", "smoke"], "run notebook 08"),
+        (["generate", "an ECG", "--profile", "smoke"], "run notebook 08"),
+        (["interpret", "record", "--artifacts", "elsewhere"], "must be a profile"),
+        (["verify", "--profile", "huge"], "There is no profile 'huge'"),
+    ],
+)
+def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, words, said):
+    code, out, err = main(monkeypatch, capsys, *words)
+    assert code == 1 and said in err and not out
+    assert len(err.strip().splitlines()) == 1 and "Traceback" not in err
+
+
+def test_verify_without_results_says_what_to_run(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("uniecg_lite.course.verify.RESULTS", tmp_path)
+    code, _, err = main(monkeypatch, capsys, "verify", "--profile", "smoke")
+    assert code == 1 and "run the chain first (make run PROFILE=smoke)" in err
+
+
+def test_an_unknown_command_or_option_is_exit_code_2(monkeypatch, capsys):
+    assert main(monkeypatch, capsys, "dance")[0] == 2
+    assert main(monkeypatch, capsys, "run", "--sede", "1")[0] == 2
+
+
+def test_check_says_by_its_exit_code_whether_all_is_well(monkeypatch, capsys):
+    for good in (True, False):
+        monkeypatch.setattr("uniecg_lite.check.check", lambda profile, good=good: good)
+        assert main(monkeypatch, capsys, "check")[0] == (0 if good else 1)
+
+
+# --- interpret and generate
+
+
+class Model:
+    """Answers with what it was given."""
+
+    def __init__(self, answer: Answer):
+        self.answer, self.asked = answer, []
+
+    def respond(self, prompt, ecg=None, image=None, seed=0):
+        self.asked.append((prompt, ecg, image, seed))
+        return self.answer
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Put a model in place of the one in the artifacts."""
+
+    def load(answer):
+        model = Model(answer)
+        monkeypatch.setattr(uniecg_lite, "load_unified", lambda folder, seed=None: model)
+        return model
+
+    return load
+
+
+@pytest.mark.parametrize("kind", ["wfdb", "npy", "csv", "png"])
+def test_interpret_reads_what_it_is_given(monkeypatch, capsys, tmp_path, loaded, kind):
+    ecg, model = toy_ecg(), loaded(Answer("Rate 72 bpm."))
+    path = tmp_path / f"record.{kind}"
+    if kind == "wfdb":
+        path = ecg.save(tmp_path / "record")
+    elif kind == "npy":
+        import numpy as np
+
+        np.save(path, ecg.signal)
+    elif kind == "csv":
+        rows = [",".join(uniecg_lite.ecg.LEADS), *(",".join(f"{v:.4f}" for v in row) for row in ecg.signal.T)]
+        path.write_text("# hz=500\n" + "\n".join(rows))
+    else:
+        save_page(ecg.standard(), path)
+    hz = ["--hz", "500"] if kind == "npy" else []
+    code, out, _ = main(monkeypatch, capsys, "interpret", path, "--prompt", "Read it.", *hz)
+    assert code == 0 and out.splitlines() == ["Rate 72 bpm.", "Educational, not for diagnosis."]
+    [(prompt, given, image, _)] = model.asked
+    assert prompt == "Read it."
+    if kind == "png":
+        assert given is None and image == str(path)
+    else:
+        assert abs(given.signal - ecg.signal).max() < 0.002 and given.hz == 500
+
+
+def test_interpret_of_a_bad_record_says_why(monkeypatch, capsys, tmp_path, loaded):
+    loaded(Answer("never said"))
+    code, out, err = main(monkeypatch, capsys, "interpret", tmp_path / "absent")
+    assert code == 1 and not out and len(err.strip().splitlines()) == 1
+
+
+def test_generate_saves_the_ecg_and_a_page(monkeypatch, capsys, tmp_path, loaded):
+    model = loaded(Answer("Here is one.", toy_ecg(hz=100)))
+    code, out, _ = main(
+        monkeypatch, capsys, "generate", "AF, 120 bpm", "--out", tmp_path / "made" / "one", "--page", "--seed", 4
+    )
+    assert code == 0 and model.asked == [("AF, 120 bpm", None, None, 4)]
+    assert abs(ECG.load(tmp_path / "made" / "one").signal - toy_ecg(hz=100).signal).max() <= 0.0006
+    assert (tmp_path / "made" / "one.png").stat().st_size > 1000 and out.count("saved") == 2
+
+
+def test_generate_without_an_ecg_is_an_error(monkeypatch, capsys, tmp_path, loaded):
+    loaded(Answer("Sinus rhythm is normal."))
+    code, _, err = main(monkeypatch, capsys, "generate", "What is SR?", "--out", tmp_path / "x")
+    assert code == 1 and "answered in words" in err and "Sinus rhythm is normal." in err
+    assert not list(tmp_path.glob("x*"))
+
+
+# --- the chain
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    """Four tiny notebooks, and a runner that notes which of them it executes."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for number in range(4):
+        write(folder / f"0{number}_part.ipynb", f"x = {number}")
+    monkeypatch.setattr(runner, "NOTEBOOKS", folder)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    executed = []
+
+    def execute(path, out, store):
+        executed.append(path.name[:2])
+        shutil.copy(path, out)
+
+    monkeypatch.setattr(runner, "_execute", execute)
+    return folder, executed
+
+
+def write(path: Path, *sources: str, tags=("parameters",)) -> None:
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("profile, seed = None, 0", metadata={"tags": list(tags)})]
+        + [nbformat.v4.new_code_cell(source) for source in sources],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, path)
+
+
+def test_the_chain_runs_in_order_and_only_once(chain, capsys):
+    folder, executed = chain
+    file = runner.run("smoke")
+    assert executed == ["00", "01", "02", "03"]
+    again = runner.run("smoke")
+    assert executed == ["00", "01", "02", "03"] and again == file and "done before" in capsys.readouterr().out
+    result = json.loads(file.read_text())
+    assert set(result["seconds"]) == {"00", "01", "02", "03", "total"} and result["resumed"] is False
+    runner.run("smoke", fresh=True)
+    assert executed == ["00", "01", "02", "03"] * 2
+
+
+def test_it_starts_again_at_the_first_changed_notebook(chain):
+    folder, executed = chain
+    runner.run("smoke")
+    executed.clear()
+    write(folder / "02_part.ipynb", "x = 22")
+    runner.run("smoke")
+    assert executed == ["02", "03"]
+
+
+def test_outputs_and_marks_do_not_count_as_a_change(chain):
+    folder, executed = chain
+    runner.run("smoke")
+    executed.clear()
+    notebook = nbformat.read(folder / "01_part.ipynb", as_version=4)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="hello")]
+    notebook.cells[1].execution_count = 7
+    nbformat.write(notebook, folder / "01_part.ipynb")
+    runner.run("smoke")
+    assert executed == []
+
+
+def test_another_seed_or_profile_is_another_chain(chain):
+    _, executed = chain
+    first, other = runner.run("smoke"), runner.run("smoke", seed=1)
+    assert executed == ["00", "01", "02", "03"] * 2
+    assert first != other and ".seed1." in other.name and json.loads(other.read_text())["seed"] == 1
+
+
+def test_it_goes_on_after_the_last_finished_notebook(chain, monkeypatch):
+    _, executed = chain
+    good = runner._execute
+
+    def failing(path, out, store):
+        if path.name.startswith("02"):
+            raise UniECGError("02_part.ipynb stopped")
+        good(path, out, store)
+
+    monkeypatch.setattr(runner, "_execute", failing)
+    with pytest.raises(UniECGError):
+        runner.run("smoke")
+    assert executed == ["00", "01"]
+    monkeypatch.setattr(runner, "_execute", good)
+    file = runner.run("smoke")
+    assert executed == ["00", "01", "02", "03"] and json.loads(file.read_text())["resumed"] is True
+
+
+def test_a_real_notebook_runs_and_a_failing_one_is_named(tmp_path, monkeypatch):
+    """One kernel for the good notebook, one for the bad one."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    write(folder / "00_good.ipynb", "print(profile, seed)")
+    write(folder / "01_bad.ipynb", "1 / 0")
+    monkeypatch.setattr(runner, "NOTEBOOKS", folder)
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    with pytest.raises(UniECGError, match="01_bad.ipynb stopped in cell .*ZeroDivisionError.*checkpoints are kept"):
+        runner.run("smoke", seed=3)
+    [done] = (tmp_path / "artifacts" / "smoke" / "notebooks").glob("00_good.ipynb")
+    text = [o.text for c in nbformat.read(done, 4).cells if c.cell_type == "code" for o in c.outputs]
+    assert text == ["smoke 3\n"]
+    assert not (tmp_path / "results").exists(), "no results of half a chain"
+    runner._put_back(done, folder / "00_good.ipynb")
+    back = nbformat.read(folder / "00_good.ipynb", 4)
+    assert [c.source for c in back.cells] == ["profile, seed = None, 0", "print(profile, seed)"]
+    assert [c.execution_count for c in back.cells] == [1, 2] and "papermill" not in back.metadata
+    assert back.cells[1].outputs[0].text == "smoke 3\n"
+
+
+def test_the_report_has_a_page_for_every_notebook(tmp_path):
+    folder = tmp_path / "done"
+    folder.mkdir()
+    for name in ("00_a", "01_b"):
+        write(folder / f"{name}.ipynb", "x = 1")
+    write(folder / "02_c.part.ipynb", "x = 1")
+    index = runner.report(folder, tmp_path / "report")
+    assert {p.name for p in index.parent.iterdir()} == {"index.html", "00_a.html", "01_b.html"}
+    assert index.read_text().count("<li>") == 2 and "not for diagnosis" in index.read_text()
+
+
+def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    store = tiny.store(tmp_path)
+    (store.folder / "metrics").mkdir(parents=True)
+    for number, metrics in (("05", {"stage1.hr_mae_bpm": 3.123456}), ("08", {"routing.accuracy": 0.995})):
+        (store.folder / "metrics" / f"{number}.json").write_text(json.dumps({"metrics": metrics}))
+    result = json.loads(results.write(store, {"05": 10.04, "08": 20.0}, resumed=False).read_text())
+    assert result["metrics"] == {"routing.accuracy": 0.995, "stage1.hr_mae_bpm": 3.1235}
+    assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 30.0}
+    assert result["claims"]["U9"]["verdict"] == "reproduced" and set(result["claims"]) == {"U9"}
+    assert results.claims({"routing.accuracy": 0.9})["U9"]["verdict"] == "not reproduced"
+
+
+# --- what a notebook uses
+
+
+def test_a_lesson_keeps_its_figures_and_tells_its_time(tmp_path, capsys):
+    lesson = Lesson("05", "smoke", 2)
+    lesson.metric({"stage1.hr_mae_bpm": torch.tensor(3.5)})
+    lesson.done()
+    kept = json.loads((tmp_path / "artifacts" / "smoke" / "metrics" / "05.json").read_text())
+    assert kept["metrics"] == {"stage1.hr_mae_bpm": 3.5} and kept["seed"] == 2 and kept["seconds"] >= 0
+    out = capsys.readouterr().out
+    assert "notebook 05, profile smoke, seed 2; budget 76 s" in out and " s of 76 s" in out
+    first = torch.rand(3)
+    Lesson("05", "smoke", 2)
+    assert torch.equal(torch.rand(3), first), "the seed is set"
+
+
+def test_claims_and_shapes_raise_when_they_do_not_hold(capsys):
+    say("one is one", True)
+    assert capsys.readouterr().out == "[check] one is one: yes\n"
+    with pytest.raises(AssertionError, match="one is two: no"):
+        say("one is two", False)
+    shape("tokens", torch.zeros(2, 26, 8), "B T D", T=26)
+    assert "(B, T, D) = (2, 26, 8)" in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="T is 26, not 25"):
+        shape("tokens", torch.zeros(2, 26, 8), "B T D", T=25)

@@ -1,0 +1,277 @@
+"""diffusets: shapes and lead laws of the VAE, what the sampler does exactly, and what a condition depends on."""
+
+import random
+
+import pytest
+import tiny
+import torch
+from torch import nn
+
+from uniecg_lite import cohort
+from uniecg_lite.diffusets import HZ, LENGTH, VAE, ConditionEncoder, Denoiser, clean_ecgs
+from uniecg_lite.diffusets import generator as room
+from uniecg_lite.diffusets import train_condition, train_denoiser, train_vae
+from uniecg_lite.diffusets.vae import KL_WEIGHT
+from uniecg_lite.ecg import INDEPENDENT, LEADS, lead_law_residual
+from uniecg_lite.language import Request, train_tokenizer
+from uniecg_lite.simulator import simulate
+
+N = 40
+
+
+@pytest.fixture(scope="module")
+def clean():
+    """Noise-free ECGs as the generator learns them: (N, 12, 1024)."""
+    return simulate(0, torch.arange(N), HZ, LENGTH / HZ, noise=False, first_beat=0.3).signal
+
+
+@pytest.fixture(scope="module")
+def vae():
+    torch.manual_seed(0)
+    return VAE(16).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return tiny.generator()
+
+
+@pytest.fixture(scope="module")
+def condition(generator):
+    """Conditions of three requests: (3, D_c)."""
+    return generator.condition([r.text() for r in tiny.corpus().requests[:3]])
+
+
+# --- VAE
+
+
+@pytest.mark.parametrize("width", [16, 48])
+def test_vae_shapes(clean, width):
+    vae = VAE(width)
+    latent = vae.encode(clean[:3])
+    assert clean.shape == (N, 12, 1024) and latent.shape == (3, 4, 128)
+    assert vae.decode(latent).shape == (3, 12, 1024)
+
+
+def test_decoded_signals_obey_the_lead_laws(vae):
+    latent = 3 * torch.randn(8, 4, 128, generator=torch.Generator().manual_seed(0))
+    signal = vae.decode(latent)
+    assert signal.std() > 0.01
+    assert lead_law_residual(signal, quantile=1).max() <= 1e-5
+
+
+def test_measured_scale_gives_latents_of_unit_variance(clean):
+    vae = VAE(16).eval()
+    first = vae.encode(clean)
+    vae.measure_scale(clean)
+    latent = vae.encode(clean)
+    assert (first.std((0, 2)) - 1).abs().min() > 0.05, "they had another scale before"
+    torch.testing.assert_close(latent.std((0, 2)), torch.ones(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latent.mean((0, 2)), torch.zeros(4), atol=1e-3, rtol=0)
+
+
+def test_the_scale_does_not_change_what_is_decoded(clean):
+    torch.manual_seed(1)
+    vae = VAE(16).eval()
+    before = vae.decode(vae.encode(clean[:3]))
+    vae.measure_scale(clean)
+    torch.testing.assert_close(vae.decode(vae.encode(clean[:3])), before, atol=1e-4, rtol=1e-4)
+
+
+def test_vae_loss_is_squared_error_plus_kl(vae, clean):
+    torch.manual_seed(2)
+    parts = vae.loss(clean[:4])
+    mean, log_variance = vae.distribution(clean[:4])
+    kl = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, (log_variance / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+    ).mean()
+    torch.manual_seed(2)
+    decoded = vae.decoder(mean + torch.randn_like(mean) * (log_variance / 2).exp())
+    rows = [LEADS.index(name) for name in INDEPENDENT]
+    error = ((decoded - clean[:4][:, rows]) ** 2).mean()
+    torch.testing.assert_close(parts["kl"], kl)
+    torch.testing.assert_close(parts["mse"], error)
+    torch.testing.assert_close(parts["loss"], 20 * error + 20 * KL_WEIGHT * kl)
+
+
+def test_vae_learns(clean, tmp_path):
+    torch.manual_seed(0)
+    vae = VAE(16)
+    history = train_vae(vae, clean, tiny.replace(tiny.PLAN, steps=40, batch=8, lr=3e-3), 0, tmp_path)
+    assert history["mse"][-1] < 0.7 * history["mse"][0]
+    assert not any(p.requires_grad for p in vae.parameters())
+    torch.testing.assert_close(vae.encode(clean).std((0, 2)), torch.ones(4), atol=1e-3, rtol=0)
+
+
+def test_clean_ecgs_are_the_patients_of_the_cohort(tmp_path):
+    table = cohort.load(cohort.write(cohort.simulated(4, 60), tmp_path / "splits"), "train")
+    made = clean_ecgs(table, batch=17)
+    assert made.shape == (len(table), 12, 1024)
+    index = torch.tensor([int(name.split("-")[1]) for name in table.column("patient")])
+    again = simulate(4, index, HZ, 10.0, noise=False, first_beat=room.FIRST_BEAT)
+    assert torch.equal(made, again.signal)
+    assert torch.equal(again.truth["findings"], table.truth()["findings"]) or _same_hearts(again.truth, table.truth())
+
+
+def _same_hearts(mine: dict, theirs: dict) -> bool:
+    """Ectopic beats may leave or enter the record when the first beat moves; the heart stays the same."""
+    return all(torch.equal(mine[key], theirs[key]) for key in ("age", "female", "qrs_ms", "qt_ms", "axis_deg"))
+
+
+# --- sampler
+
+
+class Exact(nn.Module):
+    """A denoiser that knows where it must go: velocity noise - x0, from x = (1 - s) x0 + s noise."""
+
+    def __init__(self, target: torch.Tensor, unconditional: torch.Tensor | None = None):
+        super().__init__()
+        self.target, self.other = target, target if unconditional is None else unconditional
+        self.null = nn.Parameter(torch.zeros(128))
+        self.levels, self.conditions = [], []
+
+    def forward(self, x, level, condition):
+        self.levels.append(level[0].item())
+        self.conditions.append(condition)
+        goal = torch.cat([self.target, self.other])
+        return (x - goal) / level[:, None, None]
+
+
+def with_denoiser(generator, denoiser):
+    return room.Generator(generator.vae, generator.condition, denoiser, generator.steps, generator.guidance)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 20])
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
+def test_with_the_exact_velocity_the_sampler_finds_the_target(generator, condition, steps, guidance):
+    target = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(5))
+    exact = Exact(target)
+    found = with_denoiser(generator, exact).sample(condition, seed=1, steps=steps, guidance=guidance)
+    torch.testing.assert_close(found, target, atol=1e-3, rtol=0)
+    assert len(exact.levels) == steps and exact.levels[0] == 1 and exact.levels == sorted(exact.levels)[::-1]
+
+
+def test_guidance_moves_between_the_two_targets(generator, condition):
+    """With exact velocities guidance g ends at x_0 + g (x_c - x_0)."""
+    one, two = (torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(s)) for s in (5, 6))
+    for g in (0.0, 0.5, 1.0, 2.0):
+        found = with_denoiser(generator, Exact(one, two)).sample(condition, seed=1, steps=1, guidance=g)
+        torch.testing.assert_close(found, two + g * (one - two), atol=1e-3, rtol=0)
+
+
+def test_the_sampler_asks_with_and_without_words(generator, condition):
+    exact = Exact(torch.zeros(3, 4, 128))
+    with torch.no_grad():
+        exact.null.fill_(7.0)
+    with_denoiser(generator, exact).sample(condition, steps=2)
+    for asked in exact.conditions:
+        assert torch.equal(asked[:3], condition) and (asked[3:] == 7).all()
+
+
+@torch.no_grad()
+def test_guidance_one_is_the_condition_alone(generator, condition):
+    """An Euler loop by hand, with the conditional velocity only."""
+    x = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(9))
+    levels = torch.linspace(1, 1 / 1000, 5).tolist() + [0.0]
+    for now, then in zip(levels, levels[1:]):
+        x = x + (then - now) * generator.denoiser(x, torch.full((3,), now), condition)
+    torch.testing.assert_close(generator.sample(condition, seed=9, steps=5, guidance=1.0), x, atol=1e-4, rtol=1e-4)
+
+
+def test_a_seed_decides_the_ecg(generator, condition):
+    first, again, other = (generator.make(condition, seed=s) for s in (1, 1, 2))
+    for a, b, c in zip(first, again, other):
+        assert (a.signal == b.signal).all() and not (a.signal == c.signal).all()
+        assert a.hz == HZ and a.seconds == 10 and "no patient" in a.source
+        assert lead_law_residual(a.signal) < 1e-5
+    assert not (first[0].signal == first[1].signal).all(), "two in one batch differ"
+
+
+def test_words_steer_the_denoiser(generator, condition):
+    x, level = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
+    out = generator.denoiser(x, level, condition)
+    assert out.shape == x.shape
+    assert (out - generator.denoiser(x, level, condition.flip(0))).abs()[0].max() > 1e-3
+    assert (out - generator.denoiser(x, level + 0.3, condition)).abs().max() > 1e-3
+
+
+# --- condition encoder
+
+
+def test_condition_vectors_are_on_one_scale(generator):
+    vectors = generator.condition([r.text() for r in tiny.corpus().requests[:50]])
+    assert vectors.shape == (50, 128)
+    torch.testing.assert_close(vectors.mean(1), torch.zeros(50), atol=1e-5, rtol=0)
+    torch.testing.assert_close(vectors.var(1, unbiased=False), torch.ones(50), atol=1e-2, rtol=0)
+
+
+def test_padding_does_not_change_a_condition(generator):
+    texts = [Request().text(), Request(63, "female", 120, ("AFIB", "LVH", "LAD", "TINV")).text(), "Rate 60."]
+    together = generator.condition(texts)
+    for i, text in enumerate(texts):
+        torch.testing.assert_close(generator.condition([text])[0], together[i], atol=1e-5, rtol=1e-5)
+    assert (together[0] - together[1]).abs().max() > 0.05, "other words, another vector"
+
+
+def test_open_parts_do_not_count_in_the_facts(generator):
+    """Age and rate unknown: the loss is the same whatever the head says about them."""
+    encoder, request = generator.condition, Request(None, None, None, ("AFIB",))
+    before = encoder.facts_loss([request]).item()
+    kept = encoder.tell.bias.clone()
+    with torch.no_grad():
+        encoder.tell.bias[:15] += 5.0  # rate, age and sex
+        after = encoder.facts_loss([request]).item()
+        known = encoder.facts_loss([Request(63, "female", 120, ("AFIB",))]).item()
+        encoder.tell.bias.copy_(kept)
+    assert after == pytest.approx(before, abs=1e-5) and known > before + 1
+
+
+def test_the_condition_encoder_learns_the_facts(tmp_path):
+    torch.manual_seed(0)
+    encoder = ConditionEncoder(train_tokenizer([r.text() for r in tiny.corpus().requests], 400), width=32)
+    plan = tiny.replace(tiny.PLAN, steps=60, batch=16, lr=5e-3)
+    history = train_condition(encoder, tiny.corpus(), plan, 0, tmp_path)
+    assert history["loss"][-1] < 0.7 * history["loss"][0]
+    assert not any(p.requires_grad for p in encoder.parameters())
+
+
+# --- training the denoiser
+
+
+class Spy(nn.Module):
+    """Stands in for the denoiser and remembers what it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.null = nn.Parameter(torch.full((128,), 5.0))
+        self.gain = nn.Parameter(torch.zeros(()))
+        self.asked = []
+
+    def forward(self, x, level, condition):
+        self.asked.append((x.detach().clone(), level.clone(), condition.detach().clone()))
+        return self.gain * x
+
+
+def test_one_condition_in_ten_is_dropped_and_all_levels_are_trained(generator, clean, tmp_path):
+    spy = Spy()
+    plan = tiny.replace(tiny.PLAN, steps=30, batch=32)
+    train_denoiser(with_denoiser(generator, spy), clean, tiny.corpus(), plan, 0, tmp_path)
+    words, level = torch.cat([c for _, _, c in spy.asked]), torch.cat([s for _, s, _ in spy.asked])
+    dropped = (words.std(1) < 1e-3).float()
+    assert len(words) == 960 and 0.05 < dropped.mean() < 0.16
+    torch.testing.assert_close(words[dropped.bool()].mean(), torch.tensor(5.0), atol=0.5, rtol=0)
+    assert level.min() < 0.1 and level.max() > 0.95 and (level > 0).all() and (level < 1).all()
+
+
+def test_the_denoiser_learns_velocities(generator, clean, tmp_path):
+    torch.manual_seed(0)
+    made = with_denoiser(generator, Denoiser(16, 128))
+    plan = tiny.replace(tiny.PLAN, steps=30, batch=16, lr=3e-3)
+    history = train_denoiser(made, clean, tiny.corpus(), plan, 0, tmp_path)
+    assert history["loss"][-1] < 0.9 * history["loss"][0]
+
+
+def test_any_text_has_a_condition(generator):
+    rng = random.Random(0)
+    texts = ["".join(chr(rng.randrange(32, 0x2FF)) for _ in range(400)) for _ in range(3)] + ["x"]
+    assert generator.condition(texts).isfinite().all(), "longer than the encoder's window, unknown letters"

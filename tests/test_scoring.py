@@ -1,0 +1,307 @@
+"""scoring: known answers score what they must, nothing is skipped, and peaks are found where they are."""
+
+import csv
+import math
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from uniecg_lite import cohort
+from uniecg_lite.ecg import ECG
+from uniecg_lite.errors import BadECG
+from uniecg_lite.facts import TOLD, facts, facts_loss, untell
+from uniecg_lite.language import CODES, Corpus, Reading, parse_report, phrasings, questions, report
+from uniecg_lite.scoring import (
+    Reader,
+    evaluate,
+    finding_scores,
+    heart_rate,
+    interval_errors,
+    macro_f1,
+    r_peaks,
+    real_rates,
+    report_scores,
+    train_reader,
+)
+from uniecg_lite.scoring.texts import UNREAD, table_of
+from uniecg_lite.simulator import simulate
+
+# --- heart rate on signals
+
+
+def spikes(rate: float, hz: float, seconds: float = 10.0, first: float = 0.4) -> tuple[torch.Tensor, np.ndarray]:
+    """(1, 12, L) of narrow triangles at a steady rate, and where they are in s."""
+    time, places = np.arange(round(hz * seconds)) / hz, np.arange(first, seconds - 0.2, 60 / rate)
+    shape = np.clip(1 - np.abs(time[:, None] - places) / 0.03, 0, None).sum(1)
+    return torch.from_numpy(np.outer(np.linspace(-1, 1, 12), shape)).float()[None], places
+
+
+@pytest.mark.parametrize("hz", [100.0, 102.4, 500.0])
+@pytest.mark.parametrize("rate", [35, 60, 72, 110, 150, 190])
+def test_the_rate_of_a_spike_train(rate, hz):
+    signal, places = spikes(rate, hz)
+    assert heart_rate(signal, hz).item() == pytest.approx(rate, rel=0.01)
+    found = torch.nonzero(r_peaks(signal, hz)[0])[:, 0].numpy() / hz
+    assert np.abs(found[:, None] - places).min(0).max() < 0.06, "every spike is found"
+
+
+def test_polarity_offset_and_size_do_not_matter():
+    signal = simulate(0, torch.arange(40), noise=False).signal
+    rate = heart_rate(signal, 100.0)
+    for other in (-signal, 0.3 * signal, signal + torch.linspace(-1, 1, 12)[:, None]):
+        torch.testing.assert_close(heart_rate(other, 100.0), rate, atol=0.5, rtol=0.01)
+
+
+def test_no_rate_is_nan_and_not_a_number_out_of_thin_air():
+    single = torch.zeros(1, 12, 1000)
+    single[..., 500:503] = 1.0
+    assert heart_rate(single, 100.0).isnan().all()
+
+
+def test_rates_of_noisy_records():
+    made = simulate(12, torch.arange(300))
+    error = (heart_rate(made.signal, 100.0) - made.truth["rate_bpm"]).abs().nan_to_num(60)
+    assert error.median() < 0.5 and (error < 3).float().mean() > 0.9
+
+
+def test_rates_of_real_records(real_records):
+    folder = real_records[0].parent
+    rates = real_rates(folder)
+    assert len(rates) > 50
+    errors = []
+    for name, rate in list(rates.items())[::2]:
+        try:
+            signal = torch.from_numpy(ECG.load(folder / name).standard().signal)[None]
+        except BadECG as reason:
+            assert "Flat" in str(reason), "a dead lead is the only reason to leave one out"
+            continue
+        errors.append(abs(heart_rate(signal, 100.0).item() - rate))
+    assert len(errors) > 25 and np.median(errors) < 3
+
+
+def test_disputed_reference_rates_are_left_out(tmp_path):
+    rows = [
+        ("agree", "80", "82"), ("exactly", "100", "90"), ("apart", "80", "100"), ("one", "80", ""), ("none", "", ""),
+        ("nan", "nan", "80"), ("other_nan", "80", "nan"),
+    ]  # fmt: skip
+    with open(tmp_path / "manifest.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["record", "hr_bpm_nk", "hr_bpm_nk_pantompkins"])
+        table.writerows(rows)
+    assert real_rates(tmp_path) == {"agree": 80.0, "exactly": 100.0}
+
+
+# --- findings
+
+
+def f1_by_hand(said, truth) -> dict[str, float]:
+    out = {}
+    for i, code in enumerate(CODES):
+        tp = fp = fn = 0
+        for s, t in zip(said[:, i].tolist(), truth[:, i].tolist()):
+            tp, fp, fn = tp + (s and t), fp + (s and not t), fn + (t and not s)
+        if tp + fp + fn:
+            precision, recall = tp / (tp + fp) if tp + fp else 0, tp / (tp + fn) if tp + fn else 0
+            out[code] = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return out
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_f1_equals_precision_and_recall_by_hand(share):
+    generator = torch.Generator().manual_seed(0)
+    said, truth = (torch.rand(60, len(CODES), generator=generator) < share for _ in range(2))
+    truth[:, 3] = said[:, 3] = False  # nobody has it, nobody says it
+    truth[:, 4] = False
+    said[:3, 4] = True  # said, never true
+    expected = f1_by_hand(said, truth)
+    found = finding_scores(said, truth)
+    assert found == pytest.approx(expected) and CODES[3] not in found and found[CODES[4]] == 0
+    assert macro_f1(said, truth) == pytest.approx(sum(expected.values()) / len(expected))
+    assert macro_f1(truth, truth) == 1
+
+
+# --- reports
+
+
+def test_perfect_reports_score_one_and_zero():
+    readings = tiny.corpus().readings
+    scores = report_scores(tiny.corpus().reports, readings)
+    assert scores["findings_macro_f1"] == 1 and scores["readable"] == 1
+    assert scores["hr_mae_bpm"] <= 0.5
+    assert all(scores[f"{key}_mae_ms"] <= 5 for key in ("pr", "qrs", "qt", "qtc")) and scores["axis_mae_deg"] <= 5
+    exact = [parse_report(text) for text in tiny.corpus().reports]
+    assert set(interval_errors(exact, exact).values()) == {0.0}
+
+
+def test_an_empty_report_is_scored_and_not_skipped():
+    truth = [Reading(100.0, 160.0, 90.0, 400.0, 420.0, 60.0, findings=frozenset({"SR"}))] * 4
+    good = report(truth[0])
+    scores = report_scores([good, "", good, "no idea"], truth)
+    assert scores["hr_mae_bpm"] == pytest.approx(2 * abs(UNREAD["rate_bpm"] - 100) / 4)
+    assert scores["readable"] == 0.5 and scores["findings_macro_f1"] == pytest.approx(2 * 2 / (2 + 4))
+    assert all(not math.isnan(value) for value in scores.values())
+
+
+def test_every_missing_number_costs_something_on_a_population():
+    """Saying nothing must not pay: on real spreads it is far worse than reading."""
+    readings = tiny.corpus().readings
+    silent = report_scores([""] * len(readings), readings)
+    assert silent["readable"] == 0 and silent["findings_macro_f1"] == 0
+    assert silent["hr_mae_bpm"] > 15 and silent["qt_mae_ms"] > 25 and silent["axis_mae_deg"] > 20
+
+
+def test_axis_errors_go_around_the_circle():
+    truth, said = [Reading(axis_deg=175.0)] * 2, [Reading(axis_deg=-175.0), Reading(axis_deg=155.0)]
+    assert interval_errors(said, truth)["axis_mae_deg"] == pytest.approx((10 + 20) / 2)
+
+
+def test_an_interval_that_is_not_there_does_not_count():
+    truth = [Reading(pr_ms=math.nan), Reading(pr_ms=200.0)]
+    assert interval_errors([Reading(pr_ms=120.0), Reading(pr_ms=190.0)], truth)["pr_mae_ms"] == 10
+    assert math.isnan(interval_errors(truth[:1], truth[:1])["pr_mae_ms"])
+
+
+def test_one_wrong_finding_lowers_the_score_and_only_that_one():
+    readings = tiny.corpus().readings
+    table = table_of(readings)
+    assert torch.equal(table, tiny.patients().truth["findings"])
+    wrong = table.clone()
+    wrong[0, 2] = ~wrong[0, 2]
+    scores, perfect = finding_scores(wrong, table), finding_scores(table, table)
+    assert {code for code in perfect if scores[code] != 1} == {CODES[2]} and scores[CODES[2]] < 1
+
+
+# --- facts in numbers
+
+
+def test_facts_are_told_back_in_their_own_units():
+    truth = tiny.patients().truth
+    table = facts(truth)
+    assert table.shape == (300, TOLD)
+    numbers, found = untell(table)
+    assert torch.equal(found, truth["findings"])
+    for key, value in numbers.items():
+        torch.testing.assert_close(value, truth[key], atol=1e-2, rtol=1e-4, equal_nan=True)
+    assert facts(truth).isnan().any(), "no PR in atrial fibrillation"
+    wrong = table.nan_to_num(0).clone()
+    wrong[:, 0] += 1
+    silent = torch.where(table > 0.5, 20.0, -20.0)
+    silent[:, : -len(CODES)] = table[:, : -len(CODES)].nan_to_num(123.0)
+    assert facts_loss(silent, table) < 1e-3 < facts_loss(wrong, table), "a missing PR costs nothing, whatever is told"
+
+
+def test_the_reader_reads(tmp_path):
+    torch.manual_seed(0)
+    reader = Reader(16)
+    numbers, found = reader.read(simulate(1, torch.arange(5)).signal, batch=2)
+    assert all(value.shape == (5,) for value in numbers.values()) and {"rate_bpm", "qrs_ms", "qt_ms"} <= set(numbers)
+    assert found.shape == (5, len(CODES)) and found.dtype == torch.bool
+    history = train_reader(reader, tiny.replace(tiny.PLAN, steps=40, batch=16, lr=5e-3), 0, tmp_path)
+    assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in reader.parameters())
+    made = simulate(1, torch.arange(64))
+    one, two = reader.read(made.signal, batch=64)[0]["rate_bpm"], reader.read(made.signal, batch=7)[0]["rate_bpm"]
+    torch.testing.assert_close(one, two, atol=1e-3, rtol=1e-4)
+
+
+# --- routing
+
+
+def test_routing_prompts_are_many_balanced_and_unseen():
+    prompts = evaluate.routing_prompts(tiny.corpus())
+    assert len(prompts) >= 400
+    wanted = sum(want for _, _, want in prompts)
+    assert 0.45 < wanted / len(prompts) < 0.55
+    assert not any(attached and want for _, attached, want in prompts)
+    seen = {p for task in ("interpret", "question") for p in phrasings(task, "seen")}
+    filled = {p.format(term=t) for p in phrasings("question", "seen") if "{term}" in p for t, _ in questions()}
+    assert not {p for p, _, want in prompts if not want} & (seen | filled)
+    beginnings = [t.split("{")[0] for t in phrasings("generate", "seen") if t.index("{") > 8]
+    unseen = [t.split("{")[0] for t in phrasings("generate", "unseen") if t.index("{") > 8]
+    for prompt in (p for p, _, want in prompts if want):
+        longest = max((b for b in (*beginnings, *unseen) if prompt.startswith(b)), key=len, default="")
+        assert not longest or longest in unseen or longest not in beginnings, prompt
+    assert prompts == evaluate.routing_prompts(tiny.corpus()), "the same for everybody"
+
+
+class Router:
+    """A model of one rule: which prompts it answers with [ECG_1]."""
+
+    ecg_ids = [900, 901]
+
+    def __init__(self, rule):
+        self.rule = rule
+        self.encode_signal = lambda x: torch.zeros(len(x), 1, 1)
+        self.encode_image = lambda x: torch.zeros(len(x), 1, 1)
+
+    def write(self, prompts, signal=None, image=None):
+        return [[900] if self.rule(p, signal is not None) else [5, 6] for p in prompts]
+
+
+@pytest.fixture(scope="module")
+def test_split(tmp_path_factory):
+    folder = cohort.write(cohort.simulated(0, 60), tmp_path_factory.mktemp("cohort") / "splits")
+    return cohort.load(folder, "train")
+
+
+def test_routing_metrics_of_known_rules(test_split):
+    asked = {p for p, _, want in evaluate.routing_prompts(Corpus(test_split.truth()), 20) if want}
+    perfect = evaluate.routing_metrics(Router(lambda p, ecg: p in asked), test_split, 20)
+    assert perfect["routing.accuracy"] == 1 and perfect["routing.false_generate"] == 0
+    always = evaluate.routing_metrics(Router(lambda p, ecg: True), test_split, 20)
+    assert always["routing.false_generate"] == 1 and always["routing.false_interpret"] == 0
+    never = evaluate.routing_metrics(Router(lambda p, ecg: False), test_split, 20)
+    assert never["routing.false_generate"] == 0 and never["routing.false_interpret"] == 1
+    assert always["routing.accuracy"] + never["routing.accuracy"] == pytest.approx(1)
+    attached = evaluate.routing_metrics(Router(lambda p, ecg: p in asked or ecg), test_split, 20)
+    assert attached["routing.false_generate"] == pytest.approx(20 / (perfect["routing.prompts"] - 40))
+
+
+class Teller:
+    """A model that reports the truth when the signal is shown, and nothing otherwise."""
+
+    ecg_ids: list[int] = []
+
+    def __init__(self, reports):
+        self.reports = reports
+        self.encode_signal = lambda x: torch.ones(len(x), 1, 1)
+        self.encode_image = lambda x: torch.ones(len(x), 1, 1)
+
+    def write(self, prompts, signal=None, image=None):
+        return [[i] if signal is not None else [-1] for i in range(len(prompts))]
+
+    def texts(self, answers):
+        return [self.reports[i] if i >= 0 else "" for [i] in answers]
+
+
+def test_stage1_metrics_of_a_model_that_knows(test_split):
+    found = evaluate.stage1_metrics(Teller(Corpus(test_split.truth()).reports), test_split, 20)
+    assert found["stage1.findings_macro_f1"] == found["stage1.signal.findings_macro_f1"] == 1
+    assert found["stage1.hr_mae_bpm"] <= 0.5 and found["stage1.image.findings_macro_f1"] == 0
+
+
+def test_generation_metrics_of_a_generator_that_knows(test_split):
+    """Asked for the patients of the cohort, it gives back their own ECGs: the rate error is what is left."""
+    index = torch.tensor([int(name.split("-")[1]) for name in test_split.column("patient")])[:20]
+    made = simulate(0, index, 102.4, 10.0, noise=False)
+    model = SimpleNamespace(
+        generator=SimpleNamespace(signals=lambda conditions: made.signal), conditions=lambda prompts: prompts
+    )
+    truth = test_split.truth(range(20))["findings"]
+    reader = SimpleNamespace(read=lambda x: ({"rate_bpm": made.truth["rate_bpm"]}, truth))
+    found = evaluate.generation_metrics(model, reader, test_split, 20)
+    assert found["generation.hr_median_error_bpm"] < 1 and found["generation.findings_macro_f1"] == 1
+    model.generator.signals = lambda conditions: torch.zeros(20, 12, 1024) + 1e-3 * torch.eye(12, 1024)
+    flat = evaluate.generation_metrics(model, reader, test_split, 20)
+    assert flat["generation.hr_mean_error_bpm"] > 20, "an ECG without a rate is an error"
+
+
+def test_shuffled_reports_score_badly():
+    """A report of another patient must not pass for a good one."""
+    readings, reports = tiny.corpus().readings, list(tiny.corpus().reports)
+    random.Random(0).shuffle(reports)
+    scores = report_scores(reports, readings)
+    assert scores["findings_macro_f1"] < 0.35 and scores["hr_mae_bpm"] > 20

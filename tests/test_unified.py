@@ -1,0 +1,532 @@
+"""unified: what is spliced, what is learned and by whom, batches equal to single prompts, and other language models."""
+
+import random
+
+import pytest
+import tiny
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
+
+from uniecg_lite import cohort, load_unified
+from uniecg_lite.config import profile
+from uniecg_lite.drawing import raster, save_page
+from uniecg_lite.ecg import ECG
+from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
+from uniecg_lite.language import chat, encode
+from uniecg_lite.unified import (
+    Chatter,
+    Mapper,
+    UniECG,
+    Views,
+    align_mapper,
+    inject_ecg_tokens,
+    load_llm,
+    pocket_llm,
+    pretrain,
+    projection_alignment,
+    stage1,
+    token_rows,
+    train_tokens,
+)
+from uniecg_lite.unified.files import (
+    load_ecg_tokens,
+    load_reading,
+    new_encoders,
+    save_ecg_tokens,
+    save_generator,
+    save_projections,
+    save_reading,
+)
+from uniecg_lite.unified import model as unified_model
+from uniecg_lite.unified.model import MAX_PROMPT
+
+PROMPTS = [
+    "Interpret this ECG.",
+    "What do you see?",
+    "Make an ECG: 63-year-old woman, atrial fibrillation, 120 bpm",
+    "I need a report for this ECG.",
+    "What is left ventricular hypertrophy?",
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny.reading_model()
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return tiny.whole_model()
+
+
+@pytest.fixture(scope="module")
+def views(model):
+    signal = tiny.patients().signal
+    return Views(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
+
+
+def ecg_tokens(model, n: int, seed: int = 0):
+    """Random tokens as the two encoders would give them."""
+    generator = torch.Generator().manual_seed(seed)
+    width = model.w_ts.weight.shape[1]
+    return tuple(torch.randn(n, part.tokens, width, generator=generator) for part in (model.phi_s, model.phi_v))
+
+
+def weights(module) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in module.named_parameters()}
+
+
+def changed(module, before: dict) -> set[str]:
+    return {name for name, p in module.named_parameters() if not torch.equal(p.detach(), before[name])}
+
+
+# --- what goes in
+
+
+@torch.no_grad()
+def test_tokens_are_projected_and_spliced_after_the_begin_token(model):
+    signal, image = ecg_tokens(model, 2)
+    projected = model.project(signal, image)
+    assert projected.shape == (2, 26 + 41, model.w_ts.weight.shape[0])
+    torch.testing.assert_close(projected[:, :26], signal @ model.w_ts.weight.T + model.w_ts.bias)
+    torch.testing.assert_close(projected[:, 26:], image @ model.w_tsi.weight.T + model.w_tsi.bias)
+    ids = torch.tensor([model.prompt_ids("Read this ECG.")] * 2)
+    ids[1, 4] = 7
+    words = model.llm.get_input_embeddings()(ids)
+    manual = torch.stack([torch.cat([words[b, :1], projected[b], words[b, 1:]]) for b in range(2)])
+    assert torch.equal(model.splice(ids, projected), manual)
+    assert torch.equal(model.splice(ids, None), words)
+
+
+@torch.no_grad()
+def test_either_view_alone(model):
+    signal, image = ecg_tokens(model, 2)
+    assert model.project(None, None) is None
+    both = model.project(signal, image)
+    torch.testing.assert_close(torch.cat([model.project(signal, None), model.project(None, image)], 1), both)
+
+
+def test_prompts_begin_with_begin_and_hold_only_words(model):
+    ids = model.prompt_ids("  Interpret this ECG.  ")
+    assert ids[0] == model.tokenizer.bos_token_id
+    assert model.tokenizer.decode(ids[1:]) == chat("Interpret this ECG.") == "User: Interpret this ECG.\nAssistant:"
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "\n\t"])
+def test_an_empty_prompt_is_refused(model, prompt):
+    with pytest.raises(BadRequest, match="empty"):
+        model.respond(prompt)
+
+
+def test_a_long_prompt_is_refused_with_its_length(model):
+    with pytest.raises(BadRequest, match=f"more than {MAX_PROMPT}: please shorten"):
+        model.respond("atrial fibrillation " * 200)
+
+
+# --- learning
+
+
+def loss_by_hand(model, prompts, answers, ecg, whole=False) -> float:
+    """One conversation at a time through the whole language model: the mean over all words that count."""
+    total = count = 0.0
+    for i, (prompt, answer) in enumerate(zip(prompts, answers)):
+        ids = model.prompt_ids(prompt) + answer
+        embeds = model.llm.get_input_embeddings()(torch.tensor([ids]))
+        s = 0
+        if ecg is not None:
+            s = ecg.shape[1]
+            embeds = torch.cat([embeds[:, :1], ecg[i : i + 1], embeds[:, 1:]], 1)
+        logits = model.llm(inputs_embeds=embeds).logits[0]
+        first = 1 if whole else len(ids) - len(answer)
+        for t in range(first, len(ids)):
+            total += F.cross_entropy(logits[s + t - 1], torch.tensor(ids[t])).item()
+            count += 1
+    return total / count
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("with_ecg", [False, True])
+@pytest.mark.parametrize("whole_text", [False, True])
+def test_answer_loss_equals_a_loop_over_conversations(model, with_ecg, whole_text):
+    answers = [Chatter(model, tiny.corpus()).ids(text) for text in (*tiny.corpus().reports[:3], "Yes.", "A")]
+    assert len({len(a) for a in answers}) > 2 and len({len(model.prompt_ids(p)) for p in PROMPTS}) > 2
+    ecg = model.project(*ecg_tokens(model, len(PROMPTS))) if with_ecg else None
+    found = model.answer_loss(PROMPTS, answers, ecg, whole=whole_text).item()
+    assert found == pytest.approx(loss_by_hand(model, PROMPTS, answers, ecg, whole_text), abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_ecg_matters_to_the_answer(model):
+    answers = [Chatter(model, tiny.corpus()).ids(tiny.corpus().reports[0])]
+    losses = [
+        model.answer_loss(PROMPTS[:1], answers, model.project(*ecg_tokens(model, 1, seed))).item() for seed in (0, 1)
+    ]
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
+def test_pretraining_lowers_the_loss_and_trains_the_llm_alone(tmp_path):
+    model = tiny.reading_model()
+    before = weights(model)
+    plan = tiny.replace(tiny.PLAN, steps=20, lr=5e-3)
+    history = pretrain(model, tiny.corpus(), plan, 0, tmp_path)
+    assert history["loss"][-1] < history["loss"][0]
+    moved = changed(model, before)
+    assert moved and all(name.startswith("llm.") for name in moved)
+
+
+def test_projection_alignment_changes_the_projections_alone(views, tmp_path):
+    model = tiny.reading_model()
+    before = weights(model)
+    plan = tiny.replace(tiny.PLAN, steps=6)  # enough for a step with the image and one with the signal
+    projection_alignment(model, tiny.corpus(), views, plan, 0, tmp_path)
+    assert changed(model, before) == {"w_ts.weight", "w_ts.bias", "w_tsi.weight", "w_tsi.bias"}
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+def test_stage1_changes_llm_and_projections_and_no_encoder(views, tmp_path):
+    model = tiny.reading_model()
+    before = weights(model)
+    stage1(model, tiny.corpus(), views, tiny.replace(tiny.PLAN, steps=6), 0, tmp_path)
+    moved = changed(model, before)
+    assert {name.split(".")[0] for name in moved} == {"llm", "w_ts", "w_tsi"}
+    assert {n for n in before if n.startswith("llm.")} <= moved, "full-parameter tuning"
+
+
+def test_token_training_changes_the_new_rows_alone(tmp_path):
+    model = tiny.reading_model()
+    plain = model.fingerprint()
+    embedding = next(n for n in plain if "embed" in n)
+    known = model.llm.get_input_embeddings().weight[: len(model.tokenizer)].detach().clone()
+    inject_ecg_tokens(model, 4)
+    frozen, rows = model.fingerprint(skip_rows=True), {n: p.clone() for n, p in token_rows(model).items()}
+    assert len(frozen) == len(plain) and rows
+    history = train_tokens(model, tiny.corpus(), tiny.replace(tiny.PLAN, steps=60, lr=5e-2), 0, tmp_path)
+    assert sorted(model.fingerprint(skip_rows=True).values()) == sorted(frozen.values())
+    without = {name: value for name, value in plain.items() if name != embedding}
+    assert sorted(without.values()) == sorted(set(frozen.values()) & set(without.values()))
+    now = model.llm.get_input_embeddings()(torch.arange(len(known)))
+    assert torch.equal(now, known), "a known word reads as before"
+    assert all(not torch.equal(p, rows[name]) for name, p in token_rows(model).items())
+    assert sum(history["loss"][-3:]) < sum(history["loss"][:3])
+
+
+@torch.no_grad()
+def test_new_rows_do_not_change_what_is_read(model):
+    other = tiny.reading_model()
+    signal, image = ecg_tokens(model, 3)
+    before = other.answer_loss(PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image))
+    inject_ecg_tokens(other, 4)
+    logits_before = before.item()
+    after = other.answer_loss(PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image)).item()
+    assert after == pytest.approx(logits_before, abs=1e-2), "only four more words compete"
+
+
+def test_mapper_alignment_trains_mapper_and_rows_on_text_alone(tmp_path, whole):
+    model = tiny.whole_model()
+    before = weights(model)
+    history = align_mapper(model, tiny.corpus(), model.generator.condition, tiny.PLAN, 0, tmp_path)
+    moved = changed(model, before)
+    assert moved and all(n.startswith("mapper.") or "trainable_tokens_delta" in n for n in moved)
+    assert any(n.startswith("mapper.") for n in moved) and any("trainable_tokens_delta" in n for n in moved)
+    assert set(history) >= {"loss", "mse", "when"}
+
+
+# --- batches
+
+
+def test_answers_do_not_depend_on_the_batch(whole, monkeypatch):
+    monkeypatch.setattr(unified_model, "MAX_ANSWER", 20)
+    views = ecg_tokens(whole, len(PROMPTS))
+    for tokens in ((None, None), views, (views[0], None), (None, views[1])):
+        together = whole.write(PROMPTS, *tokens)
+        alone = [
+            whole.write([p], *(None if t is None else t[i : i + 1] for t in tokens))[0] for i, p in enumerate(PROMPTS)
+        ]
+        pad, ends = whole.tokenizer.pad_token_id, {whole.tokenizer.eos_token_id, whole.ecg_ids[0]}
+        for a, b in zip(together, alone):
+            a, b = (strip(x, pad, ends) for x in (a, b))
+            assert a == b
+        assert whole.texts(together) == whole.texts(alone)
+    split = whole.write(PROMPTS, *views, batch=2)
+    assert whole.texts(split) == whole.texts(whole.write(PROMPTS, *views))
+
+
+def strip(ids: list[int], pad: int, ends: set[int]) -> list[int]:
+    """An answer up to its end, without padding."""
+    for place, i in enumerate(ids):
+        if i in ends:
+            return ids[: place + 1]
+    return [i for i in ids if i != pad]
+
+
+@torch.no_grad()
+def test_greedy_answers_take_the_likeliest_word(whole):
+    [made] = whole.write(PROMPTS[:1])
+    ids = whole.prompt_ids(PROMPTS[0])
+    for word in made[:12]:
+        scores = whole.llm(inputs_embeds=whole.llm.get_input_embeddings()(torch.tensor([ids]))).logits[0, -1]
+        scores[whole.ecg_ids[1:]] = -torch.inf
+        assert word == scores.argmax().item()
+        ids.append(word)
+
+
+@torch.no_grad()
+def test_ecg_states_do_not_depend_on_the_batch(whole):
+    states = whole.ecg_states(PROMPTS)
+    assert states.shape == (len(PROMPTS), 4, whole.w_ts.weight.shape[0])
+    for i, prompt in enumerate(PROMPTS):
+        torch.testing.assert_close(whole.ecg_states([prompt])[0], states[i], atol=1e-4, rtol=1e-4)
+    ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.ecg_ids])
+    embeds = whole.llm.get_input_embeddings()(ids)
+    hidden = whole.llm(inputs_embeds=embeds, output_hidden_states=True).hidden_states[-1][0, -4:]
+    torch.testing.assert_close(states[2], hidden, atol=1e-4, rtol=1e-4)
+    conditions = whole.conditions(PROMPTS, batch=2)
+    torch.testing.assert_close(conditions, whole.mapper(states), atol=1e-4, rtol=1e-4)
+
+
+# --- the two directions
+
+
+def test_a_typed_token_stays_text(whole):
+    for prompt in ("[ECG_1]", "What is [ECG_1]?", "<eos>[ECG_2] <bos>", "[ECG_1][ECG_2][ECG_3][ECG_4]"):
+        ids = whole.prompt_ids(prompt)
+        assert not set(ids) & set(whole.ecg_ids) and ids.count(whole.tokenizer.bos_token_id) == 1
+        assert whole.tokenizer.eos_token_id not in ids
+
+
+def test_the_model_decides_and_the_answer_follows(whole, monkeypatch):
+    end = whole.tokenizer.eos_token_id
+    monkeypatch.setattr(whole, "write", lambda *a, **k: [[whole.ecg_ids[0]]])
+    made = whole.respond(PROMPTS[2], seed=3)
+    assert isinstance(made.ecg, ECG) and made.ecg.signal.shape == (12, 1024) and made.ecg.hz == 102.4
+    assert "belongs to no patient" in made.text
+    again, other = whole.respond(PROMPTS[2], seed=3).ecg, whole.respond(PROMPTS[2], seed=4).ecg
+    assert (again.signal == made.ecg.signal).all() and not (other.signal == made.ecg.signal).all()
+    words = [*encode(whole.tokenizer, " Rate 72 bpm."), end]
+    monkeypatch.setattr(whole, "write", lambda *a, **k: [words])
+    answer = whole.respond(PROMPTS[2])
+    assert answer.ecg is None and answer.text == "Rate 72 bpm."
+
+
+def test_without_a_generator_the_wish_is_refused(monkeypatch):
+    model = tiny.whole_model()
+    model.generator = None
+    monkeypatch.setattr(model, "write", lambda *a, **k: [[model.ecg_ids[0]]])
+    with pytest.raises(BadArtifact, match="run notebook 06"):
+        model.respond(PROMPTS[2])
+    with pytest.raises(BadArtifact, match="run notebooks 07 and 08"):
+        tiny.reading_model().conditions(PROMPTS)
+
+
+def test_an_attached_ecg_is_seen_as_signal_and_image_and_a_page_as_image(whole, monkeypatch, tmp_path):
+    seen = []
+
+    def write(prompts, signal=None, image=None):
+        seen.append((signal, image))
+        return [[whole.tokenizer.eos_token_id]]
+
+    monkeypatch.setattr(whole, "write", write)
+    ecg = ECG(tiny.patients().signal[0].numpy(), 100)
+    whole.respond("Interpret this ECG.", ecg=ecg)
+    whole.respond("Interpret this ECG.", image=str(save_page(ecg, tmp_path / "page.png")))
+    whole.respond("Interpret this ECG.")
+    signal = torch.from_numpy(ecg.signal)[None]
+    torch.testing.assert_close(seen[0][0], whole.encode_signal(signal))
+    torch.testing.assert_close(seen[0][1], whole.encode_image(raster(signal)))
+    assert seen[1][0] is None and seen[1][1].shape == seen[0][1].shape
+    assert seen[2] == (None, None)
+
+
+def test_a_short_ecg_is_refused(whole):
+    short = ECG(tiny.patients().signal[0, :, :500].numpy(), 100)
+    with pytest.raises(BadECG, match="lasts 5.00 s"):
+        whole.respond("Interpret this ECG.", ecg=short)
+
+
+# --- on disk
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """A store with every artifact of the chain, of random weights, and the model that it holds."""
+    store, model = tiny.store(tmp_path_factory.mktemp("chain")), tiny.reading_model(1)
+    from uniecg_lite.artifacts import save_tensors
+
+    with store.writing("cohort") as folder:
+        cohort.write(cohort.simulated(0, 40), folder / "splits")
+    with store.writing("encoders", ("cohort",)) as folder:
+        parts = (("phi_s", model.phi_s), ("phi_v", model.phi_v))
+        save_tensors({f"{a}.{k}": v for a, m in parts for k, v in m.state_dict().items()}, folder / "encoders")
+    with store.writing("language", ("cohort",)) as folder:
+        save_reading(model, folder)
+    with store.writing("alignment", ("encoders", "language")) as folder:
+        save_projections(model, folder)
+    with store.writing("stage1", ("alignment", "encoders", "cohort")) as folder:
+        save_reading(model, folder)
+    inject_ecg_tokens(model, tiny.PROFILE.ecg_tokens)
+    with torch.no_grad():
+        for p in token_rows(model).values():
+            p.add_(torch.randn_like(p))
+    with store.writing("tokens", ("stage1",)) as folder:
+        save_ecg_tokens(model, folder)
+    model.generator = tiny.generator()
+    with store.writing("diffusets", ("cohort",)) as folder:
+        save_generator(model.generator, folder)
+    torch.manual_seed(5)
+    model.mapper = Mapper(tiny.PROFILE.lm_width, model.generator.condition.settings["width"], 1).eval()
+    with store.writing("unified", ("tokens", "diffusets")) as folder:
+        save_ecg_tokens(model, folder)
+    return store, model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("stage", ["language", "alignment", "stage1"])
+def test_a_reading_model_comes_back(chain, stage):
+    store = chain[0]
+    mine, back = tiny.reading_model(1), load_reading(store, stage)
+    ecg = ecg_tokens(mine, 2)
+    answers = [[5, 6, 7], [8, 9]]
+    if stage == "language":
+        assert torch.equal(back.answer_loss(PROMPTS[:2], answers, None), mine.answer_loss(PROMPTS[:2], answers, None))
+        return
+    losses = [m.answer_loss(PROMPTS[:2], answers, m.project(*ecg)) for m in (mine, back)]
+    assert torch.equal(*losses) and mine.write(PROMPTS[:2], *ecg) == back.write(PROMPTS[:2], *ecg)
+
+
+def test_tokens_and_mapper_come_back(chain):
+    store, model = chain
+    tokens = load_ecg_tokens(store, "tokens")
+    assert tokens.mapper is None and tokens.ecg_ids == model.ecg_ids
+    with torch.no_grad():
+        assert torch.equal(tokens.ecg_states(PROMPTS), model.ecg_states(PROMPTS))
+    back = load_ecg_tokens(store, "unified")
+    assert torch.equal(back.conditions(PROMPTS), model.conditions(PROMPTS))
+    assert back.write(PROMPTS) == model.write(PROMPTS)
+    assert not any(p.requires_grad for p in back.parameters())
+
+
+def test_the_whole_model_comes_back(chain, monkeypatch):
+    from uniecg_lite.unified import files
+
+    store, model = chain
+    monkeypatch.setitem(files.PROFILES, "smoke", tiny.PROFILE)
+    back = load_unified(store.folder)
+    mine, theirs = (m.generator.signals(m.conditions(PROMPTS[:2]), seed=1) for m in (model, back))
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=1e-4)
+    answer = back.respond("Interpret this ECG.", ecg=ECG(tiny.patients().signal[0].numpy(), 100))
+    assert isinstance(answer.text, str)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "notebook"),
+    [
+        ("encoders", "encoders.safetensors", "02"),
+        ("stage1", "llm/model.safetensors", "language model"),
+        ("unified", "mapper.safetensors", "08"),
+        ("diffusets", "vae.safetensors", "06"),
+    ],
+)
+def test_a_damaged_file_is_named(chain, monkeypatch, name, file, notebook):
+    from uniecg_lite.unified import files
+
+    store, _ = chain
+    monkeypatch.setitem(files.PROFILES, "smoke", tiny.PROFILE)
+    path = store.folder / name / file
+    good = path.read_bytes()
+    try:
+        path.write_bytes(good[: len(good) // 2])
+        with pytest.raises(BadArtifact, match=notebook):
+            load_unified(store.folder)
+    finally:
+        path.write_bytes(good)
+
+
+# --- another language model in its place
+
+
+def small_words() -> PreTrainedTokenizerFast:
+    """A plain byte-level tokenizer as another family would bring it: an end token and nothing else."""
+    words = Tokenizer(models.BPE())
+    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    words.train_from_iterator(tiny.corpus().sentences(random.Random(0), 100), trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=words, eos_token="<|endoftext|>")
+
+
+FAMILIES = {
+    "gpt2": lambda v: GPT2Config(vocab_size=v, n_embd=32, n_layer=2, n_head=2, n_positions=512),
+    "gpt_neox": lambda v: GPTNeoXConfig(
+        vocab_size=v, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+    ),
+    "qwen2": lambda v: Qwen2Config(
+        vocab_size=v, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=64, tie_word_embeddings=False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_language_model_takes_its_place(family, tmp_path, monkeypatch, views):
+    words, folder = small_words(), tmp_path / family
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(FAMILIES[family](len(words))).save_pretrained(folder)
+    words.save_pretrained(folder)
+    monkeypatch.setenv("UNIECG_LLM", str(folder))
+    size = profile("smoke")
+    llm, tokenizer = load_llm(size.llm)
+    assert llm.get_input_embeddings().weight.shape[0] >= len(tokenizer) + size.ecg_tokens
+    assert tokenizer.bos_token_id is not None and tokenizer.pad_token_id is not None
+    model = UniECG(llm, tokenizer, *new_encoders(size), size.enc_width).eval()
+    corpus, plan = tiny.corpus(), tiny.replace(tiny.PLAN, steps=2, batch=2)
+    projection_alignment(model, corpus, views, plan, 0, tmp_path / "a")
+    stage1(model, corpus, views, plan, 0, tmp_path / "b")
+    inject_ecg_tokens(model, size.ecg_tokens)
+    frozen, rows = model.fingerprint(skip_rows=True), {n: p.clone() for n, p in token_rows(model).items()}
+    assert len(rows) == (1 if llm.config.tie_word_embeddings else 2), "an untied output layer has rows of its own"
+    train_tokens(model, corpus, plan, 0, tmp_path / "c")
+    assert model.fingerprint(skip_rows=True) == frozen
+    moved = [name for name, p in token_rows(model).items() if not torch.equal(p, rows[name])]
+    assert len(moved) == 1, "the row that is emitted; an untied row that is read learns with the mapper"
+    model.eval()
+    with torch.no_grad():
+        states = model.ecg_states(PROMPTS)
+        assert states.shape == (len(PROMPTS), size.ecg_tokens, 32)
+        torch.testing.assert_close(model.ecg_states(PROMPTS[2:3])[0], states[2], atol=1e-4, rtol=1e-4)
+        answers = [[5, 6, 7, 8], [9]]
+        loss = model.answer_loss(PROMPTS[:2], answers, model.project(*views.get([0, 1], "both")))
+        ecg = model.project(*views.get([0, 1], "both"))
+        assert loss.item() == pytest.approx(loss_by_hand(model, PROMPTS[:2], answers, ecg), abs=1e-4)
+    assert "[ECG_1]" not in tokenizer.decode(model.prompt_ids("x")) and len(model.texts(model.write(PROMPTS[:2]))) == 2
+    assert not set(model.prompt_ids("[ECG_1] <|endoftext|>")[1:]) & {*model.ecg_ids, tokenizer.eos_token_id}
+
+
+def test_no_language_model_there(tmp_path):
+    with pytest.raises(BadArtifact, match="run notebook 03, or set llm"):
+        load_llm(tmp_path / "nothing")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(BadArtifact, match="no usable causal language model"):
+        load_llm(tmp_path)
+
+
+@pytest.mark.parametrize("more", range(0, 64, 9))
+def test_a_pocket_llm_has_room_for_the_new_tokens_and_keeps_its_size(tmp_path, more):
+    words = tiny.tokenizer()
+    words.add_tokens([f"word{i}" for i in range(more)])
+    llm = pocket_llm(tiny.PROFILE, words)
+    rows = llm.get_input_embeddings().weight.shape[0]
+    assert rows >= len(words) + tiny.PROFILE.ecg_tokens
+    llm.save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    assert load_llm(tmp_path)[0].get_input_embeddings().weight.shape[0] == rows
+    assert llm.get_output_embeddings().weight is llm.get_input_embeddings().weight
