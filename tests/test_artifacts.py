@@ -1,4 +1,4 @@
-"""artifacts: what is missing, foreign, stale or damaged is refused with the notebook to run; writes are whole or not."""
+"""artifacts: what is missing, foreign, stale or damaged is refused by name; writes are whole or not at all."""
 
 import errno
 import json
@@ -132,10 +132,10 @@ def test_a_block_that_fails_leaves_the_old_artifact(store, mishap):
 
 
 def test_a_full_disk_leaves_the_old_artifact(store):
-    with pytest.raises(UniECGError, match="No space left on device.*free some disk space"):
-        with store.writing("encoders", ("cohort",)) as folder:
-            save_tensors({"x": torch.zeros(3)}, folder / "weights")
-            raise OSError(errno.ENOSPC, "No space left on device")
+    said = "No space left on device.*free some disk space"
+    with pytest.raises(UniECGError, match=said), store.writing("encoders", ("cohort",)) as folder:
+        save_tensors({"x": torch.zeros(3)}, folder / "weights")
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert value(store, "encoders") == 1.0 and not list(store.folder.glob("*.part"))
 
 

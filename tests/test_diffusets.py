@@ -8,9 +8,18 @@ import torch
 from torch import nn
 
 from uniecg_lite import cohort
-from uniecg_lite.diffusets import HZ, LENGTH, VAE, ConditionEncoder, Denoiser, clean_ecgs
+from uniecg_lite.diffusets import (
+    HZ,
+    LENGTH,
+    VAE,
+    ConditionEncoder,
+    Denoiser,
+    clean_ecgs,
+    train_condition,
+    train_denoiser,
+    train_vae,
+)
 from uniecg_lite.diffusets import generator as room
-from uniecg_lite.diffusets import train_condition, train_denoiser, train_vae
 from uniecg_lite.diffusets.vae import KL_WEIGHT
 from uniecg_lite.ecg import INDEPENDENT, LEADS, lead_law_residual
 from uniecg_lite.language import Request, train_tokenizer

@@ -100,7 +100,7 @@ def test_one_parameters_cell_with_profile_and_seed(path):
     if path in NOTEBOOKS:
         assert assigned["profile"] is None and assigned["seed"] == 0
     else:
-        assert assigned.get("profile", None) is None
+        assert assigned.get("profile") is None
 
 
 @every_notebook

@@ -36,6 +36,7 @@ from uniecg_lite.unified import (
     token_rows,
     train_tokens,
 )
+from uniecg_lite.unified import model as unified_model
 from uniecg_lite.unified.files import (
     load_ecg_tokens,
     load_reading,
@@ -45,7 +46,6 @@ from uniecg_lite.unified.files import (
     save_projections,
     save_reading,
 )
-from uniecg_lite.unified import model as unified_model
 from uniecg_lite.unified.model import MAX_PROMPT
 
 PROMPTS = [

@@ -68,16 +68,16 @@ LAPTOP = Profile(
     sample_steps=20,
     guidance=3.0,
     seconds_budget=1800,
-    encoders=Training(550, 32, 1.5e-3),
-    language=Training(380, 48, 3e-3),
+    encoders=Training(500, 32, 1.5e-3),
+    language=Training(340, 48, 3e-3),
     alignment=Training(60, 32, 3e-3),
-    stage1=Training(600, 32, 2e-3),
+    stage1=Training(500, 32, 2e-3),
     vae=Training(450, 32, 2e-3),
     condition=Training(400, 64, 2e-3),
-    denoiser=Training(550, 64, 1.5e-3),
+    denoiser=Training(500, 64, 1.5e-3),
     tokens=Training(80, 48, 5e-3),
     mapper=Training(300, 48, 2e-3),
-    reader=Training(600, 32, 3e-3),
+    reader=Training(500, 32, 3e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)
