@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -139,11 +140,19 @@ def test_a_full_disk_leaves_the_old_artifact(store):
     assert value(store, "encoders") == 1.0 and not list(store.folder.glob("*.part"))
 
 
-def test_a_run_killed_while_it_replaces_the_old_artifact_leaves_no_half_one(store, monkeypatch):
-    def killed(*_):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("where", ["in the removal", "before the renaming"])
+def test_a_run_killed_while_it_replaces_the_old_artifact_leaves_no_half_one(store, monkeypatch, where):
+    remove = shutil.rmtree
 
-    monkeypatch.setattr(os, "replace", killed)
+    def killed(path, *_, **__):
+        if where == "in the removal" and path == store.folder / "encoders":
+            (path / "weights.safetensors").unlink()
+            raise KeyboardInterrupt
+        if where == "before the renaming":
+            raise KeyboardInterrupt
+        remove(path, ignore_errors=True)
+
+    monkeypatch.setattr(*((shutil, "rmtree") if where == "in the removal" else (os, "replace")), killed)
     with pytest.raises(KeyboardInterrupt):
         write(store, "encoders", ("cohort",), 2.0)
     with pytest.raises(BadArtifact, match="run notebook 02"):

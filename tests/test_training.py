@@ -299,6 +299,70 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     assert not all(torch.equal(p, kept) for p, kept in zip(net.parameters(), weights[3]))
 
 
+def test_the_best_weights_survive_a_kill(tmp_path):
+    """The best was seen before the run was stopped; what comes after is worse."""
+    net, scores, best, stop = network(), {2: 5.0, 4: 1.0, 6: 4.0, 8: 3.0}, [], 5
+
+    def loss(step, generator):
+        nonlocal at
+        at = step + 1
+        if step == stop:
+            raise Killed
+        return net(torch.ones(2, 6)).mean()
+
+    def validate():
+        if at == 4:
+            best.extend(p.detach().clone() for p in net.parameters())
+        return scores[at]
+
+    how = dict(plan=Training(8, 2, 1e-2, 1), seed=0, folder=tmp_path, validate=validate, validate_every=2)
+    at = 0
+    with pytest.raises(Killed):
+        fit("toy", {"net": net}, loss, save_every=-1, **how)
+    net, stop = network(), None
+    history = fit("toy", {"net": net}, loss, **how)
+    assert [score for _, score in history["validation"]] == [5.0, 1.0, 4.0, 3.0]
+    assert best and all(torch.equal(p, kept) for p, kept in zip(net.parameters(), best))
+
+
+def test_fit_takes_the_steps_of_adamw_with_the_schedule_and_clipping(tmp_path):
+    """Against a plain loop in double precision."""
+    rng, plan = torch.Generator().manual_seed(0), Training(40, 4, 3e-2, warmup=5)
+    start, table = torch.randn(5, 3, generator=rng).double(), torch.randn(40, 4, 5, generator=rng).double()
+
+    class Matrix(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(start.clone())
+            self.offset = nn.Parameter(torch.zeros(3).double())
+
+        def loss(self, step):
+            return (table[step] @ self.weight + self.offset - 1).pow(4).sum()
+
+    mine, theirs = Matrix(), Matrix()
+    with torch.autocast("cpu", enabled=False):
+        groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.offset], "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), foreach=False)
+        for step in range(plan.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = 3e-2 * schedule(step, plan)
+            optimizer.zero_grad()
+            theirs.loss(step).backward()
+            size = torch.cat([p.grad.flatten() for p in theirs.parameters()]).norm()
+            for p in theirs.parameters():
+                p.grad.mul_(min(1.0, 1.0 / (size.item() + 1e-6)))
+            optimizer.step()
+
+    def loss(step, generator):
+        with torch.autocast("cpu", enabled=False):
+            return mine.loss(step)
+
+    fit("toy", {"net": mine}, loss, plan, seed=0, folder=tmp_path, weight_decay=0.1)
+    torch.testing.assert_close(mine.weight, theirs.weight, atol=1e-7, rtol=1e-6)
+    torch.testing.assert_close(mine.offset, theirs.offset, atol=1e-7, rtol=1e-6)
+    assert (mine.weight - start).abs().max() > 0.1
+
+
 # --- schedule and rows
 
 

@@ -111,7 +111,6 @@ def _source_hash(path: Path) -> str:
 
 def _execute(path: Path, out: Path, store: Store) -> None:
     os.environ["UNIECG_PROFILE"] = store.profile.name
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a thread that waits sleeps: much faster beside other programs
     part = out.with_suffix(".part.ipynb")
     try:
         papermill.execute_notebook(
