@@ -19,6 +19,7 @@ from .model import UniECG
 
 MODES = ("signal", "image", "both")
 MODE_WEIGHTS = (0.35, 0.25, 0.40)
+FIRST_WORDS = ("Wanted", "Age", "Sex", "Rate", "Findings")  # of the answer to a wish, before there are [ECG] tokens
 NOT_AN_ECG = 0.3  # share of text in stage 1, so that words are not forgotten
 
 
@@ -166,10 +167,11 @@ def inject_ecg_tokens(model: UniECG, n: int) -> None:
         named = {id(m): name.split(".")[-1] for name, m in llm.named_modules()}
         targets = [named[id(llm.get_input_embeddings())], named[id(llm.get_output_embeddings())]]
     torch.manual_seed(0)
-    with torch.no_grad():  # start from the mean word, a little apart
-        rows = llm.get_input_embeddings().weight
-        known = rows[: min(model.ecg_ids)]
-        rows[model.ecg_ids] = known.mean(0) + known.std(0) * torch.randn(n, rows.shape[1], device=rows.device)
+    words = [encode(model.tokenizer, " " + word)[0] for word in (FIRST_WORDS * n)[:n]]
+    with torch.no_grad():  # start from the words that answer a wish, a little apart
+        for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
+            spread = 0.05 * rows[: min(model.ecg_ids)].std()
+            rows[model.ecg_ids] = rows[words] + spread * torch.randn(n, rows.shape[1], device=rows.device)
     model.llm = get_peft_model(llm, TrainableTokensConfig(token_indices=model.ecg_ids, target_modules=targets))
     model.llm.requires_grad_(False)
 
@@ -179,7 +181,7 @@ def token_rows(model: UniECG) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in model.llm.named_parameters() if "trainable_tokens_delta" in name}
 
 
-STAGE2_MIX = {"generate": 0.55, "restate": 0.12, "report": 0.08, "question": 0.13, "no_ecg": 0.12}
+STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.28, "no_ecg": 0.12}
 
 
 def _when_loss(model: UniECG, chatter: Chatter, rows, rng) -> torch.Tensor:
@@ -218,7 +220,7 @@ def align_mapper(model: UniECG, corpus: Corpus, condition_encoder, plan: Trainin
             target = condition_encoder([a for _, a in pairs])  # (B, D_c)
         mse = F.mse_loss(model.mapper(model.ecg_states([p for p, _ in pairs])).float(), target.float())
         when = _when_loss(model, chatter, rows[: len(rows) // 2].flip(0), rng)
-        return {"loss": mse + 0.2 * when, "mse": mse.detach(), "when": when.detach()}
+        return {"loss": mse + 0.5 * when, "mse": mse.detach(), "when": when.detach()}
 
     history = fit(
         "mapper", {"mapper": model.mapper, "llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0
