@@ -75,8 +75,8 @@ LAPTOP = Profile(
     vae=Training(450, 32, 2e-3),
     condition=Training(400, 64, 2e-3),
     denoiser=Training(500, 64, 1.5e-3),
-    tokens=Training(60, 48, 2e-3),
-    mapper=Training(450, 48, 2e-3),
+    tokens=Training(60, 48, 3e-4, warmup=5),
+    mapper=Training(600, 48, 2e-3),
     reader=Training(500, 32, 3e-3),
 )
 

@@ -12,6 +12,7 @@ from ..drawing import raster, read_page
 from ..ecg import ECG
 from ..errors import BadArtifact, BadRequest
 from ..language import chat, encode
+from ..language.corpus import WANTED
 
 MAX_PROMPT = 200  # tokens of a user's words
 MAX_ANSWER = 110
@@ -151,12 +152,21 @@ class UniECG(nn.Module):
     def ecg_states(self, prompts: list[str]) -> torch.Tensor:
         """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts."""
         inputs = self._batch(prompts, None)
-        rows = torch.tensor(self.ecg_ids, device=inputs["inputs_embeds"].device).expand(len(prompts), -1)
+        said = [*self.wish_ids()[:-1], *self.ecg_ids]
+        rows = torch.tensor(said, device=inputs["inputs_embeds"].device).expand(len(prompts), -1)
         inputs["inputs_embeds"] = torch.cat([inputs["inputs_embeds"], self.llm.get_input_embeddings()(rows)], 1)
         mask = torch.cat([inputs["attention_mask"], torch.ones_like(rows)], 1)
         places = (mask.cumsum(1) - 1).clamp(min=0)
         hidden = self.llm_base()(inputs_embeds=inputs["inputs_embeds"], attention_mask=mask, position_ids=places)
         return hidden.last_hidden_state[:, -len(self.ecg_ids) :]
+
+    def wish_ids(self) -> list[int]:
+        """The answer to a wish for an ECG: what opens the word that answered it before stage 2, then [ECG_1] instead.
+
+        The language model tells a wish from a question where it would have said that word; in most vocabularies it is
+        one token and [ECG_1] comes first, in a small one a space comes before it.
+        """
+        return [*encode(self.tokenizer, " " + WANTED.strip(": "))[:-1], self.ecg_ids[0]]
 
     def llm_base(self) -> nn.Module:
         """The LLM without its output layer, whether peft has wrapped it or not."""

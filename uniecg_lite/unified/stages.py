@@ -19,7 +19,13 @@ from .model import UniECG
 
 MODES = ("signal", "image", "both")
 MODE_WEIGHTS = (0.35, 0.25, 0.40)
-FIRST_WORDS = ("Wanted", "Age", "Sex", "Rate", "Findings")  # of the answer to a wish, before there are [ECG] tokens
+FIRST_WORDS = (
+    WANTED.strip(": "),
+    "Age",
+    "Sex",
+    "Rate",
+    "Findings",
+)  # of the answer to a wish, before there are [ECG] tokens
 NOT_AN_ECG = 0.3  # share of text in stage 1, so that words are not forgotten
 
 
@@ -167,7 +173,7 @@ def inject_ecg_tokens(model: UniECG, n: int) -> None:
         named = {id(m): name.split(".")[-1] for name, m in llm.named_modules()}
         targets = [named[id(llm.get_input_embeddings())], named[id(llm.get_output_embeddings())]]
     torch.manual_seed(0)
-    words = [encode(model.tokenizer, " " + word)[0] for word in (FIRST_WORDS * n)[:n]]
+    words = [encode(model.tokenizer, " " + word)[-1] for word in (FIRST_WORDS * n)[:n]]
     with torch.no_grad():  # start from the words that answer a wish, a little apart
         for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
             spread = 0.05 * rows[: min(model.ecg_ids)].std()
@@ -186,7 +192,7 @@ STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.2
 
 def _when_loss(model: UniECG, chatter: Chatter, rows, rng) -> torch.Tensor:
     """Language-model loss that teaches *when*: [ECG_1] answers a wish for an ECG, words answer everything else."""
-    return model.answer_loss(*chatter.text(rows, rng, STAGE2_MIX, wish=model.ecg_ids[:1]), None)
+    return model.answer_loss(*chatter.text(rows, rng, STAGE2_MIX, wish=model.wish_ids()), None)
 
 
 def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
@@ -204,14 +210,17 @@ def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folde
 
 
 def align_mapper(model: UniECG, corpus: Corpus, condition_encoder, plan: Training, seed: int, folder: Path) -> dict:
-    """Train rows and mapper: MSE of the mapped [ECG] states to the frozen condition encoder, and the loss on *when*.
+    """Train mapper and rows by the MSE of the mapped [ECG] states to the frozen condition encoder. Text only.
 
-    Text only: the target is the encoding of the request's canonical words.
+    The target encodes the request's canonical words. The row of [ECG_1] stays as it is: it has learned *when*
+    (`train_tokens`), and with tied weights a changed row would decide otherwise; the other rows learn *what*.
     """
-    chatter = Chatter(model, corpus)
     model.mapper.requires_grad_(True).train()
+    hooks = []
     for p in token_rows(model).values():
-        p.requires_grad_(True)
+        keep = torch.ones(len(p), 1, device=p.device)
+        keep[0] = 0
+        hooks.append(p.requires_grad_(True).register_hook(lambda g, keep=keep: g * keep))
 
     def loss(step, generator):
         rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
@@ -219,11 +228,18 @@ def align_mapper(model: UniECG, corpus: Corpus, condition_encoder, plan: Trainin
         with torch.no_grad():
             target = condition_encoder([a for _, a in pairs])  # (B, D_c)
         mse = F.mse_loss(model.mapper(model.ecg_states([p for p, _ in pairs])).float(), target.float())
-        when = _when_loss(model, chatter, rows[: len(rows) // 2].flip(0), rng)
-        return {"loss": mse + 0.5 * when, "mse": mse.detach(), "when": when.detach()}
+        return {"loss": mse, "mse": mse.detach()}
 
     history = fit(
-        "mapper", {"mapper": model.mapper, "llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0
+        "mapper",
+        {"mapper": model.mapper, "llm": model.llm},
+        loss,
+        plan,
+        seed=seed,
+        folder=folder,
+        weight_decay=0.0,
     )
+    for hook in hooks:
+        hook.remove()
     model.requires_grad_(False)
     return history
