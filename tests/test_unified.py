@@ -236,7 +236,16 @@ def test_mapper_alignment_trains_mapper_and_rows_on_text_alone(tmp_path, whole):
     moved = changed(model, before)
     assert moved and all(n.startswith("mapper.") or "trainable_tokens_delta" in n for n in moved)
     assert any(n.startswith("mapper.") for n in moved) and any("trainable_tokens_delta" in n for n in moved)
-    assert set(history) >= {"loss", "mse", "when"}
+    assert history["mse"] == history["loss"]
+
+
+def test_mapper_alignment_leaves_the_row_that_decides(tmp_path):
+    model = tiny.whole_model()
+    before = {name: p.detach().clone() for name, p in token_rows(model).items()}
+    align_mapper(model, tiny.corpus(), model.generator.condition, tiny.PLAN, 0, tmp_path)
+    for name, p in token_rows(model).items():
+        assert torch.equal(p[0], before[name][0]), "[ECG_1] decides when, and stays"
+        assert not torch.equal(p[1:], before[name][1:])
 
 
 # --- batches

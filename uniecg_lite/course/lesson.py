@@ -14,17 +14,17 @@ from ..training import device_and_why
 
 # seconds of the laptop profile on two cores without bf16 matrix units; smoke has a fifth of each
 BUDGETS = {
-    "00": 30,
-    "01": 60,
-    "02": 430,
-    "03": 200,
-    "04": 60,
-    "05": 380,
-    "06": 480,
-    "07": 90,
-    "08": 180,
-    "09": 60,
-    "10": 60,
+    "00": 25,
+    "01": 35,
+    "02": 380,
+    "03": 220,
+    "04": 45,
+    "05": 300,
+    "06": 390,
+    "07": 65,
+    "08": 250,
+    "09": 45,
+    "10": 45,
 }
 
 
