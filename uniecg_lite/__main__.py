@@ -110,7 +110,9 @@ def _model(profile: str, artifacts: Path | None):
     from . import load_unified
     from .artifacts import Store
     from .config import profile as find_profile
+    from .training import quiet_libraries
 
+    quiet_libraries()
     return load_unified(artifacts or Store.open(find_profile(profile)).folder)
 
 

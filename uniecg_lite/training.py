@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
+from transformers.utils import logging
 
 from .config import Training
 from .errors import BadArtifact
@@ -27,6 +29,14 @@ def device_and_why() -> tuple[str, str, str]:
     if torch.cpu._is_amx_tile_supported():
         return "cpu", "bf16", f"no CUDA device; {threads} CPU threads with bf16 matrix units (AMX), bf16 autocast"
     return "cpu", "no", f"no CUDA device; {threads} CPU threads without bf16 matrix units, float32"
+
+
+def quiet_libraries() -> None:
+    """Silence what libraries say about themselves: two warnings and the bars of weight loading."""
+    for noise in ("enable_nested_tensor", "`is_gradient_checkpointing`"):
+        warnings.filterwarnings("ignore", message=noise)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def accelerator() -> Accelerator:

@@ -3,14 +3,13 @@
 import json
 import os
 import time
-import warnings
 
 import torch
 import transformers
 
 from ..artifacts import Store
 from ..config import profile as find_profile
-from ..training import device_and_why
+from ..training import device_and_why, quiet_libraries
 
 # seconds of the laptop profile on two cores without bf16 matrix units; smoke has a fifth of each
 BUDGETS = {
@@ -45,10 +44,7 @@ class Lesson:
         self.device, _, why = device_and_why()
         share = {"smoke": 0.2, "gpu": 1 / 3}.get(self.profile.name, 1.0)
         self.budget = max(20.0, share * BUDGETS[number])
-        for noise in ("enable_nested_tensor", "`is_gradient_checkpointing`"):  # of libraries, about themselves
-            warnings.filterwarnings("ignore", message=noise)
-        transformers.utils.logging.disable_progress_bar()
-        transformers.utils.logging.set_verbosity_error()
+        quiet_libraries()
         torch.manual_seed(self.seed)
         print(f"notebook {number}, profile {self.profile.name}, seed {self.seed}; budget {self.budget:.0f} s")
         print(f"torch {torch.__version__}, transformers {transformers.__version__}; {why}")
