@@ -293,7 +293,7 @@ def test_ecg_states_do_not_depend_on_the_batch(whole):
     assert states.shape == (len(PROMPTS), 4, whole.w_ts.weight.shape[0])
     for i, prompt in enumerate(PROMPTS):
         torch.testing.assert_close(whole.ecg_states([prompt])[0], states[i], atol=1e-4, rtol=1e-4)
-    ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.ecg_ids])
+    ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.wish_ids() + whole.ecg_ids[1:]])
     embeds = whole.llm.get_input_embeddings()(ids)
     hidden = whole.llm(inputs_embeds=embeds, output_hidden_states=True).hidden_states[-1][0, -4:]
     torch.testing.assert_close(states[2], hidden, atol=1e-4, rtol=1e-4)
