@@ -93,9 +93,9 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
     if "generation.hr_median_error_bpm" in metrics:
         value = metrics["generation.hr_median_error_bpm"]
         out["U10"] = {
-            "paper": "made ECGs follow the heart rate asked for",
-            "ours": f"median error {value:.1f} bpm",
-            "verdict": "reproduced" if value <= 6 else "not reproduced",
+            "paper": "made ECGs follow heart rate, sex and age",
+            "ours": f"heart rate: median error {value:.1f} bpm; sex and age are not measured yet",
+            "verdict": "not testable here" if value <= 6 else "not reproduced",
         }
     return out
 

@@ -72,7 +72,7 @@ class _Log:
         self.path = path
         known = {} if fresh or not path.exists() else json.loads(path.read_text())
         self.seconds, self.hashes = known.get("seconds", {}), known.get("hashes", {})
-        self.resumed, self.open = known.get("resumed", False), known.get("open")
+        self.earlier, self.resumed = bool(known), known.get("resumed", False)
         self.stale = False
 
     def finished(self, path: Path) -> bool:
@@ -82,22 +82,19 @@ class _Log:
         return False
 
     def start(self, path: Path) -> None:
-        self.resumed = self.resumed or self.open == path.name  # begun once before, and not finished
-        self.open = path.name
+        self.resumed = self.resumed or self.earlier  # times from more than one call: their sum is no single run
+        self.seconds.pop(path.name[:2], None)
+        self.hashes.pop(path.name, None)
         self._write()
 
     def finish(self, path: Path, seconds: float) -> None:
-        self.seconds[path.name[:2]], self.hashes[path.name], self.open = seconds, _source_hash(path), None
+        self.seconds[path.name[:2]], self.hashes[path.name] = seconds, _source_hash(path)
         self._write()
 
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
-        part.write_text(
-            json.dumps(
-                {"seconds": self.seconds, "hashes": self.hashes, "resumed": self.resumed, "open": self.open}, indent=1
-            )
-        )
+        part.write_text(json.dumps({"seconds": self.seconds, "hashes": self.hashes, "resumed": self.resumed}, indent=1))
         os.replace(part, self.path)
 
 
