@@ -16,12 +16,13 @@ import uniecg_lite
 from uniecg_lite import __main__ as cli
 from uniecg_lite.course import Lesson, results, runner, say, shape
 from uniecg_lite.course.lesson import BUDGETS
+from uniecg_lite.course.studies import STUDIES
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import UniECGError
 from uniecg_lite.unified import Answer
 
-COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "bench")
+COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "bench", "study")
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,14 @@ def test_help_lists_every_command():
     assert all(command in shown.output for command in COMMANDS) and "not for diagnosis" in shown.output
 
 
+@pytest.mark.parametrize("words", [["study"], ["study", "--list"]])
+def test_study_lists_what_there_is(monkeypatch, capsys, words):
+    code, out, err = main(monkeypatch, capsys, *words)
+    assert code == 0 and not err
+    for name, study in STUDIES.items():
+        assert name in out and all(variant in out for variant in study.variants)
+
+
 # --- errors
 
 
@@ -78,6 +87,9 @@ def test_help_lists_every_command():
         (["generate", "an ECG", "--profile", "smoke"], "run notebook 08"),
         (["interpret", "record", "--artifacts", "elsewhere"], "must be a profile"),
         (["verify", "--profile", "huge"], "There is no profile 'huge'"),
+        (["study", "nothing", "--profile", "smoke"], "There is no study 'nothing'"),
+        (["study", "table", "--variant", "nothing", "--profile", "smoke"], "has no variant 'nothing'"),
+        (["study", "table", "--seeds", "0", "--profile", "smoke"], "at least one seed"),
     ],
 )
 def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, words, said):

@@ -25,9 +25,16 @@ def splits(written):
     return {name: cohort.load(written, name) for name in cohort.SPLITS}
 
 
-def numbers_of(part: cohort.Cohort) -> torch.Tensor:
-    """The record numbers of a simulated split."""
-    return torch.tensor([int(name.split("-")[1]) for name in part.column("record")])
+def made_again(part: cohort.Cohort) -> tuple[torch.Tensor, dict]:
+    """Signal and truth of the records of a simulated split, from their names."""
+    seed, numbers, visits = cohort.population_of(part.column("record"))
+    one, two = (simulate(seed, numbers, visit=visit) for visit in (0, 1))
+
+    def chosen(a, b):
+        return torch.where(visits.view(-1, *[1] * (a.dim() - 1)) == 0, a, b)
+
+    keys = ("female", "findings", "q_wave", *cohort.NUMBERS, *cohort.PER_LEAD)
+    return chosen(one.signal, two.signal), {key: chosen(one.truth[key], two.truth[key]) for key in keys}
 
 
 # --- splits
@@ -38,7 +45,48 @@ def test_every_record_is_in_exactly_one_split_and_no_patient_in_two(splits):
     patients = {name: set(part.column("patient")) for name, part in splits.items()}
     assert not patients["train"] & patients["validation"] and not patients["train"] & patients["test"]
     assert not patients["validation"] & patients["test"]
-    assert set().union(*patients.values()) == {f"s7-{i:06d}" for i in range(40, 40 + N)}
+    records = [name for part in splits.values() for name in part.column("record")]
+    assert len(set(records)) == N
+    everybody = {f"s7-{i:06d}" for i in range(40, 40 + N)}
+    assert set().union(*patients.values()) <= everybody
+    assert {name for name in records if name.count("-") == 1} == set().union(*patients.values())
+
+
+def test_one_patient_in_six_comes_back(splits):
+    first = {name for part in splits.values() for name in part.column("record") if name.count("-") == 1}
+    later = {name for part in splits.values() for name in part.column("record") if name.count("-") == 2}
+    assert len(first) + len(later) == N and all(name.endswith("-1") for name in later)
+    assert len(later) == 42, "of the first 252 patients, six by six"
+    assert {name[:-2] for name in later} == {name for name in first if int(name[3:]) % cohort.AGAIN == 0} - _last(first)
+    for part in splits.values():
+        for record, patient in zip(part.column("record"), part.column("patient")):
+            assert record in (patient, f"{patient}-1"), "a later record is in the split of its patient"
+
+
+def _last(first: set[str]) -> set[str]:
+    """The patients after the first 252, whose later visits were not reached."""
+    return {name for name in first if int(name[3:]) >= 40 + 252}
+
+
+def test_as_many_records_as_asked():
+    for n in (1, 13, 252, 253, 300):
+        rows = [name for chunk in cohort.simulated(3, n) for name in chunk["record"]]
+        assert len(rows) == len(set(rows)) == n
+
+
+def test_names_tell_how_to_make_a_record_again():
+    seed, numbers, visits = cohort.population_of(["s7-000012", "s7-000012-1", "s7-000101"])
+    assert seed == 7 and numbers.tolist() == [12, 12, 101] and visits.tolist() == [0, 1, 0]
+
+
+def test_the_later_record_is_of_the_same_patient(splits):
+    train = splits["train"]
+    names, truth = train.column("record"), train.truth()
+    pairs = [(names.index(name[:-2]), row) for row, name in enumerate(names) if name.count("-") == 2]
+    assert len(pairs) > 20
+    for one, two in pairs:
+        assert truth["age"][one] == truth["age"][two] and truth["female"][one] == truth["female"][two]
+        assert truth["rate_bpm"][one] != truth["rate_bpm"][two]
 
 
 def test_a_patient_keeps_the_split_for_ever():
@@ -63,7 +111,7 @@ def test_the_split_does_not_depend_on_which_records_are_there(splits, tmp_path):
 
 def test_signals_come_back_within_half_a_microvolt(splits):
     for part in splits.values():
-        made = simulate(7, numbers_of(part)).signal
+        made, _ = made_again(part)
         back = part.signal(range(len(part)))
         assert back.dtype == torch.float32 and back.shape == (len(part), 12, 1000)
         assert (back - made).abs().max() <= 0.0005 + 1e-6
@@ -72,8 +120,8 @@ def test_signals_come_back_within_half_a_microvolt(splits):
 
 def test_truth_comes_back_exactly(splits):
     for part in splits.values():
-        made, back = simulate(7, numbers_of(part)).truth, part.truth()
-        for key in ("female", "findings", *cohort.NUMBERS, *cohort.PER_LEAD):
+        (_, made), back = made_again(part), part.truth()
+        for key in made:
             np.testing.assert_array_equal(back[key].numpy(), made[key].numpy(), err_msg=key)
 
 

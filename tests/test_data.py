@@ -8,8 +8,13 @@ import pytest
 
 DATA = Path(__file__).parents[1] / "data"
 LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
-CODES = ["SR", "SBRAD", "STACH", "AFIB", "PVC", "PAC", "1AVB"]
-CODES += ["CLBBB", "CRBBB", "LAD", "LVH", "STE_ANT", "STE_INF", "TINV"]
+RHYTHMS = ["SR", "SBRAD", "STACH", "SARRH", "AFIB", "AFLT", "JUNC", "SVTAC", "VT", "PACE", "WENCK", "MOB2", "3AVB"]
+CODES = [*RHYTHMS, "1AVB", "PAC", "PVC", "BIGU", "CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "LAD", "RAD"]
+CODES += ["LVH", "RVH", "LAE", "RAE", "STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD", "TINV"]
+CODES += ["Q_ANT", "Q_INF", "Q_LAT", "HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "LOWV", "BRUG", "NORM"]
+GROUPS = {"rhythm", "conduction block", "ectopy", "conduction", "axis", "chamber", "ischaemia", "metabolic"}
+GROUPS |= {"repolarisation", "normal"}
+KEYS = ["code", "name", "group", "leads", "criteria", "evidence", "scp", "snomed", "source", "note"]
 
 
 def read(name):
@@ -46,24 +51,59 @@ def test_the_check_digit_notices_a_wrong_digit():
 
 
 def test_findings_are_these_in_this_order():
-    assert [f["code"] for f in FINDINGS] == CODES
-    assert len({f["name"] for f in FINDINGS}) == len(FINDINGS)
+    assert [f["code"] for f in FINDINGS] == CODES and len(CODES) == len(set(CODES)) == 48
+    for key in ("name", "criteria", "evidence"):
+        assert len({f[key] for f in FINDINGS}) == len(FINDINGS), key
+
+
+def test_rhythms_come_first_and_are_no_other_group():
+    assert [f["code"] for f in FINDINGS if f["group"] == "rhythm"] == RHYTHMS == CODES[:13]
+    assert {f["group"] for f in FINDINGS} == GROUPS
 
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda f: f["code"])
 def test_finding_is_complete(finding):
-    assert set(finding) == {"code", "name", "scp", "snomed", "leads", "criteria", "source", "note"}
-    assert finding["name"] and finding["snomed"]
-    assert finding["scp"] or finding["note"], "a finding without SCP statement says why"
+    assert list(finding) == KEYS
+    assert finding["name"] and not re.search(r"[.,;]", finding["name"]), "a conclusion is a list of names"
+    assert finding["scp"] and finding["snomed"] or finding["note"], "what has no code says why"
     assert all(verhoeff(code) == 0 for code in finding["snomed"])
-    assert finding["leads"] == [lead for lead in finding["leads"] if lead in LEADS]
-    assert finding["criteria"].endswith(".") and ". " not in finding["criteria"], "one sentence"
+    assert all(lead in LEADS for lead in finding["leads"]) and len(set(finding["leads"])) == len(finding["leads"])
+    assert finding["criteria"].endswith(".") and len(re.findall(r"\.(?= |$)", finding["criteria"])) <= 2
     assert re.search(r"\b(19|20)\d\d\b", finding["source"]), "a citation has a year"
 
 
-def test_scp_statements_are_not_shared():
+def thresholds(text):
+    """The numbers of a text; the one of a lead's name is none."""
+    return {float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", text)}
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda f: f["code"])
+def test_evidence_is_a_short_phrase_of_thresholds_and_leads(finding):
+    evidence = finding["evidence"]
+    assert 3 <= len(evidence.split()) <= 9 and not evidence.endswith(".") and ";" not in evidence
+    numbers, known = (thresholds(text) for text in (evidence, finding["criteria"]))
+    assert numbers <= known, "every number is a threshold of the criteria"
+    said = {word for word in re.findall(r"\w+", evidence) if word in LEADS}
+    assert said <= set(finding["leads"]), "the leads of the evidence are among the critical ones"
+
+
+def test_evidence_shares_its_words():
+    words = [word for f in FINDINGS for word in re.findall(r"[A-Za-z']+", f["evidence"])]
+    assert len(set(words)) < len(words) / 3.5
+
+
+def test_only_second_degree_block_shares_a_scp_statement():
     scp = [f["scp"] for f in FINDINGS if f["scp"]]
-    assert len(scp) == len(set(scp)) == len(FINDINGS) - 1
+    assert len(scp) - len(set(scp)) == 1 and scp.count("2AVB") == 2
+
+
+def test_only_territories_share_a_snomed_code():
+    owners = {}
+    for f in FINDINGS:
+        for code in f["snomed"]:
+            owners.setdefault(code, []).append(f["code"])
+    shared = [names for names in owners.values() if len(names) > 1]
+    assert shared == [["STE_ANT", "STE_SEP", "STE_LAT", "STE_INF"], ["Q_ANT", "Q_INF", "Q_LAT"]]
 
 
 @pytest.mark.parametrize("key", ["rate", "P", "PR", "QRS", "QT", "QTc_male", "QTc_female", "axis"])
@@ -88,12 +128,35 @@ def test_intervals_fit_inside_each_other():
     assert RANGES["QRS"]["high"] < RANGES["QT"]["low"]
 
 
-def test_bradycardia_and_tachycardia_begin_where_the_normal_rate_ends():
-    criteria = {f["code"]: f["criteria"] for f in FINDINGS}
-    assert f"{RANGES['rate']['low']} bpm" in criteria["SBRAD"]
-    assert f"{RANGES['rate']['high']} bpm" in criteria["STACH"]
-    assert f"{RANGES['PR']['high']} ms" in criteria["1AVB"]
-    assert f"{RANGES['axis']['low']} " in criteria["LAD"]
+BORDERS = [
+    ("SBRAD", "rate", "low", "bpm"),
+    ("STACH", "rate", "high", "bpm"),
+    ("1AVB", "PR", "high", "ms"),
+    ("WPW", "PR", "low", "ms"),
+    ("IVCD", "QRS", "high", "ms"),
+    ("LAE", "P", "high", "ms"),
+    ("LAD", "axis", "low", "degrees"),
+    ("RAD", "axis", "high", "degrees"),
+    ("LQT", "QTc_female", "high", "ms"),
+]
+
+
+@pytest.mark.parametrize("code, key, end, unit", BORDERS, ids=lambda x: x)
+def test_findings_begin_where_the_normal_range_ends(code, key, end, unit):
+    row, normal = next(f for f in FINDINGS if f["code"] == code), RANGES[key]
+    assert normal["unit"] == unit
+    if code == "LQT":
+        assert str(normal[end]) in row["note"] and "480 ms" in row["criteria"], "the gap between the lines is explained"
+    else:
+        assert re.search(rf"(?<![\d-]){normal[end]}\b", row["criteria"])
+
+
+def test_a_normal_ecg_lies_within_the_normal_ranges():
+    criteria = FINDINGS[CODES.index("NORM")]["criteria"]
+    for key in ("rate", "PR", "axis"):
+        assert f"{RANGES[key]['low']} to {RANGES[key]['high']}" in criteria
+    for key in ("QRS", "QTc_male", "QTc_female"):
+        assert f"{RANGES[key]['high']} ms" in criteria
 
 
 @pytest.mark.parametrize("model", ["PULSE", "UniECG"])

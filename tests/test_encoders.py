@@ -10,7 +10,18 @@ import torch
 from uniecg_lite import cohort
 from uniecg_lite.config import Training
 from uniecg_lite.drawing import raster
-from uniecg_lite.encoders import Captioner, coca_loss, report_ids, retrieval, see_small_waves, train_encoders
+from uniecg_lite.ecg.beats import MOST_BEATS
+from uniecg_lite.encoders import (
+    RHYTHM,
+    Captioner,
+    coca_loss,
+    report_ids,
+    retrieval,
+    rhythm_features,
+    see_small_waves,
+    train_encoders,
+)
+from uniecg_lite.simulator import FINDINGS, simulate
 from uniecg_lite.unified import Views
 from uniecg_lite.unified.files import new_encoders
 
@@ -63,6 +74,56 @@ def test_a_beat_matters(encoders):
     with torch.no_grad():
         assert (phi_s(changed) - phi_s(signal())).abs().amax((1, 2)).min() > 1e-3
         assert (phi_v(raster(changed)) - phi_v(raster(signal()))).abs().amax((1, 2)).min() > 1e-3
+
+
+def test_the_signal_encoder_has_a_summary_a_rhythm_a_beat_and_a_record(encoders):
+    phi_s, _ = encoders
+    assert phi_s.tokens == 1 + 1 + 7 + 25 and phi_s.beat.tokens == 1 + 7
+    with torch.no_grad():
+        tokens, seen = phi_s.beat(signal())
+    assert tokens.shape == (6, 8, WIDTH) and seen.shape == (6, phi_s.beat.features)
+
+
+def test_the_beat_is_the_same_wherever_a_record_begins(encoders):
+    """Two windows of one steady, noise-free heart: beat tokens agree, tokens along the record do not."""
+    phi_s, _ = encoders
+    made = simulate(4, torch.arange(60), seconds=13.0, noise=False)
+    steady = made.truth["findings"][:, FINDINGS.index("NORM")]
+    whole = made.signal[steady]
+    early, late = whole[..., :1000], whole[..., 230:1230]
+    with torch.no_grad():
+        (beat, _), (again, _) = phi_s.beat(early), phi_s.beat(late)
+        others = beat[:, 1:].roll(1, 0)
+        record = (phi_s(early) - phi_s(late))[:, 9:]
+    own = (beat - again)[:, 1:].square().mean((1, 2)).sqrt()
+    other = (beat[:, 1:] - others).square().mean((1, 2)).sqrt()
+    assert len(whole) > 2 and own.mean() < 0.25 * other.mean() and record.square().mean((1, 2)).sqrt().min() > own.max()
+
+
+def test_rhythm_features_of_known_beats():
+    times = torch.full((3, MOST_BEATS), torch.nan)
+    times[0, :6] = 0.4 + 0.75 * torch.arange(6)
+    times[1, :4] = torch.tensor([0.5, 1.0, 2.5, 3.0])
+    out = rhythm_features(times)
+    assert out.shape == (3, RHYTHM) and out.isfinite().all()
+    zeros = torch.zeros(MOST_BEATS - 1)
+    torch.testing.assert_close(out[0], torch.cat([torch.tensor([0.0, -1 / 6, 0, 0, 0, 0]), zeros, torch.tensor([0.4])]))
+    share = torch.tensor([-0.4, 0.8, -0.4])  # 0.5, 1.5, 0.5 s about 0.833 s
+    assert out[1, 0].item() == pytest.approx((72 - 80) / 30, abs=1e-5)
+    assert out[1, 2].item() == pytest.approx(5 * share.square().mean().sqrt().item(), abs=1e-5)
+    assert out[1, 3].item() == pytest.approx(5 * (1.2 + 1.2) / 3, abs=1e-5)
+    assert out[1, 4:6].tolist() == pytest.approx([3 * -0.4, 3 * 0.8], abs=1e-5)
+    assert out[1, 6:9].tolist() == pytest.approx((4 * share).tolist(), abs=1e-5)
+    assert out[2, -1] == 1 and out[2, 0] == 0 and not out[2, 2:-1].any(), "no beats, no rhythm"
+
+
+def test_a_flat_record_has_tokens_too(encoders):
+    phi_s, phi_v = encoders
+    with torch.no_grad():
+        assert (
+            phi_s(torch.zeros(2, 12, 1000)).isfinite().all()
+            and phi_v(raster(torch.zeros(2, 12, 1000))).isfinite().all()
+        )
 
 
 def test_an_ecg_does_not_depend_on_the_batch(encoders):

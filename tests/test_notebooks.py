@@ -13,7 +13,7 @@ import pytest
 
 from uniecg_lite.__main__ import app
 from uniecg_lite.course import check, results
-from uniecg_lite.course.lesson import BUDGETS
+from uniecg_lite.course.lesson import BUDGETS, SUMS, sums
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -320,11 +320,11 @@ def test_tables_of_readme_are_what_the_results_give(tmp_path):
 
 def test_the_table_of_results_shows_every_aim_and_no_other_number():
     made = {"profile": "laptop", "machine": "cpu2", "seed": 0, "seconds": {"total": 1700.0}, "metrics": {}}
-    good = {**made, "metrics": {"stage1.hr_mae_bpm": 3.5, "routing.accuracy": 0.95}}
-    other = {**good, "seed": 1, "metrics": {"stage1.hr_mae_bpm": 2.5, "routing.accuracy": 0.97}}
+    good = {**made, "metrics": {"stage1.hr_mae_bpm": 1.5, "routing.accuracy": 0.95}}
+    other = {**good, "seed": 1, "metrics": {"stage1.hr_mae_bpm": 0.5, "routing.accuracy": 0.97}}
     rows = {line.split("(`")[1].split("`")[0]: line for line in results.table_of_aims([good, other]).splitlines()[2:]}
     assert set(rows) == set(results.AIMS)
-    assert rows["stage1.hr_mae_bpm"].endswith("| <= 4 | 3 (2.5 to 3.5) |")
+    assert rows["stage1.hr_mae_bpm"].endswith("| <= 2 | 1 (0.5 to 1.5) |")
     assert rows["routing.accuracy"].endswith("0.96 (0.95 to 0.97), missed |")
     assert rows["seconds.total"].endswith("1700 (1700 to 1700) |")
     assert rows["stage1.qt_mae_ms"].endswith("not measured |")
@@ -334,7 +334,16 @@ def test_results_files_are_whole():
     for path in sorted((ROOT / "results").glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
         assert path.name.startswith(f"{result['profile']}.{result['machine']}")
-        parts = {key: value for key, value in result["seconds"].items() if key != "total"}
-        assert sum(parts.values()) == pytest.approx(result["seconds"]["total"], abs=1)
-        assert set(parts) == set(NUMBERS) and not result["commit"].startswith("unknown")
+        parts = {key: value for key, value in result["seconds"].items() if key not in SUMS}
+        assert sums(parts) == pytest.approx({k: v for k, v in result["seconds"].items() if k in SUMS}, abs=1)
+        assert {n for n in NUMBERS if n <= "10"} <= set(parts) <= set(NUMBERS)
+        assert not result["commit"].startswith("unknown")
         assert all(isinstance(value, (int, float)) for value in result["metrics"].values())
+
+
+def test_the_total_counts_the_first_eleven_notebooks_and_later_ones_have_sums_of_their_own():
+    first = {f"{k:02d}": 1.0 for k in range(11)}
+    assert sums({}) == {"total": 0} and sums(first) == {"total": 11.0}
+    assert sums({**first, "11": 3.0, "14": 4.0, "15": 20.0}) == {"total": 11.0, "total_11_14": 7.0, "total_15_17": 20.0}
+    covered = [n for low, high in SUMS.values() for n in NUMBERS if low <= n <= high]
+    assert sorted(covered) == NUMBERS, "each notebook counts in one sum"

@@ -13,7 +13,7 @@ import torch
 from uniecg_lite import cohort
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadECG
-from uniecg_lite.facts import TOLD, facts, facts_loss, untell
+from uniecg_lite.facts import NUMBERS, TOLD, facts, facts_loss, untell
 from uniecg_lite.language import CODES, Corpus, Reading, parse_report, phrasings, questions, report
 from uniecg_lite.scoring import (
     Reader,
@@ -29,6 +29,7 @@ from uniecg_lite.scoring import (
 )
 from uniecg_lite.scoring.texts import UNREAD, table_of
 from uniecg_lite.simulator import simulate
+from uniecg_lite.simulator.truth import LEAD_SIGNS, lead_signs
 
 # --- heart rate on signals
 
@@ -182,25 +183,41 @@ def test_facts_are_told_back_in_their_own_units():
     truth = tiny.patients().truth
     table = facts(truth)
     assert table.shape == (300, TOLD)
-    numbers, found = untell(table)
-    assert torch.equal(found, truth["findings"])
+    numbers, found, signs = untell(table)
+    assert torch.equal(found, truth["findings"].float())
+    assert torch.equal(signs, lead_signs(truth).float()) and signs.shape == (300, len(LEAD_SIGNS), 12)
     for key, value in numbers.items():
         torch.testing.assert_close(value, truth[key], atol=1e-2, rtol=1e-4, equal_nan=True)
     assert facts(truth).isnan().any(), "no PR in atrial fibrillation"
+    assert not table[:, NUMBERS:].isnan().any()
     wrong = table.nan_to_num(0).clone()
     wrong[:, 0] += 1
     silent = torch.where(table > 0.5, 20.0, -20.0)
-    silent[:, : -len(CODES)] = table[:, : -len(CODES)].nan_to_num(123.0)
+    silent[:, :NUMBERS] = table[:, :NUMBERS].nan_to_num(123.0)
     assert facts_loss(silent, table) < 1e-3 < facts_loss(wrong, table), "a missing PR costs nothing, whatever is told"
+
+
+def test_a_wrong_finding_and_a_wrong_sign_cost():
+    table = facts(tiny.patients().truth)
+    told = torch.where(table > 0.5, 20.0, -20.0)
+    told[:, :NUMBERS] = table[:, :NUMBERS].nan_to_num(0)
+    for place in (NUMBERS, NUMBERS + len(CODES), TOLD - 1):
+        wrong = told.clone()
+        wrong[:, place] *= -1
+        assert facts_loss(wrong, table) > facts_loss(told, table) + 0.1, place
 
 
 def test_the_reader_reads(tmp_path):
     torch.manual_seed(0)
     reader = Reader(16)
+    told, logits, signs = reader.tell(simulate(1, torch.arange(5)).signal, batch=2)
+    assert logits.shape == (5, len(CODES)) and signs.shape == (5, len(LEAD_SIGNS), 12)
+    assert set(told) == {"rate_bpm", "qrs_ms", "qt_ms", "pr_ms", "axis_deg"} and told["axis_deg"].abs().max() <= 180
+    assert torch.equal(reader.read(simulate(1, torch.arange(5)).signal, batch=2)[1], logits > 0)
     numbers, found = reader.read(simulate(1, torch.arange(5)).signal, batch=2)
     assert all(value.shape == (5,) for value in numbers.values()) and {"rate_bpm", "qrs_ms", "qt_ms"} <= set(numbers)
     assert found.shape == (5, len(CODES)) and found.dtype == torch.bool
-    history = train_reader(reader, tiny.replace(tiny.PLAN, steps=40, batch=16, lr=5e-3), 0, tmp_path)
+    history = train_reader(reader, tiny.replace(tiny.PLAN, steps=30, batch=16, lr=5e-3), 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in reader.parameters())
     made = simulate(1, torch.arange(64))
     one, two = reader.read(made.signal, batch=64)[0]["rate_bpm"], reader.read(made.signal, batch=7)[0]["rate_bpm"]
@@ -285,7 +302,9 @@ def test_stage1_metrics_of_a_model_that_knows(test_split):
 
 def test_generation_metrics_of_a_generator_that_knows(test_split):
     """Asked for the patients of the cohort, it gives back their own ECGs: the rate error is what is left."""
-    index = torch.tensor([int(name.split("-")[1]) for name in test_split.column("patient")])[:20]
+    first = [row for row, name in enumerate(test_split.column("record")) if cohort.population_of([name])[2] == 0][:20]
+    assert first == list(range(20)), "later visits come after all first ones"
+    _, index, _ = cohort.population_of([test_split.column("record")[row] for row in first])
     made = simulate(0, index, 102.4, 10.0, noise=False)
     model = SimpleNamespace(
         generator=SimpleNamespace(signals=lambda conditions: made.signal), conditions=lambda prompts: prompts

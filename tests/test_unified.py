@@ -95,9 +95,9 @@ def changed(module, before: dict) -> set[str]:
 def test_tokens_are_projected_and_spliced_after_the_begin_token(model):
     signal, image = ecg_tokens(model, 2)
     projected = model.project(signal, image)
-    assert projected.shape == (2, 26 + 41, model.w_ts.weight.shape[0])
-    torch.testing.assert_close(projected[:, :26], signal @ model.w_ts.weight.T + model.w_ts.bias)
-    torch.testing.assert_close(projected[:, 26:], image @ model.w_tsi.weight.T + model.w_tsi.bias)
+    assert projected.shape == (2, 34 + 41, model.w_ts.weight.shape[0])
+    torch.testing.assert_close(projected[:, :34], signal @ model.w_ts.weight.T + model.w_ts.bias)
+    torch.testing.assert_close(projected[:, 34:], image @ model.w_tsi.weight.T + model.w_tsi.bias)
     ids = torch.tensor([model.prompt_ids("Read this ECG.")] * 2)
     ids[1, 4] = 7
     words = model.llm.get_input_embeddings()(ids)

@@ -1,4 +1,4 @@
-"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | bench`."""
+"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | bench | study`."""
 
 import os
 import sys
@@ -104,6 +104,26 @@ def bench():
     from .course.bench import bench as run_bench
 
     run_bench()
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="Which study; --list shows them.")] = "",
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to this number less one.")] = 3,
+    variant: Annotated[str | None, typer.Option(help="Only this variant.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show studies, their questions and variants.")] = False,
+    profile: ProfileOption = "laptop",
+):
+    """Run a study, a grid of short trainings, after the chain; finished cells are kept, a killed one goes on."""
+    from .course.studies import run_study, study_list
+    from .training import quiet_libraries
+
+    if list_ or not name:
+        typer.echo(study_list())
+        return
+    quiet_libraries()
+    for path in run_study(name, profile, seeds, variant):
+        typer.echo(path)
 
 
 def _model(profile: str, artifacts: Path | None):

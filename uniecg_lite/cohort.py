@@ -17,8 +17,9 @@ from .simulator import FINDINGS, simulate
 
 SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
-PER_LEAD = ("st_mv", "t_mv", "r_mv", "s_mv")
-_CHUNK = 250
+PER_LEAD = ("st_mv", "t_mv", "r_mv", "s_mv", "q_mv", "p_mv", "drift_mv", "static_mv")
+AGAIN = 6  # one simulated patient in six comes back for a second ECG
+_CHUNK = 252
 
 
 def split_of(patient: str) -> str:
@@ -101,19 +102,42 @@ def load(folder: str | Path, split: str) -> Cohort:
 
 
 def simulated(seed: int, records: int, first: int = 0) -> Iterator[dict]:
-    """Rows of simulated patients first .. first + records - 1 of a population; one record each."""
-    for start in tqdm(range(first, first + records, _CHUNK), desc="simulate", leave=False):
-        index = torch.arange(start, min(start + _CHUNK, first + records))
-        made = simulate(seed, index)
-        micro = (made.signal * 1000).round().clamp(-32768, 32767).short().flatten(1)  # (B, 12000)
-        names = [f"s{seed}-{i:06d}" for i in index.tolist()]
-        yield {
-            "record": names,
-            "patient": names,
-            "source": ["simulator"] * len(names),
-            "signal": micro.numpy(),
-            **{key: made.truth[key].numpy() for key in ("female", "findings", *NUMBERS, *PER_LEAD)},
-        }
+    """Rows of simulated patients of a population, from patient `first` on, until there are this many records.
+
+    One patient in six has a second record, `s0-000012-1` beside `s0-000012`, from a later visit.
+    """
+    start, left = first, records
+    with tqdm(total=records, desc="simulate", leave=False) as bar:
+        while left > 0:
+            index = torch.arange(start, start + _CHUNK)
+            for visit, part in enumerate((index, index[index % AGAIN == 0])):
+                part = part[:left]
+                if len(part):
+                    yield _rows(seed, part, visit)
+                left -= len(part)
+                bar.update(len(part))
+            start += _CHUNK
+
+
+def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:
+    """The rows of these patients (B,) at one visit."""
+    made = simulate(seed, index, visit=visit)
+    micro = (made.signal * 1000).round().clamp(-32768, 32767).short().flatten(1)  # (B, 12000)
+    names = [f"s{seed}-{i:06d}" for i in index.tolist()]
+    return {
+        "record": [f"{name}-{visit}" if visit else name for name in names],
+        "patient": names,
+        "source": ["simulator"] * len(names),
+        "signal": micro.numpy(),
+        **{key: made.truth[key].numpy() for key in ("female", "findings", "q_wave", *NUMBERS, *PER_LEAD)},
+    }
+
+
+def population_of(records: list[str]) -> tuple[int, torch.Tensor, torch.Tensor]:
+    """Names of simulated records -> (seed, patient numbers (B,), visits (B,)), to simulate the same hearts again."""
+    parts = [name[1:].split("-") for name in records]
+    visits = torch.tensor([int(p[2]) if len(p) > 2 else 0 for p in parts])
+    return int(parts[0][0]), torch.tensor([int(p[1]) for p in parts]), visits
 
 
 def wfdb_folder(folder: str | Path, refused: dict[str, str] | None = None) -> Iterator[dict]:
@@ -139,6 +163,7 @@ def wfdb_folder(folder: str | Path, refused: dict[str, str] | None = None) -> It
             "signal": micro,
             "female": np.array([ecg.sex == "female"]),
             "findings": np.zeros((1, len(FINDINGS)), bool),
+            "q_wave": np.zeros((1, 12), bool),
             **unknown,
             **{key: np.full((1, 12), np.nan, np.float32) for key in PER_LEAD},
         }

@@ -45,6 +45,9 @@ class Profile:
     tokens: Training
     mapper: Training
     reader: Training
+    study_alignment: Training  # of each cell of a study
+    study_stage1: Training
+    study_scored: int  # held-out patients that a cell is scored on
     llm: str | None = None  # a folder for AutoModelForCausalLM in place of the pocket language model
 
     def asdict(self) -> dict:
@@ -78,6 +81,9 @@ LAPTOP = Profile(
     tokens=Training(60, 48, 3e-4, warmup=5),
     mapper=Training(600, 48, 2e-3),
     reader=Training(500, 32, 3e-3),
+    study_alignment=Training(40, 32, 3e-3),
+    study_stage1=Training(300, 32, 2e-3),
+    study_scored=256,
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)
@@ -107,6 +113,9 @@ SMOKE = replace(
     tokens=_TINY,
     mapper=_TINY,
     reader=_TINY,
+    study_alignment=Training(6, 8, 1e-3, warmup=2),
+    study_stage1=Training(6, 8, 1e-3, warmup=2),
+    study_scored=8,
 )
 
 GPU = replace(
@@ -133,6 +142,8 @@ GPU = replace(
     tokens=Training(200, 128, 3e-3),
     mapper=Training(1500, 128, 1e-3),
     reader=Training(1500, 128, 1e-3),
+    study_alignment=Training(150, 128, 2e-3),
+    study_stage1=Training(1500, 128, 6e-4),
 )
 
 PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}

@@ -13,6 +13,7 @@ from torch import nn
 
 from .config import Training
 from .drawing import raster
+from .ecg.beats import MOST_BEATS, usual_beat
 from .facts import TOLD, facts, facts_loss
 from .language import encode
 from .training import fit, rows_of
@@ -35,7 +36,7 @@ def see_small_waves(signal: torch.Tensor) -> torch.Tensor:
 
     So a P wave of 0.1 mV is not lost beside a QRS of 1 mV. The offset of a lead says nothing about a heart.
     """
-    centred = (signal - signal[..., ::4].median(-1, keepdim=True).values).clamp(-5, 5)
+    centred = (signal - signal[..., ::4].median(-1, keepdim=True).values.detach()).clamp(-5, 5)
     return torch.cat([centred, torch.tanh(6 * centred)], 1)
 
 
@@ -54,28 +55,94 @@ class _Residual(nn.Module):
 class _Tokens(nn.Module):
     """Features along time -> tokens, with a summary token in front that also sees their mean and maximum.
 
-    (B, S, D/2, L) features of S strips -> (B, 1 + S * L / stride, D).
+    (B, S, D/2, L) features of S strips -> (B, 1 + E + S * L / stride, D), with E extra tokens after the summary.
     """
 
-    def __init__(self, width: int, strips: int, length: int, stride: int, layers: int):
+    def __init__(self, width: int, strips: int, length: int, stride: int, layers: int, extra: int = 0, seen: int = 0):
         super().__init__()
         self.cut = nn.Conv1d(width // 2, width, stride, stride)
-        self.summary = nn.Linear(strips * width, width)
-        self.place = nn.Parameter(0.02 * torch.randn(1 + strips * length // stride, width))
+        self.summary = nn.Linear(strips * width + seen, width)
+        self.place = nn.Parameter(0.02 * torch.randn(1 + extra + strips * length // stride, width))
         self.body = transformer(width, layers)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, extra: torch.Tensor | None = None, seen: torch.Tensor | None = None):
         b, s, d, length = x.shape
         pooled = torch.cat([x.mean(-1), x.amax(-1)], -1).flatten(1)  # (B, S * D)
         tokens = self.cut(x.reshape(b * s, d, length)).transpose(1, 2)  # (B * S, L / stride, D)
         tokens = tokens.reshape(b, -1, tokens.shape[-1])
+        if extra is not None:
+            pooled, tokens = torch.cat([pooled, seen], 1), torch.cat([extra, tokens], 1)
         return self.body(torch.cat([self.summary(pooled)[:, None], tokens], 1) + self.place)
 
 
-class SignalEncoder(nn.Module):
-    """phi_s: (B, 12, 1000) mV at 100 Hz -> (B, 26, D), one summary token and 25 tokens of 0.4 s."""
+RHYTHM = MOST_BEATS + 6
 
-    tokens = 26
+
+def rhythm_features(times: torch.Tensor) -> torch.Tensor:
+    """R peaks (B, MOST_BEATS) in s, NaN after the last -> (B, RHYTHM).
+
+    Rate, mean RR, its spread, its mean change from beat to beat, shortest and longest as shares of the mean; then every
+    RR interval over the mean. All on unit scales; zeros where there are fewer than two beats.
+    """
+    gap = times[:, 1:] - times[:, :-1]  # (B, K - 1)
+    known = ~gap.isnan()
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    mean = gap.nansum(1, keepdim=True) / count
+    share = torch.where(known, gap / mean.clamp(min=0.2) - 1, 0.0)
+    change = (share[:, 1:] - share[:, :-1]).abs() * known[:, 1:]
+    rate = torch.where(mean > 0, (60 / mean.clamp(min=0.2) - 80) / 30, 0.0)
+    spread = (share.square().sum(1, keepdim=True) / count).sqrt()
+    return torch.cat(
+        [
+            rate,
+            (mean - 0.8) / 0.3,
+            5 * spread,
+            5 * change.sum(1, keepdim=True) / count,
+            3 * share.amin(1, keepdim=True),
+            3 * share.amax(1, keepdim=True),
+            4 * share,
+            times[:, :1].nan_to_num(1.0),
+        ],
+        1,
+    )
+
+
+class _UsualBeat(nn.Module):
+    """The representative beat and the RR intervals, as every ECG machine takes them: what averaging makes plain.
+
+    (B, 12, 1000) mV -> tokens (B, 8, D) and their features in one row (B, F).
+    """
+
+    tokens, segments = 8, 13
+
+    def __init__(self, width: int):
+        super().__init__()
+        half = width // 2
+        self.stem = nn.Sequential(nn.Conv1d(36, half, 5, 1, 2), *(_Residual(half, s) for s in (1, 2, 4)), nn.GELU())
+        self.rhythm = nn.Sequential(nn.Linear(RHYTHM, half), nn.GELU(), nn.Linear(half, half))
+        self.cut = nn.Conv1d(half, width, 16, 16, 4)
+        self.lift = nn.Linear(half, width)
+        self.features = self.segments * half + half
+
+    def forward(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 12, 1000) mV -> (B, 8, D), (B, F)."""
+        with torch.set_grad_enabled(signal.requires_grad):
+            beat, spread, times = usual_beat(signal, 100.0)
+            seen = torch.cat([see_small_waves(beat), 5 * spread.clamp(max=1)], 1)  # (B, 36, 104)
+            rhythm = rhythm_features(times)
+        wave, rhythm = self.stem(seen), self.rhythm(rhythm)  # (B, D/2, 104), (B, D/2)
+        tokens = torch.cat([self.lift(rhythm)[:, None], self.cut(wave).transpose(1, 2)], 1)
+        parts = F.avg_pool1d(wave, wave.shape[-1] // self.segments).flatten(1)  # (B, 13 * D/2)
+        return tokens, torch.cat([parts, rhythm], 1)
+
+
+class SignalEncoder(nn.Module):
+    """phi_s: (B, 12, 1000) mV at 100 Hz -> (B, 34, D).
+
+    One summary token, the rhythm, 7 tokens of 0.15 s along the representative beat, and 25 of 0.4 s along the record.
+    """
+
+    tokens = 34
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -86,11 +153,12 @@ class SignalEncoder(nn.Module):
             nn.Conv1d(half, half, 5, 2, 2),
             *(_Residual(half, s) for s in SPREADS),
         )
-        self.head = _Tokens(width, 1, 250, 10, layers)
+        self.beat = _UsualBeat(width)
+        self.head = _Tokens(width, 1, 250, 10, layers, self.beat.tokens, self.beat.features)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, 26, D)."""
-        return self.head(self.stem(see_small_waves(signal))[:, None])  # stem: (B, D/2, 250)
+        """(B, 12, 1000) mV -> (B, 34, D)."""
+        return self.head(self.stem(see_small_waves(signal))[:, None], *self.beat(signal))  # stem: (B, D/2, 250)
 
 
 class ImageEncoder(nn.Module):
@@ -118,7 +186,7 @@ class ImageEncoder(nn.Module):
 class Captioner(nn.Module):
     """CoCa's text decoder: a causal layer on text alone, then a causal layer that looks at the ECG's tokens."""
 
-    def __init__(self, vocabulary: int, width: int, longest: int = 128):
+    def __init__(self, vocabulary: int, width: int, longest: int = 192):
         super().__init__()
         self.embed = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.embed.weight, std=0.02)
@@ -143,7 +211,9 @@ def _causal(x: torch.Tensor) -> torch.Tensor:
     return nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device, dtype=x.dtype)
 
 
-def coca_loss(captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor, pad: int) -> dict[str, torch.Tensor]:
+def coca_loss(
+    captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor, pad: int, captioned: int | None = None
+) -> dict[str, torch.Tensor]:
     """Contrast and captions for each view of the same ECGs (arXiv 2205.01917, equations 3 and 4).
 
     Args:
@@ -151,6 +221,7 @@ def coca_loss(captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor
         views: the tokens of signal and/or image, each (B, S, D) with the summary first.
         ids: (B, T) report, begin to end, padded with `pad`.
         pad: the padding id.
+        captioned: the one view whose caption counts, to save time; None for all.
 
     Returns:
         {"loss", "contrast", "caption"}: contrast + 2 caption, averaged over views, as in the paper's weights.
@@ -160,15 +231,16 @@ def coca_loss(captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor
     sentence = F.normalize(text[torch.arange(len(ids)), length - 1], dim=-1)  # (B, D)
     keep = ids[:, 1:] != pad  # (B, T-1)
     contrast = caption = 0.0
-    for tokens in views:
+    for place, tokens in enumerate(views):
         summary = F.normalize(tokens[:, 0], dim=-1)
         logits = captioner.temperature.exp().clamp(max=100) * summary @ sentence.T  # (B, B)
         pairs = torch.arange(len(ids), device=ids.device)
         contrast = contrast + (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
-        states = captioner.write(text[:, :-1], tokens)[keep]  # (words, D)
-        caption = caption + F.cross_entropy(states @ captioner.embed.weight.T, ids[:, 1:][keep])
-    n = len(views)
-    return {"loss": (contrast + 2 * caption) / n, "contrast": contrast.detach() / n, "caption": caption.detach() / n}
+        if captioned in (None, place):
+            states = captioner.write(text[:, :-1], tokens)[keep]  # (words, D)
+            caption = caption + F.cross_entropy(states @ captioner.embed.weight.T, ids[:, 1:][keep])
+    contrast, caption = contrast / len(views), caption / (len(views) if captioned is None else 1)
+    return {"loss": contrast + 2 * caption, "contrast": contrast.detach(), "caption": caption.detach()}
 
 
 class Teller(nn.Module):
@@ -198,7 +270,8 @@ def train_encoders(
     seed: int,
     folder: Path,
 ) -> dict:
-    """Train phi_s, phi_v and the text decoder together: each step contrasts and captions both views of the same ECGs.
+    """Train phi_s, phi_v and the text decoder together: each step contrasts both views of the same ECGs, and captions
+    one of them, in turn.
 
     CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each summary
     token for the facts in numbers (`facts.facts_loss`), which are the numbers of the report.
@@ -217,7 +290,7 @@ def train_encoders(
         words = ids[rows]
         words = words[:, : int((words != pad).sum(1).max())].to(device)
         views = [phi_s(signal), phi_v(raster(signal))]
-        parts = coca_loss(captioner, views, words, pad)
+        parts = coca_loss(captioner, views, words, pad, captioned=step % 2)
         told = [tell(tokens[:, 0]) for tell, tokens in zip((teller.signal, teller.image), views)]
         told_loss = sum(facts_loss(t, table[rows]) for t in told) / len(told)
         return {**parts, "loss": parts["loss"] + FACTS_WEIGHT * told_loss, "facts": told_loss.detach()}

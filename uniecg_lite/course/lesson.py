@@ -24,14 +24,25 @@ BUDGETS = {
     "08": 250,
     "09": 45,
     "10": 45,
+    "15": 60,
+    "16": 60,
+    "17": 90,
 }
+# what the seconds are summed up in; the profile's budget is for the first: from one system's first notebook to its last
+SUMS = {"total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_17": ("15", "17")}
+
+
+def sums(seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds of notebooks by number -> those of each part of the course that has run, see `SUMS`."""
+    parts = {name: [s for k, s in seconds.items() if low <= k <= high] for name, (low, high) in SUMS.items()}
+    return {name: sum(values) for name, values in parts.items() if values or name == "total"}
 
 
 class Lesson:
     """One notebook: its profile, seed, artifacts, budget and figures.
 
     Args:
-        number: "00" to "10".
+        number: of `BUDGETS`.
         profile: a profile's name; None for `UNIECG_PROFILE` or `laptop`.
         seed: of everything random here.
     """

@@ -14,7 +14,7 @@ from ..artifacts import ROOT, Store
 from ..config import profile as find_profile
 from ..errors import UniECGError
 from . import results
-from .lesson import BUDGETS
+from .lesson import BUDGETS, sums
 
 NOTEBOOKS = ROOT / "notebooks"
 
@@ -44,7 +44,8 @@ def run(profile: str | None = None, seed: int = 0, fresh: bool = False, write_ba
     done_folder = store.folder / "notebooks"
     done_folder.mkdir(parents=True, exist_ok=True)
     print(
-        f"{len(chain())} notebooks, profile {store.profile.name}, seed {seed}; budget {store.profile.seconds_budget} s"
+        f"{len(chain())} notebooks, profile {store.profile.name}, seed {seed}; budget of 00 to 10 "
+        f"{store.profile.seconds_budget} s"
     )
     for path in chain():
         number, out = path.name[:2], done_folder / path.name
@@ -60,7 +61,9 @@ def run(profile: str | None = None, seed: int = 0, fresh: bool = False, write_ba
             _put_back(out, path)
             log.finish(path, log.seconds[number])
     file = results.write(store, log.seconds, resumed=log.resumed)
-    print(f"total {sum(log.seconds.values()):.0f} s of {store.profile.seconds_budget} s")
+    total, *later = sums(log.seconds).items()
+    print(f"total of 00 to 10: {total[1]:.0f} s of {store.profile.seconds_budget} s")
+    print(*(f"{name}: {seconds:.0f} s" for name, seconds in later), sep="\n")
     print(f"results {file}\nreport  {report(done_folder, store.folder / 'report')}")
     return file
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
-from ..cohort import Cohort
+from ..cohort import Cohort, population_of
 from ..config import Training
 from ..ecg import ECG
 from ..language import Corpus
@@ -25,13 +25,13 @@ DROP_CONDITION = 0.1
 
 def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
     """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned: (N, 12, 1024) mV."""
-    out = []
-    names = cohort.column("patient")
-    seed = int(names[0][1:].split("-")[0])
-    index = torch.tensor([int(name.split("-")[1]) for name in names])
-    for part in index.split(batch):
-        out.append(simulate(seed, part, HZ, LENGTH / HZ, noise=False, first_beat=FIRST_BEAT).signal)
-    return torch.cat(out)
+    seed, index, visit = population_of(cohort.column("record"))
+    out = torch.empty(len(index), 12, LENGTH)
+    for number in visit.unique().tolist():
+        for rows in (visit == number).nonzero()[:, 0].split(batch):
+            how = dict(noise=False, first_beat=FIRST_BEAT, visit=number)
+            out[rows] = simulate(seed, index[rows], HZ, LENGTH / HZ, **how).signal
+    return out
 
 
 class Generator(nn.Module):

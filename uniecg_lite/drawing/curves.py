@@ -27,7 +27,7 @@ def losses(history: dict, keys: tuple[str, ...] = ("loss",), title: str = "Train
 
 def bars(values: dict[str, float], title: str = "", aim: float | None = None) -> Figure:
     """One bar per name, with an optional line at an aim."""
-    figure, axes = _axes(title)
+    figure, axes = _axes(title, (max(6.0, 0.21 * len(values)), 2.6))
     axes.bar(range(len(values)), list(values.values()), color="#4c78a8")
     axes.set_xticks(range(len(values)), list(values), rotation=45, ha="right", fontsize=8)
     if aim is not None:

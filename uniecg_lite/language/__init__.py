@@ -1,7 +1,7 @@
 """What is said? Findings, reports, requests, prompts, and the tokenizer that turns them into numbers."""
 
 from .corpus import Corpus
-from .findings import CODES, CRITERIA, NAMES, RANGES
+from .findings import CODES, CRITERIA, EVIDENCE, NAMES, RANGES, RHYTHMS
 from .prompts import NO_ECG, Request, fill, phrasings, questions
 from .reports import Reading, parse_report, readings, report
 from .tokenizer import chat, encode, train_tokenizer
@@ -10,9 +10,11 @@ __all__ = [
     "CODES",
     "CRITERIA",
     "Corpus",
+    "EVIDENCE",
     "NAMES",
     "NO_ECG",
     "RANGES",
+    "RHYTHMS",
     "Reading",
     "Request",
     "chat",

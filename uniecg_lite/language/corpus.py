@@ -1,22 +1,38 @@
 """Text to learn language from: prompts and answers drawn from the facts of training patients. No ECG is needed here."""
 
 import random
+import re
+from dataclasses import replace
+from itertools import combinations
 
 import torch
 
+from ..errors import BadRequest
 from .findings import CODES
 from .prompts import NO_ECG, Request, fill, phrasings, questions
+from .questions import ATTRIBUTE_TYPES, Kind, Question, Template, answer_text, ask, compare, matching, words
 from .reports import readings, report
+from .topics import ALWAYS
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
-TEXT_MIX = {"generate": 0.35, "restate": 0.2, "report": 0.2, "question": 0.15, "no_ecg": 0.1}
+TEXT_MIX = {"generate": 0.30, "restate": 0.17, "report": 0.17, "question": 0.13, "no_ecg": 0.08, "ask_text": 0.15}
+TOLD = tuple(kind for kind in ATTRIBUTE_TYPES if kind != "noise")  # what a report tells
+TRIES = 60  # ECGs looked at for one that a question fits
 
 
 class Corpus:
-    """Readings and requests of a cohort, and conversations about them."""
+    """Readings and requests of a cohort, and conversations about them.
 
-    def __init__(self, truth: dict[str, torch.Tensor]):
+    Args:
+        truth: the simulator's truth of B records.
+        patients: B names; records of one patient can then be compared with each other, in this order.
+    """
+
+    def __init__(self, truth: dict[str, torch.Tensor], patients: list[str] | None = None):
         self.readings = readings(truth)
+        self.patients = list(patients or range(len(self.readings)))
+        self.pairs = _pairs(self.patients)
+        self.carriers = {c: [row for row, r in enumerate(self.readings) if c in r.findings] for c in CODES}
         self.requests = [
             Request(
                 int(age), "female" if female else "male", round(r.rate_bpm), tuple(c for c in CODES if c in r.findings)
@@ -30,8 +46,15 @@ class Corpus:
         """One (prompt, answer) about a row.
 
         kind: `interpret` (answer: the report), `generate` and `restate` (answer: the request in canonical words),
-        `report` (a report that would fit a request), `question` (a definition), `no_ecg` (nothing was attached).
+        `report` (a report that would fit a request), `question` (a definition), `no_ecg` (nothing was attached), `ask`
+        (a question about the ECG), `ask_text` (a question about a report that is given).
         """
+        if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.4):
+            asked = self.ask(row, rng, split)
+            return asked.question, answer_text(asked) if kind == "ask" else NO_ECG
+        if kind == "ask_text":
+            asked = self.ask(row, rng, split, TOLD)
+            return f"{_told(self.reports[row])} {asked.question}", answer_text(asked)
         if kind in ("interpret", "no_ecg"):
             return rng.choice(phrasings("interpret", split)), self.reports[row] if kind == "interpret" else NO_ECG
         if kind == "question":
@@ -41,6 +64,47 @@ class Corpus:
         if kind == "report":
             return fill("Write the report of {who} with {what}, {rate}.", request, rng), self.reports[row]
         return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
+
+    def ask(self, row: int, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
+        """A question about one ECG; its ecg_id is the row."""
+        other = self.readings[rng.randrange(len(self.readings))]
+        return replace(ask(self.readings[row], rng, split, kind, other), ecg_id=(row,))
+
+    def asked(self, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
+        """A question about one ECG or two of this corpus; ecg_id holds their rows.
+
+        Template and answer (yes or no, something or none) are drawn first and then an ECG that fits, so that all
+        templates are asked equally often and "yes" is as frequent as "no".
+
+        Raises:
+            BadRequest: no such kind, or no ECG fits.
+        """
+        fitting = [t for t in matching(kind) if self.pairs or "consecutive" not in t.question_type]
+        for template in rng.sample(fitting, len(fitting)):
+            some = rng.random() < (0.5 if template.form == "verify" else 0.75)
+            for wanted in (some or (template.form == "query" and template.topic in ALWAYS), not some):
+                for _ in range(TRIES):
+                    try:
+                        return self._try(template, rng, split, wanted)
+                    except BadRequest:
+                        continue
+        raise BadRequest(f"No ECG here fits a question of kind {kind!r}: give more ECGs, or another kind.")
+
+    def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
+        """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
+        kind, (first, second) = template.template_id, (rng.randrange(len(self.readings)) for _ in range(2))
+        if template.question_type.startswith("single"):
+            asked = ask(self.readings[first], rng, split, kind, self.readings[second], wanted)
+            return replace(asked, ecg_id=(first,))
+        same = "consecutive" in template.question_type
+        if same:
+            first, second = rng.choice(self.pairs)
+        elif wanted and self.readings[first].findings:  # two that share something, be it rare
+            second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
+        if not same and self.patients[first] == self.patients[second]:
+            raise BadRequest("These two ECGs are of one patient.")
+        asked = compare(self.readings[first], self.readings[second], rng, split, same, kind, wanted)
+        return replace(asked, ecg_id=(first, second))
 
     def kinds(self, n: int, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[str]:
         """n kinds of conversation drawn from a mix."""
@@ -60,5 +124,19 @@ class Corpus:
             + [WANTED] * 10
             + fixed
             + phrasings("interpret", "seen")
+            + words()
             + self.reports[:n]
         )
+
+
+def _pairs(patients: list) -> list[tuple[int, int]]:
+    """Rows of one patient, two by two, the earlier first."""
+    rows: dict = {}
+    for row, name in enumerate(patients):
+        rows.setdefault(name, []).append(row)
+    return [pair for own in rows.values() for pair in combinations(own, 2)]
+
+
+def _told(text: str) -> str:
+    """A report without its evidence, which would make a prompt too long."""
+    return re.sub(r" Evidence: [^.]*\.", "", text)

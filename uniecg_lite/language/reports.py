@@ -7,16 +7,20 @@ from dataclasses import dataclass, field
 import torch
 
 from ..ecg import LEADS
-from ..simulator.truth import ST_LEVEL
-from .findings import CODES, NAMES
+from ..errors import BadRequest
+from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+from ..simulator.truth import LEAD_SIGNS, lead_signs
+from .findings import CODES, EVIDENCE, NAMES, RHYTHMS, SINUS
 
-T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
-RHYTHMS = ("SR", "SBRAD", "STACH", "AFIB")
+NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One ECG as numbers and findings; NaN where there is nothing to measure (no PR in atrial fibrillation)."""
+    """One ECG as numbers and findings; NaN where there is nothing to measure (no PR in atrial fibrillation).
+
+    Leads stand in lead order. Baseline drift, noise, age and sex are known of a record but not told in its report.
+    """
 
     rate_bpm: float = math.nan
     pr_ms: float = math.nan
@@ -24,34 +28,51 @@ class Reading:
     qt_ms: float = math.nan
     qtc_ms: float = math.nan
     axis_deg: float = math.nan
+    q_waves: tuple[str, ...] = ()
     st_up: tuple[str, ...] = ()
     st_down: tuple[str, ...] = ()
     t_inverted: tuple[str, ...] = ()
+    t_tall: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
     findings: frozenset[str] = field(default_factory=frozenset)
+    age: float = math.nan
+    sex: str = ""
 
 
 def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
-    """The simulator's truth of B records -> B readings.
+    """The simulator's truth of B records -> B readings; which lead shows what by `simulator.truth.lead_signs`.
 
-    ST counts from 0.1 mV (0.2 in V2 and V3), an inverted T from -0.1 mV.
+    Without `q_wave`, `drift_mv`, `static_mv`, `age` or `female` in the truth those parts stay empty.
+
+    Raises:
+        BadRequest: the truth has other findings than `data/findings.json`.
     """
-    up, down = truth["st_mv"] >= ST_LEVEL, truth["st_mv"] <= -0.1
-    flipped = (truth["t_mv"] <= -0.1) & torch.tensor([name in T_LEADS for name in LEADS])
-    numbers = torch.stack(
-        [truth[k] for k in ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")], 1
-    ).tolist()
-    return [
-        Reading(*row, _leads(a), _leads(b), _leads(c), frozenset(code for code, there in zip(CODES, f) if there))
-        for row, a, b, c, f in zip(numbers, up.tolist(), down.tolist(), flipped.tolist(), truth["findings"].tolist())
-    ]
+    found = truth["findings"]
+    if found.shape[1] != len(CODES):
+        raise BadRequest(f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again.")
+    none = torch.zeros_like(truth["st_mv"])
+    masks = {
+        **dict(zip(LEAD_SIGNS, lead_signs(truth).unbind(1))),  # (B, 12) each
+        "drift": truth.get("drift_mv", none) >= DRIFT_FROM_MV,
+        "static": truth.get("static_mv", none) >= STATIC_FROM_MV,
+    }
+    columns = {key: [_named(row, LEADS) for row in mask.tolist()] for key, mask in masks.items()}
+    columns |= {key: truth[key].tolist() for key in NUMBERS}
+    columns["findings"] = [frozenset(_named(row, CODES)) for row in found.tolist()]
+    if "age" in truth:
+        columns["age"] = truth["age"].tolist()
+    if "female" in truth:
+        columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
+    return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 
 
-def _leads(mask: list[bool]) -> tuple[str, ...]:
-    return tuple(name for name, there in zip(LEADS, mask) if there)
+def _named(mask: list[bool], names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name, there in zip(names, mask) if there)
 
 
-def _tens(value: float) -> int:
-    return int(10 * math.floor(value / 10 + 0.5))
+def _tens(value: float) -> str:
+    return "none" if math.isnan(value) else f"{int(10 * math.floor(value / 10 + 0.5))}"
 
 
 def _where(what: str, leads: tuple[str, ...]) -> str:
@@ -62,21 +83,35 @@ def report(reading: Reading) -> str:
     """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
     r = reading
     found = [code for code in CODES if code in r.findings]
-    rhythm = next((NAMES[c] for c in RHYTHMS if c in found), "unknown rhythm")
-    pr = "none" if math.isnan(r.pr_ms) else f"{_tens(r.pr_ms)}"
-    lines = [
-        f"Rate {round(r.rate_bpm)} bpm.",
+    rhythm = next((NAMES[c] for c in found if c in RHYTHMS), "unknown rhythm")
+    sentences = [
+        f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
         f"Rhythm {rhythm}.",
-        f"PR {pr}, QRS {_tens(r.qrs_ms)}, QT {_tens(r.qt_ms)}, QTc {_tens(r.qtc_ms)} ms.",
+        f"PR {_tens(r.pr_ms)}, QRS {_tens(r.qrs_ms)}, QT {_tens(r.qt_ms)}, QTc {_tens(r.qtc_ms)} ms.",
         f"Axis {_tens(r.axis_deg)} degrees.",
+        _where("Q waves", r.q_waves),
         _where("ST elevation", r.st_up),
         _where("ST depression", r.st_down),
         "" if r.st_up or r.st_down else "ST level.",
         _where("T inverted", r.t_inverted) or "T upright.",
+        _where("T tall", r.t_tall),
+        _evidence(found),
+        f"Conclusion: {_conclusion(found)}.",
     ]
-    others = [NAMES[c] for c in found if c not in ("SR", "SBRAD", "STACH", "AFIB")]
-    conclusion = ", ".join([rhythm, *others]) if others or "SR" not in found else "normal ECG"
-    return " ".join(filter(None, lines)) + f" Conclusion: {conclusion}."
+    return " ".join(filter(None, sentences))
+
+
+def _evidence(found: list[str]) -> str:
+    """Why each finding is said; a sinus rhythm needs no more than its rate."""
+    phrases = [EVIDENCE[code] for code in found if code not in SINUS]
+    return f"Evidence: {'; '.join(phrases)}." if phrases else ""
+
+
+def _conclusion(found: list[str]) -> str:
+    if found == ["SR", "NORM"]:
+        return NAMES["NORM"]
+    unknown = [] if set(found) & set(RHYTHMS) else ["unknown rhythm"]
+    return ", ".join(unknown + [NAMES[code] for code in found])  # rhythms come first in CODES
 
 
 _NUMBER = {
@@ -88,25 +123,28 @@ _NUMBER = {
     "axis_deg": r"Axis (-?\s?\d+)",
 }
 _LIST = {
+    "q_waves": r"Q waves in ([^.]*)\.",
     "st_up": r"ST elevation in ([^.]*)\.",
     "st_down": r"ST depression in ([^.]*)\.",
     "t_inverted": r"T inverted in ([^.]*)\.",
+    "t_tall": r"T tall in ([^.]*)\.",
 }
 
 
 def parse_report(text: str) -> Reading:
     """Read a report in the house style. What cannot be read stays NaN or empty; findings come from the conclusion."""
+    measured = re.split(r"Evidence:|Conclusion:", text)[0]  # the evidence names leads and thresholds, not measurements
     values = {}
     for key, pattern in _NUMBER.items():
-        match = re.search(pattern, text)
+        match = re.search(pattern, measured)
         values[key] = float(match.group(1).replace(" ", "")) if match else math.nan
     for key, pattern in _LIST.items():
-        match = re.search(pattern, text)
+        match = re.search(pattern, measured)
         said = set(match.group(1).split()) if match else set()
         values[key] = tuple(name for name in LEADS if name in said)
     match = re.search(r"Conclusion: ([^.]*)\.", text)
     said = {part.strip() for part in match.group(1).split(",")} if match else set()
     found = {code for code, name in NAMES.items() if name in said}
-    if "normal ECG" in said:
+    if found == {"NORM"}:
         found.add("SR")
     return Reading(**values, findings=frozenset(found))

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..config import Training
-from ..encoders import see_small_waves
+from ..ecg.beats import usual_beat
+from ..encoders import RHYTHM, rhythm_features, see_small_waves
 from ..facts import TOLD, facts, facts_loss, untell
 from ..simulator import simulate
 from ..training import fit
@@ -27,9 +28,10 @@ class _Residual(nn.Module):
 
 
 class Reader(nn.Module):
-    """A dilated residual convolutional network: (B, 12, 1000) mV at 100 Hz -> numbers and finding logits.
+    """(B, 12, 1000) mV at 100 Hz -> numbers, finding logits and signs per lead.
 
-    Built unlike phi_s: dilated residual convolutions, mean and maximum over time, no attention.
+    Built unlike phi_s: the representative beat is read whole, each of its moments by weights of its own; beside it go
+    dilated convolutions over the whole record, their mean and maximum over time, and the RR intervals. No attention.
     """
 
     def __init__(self, width: int = 48):
@@ -39,19 +41,30 @@ class Reader(nn.Module):
             nn.Conv1d(24, width, 7, 2, 3), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2)
         )  # (B, W, 250)
         self.body = nn.Sequential(*(_Residual(width, spread) for spread in (1, 2, 4, 8, 16, 1)))
-        self.head = nn.Sequential(nn.Linear(2 * width, 96), nn.ReLU(), nn.Linear(96, TOLD))
+        self.beat = nn.Sequential(nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), _Residual(width, 1), nn.AvgPool1d(4))
+        self.head = nn.Sequential(nn.Linear(2 * width + 26 * width + RHYTHM, 256), nn.ReLU(), nn.Linear(256, TOLD))
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, TOLD), see `facts`."""
+        with torch.no_grad():
+            beat, _, times = usual_beat(signal, 100.0)  # (B, 12, 104)
         x = self.body(self.stem(see_small_waves(signal)))  # (B, W, 250)
-        return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))
+        moments = self.beat(see_small_waves(beat)).flatten(1)  # (B, W * 26)
+        return self.head(torch.cat([x.mean(-1), x.amax(-1), moments, rhythm_features(times)], 1))
 
     @torch.no_grad()
-    def read(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""
+    def tell(
+        self, signal: torch.Tensor, batch: int = 128
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) and (B, S, 12) logits."""
         self.eval()
         device = next(self.parameters()).device
         return untell(torch.cat([self(part.to(device)).cpu() for part in signal.split(batch)]))
+
+    def read(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""
+        numbers, logits, _ = self.tell(signal, batch)
+        return numbers, logits > 0
 
 
 def train_reader(reader: Reader, plan: Training, seed: int, folder: Path) -> dict:

@@ -5,26 +5,10 @@ import math
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+
+from ..ecg.beats import r_peaks
 
 AGREE = 0.10  # real records whose two reference detectors differ by more are disputed, and left out
-
-
-def r_peaks(signal: torch.Tensor, hz: float) -> torch.Tensor:
-    """Where the QRS complexes are: (B, 12, L) mV -> (B, L) bool.
-
-    The root sum of squares of all leads' slopes, smoothed over 90 ms; a peak is the largest value within 220 ms to
-    either side and above 30% of the usual peak. All leads together find beats that lead II alone misses in a bundle
-    branch block.
-    """
-    slope = signal.diff(dim=-1, prepend=signal[..., :1]).square().sum(1).sqrt()[:, None]  # (B, 1, L)
-    width = 2 * round(0.045 * hz) + 1
-    smooth = F.avg_pool1d(slope, width, 1, width // 2, count_include_pad=False)
-    smooth = smooth * (1 - 1e-6 * torch.arange(smooth.shape[-1], device=smooth.device))  # of equals the first counts
-    reach = 2 * round(0.22 * hz) + 1
-    highest = F.max_pool1d(smooth, reach, 1, reach // 2)
-    usual = F.max_pool1d(smooth, round(1.6 * hz), round(1.6 * hz)).median(-1, keepdim=True).values  # (B, 1, 1)
-    return ((smooth >= highest) & (smooth > 0.30 * usual))[:, 0]
 
 
 def heart_rate(signal: torch.Tensor, hz: float) -> torch.Tensor:

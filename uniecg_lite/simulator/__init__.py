@@ -1,10 +1,12 @@
 """How does a heart make twelve leads, and what is the truth about this one?
 
-`hearts.sample` draws parametrised hearts, `beats.schedule` places their beats in time, `signal.simulate` moves their
-dipole and reads it in twelve leads, `truth.measure` says what is true about each. No function here learns anything.
+`disease.draw` decides what a patient has, `hearts.sample` gives that heart its shapes, `beats.schedule` places atrial and
+ventricular beats in time, `signal.simulate` reads them in twelve leads, `noise` adds what a recorder adds, and
+`truth.measure` says what is true. `criteria` checks it again on the signal alone. No function here learns anything.
 """
 
-from .hearts import FINDINGS, Hearts, sample
+from .disease import FINDINGS, RHYTHMS
+from .hearts import Hearts, sample
 from .signal import Simulated, simulate
 
-__all__ = ["FINDINGS", "Hearts", "Simulated", "sample", "simulate"]
+__all__ = ["FINDINGS", "Hearts", "RHYTHMS", "Simulated", "sample", "simulate"]

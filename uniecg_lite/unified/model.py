@@ -15,7 +15,7 @@ from ..language import chat, encode
 from ..language.corpus import WANTED
 
 MAX_PROMPT = 200  # tokens of a user's words
-MAX_ANSWER = 110
+MAX_ANSWER = 160
 
 
 @dataclass(frozen=True)

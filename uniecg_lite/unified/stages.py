@@ -14,6 +14,7 @@ from ..config import Training
 from ..drawing import raster
 from ..language import Corpus, encode
 from ..language.corpus import TEXT_MIX, WANTED
+from ..language.questions import QUESTION_TYPES, answer_text
 from ..training import accelerator, fit, rows_of
 from .model import UniECG
 
@@ -27,6 +28,8 @@ FIRST_WORDS = (
     "Findings",
 )  # of the answer to a wish, before there are [ECG] tokens
 NOT_AN_ECG = 0.3  # share of text in stage 1, so that words are not forgotten
+ASK = 0.25  # share of stage 1 that asks a question in place of wanting a report
+COMPARE = 0.25  # share of those questions that is about two ECGs
 
 
 @dataclass
@@ -74,6 +77,13 @@ class Chatter:
         pairs = [self.corpus.say("interpret", int(row), rng) for row in rows]
         return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
 
+    def questions(self, n: int, rng: random.Random, start: str) -> tuple[torch.Tensor, list[str], list[list[int]]]:
+        """n questions whose type begins so (`single`, `comparison`): rows (n, 1 or 2) of ECGs, prompts, answers."""
+        types = [name for name in QUESTION_TYPES if name.startswith(start)]
+        asked = [self.corpus.asked(rng, kind=types) for _ in range(n)]
+        rows = torch.tensor([q.ecg_id for q in asked])
+        return rows, [q.question for q in asked], [self.ids(answer_text(q)) for q in asked]
+
     def text(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, wish: list[int] | None = None):
         """Conversations in words alone: (prompts, answers as ids).
 
@@ -111,19 +121,51 @@ def _reading_loss(model: UniECG, chatter: Chatter, views: Views, rows, mode: str
     return model.answer_loss(*chatter.reports(rows, rng), model.project(*tokens))
 
 
-def projection_alignment(model: UniECG, corpus: Corpus, views: Views, plan: Training, seed: int, folder: Path) -> dict:
-    """Train W_ts and W_tsi alone; LLM and encoders are frozen."""
-    chatter = Chatter(model, corpus)
-    for part in (model.w_ts, model.w_tsi):
+def projections(model: UniECG, modes: tuple[str, ...] = MODES) -> dict[str, torch.nn.Module]:
+    """W_ts and W_tsi, as far as these modes use them; one projection shared by both views counts once."""
+    used = {"w_ts": model.w_ts} if set(modes) != {"image"} else {}
+    if set(modes) != {"signal"} and model.w_tsi is not used.get("w_ts"):
+        used["w_tsi"] = model.w_tsi
+    return used
+
+
+def _mode(modes: tuple[str, ...], rng: random.Random) -> str:
+    """One of these modes, drawn by `MODE_WEIGHTS`."""
+    return rng.choices(modes, [MODE_WEIGHTS[MODES.index(mode)] for mode in modes])[0]
+
+
+def projection_alignment(
+    model: UniECG,
+    corpus: Corpus,
+    views: Views,
+    plan: Training,
+    seed: int,
+    folder: Path,
+    modes: tuple[str, ...] = MODES,
+) -> dict:
+    """Train W_ts and W_tsi alone; LLM and encoders are frozen. `modes` are the views that are shown."""
+    chatter, parts = Chatter(model, corpus), projections(model, modes)
+    for part in parts.values():
         part.requires_grad_(True)
 
     def loss(step, generator):
         rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
-        return _reading_loss(model, chatter, views, rows, rng.choices(MODES, MODE_WEIGHTS)[0], rng)
+        return _reading_loss(model, chatter, views, rows, _mode(modes, rng), rng)
 
-    history = fit("alignment", {"w_ts": model.w_ts, "w_tsi": model.w_tsi}, loss, plan, seed=seed, folder=folder)
+    history = fit("alignment", parts, loss, plan, seed=seed, folder=folder)
     model.requires_grad_(False)
     return history
+
+
+def _asking_loss(model: UniECG, chatter: Chatter, views: Views, n: int, modes, rng) -> torch.Tensor:
+    """Questions about one ECG, or about the signals of two, one after the other: (B, 2 T_s, D_enc), no image."""
+    device = model.w_ts.weight.device
+    if set(modes) != {"image"} and rng.random() < COMPARE:
+        rows, prompts, answers = chatter.questions(n, rng, "comparison")
+        signals = [views.get(column, "signal", device)[0] for column in rows.T]
+        return model.answer_loss(prompts, answers, model.project(torch.cat(signals, 1), None))
+    rows, prompts, answers = chatter.questions(n, rng, "single")
+    return model.answer_loss(prompts, answers, model.project(*views.get(rows[:, 0], _mode(modes, rng), device)))
 
 
 def stage1(
@@ -135,21 +177,26 @@ def stage1(
     folder: Path,
     validate=None,
     validate_every: int = 0,
+    modes: tuple[str, ...] = MODES,
 ) -> dict:
     """Train the whole LLM with W_ts and W_tsi on image-signal-text triplets; the loss counts answers only.
 
-    Each step shows the signal, the image or both; some steps are words alone, so that words are not forgotten.
+    Each step shows the signal, the image or both; some steps are words alone, so that words are not forgotten. A share
+    `ASK` of the steps asks questions, the others want reports. `modes` leaves some of the three out.
     """
     chatter = Chatter(model, corpus)
-    parts = {"llm": model.llm.train(), "w_ts": model.w_ts, "w_tsi": model.w_tsi}
+    parts = {"llm": model.llm.train(), **projections(model, modes)}
     for part in parts.values():
         part.requires_grad_(True)
 
     def loss(step, generator):
         rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
-        if rng.random() < NOT_AN_ECG:
+        share = rng.random()
+        if share < NOT_AN_ECG:
             return model.answer_loss(*chatter.text(rows, rng), None)
-        return _reading_loss(model, chatter, views, rows, rng.choices(MODES, MODE_WEIGHTS)[0], rng)
+        if share < NOT_AN_ECG + ASK:
+            return _asking_loss(model, chatter, views, len(rows), modes, rng)
+        return _reading_loss(model, chatter, views, rows, _mode(modes, rng), rng)
 
     history = fit(
         "stage 1", parts, loss, plan, seed=seed, folder=folder, validate=validate, validate_every=validate_every
@@ -187,7 +234,7 @@ def token_rows(model: UniECG) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in model.llm.named_parameters() if "trainable_tokens_delta" in name}
 
 
-STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.28, "no_ecg": 0.12}
+STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.24, "no_ecg": 0.12, "ask_text": 0.04}
 
 
 def _when_loss(model: UniECG, chatter: Chatter, rows, rng) -> torch.Tensor:

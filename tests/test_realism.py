@@ -1,0 +1,170 @@
+"""realism: statistics measure what they say, and the classifier finds a difference if there is one, and only then."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from uniecg_lite.ecg import from_independent
+from uniecg_lite.errors import BadECG
+from uniecg_lite.scoring import realism, separability
+from uniecg_lite.scoring.realism import band_rms, compare, ks_distance, sinus_like, statistics, three_directions
+from uniecg_lite.simulator import simulate
+
+
+@pytest.fixture(scope="module")
+def made():
+    """200 simulated records without noise."""
+    return simulate(5, torch.arange(200), noise=False)
+
+
+def beating(rr: torch.Tensor, width: float = 0.012) -> torch.Tensor:
+    """(K,) RR intervals in s -> (1, 12, 1000): one narrow wave a beat, along one direction of the leads."""
+    at = 0.4 + torch.cat([torch.zeros(1), rr.cumsum(0)])
+    time = torch.arange(1000) / 100
+    wave = torch.exp(-0.5 * ((time[:, None] - at) / width) ** 2).sum(1)
+    return from_independent(torch.linspace(0.3, 1.2, 8)[:, None] * wave)[None]
+
+
+def test_rhythm_statistics_of_known_intervals():
+    steady = statistics(beating(torch.full((11,), 0.8)))
+    assert steady["rate_bpm"].item() == pytest.approx(75, abs=0.5)
+    assert steady["sdnn_ms"].item() < 1 and steady["rmssd_ms"].item() < 1
+    swinging = statistics(beating(torch.tensor([0.7, 0.9] * 5)))
+    assert swinging["sdnn_ms"].item() == pytest.approx(100, rel=0.05)
+    assert swinging["rmssd_ms"].item() == pytest.approx(200, rel=0.05)
+
+
+def test_band_power_of_a_sine_lies_in_its_band_with_its_rms():
+    time = torch.arange(1000) / 100
+    for name, hz in (("drift", 0.25), ("wave", 8.0), ("fine", 42.0)):
+        rms = band_rms((0.2 * torch.sin(2 * torch.pi * hz * time)).expand(1, 12, -1), 100.0)
+        assert rms[name][0, 0].item() == pytest.approx(0.2 / 2**0.5, rel=0.1)
+        assert all(value[0, 0] < 0.02 for other, value in rms.items() if other != name)
+
+
+def test_the_quiet_part_is_free_of_the_heart(made):
+    level = 0.02
+    noisy = made.signal + level * torch.randn(made.signal.shape, generator=torch.Generator().manual_seed(0))
+    quiet, clean = (realism.quiet_noise(x, 100.0).median() for x in (noisy, made.signal))
+    assert clean < 0.05 * level and 0.4 * level < quiet < level
+
+
+def test_one_dipole_has_three_directions(made):
+    flat = three_directions(made.signal[:20])
+    assert statistics(flat)["non_dipolar"].nan_to_num(0).max() < 1e-3
+    assert statistics(made.signal[:20])["non_dipolar"].nanmedian() > 5e-3
+    torch.testing.assert_close(three_directions(flat), flat, atol=1e-4, rtol=1e-4)
+
+
+def test_a_record_without_beats_gives_nan_and_is_not_sinus_like():
+    flat = torch.zeros(1, 12, 1000)
+    flat[..., 500:503] = 1.0
+    found = statistics(flat)
+    assert found["rate_bpm"].isnan().all() and found["sdnn_ms"].isnan().all()
+    assert not sinus_like(flat).any()
+
+
+def test_sinus_like_by_measurement(made):
+    like = sinus_like(made.signal)
+    rate, afib = made.truth["rate_bpm"], made.truth["findings"][:, realism.FINDINGS.index("AFIB")].bool()
+    assert not (like & (rate > 115)).any() and not (like & (rate < 45)).any()
+    assert like[afib].float().mean() < 0.2 and like.float().mean() > 0.15
+
+
+def test_distance_of_distributions():
+    a = torch.linspace(0, 1, 1000)
+    assert ks_distance(a, a) == 0 and ks_distance(a, a + 2) == 1
+    assert ks_distance(a, a + 0.25) == pytest.approx(0.25, abs=0.01)
+    assert ks_distance(torch.cat([a, torch.tensor([math.nan])]), a) == 0
+
+
+def test_compare_names_each_statistic_with_both_medians(made):
+    found = compare(made.signal[:100], 2 * made.signal[100:])
+    assert found["realism.ks.span_mv"] > 0.3 > found["realism.ks.rate_bpm"]
+    assert found["realism.median.span_mv.real"] > 1.5 * found["realism.median.span_mv.simulated"]
+    assert {key.split(".")[2] for key in found} >= {"drift_mv", "quiet_mv", "sdnn_ms", "qrs_variation", "non_dipolar"}
+
+
+def test_beats_keep_away_from_the_ends(made):
+    marked = made.signal[:50].clone()
+    marked[..., :20] = 99.0
+    marked[..., -20:] = -99.0
+    beat, owner = separability.beats(marked, 100.0)
+    assert beat.shape[1:] == (12, 80) and (owner.diff() >= 0).all() and owner.unique().numel() > 45
+    assert beat.abs().max() < 50
+
+
+def test_the_classifier_finds_a_difference_when_there_is_one_and_none_otherwise(made):
+    plain = made.signal[sinus_like(made.signal)][:44]
+    other = plain[22:].clone()
+    other[:, 8:] *= -1
+    apart = separability.separability(plain[:22], other, epochs=6)
+    alike = separability.separability(plain[:22], plain[22:], epochs=6)
+    assert apart["realism.auc"] > 0.95 > 0.8 > alike["realism.auc"]
+    assert apart["realism.records"] == 44 and apart["realism.auc_low"] <= apart["realism.auc_high"]
+    again = separability.separability(plain[:22], plain[22:], epochs=6)
+    assert again == alike, "the same seed gives the same figures"
+
+
+def test_a_patient_is_never_on_both_sides_of_a_fold(made):
+    signal = made.signal[sinus_like(made.signal)][:30]
+    names = [f"p{i % 11}" for i in range(30)]
+    _, owner, fold = separability._sample(signal, names, 100.0, seed=3, side=1)
+    for patient in set(names):
+        mine = torch.tensor([names[i] == patient for i in owner.tolist()])
+        assert fold[mine].unique().numel() == 1
+    assert torch.bincount(owner).max() <= separability.BEATS_EACH
+
+
+def test_views_hide_what_they_should():
+    beat = torch.randn(3, 12, 80, generator=torch.Generator().manual_seed(0)).cumsum(-1)
+    for name, see in separability.VIEWS.items():
+        assert see(beat).shape == beat.shape, name
+    assert separability.VIEWS["QRS"](beat)[..., :20].abs().max() == 0
+    assert separability.VIEWS["limb leads"](beat)[:, 6:].abs().max() == 0
+    high = torch.fft.rfft(separability.VIEWS["above 35 Hz"](beat)).abs()
+    assert high[..., torch.fft.rfftfreq(80, 0.01) < 35].max() < 1e-3
+
+
+def test_too_few_records_are_refused(made):
+    with pytest.raises(BadECG, match="Ten records"):
+        separability.separability(made.signal[:5], made.signal[:20])
+
+
+def test_comparable_records_match_the_rates(made):
+    real = made.signal[sinus_like(made.signal)][:8] * 0.9
+    rows = realism.comparable(made.signal, made.truth["findings"].bool(), real)
+    assert len(rows) == len(rows.unique()) == 8
+    gap = (realism.heart_rate(made.signal[rows], 100.0) - realism.heart_rate(real, 100.0)).abs()
+    assert gap.median() < 3
+
+
+def test_the_study_scores_every_step_and_writes_it(monkeypatch, tmp_path, made):
+    other = simulate(6, torch.arange(90)).signal
+    monkeypatch.setattr(realism, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)]))
+    steps = {
+        "clean": lambda index: simulate(0, index, noise=False).signal,
+        "noisy": lambda index: simulate(0, index).signal,
+    }
+    out = tmp_path / "deep" / "laptop.json"
+    found = realism.realism_study("-", steps, records=300, seeds=(0,), epochs=3, views=False, out=out)
+    assert list(found["steps"]) == ["clean", "noisy"] and json.loads(out.read_text()) == found
+    assert 0.3 < found["steps"]["noisy"]["auc"] <= found["steps"]["clean"]["auc"] + 0.1
+
+
+def test_real_and_simulated_records_are_still_told_apart(real_records):
+    real = separability_of_real(real_records, 40)
+    made = simulate(7, torch.arange(300))
+    rows = realism.comparable(made.signal, made.truth["findings"].bool(), real)
+    score = separability.separability(made.signal[rows], real, epochs=5)
+    assert 0.5 < score["realism.auc"] <= 1.0
+
+
+def separability_of_real(records, most: int) -> torch.Tensor:
+    """The first sinus-like real records."""
+    from uniecg_lite.scoring.real_labels import real_signals
+
+    signal = real_signals(records[0].parent)[1]
+    return signal[sinus_like(signal)][:most]

@@ -1,0 +1,389 @@
+"""studies: cells are run once, kept whole and told honestly; the study `table` trains what it says, on equal terms."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from uniecg_lite import cohort
+from uniecg_lite.artifacts import Store, save_tensors
+from uniecg_lite.config import SMOKE, Training
+from uniecg_lite.course import results
+from uniecg_lite.course.studies import (
+    STUDIES,
+    Study,
+    grid,
+    paired,
+    provenance,
+    run_study,
+    study_list,
+    study_metrics,
+    summary,
+    summary_table,
+    system_table,
+    table_claims,
+)
+from uniecg_lite.course.studies import table as study_table
+from uniecg_lite.course.studies.baselines import measure_beat, settle, trivial_report
+from uniecg_lite.course.studies.cells import cell_path, read_cell, write_cell
+from uniecg_lite.course.studies.material import VIEWS, Material, load_views
+from uniecg_lite.errors import BadRequest, UniECGError
+from uniecg_lite.language import CODES, RHYTHMS, Corpus
+from uniecg_lite.scoring import Reader
+from uniecg_lite.scoring.files import save_reader
+from uniecg_lite.simulator import simulate
+from uniecg_lite.unified import projection_alignment, stage1
+from uniecg_lite.unified.files import save_reading
+
+# --- the runner, with a study that trains nothing
+
+
+class _Toy:
+    """A study whose cells count themselves and fail on request."""
+
+    def __init__(self):
+        self.measured, self.broken, self.steps = [], {}, 3
+
+    def study(self) -> Study:
+        return Study(
+            "toy",
+            "Does anything happen?",
+            {"plain": "random", "still": "nothing random"},
+            lambda store: "room",
+            self.measure,
+            lambda store, variant: {"steps": self.steps, "inputs": ("a", "b")},
+            frozenset({"still"}),
+        )
+
+    def measure(self, room, variant, seed, folder):
+        assert room == "room"
+        if (variant, seed) in self.broken:
+            (folder / "checkpoint").mkdir(exist_ok=True)
+            raise self.broken[variant, seed]
+        self.measured.append((variant, seed, (folder / "checkpoint").exists()))
+        return {"score": 10.0 * seed + len(variant), "missing": float("nan")}
+
+
+@pytest.fixture
+def toy(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
+    made = _Toy()
+    monkeypatch.setitem(STUDIES, "toy", made.study())
+    return made
+
+
+def test_every_cell_runs_once_and_says_how(toy, tmp_path):
+    files = run_study("toy", "smoke", seeds=2, root=tmp_path)
+    assert [f.name for f in files] == [f"smoke.{v}.json" for v in ("plain.seed0", "still.seed0", "plain.seed1")]
+    assert [(v, s) for v, s, _ in toy.measured] == [("plain", 0), ("still", 0), ("plain", 1)]
+    cell = json.loads(files[2].read_text())
+    assert {"study", "variant", "profile", "seed", "machine", "commit", "date", "seconds"} <= set(cell)
+    assert cell["settings"] == {"steps": 3, "inputs": ["a", "b"]}
+    assert cell["metrics"] == {"missing": None, "score": 15.0}, "strict JSON has no NaN"
+    run_study("toy", "smoke", seeds=2, root=tmp_path)
+    assert len(toy.measured) == 3, "finished cells stay"
+    toy.steps = 4
+    run_study("toy", "smoke", seeds=1, variant="plain", root=tmp_path)
+    assert toy.measured[3:] == [("plain", 0, False)], "other settings, another cell"
+    assert {p.suffix for p in (tmp_path / "toy").iterdir()} == {".json"}
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(toy, tmp_path):
+    toy.broken = {("plain", 0): ValueError("no such wave")}
+    with pytest.raises(
+        UniECGError, match=r"1 of 3 cells of study 'toy' failed: plain with seed 0 \(ValueError: no such"
+    ):
+        run_study("toy", "smoke", seeds=2, root=tmp_path)
+    assert [(v, s) for v, s, _ in toy.measured] == [("still", 0), ("plain", 1)]
+    toy.broken = {}
+    run_study("toy", "smoke", seeds=2, root=tmp_path)
+    assert toy.measured[2:] == [("plain", 0, True)], "it alone runs again, with what its folder held"
+
+
+def test_a_killed_cell_keeps_its_checkpoint_unless_settings_change(toy, tmp_path):
+    toy.broken = {("plain", 0): KeyboardInterrupt()}
+    for steps, kept in ((3, True), (5, False)):
+        with pytest.raises(KeyboardInterrupt):
+            run_study("toy", "smoke", seeds=1, variant="plain", root=tmp_path)
+        assert not (tmp_path / "toy").exists(), "no half cell"
+        toy.steps, broken, toy.broken = steps, toy.broken, {}
+        path = run_study("toy", "smoke", seeds=1, variant="plain", root=tmp_path)[0]
+        assert toy.measured[-1][2] == kept and read_cell(path)["resumed"] == kept
+        path.unlink()
+        path.parent.rmdir()
+        toy.broken = broken
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"name": "dream"}, "no study 'dream': choose one of"),
+        ({"name": "toy", "variant": "wild"}, "no variant 'wild': choose one of plain, still"),
+        ({"name": "toy", "seeds": 0}, "at least one seed"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(toy, tmp_path, words, said):
+    with pytest.raises(BadRequest, match=said):
+        run_study(**words, profile="smoke", root=tmp_path)
+
+
+def test_the_shell_lists_studies_and_refuses_with_a_sentence(monkeypatch, capsys, toy):
+    from uniecg_lite import __main__ as cli
+
+    monkeypatch.setattr("sys.argv", ["uniecg", "study", "--list"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    shown = capsys.readouterr().out
+    assert not end.value.code and shown.strip() == study_list()
+    assert all(study.question in shown for study in STUDIES.values())
+    monkeypatch.setattr("sys.argv", ["uniecg", "study", "dream", "--profile", "smoke"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1 and "There is no study 'dream'" in capsys.readouterr().err
+
+
+# --- cells together
+
+
+def cells(root: Path, name: str, values: dict[str, list[dict]], profile: str = "laptop") -> None:
+    """Write cells: variant -> the metrics of each seed."""
+    for variant, seeds in values.items():
+        for seed, metrics in enumerate(seeds):
+            cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": metrics, "machine": "cpu2"}
+            cell |= {"commit": "abc", "date": "2026-01-02", "seconds": 60}
+            write_cell(cell_path(name, profile, variant, seed, root), cell)
+
+
+def test_means_come_with_their_spread(tmp_path):
+    cells(tmp_path, "s", {"a": [{"x": 1.0}, {"x": 2.0, "y": 5.0}, {"x": 6.0, "y": float("nan")}], "b": [{"x": 2.0}]})
+    cells(tmp_path, "s", {"a": [{"x": 100.0}]}, profile="gpu")
+    found = summary("s", root=tmp_path)
+    assert found == {"a": {"x": (3.0, 1.0, 6.0, 3), "y": (5.0, 5.0, 5.0, 1)}, "b": {"x": (2.0, 2.0, 2.0, 1)}}
+    rows = summary_table("s", ["x", "y"], root=tmp_path).splitlines()
+    assert rows[2:] == ["| a | 3 (1 to 6, n = 3) | 5 (n = 1) |", "| b | 2 (n = 1) | not measured |"]
+    assert provenance("s", root=tmp_path) == (
+        "Study 's': 4 cells, profile laptop, cpu2, commit abc, 2026-01-02, 4 min."
+    )
+
+
+def test_comparisons_are_seed_by_seed(tmp_path):
+    cells(tmp_path, "s", {"a": [{"x": 2.0}, {"x": 9.0}], "b": [{"x": 1.0}, {"x": 3.0}, {"x": 5.0}], "c": [{"x": 4.0}]})
+    assert paired("s", ("a", "x"), ("b", "x"), root=tmp_path) == (3.5, 1.0, 6.0, 2), "seeds that both have"
+    assert paired("s", ("a", "x"), ("b", "x"), "ratio", root=tmp_path) == (2.5, 2.0, 3.0, 2)
+    assert paired("s", ("b", "x"), ("c", "x"), root=tmp_path) == (-1.0, -3.0, 1.0, 3), "one cell for every seed"
+    assert paired("s", ("a", "x"), ("b", "y"), root=tmp_path) is None
+    with pytest.raises(BadRequest, match="'difference' or by 'ratio'"):
+        paired("s", ("a", "x"), ("b", "x"), "product", root=tmp_path)
+
+
+# --- verdicts
+
+
+def scored(value: float, prefix: str = "", **other) -> dict[str, float]:
+    names = ("ECGFeatureGrounding", "EvidenceBasedReasoning", "ClinicalDiagnosticFidelity", "Average")
+    return {prefix + name: value for name in names} | other
+
+
+def a_table(root: Path, pulse: list[float], gem: list[float], change: float = 0.0, shared: float = 50.0) -> None:
+    """A study `table`: scores of PULSE-lite and GEM-lite by seed."""
+    more = {"stage2_change": change, "stage2_identical": 1.0, "conflict.signal": 0.5, "conflict.image": 0.3}
+    rows = [
+        scored(g, **scored(g + change, "uniecg."), **scored(g - 1, "signal."), **scored(g - 9, "image."), **more)
+        for g in gem
+    ]
+    values = {"pulse": [scored(p) for p in pulse], "gem": rows, "shared": [scored(shared)] * len(gem)}
+    cells(root, "table", values | {"trivial": [scored(10.0)], "classical": [scored(60.0)]})
+
+
+def test_claims_hold_only_with_direction_and_ratio_over_three_seeds(tmp_path):
+    a_table(tmp_path / "good", [40, 41, 42], [70, 71, 72], change=-0.5)
+    found = study_metrics(root=tmp_path / "good")
+    assert found["table.average_ratio_vs_pulse"] == pytest.approx((69.5 / 40 + 70.5 / 41 + 71.5 / 42) / 3)
+    assert found["table.grounding_ratio_vs_pulse.low"] == pytest.approx(71.5 / 42) and found["table.seeds"] == 3
+    assert found["table.stage2_change"] == -0.5
+    claims = results.claims(found)
+    assert {key: claim["verdict"] for key, claim in claims.items()} == dict.fromkeys(
+        ("U1", "U2", "U3", "U4"), "reproduced"
+    )
+    assert "1.72" in claims["U1"]["ours"] and "n = 3" in claims["U1"]["ours"]
+
+    a_table(tmp_path / "ratio", [60, 61, 62], [70, 71, 72], change=-5, shared=71.5)
+    claims = table_claims(study_metrics(root=tmp_path / "ratio"))
+    assert claims["U1"]["verdict"] == "not reproduced", "better, but not by as much as in the paper"
+    assert claims["U2"]["verdict"] == "not reproduced", "five points are not slight"
+    assert claims["U4"]["verdict"] == "not reproduced", "one seed of three says otherwise"
+
+    a_table(tmp_path / "few", [40, 41], [70, 71])
+    assert {c["verdict"] for c in table_claims(study_metrics(root=tmp_path / "few")).values()} == {"not testable here"}
+    assert study_metrics(root=tmp_path / "none") == {} and table_claims({}) == {}
+
+
+def test_the_readme_table_shows_every_system_beside_the_paper(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    a_table(tmp_path / "studies", [40, 41, 42], [50, 51, 52])
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- table:begin -->\nold\n<!-- table:end -->\nafter\n")
+    assert results.update_readme(page) and not results.update_readme(page)
+    text = page.read_text()
+    assert "old" not in text and text.startswith("before\n") and text.endswith("after\n")
+    rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 4 * 5 and {len(row) for row in rows} == {7}
+    grounding = {row[1]: row for row in rows[2:] if row[0] == "ECG feature grounding"}
+    assert grounding["PULSE-lite"][2:5] == ["41.63", "41 (40 to 42, n = 3)", ""]
+    assert grounding["UniECG-lite"][2] == "69.44" and grounding["UniECG-lite"][4] == "1.67"
+    assert grounding["UniECG-lite"][5].startswith("1.24 (") and grounding["UniECG-lite"][6] == "not reproduced"
+    assert grounding["GEM-lite"][2] == grounding["trivial"][2] == "", "the paper gives no number"
+    assert "Not run yet" in system_table("gpu", tmp_path / "studies")
+
+
+# --- baselines
+
+
+def test_the_trivial_report_is_the_usual_one():
+    corpus = Corpus(tiny.patients(60).truth)
+    text, share = trivial_report(corpus)
+    assert text in corpus.reports and share == corpus.reports.count(text) / 60
+    corpus.reports = ["common"] * 3 + corpus.reports[3:]
+    assert trivial_report(corpus) == ("common", 0.05)
+
+
+def test_where_no_report_is_usual_the_patient_in_the_middle_gives_it():
+    corpus = Corpus(tiny.patients(300).truth)
+    middle = [replace(corpus.readings[0], rate_bpm=rate, findings=frozenset({"SR"})) for rate in range(30, 231)]
+    corpus.readings, corpus.reports = middle, [f"rate {r.rate_bpm}" for r in middle]
+    assert trivial_report(corpus)[0] == "rate 130"
+
+
+def test_findings_of_the_reader_agree_with_each_other():
+    torch.manual_seed(0)
+    logits = torch.randn(64, len(CODES))
+    logits[:8] = -1
+    logits[:8, CODES.index("SR")] = torch.linspace(-0.9, 3, 8)
+    found = settle(logits)
+    rhythms = [CODES.index(code) for code in RHYTHMS]
+    assert (found[:, rhythms].sum(1) == 1).all()
+    assert found[:8, CODES.index("NORM")].all() and (found[:8].sum(1) == 2).all()
+    assert not (found[8:, CODES.index("NORM")] & (found[8:].sum(1) > 2)).any()
+
+
+def test_a_beat_is_measured_as_it_was_made():
+    made = simulate(7, torch.arange(150), noise=False)
+    found = measure_beat(made.signal, made.truth["qrs_ms"], made.truth["qt_ms"])
+    for name, limit in (("st_mv", 0.02), ("t_mv", 0.02), ("q_mv", 0.03)):
+        assert (found[name] - made.truth[name]).abs().median() < limit, name
+    large = made.truth["t_mv"].abs() > 0.2
+    assert (found["t_mv"].sign() == made.truth["t_mv"].sign())[large].float().mean() > 0.95
+    hit = (found["q_wave"] & made.truth["q_wave"]).sum()
+    assert 2 * hit / (found["q_wave"].sum() + made.truth["q_wave"].sum()) > 0.75
+    twice = measure_beat(2 * made.signal, made.truth["qrs_ms"], made.truth["qt_ms"])
+    torch.testing.assert_close(twice["st_mv"], 2 * found["st_mv"])
+
+
+# --- the study `table`
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory):
+    """The artifacts a study starts from, at smoke size: real patients, random weights."""
+    folder = tmp_path_factory.mktemp("chain")
+    store, model = Store(folder / "smoke", SMOKE, 0), tiny.reading_model()
+    with store.writing("cohort") as room:
+        cohort.write(cohort.simulated(0, 160), room / "splits")
+    with store.writing("encoders", inputs=("cohort",)) as room:
+        parts = {"phi_s": model.phi_s, "phi_v": model.phi_v}
+        tensors = {f"{n}.{k}": v for n, part in parts.items() for k, v in part.state_dict().items()}
+        save_tensors(tensors, room / "encoders")
+    with store.writing("language", inputs=("cohort",)) as room:
+        save_reading(model, room)
+    with store.writing("reader") as room:
+        save_reader(Reader(), room)
+    return store
+
+
+def test_encoder_tokens_are_kept_until_their_source_changes(chain, monkeypatch):
+    room = Material.load(chain)
+    n = len(room.readings)
+    assert n == min(SMOKE.study_scored, n) and len(room.signal) == len(room.seen.signal) == n
+    assert room.views.signal.dtype == torch.float16 and len(room.views.image) == len(room.corpus.reports)
+    with torch.no_grad():
+        from uniecg_lite.unified.files import load_encoders
+
+        fresh = load_encoders(chain)[0](room.signal)
+    torch.testing.assert_close(room.seen.signal.float(), fresh, atol=0.02, rtol=0.02)
+    before = chain.meta(VIEWS)["hash"]
+    monkeypatch.setattr("uniecg_lite.course.studies.material.Views.encode", None)
+    assert torch.equal(Material.load(chain).views.signal, room.views.signal), "not encoded again"
+    assert chain.meta(VIEWS)["hash"] == before
+    splits = chain.path("cohort") / "splits"
+    train, test = cohort.load(splits, "train"), cohort.load(splits, "test")
+    with pytest.raises(TypeError):  # another number of patients: the encoders are called
+        load_views(chain, train, cohort.Cohort(test.table.select([0])))
+
+
+def test_one_shared_projection_has_the_size_of_two():
+    for enc, lm in ((160, 160), (32, 32), (768, 4096)):
+        two = 2 * (enc + 1) * lm
+        assert two - (enc + lm + 1) < study_table.shared_size(enc, lm) <= two
+    model = tiny.reading_model()
+    study_table.share_projection(model)
+    assert sum(p.numel() for p in model.w_ts.parameters()) == study_table.shared_size(SMOKE.enc_width, SMOKE.lm_width)
+    tokens = torch.randn(2, 3, SMOKE.enc_width)
+    seen = model.project(tokens, tokens)
+    assert seen.shape == (2, 6, SMOKE.lm_width) and torch.equal(seen[:, :3], seen[:, 3:])
+
+
+@pytest.mark.parametrize("variant", ["pulse", "shared", "gem"])
+def test_each_variant_trains_what_it_says(chain, tmp_path, variant):
+    room, plan = Material.load(chain), Training(4, 4, 1e-2, warmup=1)
+    torch.manual_seed(0)
+    model = tiny.reading_model()
+    if variant == "shared":
+        study_table.share_projection(model)
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    modes = study_table.modes_of(variant)
+    projection_alignment(model, room.corpus, room.views, plan, 0, tmp_path / "a", modes=modes)
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"pulse": {"w_tsi"}, "shared": {"w_ts"}, "gem": {"w_ts", "w_tsi"}}[variant]
+    assert (model.w_ts is model.w_tsi) == (variant == "shared")
+    stage1(model, room.corpus, room.views, plan, 0, tmp_path / "s", modes=modes)
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved == {"pulse": {"llm", "w_tsi"}, "shared": {"llm", "w_ts"}, "gem": {"llm", "w_ts", "w_tsi"}}[variant]
+
+
+def test_cells_differ_in_what_they_ask_and_in_nothing_else(chain):
+    found = {variant: study_table.settings(chain, variant) for variant in study_table.VARIANTS}
+    alike = ("records", "scored", "alignment", "stage1")
+    assert all(found[v][key] == found["gem"][key] for v in ("pulse", "shared") for key in alike)
+    assert found["pulse"]["modes"] == ["image"] and found["shared"]["modes"] == found["gem"]["modes"]
+    enough = found["shared"]["projection_parameters"] / found["gem"]["projection_parameters"]
+    assert 0.95 < enough <= 1
+    assert found["classical"]["inputs"]["reader"] == chain.meta("reader")["hash"]
+
+
+def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
+    files = run_study("table", "smoke", seeds=1, root=tmp_path)
+    assert len(files) == len(study_table.VARIANTS)
+    found = {variant: metrics for variant, metrics in summary("table", "smoke", tmp_path).items()}
+    assert all("Average" in metrics and "findings_macro_f1" in metrics for metrics in found.values())
+    gem = found["gem"]
+    for part in ("signal.", "image.", "uniecg."):
+        assert part + "Average" in gem and part + "hr_mae_bpm" in gem
+    change = gem["uniecg.Average"][0] - gem["Average"][0]
+    assert gem["stage2_change"][0] == pytest.approx(change, abs=1e-5)
+    assert {"conflict.signal", "evidence.findings", "stage2_identical"} <= set(gem)
+    assert set(table_claims(study_metrics("smoke", tmp_path))) >= {"U2", "U4"}
+    assert system_table("smoke", tmp_path).count("\n") == 1 + 4 * 5
+
+    monkeypatch.setattr(study_table, "projection_alignment", None)  # its weights are kept: training would fail now
+    for path in files:
+        if ".pulse." in path.name:
+            old = json.loads(path.read_text())
+            path.unlink()
+    run_study("table", "smoke", seeds=1, root=tmp_path)
+    again = read_cell(cell_path("table", "smoke", "pulse", 0, tmp_path))
+    assert again["metrics"] == old["metrics"] and again["resumed"] and not old["resumed"]
+    assert grid.find_study("table").fixed == {"trivial", "classical"}

@@ -1,0 +1,22 @@
+"""Studies: named, resumable grids of short trainings, one JSON per cell under `results/studies/`."""
+
+from .cells import STUDIES_FOLDER, read_cells
+from .grid import STUDIES, Study, run_study, study_list
+from .summary import paired, provenance, summary, summary_table
+from .verdicts import study_metrics, system_table, table_claims
+
+__all__ = [
+    "STUDIES",
+    "STUDIES_FOLDER",
+    "Study",
+    "paired",
+    "provenance",
+    "read_cells",
+    "run_study",
+    "study_list",
+    "study_metrics",
+    "summary",
+    "summary_table",
+    "system_table",
+    "table_claims",
+]

@@ -1,0 +1,98 @@
+"""The cells of a study together: means with their spread over seeds, comparisons by seed, tables."""
+
+from pathlib import Path
+
+from ...errors import BadRequest
+from .cells import read_cells
+
+Spread = tuple[float, float, float, int]  # mean, lowest, highest, number of seeds
+
+
+def spread(values: list[float]) -> Spread:
+    """(mean, lowest, highest, n) of some values."""
+    return sum(values) / len(values), min(values), max(values), len(values)
+
+
+def summary(name: str, profile: str = "laptop", root: Path | None = None) -> dict[str, dict[str, Spread]]:
+    """Variant -> metric -> (mean, lowest, highest, n) over the seeds that have the metric."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for cell in read_cells(name, profile, root):
+        for metric, value in cell["metrics"].items():
+            if value is not None:
+                values.setdefault(cell["variant"], {}).setdefault(metric, []).append(value)
+    return {
+        variant: {metric: spread(each) for metric, each in sorted(metrics.items())}
+        for variant, metrics in values.items()
+    }
+
+
+def paired(
+    name: str,
+    one: tuple[str, str],
+    other: tuple[str, str],
+    how: str = "difference",
+    profile: str = "laptop",
+    root: Path | None = None,
+) -> Spread | None:
+    """Two metrics compared seed by seed: (mean, lowest, highest, n); None when no seed has both.
+
+    Args:
+        name: the study.
+        one: (variant, metric).
+        other: (variant, metric); a variant that ran once is compared with every seed.
+        how: `difference` (one - other) or `ratio` (one / other).
+        profile: which cells.
+        root: where they are kept.
+
+    Raises:
+        BadRequest: no such comparison.
+    """
+    if how not in ("difference", "ratio"):
+        raise BadRequest(f"Cells are compared by 'difference' or by 'ratio', not by '{how}'.")
+    ours, theirs = (
+        {
+            cell["seed"]: cell["metrics"][metric]
+            for cell in read_cells(name, profile, root)
+            if cell["variant"] == variant and cell["metrics"].get(metric) is not None
+        }
+        for variant, metric in (one, other)
+    )
+    if len(ours) == 1:
+        ours = dict.fromkeys(theirs, *ours.values())
+    if len(theirs) == 1:
+        theirs = dict.fromkeys(ours, *theirs.values())
+    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    if how == "ratio":
+        pairs = [(a, b) for a, b in pairs if b]
+    return spread([a - b if how == "difference" else a / b for a, b in pairs]) if pairs else None
+
+
+def told(value: Spread | None, form: str = ".4g") -> str:
+    """A mean with its spread in words: `61.2 (60.8 to 61.9, n = 3)`."""
+    if value is None:
+        return "not measured"
+    mean, low, high, n = value
+    return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}}, n = {n})" if n > 1 else " (n = 1)")
+
+
+def summary_table(name: str, metrics: list[str], profile: str = "laptop", root: Path | None = None) -> str:
+    """Variants against metrics as a Markdown table: mean, and from the lowest to the highest seed."""
+    lines = [f"| variant | {' | '.join(f'`{m}`' for m in metrics)} |", "|---|" + "---|" * len(metrics)]
+    for variant, found in summary(name, profile, root).items():
+        lines.append(f"| {variant} | {' | '.join(told(found.get(m)) for m in metrics)} |")
+    return "\n".join(lines)
+
+
+def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> str:
+    """One sentence: how many cells, with which profile, on which machine, from which commit and when."""
+    cells = read_cells(name, profile, root)
+    if not cells:
+        return f"Study '{name}' has no cells of profile {profile} yet: python -m uniecg_lite study {name}."
+    each = {
+        key: ", ".join(sorted({str(cell.get(key, "?")) for cell in cells})) for key in ("machine", "commit", "date")
+    }
+    seconds = sum(cell.get("seconds", 0) for cell in cells)
+    return (
+        f"Study '{name}': {len(cells)} cells, profile {profile}, {each['machine']}, commit {each['commit']}, "
+        f"{each['date']}, {seconds / 60:.0f} min."
+    )

@@ -1,0 +1,135 @@
+"""From the cells of study `table` to the claims U1 to U4, and to the table of systems beside the paper's numbers."""
+
+from pathlib import Path
+
+from ...language.findings import table
+from .summary import Spread, paired, summary, told
+
+SCORES = {
+    "grounding": "ECGFeatureGrounding",
+    "evidence": "EvidenceBasedReasoning",
+    "clinical_fidelity": "ClinicalDiagnosticFidelity",
+    "average": "Average",
+}
+SYSTEMS = {  # name: (variant, prefix of its metrics, what the paper calls it)
+    "PULSE-lite": ("pulse", "", "PULSE"),
+    "GEM-lite": ("gem", "", "GEM"),
+    "UniECG-lite": ("gem", "uniecg.", "UniECG"),
+    "trivial": ("trivial", "", None),
+    "classical": ("classical", "", None),
+}
+JUDGED = ("grounding", "evidence", "average")  # the three scores that the paper publishes
+SEEDS = 3  # fewer do not bear a verdict
+SLIGHT = 1.0  # points of 100: what "slightly below" may be at most
+
+
+def study_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str, float]:
+    """`table.*` from the cells of study `table`: means over seeds, with `.low` and `.high`; empty without cells."""
+    pairs = {
+        f"table.{score}_ratio_vs_pulse": (("gem", f"uniecg.{name}"), ("pulse", name), "ratio")
+        for score, name in SCORES.items()
+    }
+    pairs |= {
+        "table.separate_over_shared": (("gem", "Average"), ("shared", "Average"), "difference"),
+        "table.both_over_signal": (("gem", "Average"), ("gem", "signal.Average"), "difference"),
+        "table.both_over_image": (("gem", "Average"), ("gem", "image.Average"), "difference"),
+    }
+    found = {key: paired("table", *pair, profile=profile, root=root) for key, pair in pairs.items()}
+    gem = summary("table", profile, root).get("gem", {})
+    single = ("stage2_change", "stage2_identical", "conflict.signal", "conflict.image", "evidence.ratio")
+    found |= {f"table.{name}": gem.get(name) for name in (*single, "conflict.consistent", "evidence.control")}
+    out = {}
+    for key, value in found.items():
+        if value is not None:
+            mean, low, high, n = value
+            out |= {key: mean, f"{key}.low": low, f"{key}.high": high, "table.seeds": min(n, out.get("table.seeds", n))}
+    return out
+
+
+def table_claims(metrics: dict[str, float]) -> dict[str, dict]:
+    """Verdicts on U1 to U4 from `study_metrics`; a claim whose metrics are missing is left out."""
+    published = {row["id"]: row["ratio"] for row in table("published")["scores"]["rows"]}
+    seeds, out = int(metrics.get("table.seeds", 0)), {}
+
+    def judge(claim: str, paper: str, needed: dict[str, str], holds) -> None:
+        values = {what: _spread(metrics, key) for key, what in needed.items()}
+        if all(values.values()):
+            ours = "; ".join(f"{what} {told(value, '.3g')}" for what, value in values.items())
+            verdict = "reproduced" if holds(*values.values()) else "not reproduced"
+            out[claim] = {
+                "paper": paper,
+                "ours": ours,
+                "verdict": verdict if seeds >= SEEDS else "not testable here",
+            }
+
+    judge(
+        "U1",
+        "UniECG over PULSE: " + ", ".join(f"{score} x{published[score]}" for score in JUDGED),
+        {f"table.{score}_ratio_vs_pulse": f"{score} x" for score in JUDGED},
+        lambda *ratios: all(reaches(value, published[score]) for score, value in zip(JUDGED, ratios)),
+    )
+    judge(
+        "U2",
+        "understanding slightly below the model before stage 2",
+        {"table.stage2_change": "average changes by", "table.stage2_identical": "share of reports identical"},
+        lambda change, same: change[1] >= -SLIGHT and change[2] <= 0,
+    )
+    judge(
+        "U3",
+        "signal and image complement each other",
+        {
+            "table.both_over_signal": "both over signal alone",
+            "table.both_over_image": "both over image alone",
+            "table.conflict.signal": "in conflict the text follows the signal in a share of",
+            "table.conflict.image": "the image in",
+        },
+        lambda signal, image, *_: signal[1] > 0 and image[1] > 0,
+    )
+    judge(
+        "U4",
+        "each view needs a projection of its own",
+        {"table.separate_over_shared": "average of separate over shared projections, equal parameters"},
+        lambda gain: gain[1] > 0,
+    )
+    return out
+
+
+def reaches(value: Spread, ratio: float) -> bool:
+    """Whether a ratio is the paper's or more on average, and above 1 for every seed."""
+    return value[0] >= ratio and value[1] > 1
+
+
+def _spread(metrics: dict[str, float], key: str) -> Spread | None:
+    if key not in metrics:
+        return None
+    return metrics[key], metrics[f"{key}.low"], metrics[f"{key}.high"], int(metrics["table.seeds"])
+
+
+def system_table(profile: str = "laptop", root: Path | None = None) -> str:
+    """Every system and score as a Markdown table: the paper's value, ours with spread, ratio to PULSE, verdict."""
+    cells = summary("table", profile, root)
+    if not cells:
+        return f"Not run yet: `python -m uniecg_lite study table --profile {profile}`."
+    lines = [
+        "| score | system | paper | ours (seeds) | ratio to PULSE, paper | ours | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table("published")["scores"]["rows"]:
+        name, metric = row["name"] + (" (derived)" if row["derived"] else ""), SCORES[row["id"]]
+        for system, (variant, prefix, paper) in SYSTEMS.items():
+            value = cells.get(variant, {}).get(prefix + metric)
+            ratio = paired("table", (variant, prefix + metric), ("pulse", metric), "ratio", profile, root)
+            wanted = row["ratio"] if paper == "UniECG" else None
+            verdict = "" if wanted is None or ratio is None else _verdict(ratio, wanted)
+            published = row.get(paper) if paper else None
+            lines.append(
+                f"| {name} | {system} | {'' if published is None else published} | {told(value)} | "
+                f"{wanted or ''} | {'1' if variant == 'pulse' else told(ratio, '.3g')} | {verdict} |"
+            )
+    return "\n".join(lines)
+
+
+def _verdict(ratio: Spread, wanted: float) -> str:
+    if ratio[3] < SEEDS:
+        return "not testable here"
+    return "reproduced" if reaches(ratio, wanted) else "not reproduced"

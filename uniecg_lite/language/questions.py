@@ -1,0 +1,277 @@
+"""What is asked about an ECG, and what is the true answer? Questions of ECG-QA's kinds, answered by rule.
+
+Fields, question types and attribute types are those of ECG-QA (Oh et al. 2023, arXiv 2306.15681); templates and words,
+in `data/questions.json`, are our own. What can be asked, and what is true, is in `topics`.
+"""
+
+import random
+import zlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from ..errors import BadRequest
+from .findings import table
+from .reports import Reading
+from .topics import ALWAYS, AXES, CHANGES, GROUPS, NOISES, SIDES, SIGNS, TOPICS, Fact, Facts, compared
+
+NONE = "none"
+QUESTION_TYPES = (
+    "single-verify",
+    "single-choose",
+    "single-query",
+    "comparison_consecutive-verify",
+    "comparison_consecutive-query",
+    "comparison_irrelevant-verify",
+    "comparison_irrelevant-query",
+)
+ATTRIBUTE_TYPES = ("scp_code", "noise", "stage_of_infarction", "extra_systole", "heart_axis", "numeric_feature")
+Kind = str | int | Collection[str | int] | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with its true answer; the fields of an ECG-QA row."""
+
+    template_id: int
+    question_id: int  # the same for every phrasing of one question
+    sample_id: int
+    question_type: str
+    attribute_type: str
+    question: str
+    answer: tuple[str, ...]  # () for none
+    attribute: tuple[str, ...] | None = None  # what is asked about; None in comparisons
+    ecg_id: tuple[int | str, ...] = ()  # one ECG, or two
+
+
+@dataclass(frozen=True)
+class Template:
+    """One kind of question: its topic and its phrasings, `seen` in training or `unseen`."""
+
+    template_id: int
+    question_type: str
+    attribute_type: str
+    topic: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+    relation: str = ""  # of two ECGs: new, gone or both
+
+    @property
+    def form(self) -> str:
+        """verify, choose or query."""
+        return self.question_type.rsplit("-", 1)[1]
+
+    def phrasings(self, split: str) -> tuple[str, ...]:
+        """The phrasings of a split, `seen` or `unseen`."""
+        return self.seen if split == "seen" else self.unseen
+
+
+TEMPLATES = tuple(
+    Template(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+    for row in table("questions")["templates"]
+)
+
+
+def answer_text(question: Question) -> str:
+    """The answer as the model writes it: items joined by commas, or "none"."""
+    return ", ".join(question.answer) or NONE
+
+
+def parse_answer(text: str) -> frozenset[str]:
+    """An answer in words -> its items, in small letters; {"none"} for none, and no item at all for an empty text."""
+    items = (" ".join(part.split()).strip(" .").lower() for part in text.split(","))
+    return frozenset(item for item in items if item)
+
+
+# ---- three forms of question: (what fills the braces, answer), or None when there is nothing to ask ------------------
+@dataclass(frozen=True)
+class Pool:
+    """What a question may be about."""
+
+    facts: Facts
+    there: tuple[Fact, ...]  # true, to be asked for
+    foils: tuple[Fact, ...]  # false, to be asked for
+
+
+Filled = tuple[dict[str, str], tuple[str, ...]]
+
+
+def _pick(facts, rng: random.Random) -> Fact:
+    """One statement; what is said is drawn first, so that frequent words do not crowd out rare ones."""
+    said = rng.choice(list(dict.fromkeys(f[1] for f in facts)))
+    return rng.choice([f for f in facts if f[1] == said])
+
+
+def _verify(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
+    candidates = pool.there if wanted else pool.foils
+    if not candidates:
+        return None
+    about, said = _pick(candidates, rng)
+    return {"0": about, "1": said}, ("yes" if wanted else "no",)
+
+
+def _choose(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
+    candidates, facts = pool.there if wanted else pool.foils, pool.facts
+    if not candidates:
+        return None
+    one = _pick(candidates, rng)
+    others = [f for f in facts.possible if f[0] == one[0] and f != one and (wanted or f not in facts.true)]
+    wrong = [f for f in others if f in pool.foils]
+    others = wrong if wrong and rng.random() < 0.85 else others  # now and then both are there
+    if not others:
+        return None
+    pair = [one, rng.choice(others)]
+    rng.shuffle(pair)
+    said = tuple(f[1] for f in facts.true if f in pair)
+    return {"0": one[0], "1": "", "a": pair[0][1], "b": pair[1][1]}, said
+
+
+def _query(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
+    spoken = {f[0] for f in pool.facts.true}
+    candidates = pool.there if wanted else tuple(f for f in pool.foils if f[0] not in spoken)
+    if not candidates:
+        return None
+    about = _pick(candidates, rng)[0]
+    every = ", ".join(f[1] for f in pool.facts.possible if f[0] == about)
+    return {"0": about, "1": "", "all": every}, tuple(f[1] for f in pool.facts.true if f[0] == about)
+
+
+_FORMS: dict[str, Callable[[Pool, bool, random.Random], Filled | None]] = {
+    "verify": _verify,
+    "choose": _choose,
+    "query": _query,
+}
+
+
+def _write(template: Template, filled: Filled, rng: random.Random, split: str) -> Question:
+    said, answer = filled
+    first, second = TOPICS[template.topic][0]
+    text = rng.choice(template.phrasings(split)).format(**said, **{first: said["0"], second: said["1"]})
+    asked = tuple(said[key] for key in ("0", "1", "a", "b") if said.get(key))
+    same = "/".join((str(template.template_id), said.get("all", ""), *sorted(asked)))
+    return Question(
+        template.template_id,
+        zlib.crc32(same.encode()),
+        0,
+        template.question_type,
+        template.attribute_type,
+        text[0].upper() + text[1:],
+        answer,
+        asked if template.question_type.startswith("single") else None,
+    )
+
+
+def matching(kind: Kind = None, start: str = "") -> list[Template]:
+    """The templates of a kind whose question type begins so.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    kinds = {kind} if isinstance(kind, str | int) else set(kind or ())
+    found = [
+        t
+        for t in TEMPLATES
+        if t.question_type.startswith(start)
+        and (not kinds or kinds & {t.template_id, t.question_type, t.attribute_type, t.topic})
+    ]
+    if not found:
+        raise BadRequest(f"No question of kind {kind!r} is asked about such ECGs: data/questions.json has the kinds.")
+    return found
+
+
+def _draw(
+    templates: list[Template], pool_of: Callable, wanted: bool | None, rng: random.Random, split: str
+) -> Question:
+    """Decide first whether to ask for something that is there, then find a template that the facts allow it."""
+    order = rng.sample(templates, len(templates))
+    coin = rng.random() < 0.5
+    passes = ((coin, False), (True, False), (False, False), (False, True)) if wanted is None else ((wanted, False),)
+    for i, (there, loose) in enumerate(passes):
+        for template in order:
+            some = wanted is None and i == 0 and template.form != "verify" and rng.random() < 0.5
+            pool = pool_of(template, loose)
+            filled = _FORMS[template.form](pool, there or some, rng)
+            named = template.form != "query" or "{all}" in template.seen[0]
+            if filled and (named or filled[0]["0"] not in pool.facts.partial):
+                return _write(template, filled, rng, split)
+    raise BadRequest("Nothing of this kind can be asked about this ECG: choose another kind, or another ECG.")
+
+
+def _only(one: Facts, other: Facts) -> tuple[Fact, ...]:
+    """What is true of one ECG and ruled out in the other."""
+    false = set(other.possible).difference(other.true)
+    return tuple(f for f in one.true if f in false)
+
+
+def ask(
+    reading: Reading,
+    rng: random.Random,
+    split: str = "seen",
+    kind: Kind = None,
+    other: Reading | None = None,
+    wanted: bool | None = None,
+) -> Question:
+    """One question about one ECG.
+
+    Args:
+        reading: what is true about it.
+        rng: the only source of chance.
+        split: phrasings `seen` in training or `unseen`.
+        kind: a question type, an attribute type, a topic or a template_id, or several of them; None for all.
+        other: another patient. Asked about is then what is true of one of the two alone: over many pairs a question is
+            answered yes as often as no, and how rare a finding is does not give the answer away.
+        wanted: True to ask for something that is there, False for something that is not; None for either.
+
+    Raises:
+        BadRequest: no such kind, or nothing of this kind can be asked about this ECG.
+    """
+
+    def pool(template: Template, loose: bool) -> Pool:
+        topic = TOPICS[template.topic][1]
+        own = topic(reading)
+        if other is None or loose:
+            return Pool(own, own.true, own.false if own.true or loose or wanted is False else ())
+        elsewhere = topic(other)
+        return Pool(own, _only(own, elsewhere), _only(elsewhere, own))
+
+    return _draw(matching(kind, "single"), pool, wanted, rng, split)
+
+
+def compare(
+    first: Reading,
+    second: Reading,
+    rng: random.Random,
+    split: str = "seen",
+    same_patient: bool = True,
+    kind: Kind = None,
+    wanted: bool | None = None,
+) -> Question:
+    """One question about two ECGs: of one patient, the second later than the first, or of two patients.
+
+    What is asked about and not so is true of one of the two, if there is such a thing. Arguments and errors as in
+    `ask`.
+    """
+
+    def pool(template: Template, loose: bool) -> Pool:
+        topic, known = TOPICS[template.topic][1], compared(template.topic, template.relation, first, second)
+        either = {*topic(first).true, *topic(second).true}
+        foils = tuple(f for f in known.false if f in either or template.topic in ALWAYS)
+        if template.form == "query" or loose:
+            foils = foils or known.false
+        elif wanted is None and not (known.true and foils):
+            return Pool(Facts(), (), ())  # either answer must be possible, or one of them would be the rule
+        return Pool(known, known.true, foils)
+
+    start = f"comparison_{'consecutive' if same_patient else 'irrelevant'}"
+    return _draw(matching(kind, start), pool, wanted, rng, split)
+
+
+def numbered(questions: list[Question]) -> list[Question]:
+    """The same questions with sample_id 0, 1, 2, ..."""
+    return [replace(q, sample_id=i) for i, q in enumerate(questions)]
+
+
+def words() -> list[str]:
+    """Texts that hold every word of questions and answers (findings are named in reports)."""
+    said = [*SIGNS, *NOISES, *SIDES, *AXES, *CHANGES, *GROUPS, "acute", "old", "yes", "no", NONE]
+    said += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
+    return [text for t in TEMPLATES for text in t.seen] + said

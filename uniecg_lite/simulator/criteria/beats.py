@@ -1,0 +1,143 @@
+"""Where are the beats, which are alike, and what does the usual one look like? On a clean signal, without any truth."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import find_peaks
+
+BEFORE, AFTER = 0.50, 0.75  # s of the representative beat before and after its reference point
+ALIKE = 0.83  # correlation of two complexes over all leads above which they have one shape
+SHARP = 36.0  # 1/s; below it a deflection is a T wave: those have 5 to 30, ventricular complexes over 40
+LARGE = 0.6  # mV in some lead; below it a second deflection in an RR interval is atrial
+INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]  # I, II, V1..V6
+
+
+@dataclass
+class Beats:
+    """The beats of one record, in order. Positions are samples."""
+
+    place: np.ndarray  # (K,) reference point, the same place of the complex in all beats of one shape
+    own: np.ndarray  # (K,) bool, of the dominant shape
+    beat: np.ndarray  # (12, N) mV, median of the dominant beats
+    centre: int  # the reference point in `beat`
+
+
+def speed(signal: np.ndarray, hz: float) -> np.ndarray:
+    """Spatial velocity: the root sum of squares of all leads' slopes, (..., 12, L) mV -> (..., L) mV/ms."""
+    slope = slopes(signal) * (hz / 1000)
+    return np.sqrt(np.einsum("...cl,...cl->...l", slope, slope))
+
+
+def slopes(signal: np.ndarray) -> np.ndarray:
+    """Central differences along time, of the same shape (..., L)."""
+    out = np.empty_like(signal)
+    out[..., 1:-1] = (signal[..., 2:] - signal[..., :-2]) / 2
+    out[..., 0], out[..., -1] = signal[..., 1] - signal[..., 0], signal[..., -1] - signal[..., -2]
+    return out
+
+
+def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """QRS complexes of one record, (12, L) and its spatial velocity (L,) -> (K,) samples of the fastest 20 ms of each,
+    and the sharpness of each in 1/s.
+
+    A wide premature complex may be as slow as a tall T wave is fast, or as sharp as a flutter wave. What tells it from
+    both is that it is large, sharp, and followed by a T wave of its own.
+    """
+    smooth = uniform_filter1d(velocity, round(0.02 * hz))
+    window = round(1.6 * hz)
+    usual = np.median([smooth[i : i + window].max() for i in range(0, len(smooth) - window // 2, window)])
+    place = find_peaks(np.pad(smooth, 1), height=0.08 * usual, distance=round(0.2 * hz))[0] - 1
+    sharp = sharpness(signal, velocity, hz)[place]
+    main = smooth[place] > 0.5 * usual
+    main &= sharp > 0.7 * np.median(sharp[main & (sharp >= np.median(sharp[main]))])
+    size = np.abs(signal - np.median(signal, axis=1, keepdims=True))
+    large = size.max(0)
+    sharp_ones = place[sharp > SHARP]
+    since = place - np.maximum.accumulate(np.where(main, place, -len(large)))  # samples since the last main complex
+    keep = main.copy()
+    for k in np.flatnonzero(~main & (sharp > SHARP) & (since > 0.26 * hz)):
+        keep[k] = _has_own_t(large, place[k], sharp_ones, hz)
+    if not keep[-1] and sharp[-1] > SHARP and len(large) - place[-1] < 0.45 * hz:  # its T may lie beyond the end
+        alike = np.abs(since[:-1] - since[-1]) < 0.06 * hz
+        keep[-1] = (alike & keep[:-1]).any() and not (alike & ~keep[:-1]).any()
+    return place[keep], sharp[keep]
+
+
+def sharpness(signal: np.ndarray, velocity: np.ndarray, hz: float) -> np.ndarray:
+    """Acceleration over velocity within 80 ms: (L,) in 1/s; about 1 over the standard deviation of a wave."""
+    acceleration = slopes(slopes(signal)) * (hz**2 / 1000)  # (12, L)
+    n = round(0.08 * hz)
+    above, below = uniform_filter1d((acceleration**2).sum(0), n), uniform_filter1d(velocity**2, n)
+    return np.sqrt(np.clip(above, 0, None) / np.clip(below, 1e-10, None))
+
+
+def _has_own_t(size: np.ndarray, place: int, others: np.ndarray, hz: float) -> bool:
+    """Is this deflection large, and is there a T wave between it and the next sharp one?"""
+    here = size[max(0, place - round(0.06 * hz)) : place + round(0.08 * hz)].max()
+    later = others[others > place]
+    end = min(later[0] - round(0.09 * hz) if len(later) else len(size), place + round(0.45 * hz))
+    after = size[place + round(0.16 * hz) : end]
+    return here > LARGE and len(after) > 0 and after.max() > 0.18 * here
+
+
+def find_beats(signal: np.ndarray, velocity: np.ndarray, hz: float) -> Beats:
+    """The beats of one clean record (12, L), and the representative one."""
+    peaks, sharp = complexes(signal, velocity, hz)
+    peaks = _centred(velocity**2, peaks, hz)
+    group, shift = _groups(signal[INDEPENDENT], peaks, hz)
+    sizes = np.bincount(group)
+    largest = np.flatnonzero(sizes >= 0.7 * sizes.max())
+    dominant = max(largest, key=lambda g: np.median(sharp[group == g]))  # in bigeminy the narrow ones
+    place, own = np.clip(peaks + shift, 0, signal.shape[1] - 1), group == dominant
+    beat, centre = _median(signal, place[own], hz)
+    return Beats(place, own, beat, centre)
+
+
+def _centred(energy: np.ndarray, place: np.ndarray, hz: float) -> np.ndarray:
+    """Move each place to the centre of the energy (L,) within 100 ms to either side: (K,) -> (K,)."""
+    reach = round(0.10 * hz)
+    padded, step = np.pad(energy, reach), np.arange(-reach, reach + 1)
+    for _ in range(2):
+        near = padded[place[:, None] + reach + step]  # (K, 2 reach + 1)
+        place = np.clip(place + np.rint((near * step).sum(1) / near.sum(1)).astype(int), 0, len(energy) - 1)
+    return place
+
+
+def _groups(signal: np.ndarray, peaks: np.ndarray, hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Group complexes by shape: (8, L), (K,) -> group numbers (K,) and the shift (K,) that lays each on its group."""
+    before, length, play = round(0.08 * hz), round(0.19 * hz), round(0.04 * hz)
+    edge = before + play
+    padded = np.pad(signal, ((0, 0), (edge, length + play)), mode="edge")
+    span = length + 2 * play
+    wide = np.stack([padded[:, p : p + span] for p in peaks])  # (K, 8, span), the peak at `edge`
+    wide = wide - wide.mean(-1, keepdims=True)
+    core = wide[:, :, play : play + length]  # (K, 8, length)
+    windows = np.lib.stride_tricks.sliding_window_view(wide, length, axis=-1)  # (K, 8, lags, length)
+    size = np.sqrt((windows**2).sum((1, 3)))  # (K, lags)
+    group, shift = np.full(len(peaks), -1), np.zeros(len(peaks), dtype=int)
+    for g in range(len(peaks)):
+        rest = np.flatnonzero(group < 0)
+        if not len(rest):
+            break
+        leader = rest[len(rest) // 2]
+        model = core[leader]
+        cross = np.einsum("kclt,ct->kl", windows[rest], model) / (size[rest] * np.linalg.norm(model) + 1e-9)
+        best = cross.argmax(1)
+        ratio = size[rest, best] / np.linalg.norm(model)
+        alike = (cross.max(1) > ALIKE) & (ratio > 0.6) & (ratio < 1.7)
+        alike |= rest == leader
+        group[rest[alike]] = g
+        shift[rest[alike]] = np.where(rest == leader, play, best)[alike] - play
+    return group, shift
+
+
+def _median(signal: np.ndarray, place: np.ndarray, hz: float) -> tuple[np.ndarray, int]:
+    """The median of these beats: (12, N) mV and its reference point. Beats cut by the record's ends fill what they can."""
+    before, after = round(BEFORE * hz), round(AFTER * hz)
+    padded = np.pad(signal, ((0, 0), (before, after)), constant_values=np.nan)
+    stack = np.stack([padded[:, p : p + before + after] for p in place])  # (K, 12, N)
+    inside = ~np.isnan(stack[:, 0]).any(1)
+    if inside.sum() >= 3:
+        return np.median(stack[inside], axis=0), before
+    return np.nan_to_num(np.nanmedian(stack, axis=0)), before

@@ -1,0 +1,277 @@
+"""What does a clean signal measure, wave by wave? Without any truth about it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import find_peaks
+
+from ...ecg import LEADS
+from ...errors import BadECG
+from . import atria, waves
+from .beats import Beats, find_beats, sharpness, speed
+
+ALIKE_P = 0.85  # correlation of one beat's P window with the usual P above which that beat has this P
+
+
+@dataclass
+class Measured:
+    """What was measured on B records. NaN where there is nothing to measure; leads in the order of `LEADS`."""
+
+    rate_bpm: torch.Tensor  # (B,) 60 over the mean RR interval
+    qrs_ms: torch.Tensor  # (B,)
+    qt_ms: torch.Tensor  # (B,)
+    qtc_ms: torch.Tensor  # (B,) Bazett
+    axis_deg: torch.Tensor  # (B,) -180 to 180, from net areas
+    first_axis_deg: torch.Tensor  # (B,) of the first 70 ms
+    onset_s: torch.Tensor  # (B, K) QRS onsets
+    own: torch.Tensor  # (B, K) bool, of the dominant shape
+    beat_ms: torch.Tensor  # (B, K) QRS duration of each beat of another shape, NaN for own ones
+    p_onset_s: torch.Tensor  # (B, Kp) P onsets
+    pr_s: torch.Tensor  # (B, K) from the last P onset after the QRS before, to each QRS onset
+    usual_p: torch.Tensor  # (B, K) bool, the usual P at the usual distance goes before this beat
+    p_count: torch.Tensor  # (B, K) P waves since the beat before
+    linked: torch.Tensor  # (B,) share of own beats with the usual P
+    pr_ms: torch.Tensor  # (B,) of the median beat, NaN without a P there
+    p_ms: torch.Tensor  # (B,)
+    p_mv: torch.Tensor  # (B, 12)
+    p_top_mv: torch.Tensor  # (B, 12) at the largest hump
+    p_terminal_mv: torch.Tensor  # (B,) in V1
+    p_terminal_ms: torch.Tensor  # (B,) in V1
+    pr_segment_mv: torch.Tensor  # (B, 12) against the P onset
+    flutter_hz: torch.Tensor  # (B,)
+    spike: torch.Tensor  # (B,) share of beats just after a spike
+    q_mv: torch.Tensor  # (B, 12) also of a QS
+    q_ms: torch.Tensor  # (B, 12)
+    r_mv: torch.Tensor  # (B, 12)
+    r_ms: torch.Tensor  # (B, 12)
+    s_mv: torch.Tensor  # (B, 12)
+    s_ms: torch.Tensor  # (B, 12)
+    r2_mv: torch.Tensor  # (B, 12) R'
+    r2_ms: torch.Tensor  # (B, 12)
+    r_at_ms: torch.Tensor  # (B, 12) from QRS onset to the top of R
+    late_mv: torch.Tensor  # (B, 12) mean of the last quarter of the complex
+    high_mv: torch.Tensor  # (B, 12) top of the complex
+    low_mv: torch.Tensor  # (B, 12) bottom of the complex
+    delta_ms: torch.Tensor  # (B,) from QRS onset until the spatial velocity reaches 40% of its maximum
+    notch_mv: torch.Tensor  # (B, 12) notch at the end of R
+    j_mv: torch.Tensor  # (B, 12) at J, against the QRS onset
+    st_mv: torch.Tensor  # (B, 12) at J + 20 ms
+    st60_mv: torch.Tensor  # (B, 12) at J + 60 ms
+    t_mv: torch.Tensor  # (B, 12)
+    t_half_ms: torch.Tensor  # (B,) width of T at half height
+    u_mv: torch.Tensor  # (B, 12)
+
+    def __len__(self) -> int:
+        return len(self.rate_bpm)
+
+    def __getitem__(self, rows) -> "Measured":
+        """The records at these rows."""
+        return Measured(**{key: value[rows] for key, value in vars(self).items()})
+
+    def lead(self, key: str, *names: str) -> torch.Tensor:
+        """The columns of these leads: (B, len(names)), or (B,) for one."""
+        columns = getattr(self, key)[:, [LEADS.index(name) for name in names]]
+        return columns[:, 0] if len(names) == 1 else columns
+
+
+def measure_signal(signal: torch.Tensor, hz: float = 500) -> Measured:
+    """Delineate clean records: (B, 12, L) mV at 500 Hz or so -> Measured.
+
+    Meant for noise-free signals: thresholds sit close above zero. Raises BadECG when the leads are not twelve or the
+    sampling rate is under 250 Hz.
+    """
+    if signal.dim() != 3 or signal.shape[1] != 12:
+        raise BadECG(f"Expected signals (B, 12, L), got {tuple(signal.shape)}: give all twelve leads.")
+    if hz < 250:
+        raise BadECG(f"Waves are delineated at 250 Hz or more, not at {hz:g}: simulate at a higher rate.")
+    rows = [_one(record.astype(np.float64), hz) for record in signal.detach().cpu().numpy()]
+    return Measured(**{key: _stack([row[key] for row in rows]) for key in Measured.__dataclass_fields__})
+
+
+def _stack(values: list) -> torch.Tensor:
+    """Rows of one length stacked, of several lengths filled up with NaN (False for bools)."""
+    arrays = [np.asarray(value) for value in values]
+    if arrays[0].ndim == 0:
+        return torch.tensor(np.array(arrays), dtype=torch.float32)
+    longest = max(len(a) for a in arrays)
+    if arrays[0].dtype == bool:
+        return torch.tensor(np.stack([np.pad(a, (0, longest - len(a))) for a in arrays]))
+    filled = [np.pad(a.astype(np.float32), (0, longest - len(a)), constant_values=np.nan) for a in arrays]
+    return torch.tensor(np.stack(filled))
+
+
+def _one(signal: np.ndarray, hz: float) -> dict:
+    """All measures of one record (12, L)."""
+    velocity = speed(signal, hz)
+    beats = find_beats(signal, velocity, hz)
+    spike, signal = _without_spikes(signal, velocity, beats, hz)
+    if spike > 0.5:
+        velocity = speed(signal, hz)
+        beats = find_beats(signal, velocity, hz)
+    fast = speed(beats.beat, hz)
+    ground = np.median(signal, axis=1)
+    onset, offset = waves.qrs_bounds(beats.beat, fast, beats.centre, hz, ground)
+    notch, begin = waves.j_notch(beats.beat, onset, offset, hz)
+    if (notch >= 0.08).sum() >= 2:
+        offset = min(offset, begin)
+    out = {"spike": spike, "notch_mv": notch} | _complex(beats.beat, fast, onset, offset, hz)
+    out |= _intervals(signal, beats, onset, offset, hz)
+    return out
+
+
+def _without_spikes(signal: np.ndarray, velocity: np.ndarray, beats: Beats, hz: float) -> tuple[float, np.ndarray]:
+    """Share of beats that follow a spike within 70 ms, and the signal (12, L) without spikes.
+
+    A spike is over within 40 ms, quiet lies on both sides, and nothing of the heart is as sharp.
+    """
+    smooth = uniform_filter1d(velocity, round(0.01 * hz))
+    aside = round(0.020 * hz)
+    peaks = find_peaks(smooth, height=0.25 * smooth.max(), distance=round(0.03 * hz))[0]
+    peaks = peaks[(peaks >= aside) & (peaks < len(smooth) - aside)]
+    alone = (smooth[peaks - aside] < 0.15 * smooth[peaks]) & (smooth[peaks + aside] < 0.30 * smooth[peaks])
+    spikes = peaks[alone & (sharpness(signal, velocity, hz)[peaks] > 170)]
+    gap = beats.place[:, None] - spikes[None]  # (K, S)
+    share = float(((gap > -0.03 * hz) & (gap < 0.11 * hz)).any(1).mean()) if len(spikes) else 0.0
+    if share <= 0.5:
+        return share, signal
+    clean, reach = signal.copy(), round(0.016 * hz)
+    for spike in spikes:
+        a, b = spike - reach, spike + reach
+        clean[:, a:b] = np.linspace(signal[:, a], signal[:, min(b, signal.shape[1] - 1)], b - a).T
+    return share, clean
+
+
+def _complex(beat: np.ndarray, velocity: np.ndarray, onset: int, offset: int, hz: float) -> dict:
+    """Measures of the QRS complex and of ST on the median beat (12, N)."""
+    level = beat[:, onset : onset + 1]
+    qrs = (beat - level)[:, onset : offset + 1]  # (12, n)
+    parts = [waves.deflections(lead, hz) for lead in qrs]
+    out = {key: np.array([part[key] for part in parts]) for key in parts[0]}
+    fast = velocity[onset : offset + 1]
+
+    def at(ms):
+        return (beat - level)[:, min(offset + round(ms * hz / 1000), beat.shape[1] - 1)]
+
+    return out | {
+        "qrs_ms": 1000 * (offset - onset) / hz,
+        "axis_deg": _axis(qrs),
+        "first_axis_deg": _axis(qrs[:, : round(0.07 * hz)]),
+        "late_mv": qrs[:, -max(len(fast) // 4, 1) :].mean(1),
+        "high_mv": qrs.max(1),
+        "low_mv": qrs.min(1),
+        "delta_ms": 1000 * int((fast > 0.4 * fast.max()).argmax()) / hz,
+        "j_mv": at(0),
+        "st_mv": at(20),
+        "st60_mv": at(60),
+    }
+
+
+def _axis(qrs: np.ndarray) -> float:
+    """Frontal axis in degrees from the net areas of I and aVF: (12, n) -> -180 to 180."""
+    one, foot = qrs[[LEADS.index("I"), LEADS.index("aVF")]].sum(1)
+    return float(np.degrees(np.arctan2(foot * 2 / 3**0.5, one)))
+
+
+def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: float) -> dict:
+    """RR, P, PR, T, U and what the atria do."""
+    beat, length = beats.beat, signal.shape[1]
+    gap = np.diff(beats.place).astype(float)
+    after, before = gap[beats.own[:-1]], gap[beats.own[1:]]
+    usual_after = min(np.median(after) if len(after) else 0.8 * hz, 1.3 * hz)
+    usual_before = min(np.median(before) if len(before) else 0.8 * hz, 1.3 * hz)
+    latest = min(int(onset + 0.93 * usual_after), beat.shape[1] - 1)
+    t = waves.t_wave(beat, onset, offset, latest, usual_after / hz, hz)
+    t_end = t["end"] if t else min(offset + round(0.1 * hz), latest)
+    bare, earliest, least = beat, 0, 0.003
+    if t and usual_before - (t["rest"] - onset) < 0.36 * hz:
+        bare, earliest = waves.without_t(beat, onset, offset, t, int(usual_before), hz)
+        least = max(least, 0.08 * t["size"])
+    p = waves.p_wave(bare, onset, max(onset - round(0.36 * hz), earliest), hz, least)
+    rest, usable = atria.between(signal, beats, onset, offset, t_end, hz)
+    flutter = atria.flutter_rate(signal, usable, hz)
+    starts = beats.place - beats.centre + onset
+    linked = _linked(signal, starts, beats.own, onset - p["begin"], hz) if p else np.zeros(len(starts), bool)
+    places = atria.p_waves(rest, usable, hz)
+    share = linked[beats.own].mean() if beats.own.any() else 0.0
+    lead_in = (p["peak"] - p["begin"]) if p and share > 0.7 else round(0.055 * hz)
+    found = places - lead_in
+    if share > 0.7:  # the P of a linked beat is where the beat says; others are those found elsewhere
+        sure = starts[linked] - (onset - p["begin"])
+        far = np.abs(found[:, None] - sure[None]).min(1) > 0.12 * hz if len(sure) else np.ones(len(found), bool)
+        last = np.searchsorted(starts, places, side="right") - 1
+        far &= (last < 0) | (places - starts[last] > t_end - onset)  # what is left of T is no P
+        found = np.sort(np.r_[sure, found[far]])
+    found = found[(found >= 0) & (found < length)]
+    inside = (starts >= 0) & (starts < length)
+    pr = _pr(starts, found, hz)
+    rate = 60 * hz * (inside.sum() - 1) / max(np.ptp(starts[inside]), 1) if inside.sum() > 1 else np.nan
+    qt = 1000 * (t_end - onset) / hz if t else np.nan
+    none = np.full(12, np.nan)
+    return {
+        "rate_bpm": rate,
+        "qt_ms": qt,
+        "qtc_ms": qt / np.sqrt(60 / rate),
+        "onset_s": starts / hz,
+        "own": beats.own,
+        "beat_ms": _ectopic_ms(signal, beats, hz),
+        "p_onset_s": found / hz,
+        "pr_s": pr,
+        "p_count": np.array([((found < b) & (found > a)).sum() for a, b in zip(np.r_[-np.inf, starts[:-1]], starts)]),
+        "usual_p": linked,
+        "linked": share,
+        "pr_ms": 1000 * (onset - p["begin"]) / hz if p else np.nan,
+        "p_ms": 1000 * (p["end"] - p["begin"]) / hz if p else np.nan,
+        "p_mv": p["mv"] if p else none,
+        "p_top_mv": p["top_mv"] if p else none,
+        "p_terminal_mv": p["terminal_mv"] if p else np.nan,
+        "p_terminal_ms": p["terminal_ms"] if p else np.nan,
+        "pr_segment_mv": p["segment_mv"] if p else none,
+        "flutter_hz": flutter,
+        "t_mv": t["mv"] if t else none,
+        "t_half_ms": t["half_ms"] if t else np.nan,
+        "u_mv": t["u_mv"] if t else none,
+    }
+
+
+def _ectopic_ms(signal: np.ndarray, beats: Beats, hz: float) -> np.ndarray:
+    """QRS durations of the beats that are not of the dominant shape: (K,) ms, NaN elsewhere and at the ends."""
+    out, reach = np.full(len(beats.place), np.nan), round(0.24 * hz)
+    for k in np.flatnonzero(~beats.own):
+        place = beats.place[k]
+        if reach <= place < signal.shape[1] - reach:
+            part = signal[:, place - reach : place + reach]
+            onset, offset = waves.qrs_bounds(part, speed(part, hz), reach, hz)
+            out[k] = 1000 * (offset - onset) / hz
+    return out
+
+
+def _linked(signal: np.ndarray, starts: np.ndarray, own: np.ndarray, reach: int, hz: float) -> np.ndarray:
+    """Which own beats have the usual P at the usual distance: (K,) bool. The usual P is the median of their windows."""
+    chest = signal[[0, 1, 6, 7, 8, 9, 10, 11]]
+    before = reach + round(0.01 * hz)
+    rows = np.flatnonzero(own & (starts >= before) & (starts <= signal.shape[1]))
+    out = np.zeros(len(starts), bool)
+    if len(rows) < 2:
+        out[rows] = True
+        return out
+    cut = np.stack([chest[:, starts[k] - before : starts[k] - 2] for k in rows])  # (k, 8, n)
+    cut = cut - cut.mean(-1, keepdims=True)
+    model = np.median(cut, axis=0)
+    cross = (cut * model).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(model) + 1e-12)
+    out[rows] = cross > ALIKE_P
+    edge = np.flatnonzero(own & ~((starts >= before) & (starts <= signal.shape[1])))
+    out[edge] = out[rows].mean() > 0.5
+    return out
+
+
+def _pr(starts: np.ndarray, found: np.ndarray, hz: float) -> np.ndarray:
+    """From the last P onset after the QRS before to each QRS onset: (K,) s, NaN without."""
+    out = np.full(len(starts), np.nan)
+    for k, start in enumerate(starts):
+        low = starts[k - 1] if k else -np.inf
+        near = found[(found < start - 0.03 * hz) & (found > low)]
+        if len(near):
+            out[k] = (start - near[-1]) / hz
+    return out
