@@ -46,7 +46,7 @@ from uniecg_lite.unified.files import (
     save_projections,
     save_reading,
 )
-from uniecg_lite.unified.model import MAX_PROMPT
+from uniecg_lite.unified.model import MAX_PROMPT, seen
 
 PROMPTS = [
     "Interpret this ECG.",
@@ -95,9 +95,14 @@ def changed(module, before: dict) -> set[str]:
 def test_tokens_are_projected_and_spliced_after_the_begin_token(model):
     signal, image = ecg_tokens(model, 2)
     projected = model.project(signal, image)
-    assert projected.shape == (2, 34 + 41, model.w_ts.weight.shape[0])
-    torch.testing.assert_close(projected[:, :34], signal @ model.w_ts.weight.T + model.w_ts.bias)
-    torch.testing.assert_close(projected[:, 34:], image @ model.w_tsi.weight.T + model.w_tsi.bias)
+    t_s, t_v = seen(model.phi_s), seen(model.phi_v)
+    assert (t_s, t_v) == (14, 9) and projected.shape == (2, t_s + t_v, model.w_ts.weight.shape[0])
+    few = torch.cat([signal[:, :9], signal[:, 9:].view(2, 5, 5, -1).mean(2)], 1)  # time tokens in means of five
+    torch.testing.assert_close(projected[:, :t_s], few @ model.w_ts.weight.T + model.w_ts.bias)
+    few = torch.cat([image[:, :1], image[:, 1:].view(2, 8, 5, -1).mean(2)], 1)
+    torch.testing.assert_close(projected[:, t_s:], few @ model.w_tsi.weight.T + model.w_tsi.bias)
+    twice = model.project(torch.cat([signal, signal], 1), None)  # two ECGs, one after the other
+    torch.testing.assert_close(twice, projected[:, :t_s].repeat(1, 2, 1))
     ids = torch.tensor([model.prompt_ids("Read this ECG.")] * 2)
     ids[1, 4] = 7
     words = model.llm.get_input_embeddings()(ids)

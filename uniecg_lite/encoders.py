@@ -142,7 +142,7 @@ class SignalEncoder(nn.Module):
     One summary token, the rhythm, 7 tokens of 0.15 s along the representative beat, and 25 of 0.4 s along the record.
     """
 
-    tokens = 34
+    tokens, whole = 34, 9  # whole: those that the language model sees one by one
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -164,7 +164,7 @@ class SignalEncoder(nn.Module):
 class ImageEncoder(nn.Module):
     """phi_v: (B, 1, 256, 500) uint8 ink -> (B, 41, D), one summary token and 4 strips x 10 tokens of 50 pixels."""
 
-    tokens = 41
+    tokens, whole = 41, 1
 
     def __init__(self, width: int, layers: int):
         super().__init__()

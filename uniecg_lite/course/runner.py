@@ -63,7 +63,8 @@ def run(profile: str | None = None, seed: int = 0, fresh: bool = False, write_ba
     file = results.write(store, log.seconds, resumed=log.resumed)
     total, *later = sums(log.seconds).items()
     print(f"total of 00 to 10: {total[1]:.0f} s of {store.profile.seconds_budget} s")
-    print(*(f"{name}: {seconds:.0f} s" for name, seconds in later), sep="\n")
+    for name, seconds in later:
+        print(f"{name}: {seconds:.0f} s")
     print(f"results {file}\nreport  {report(done_folder, store.folder / 'report')}")
     return file
 

@@ -3,7 +3,8 @@
 from .corpus import Corpus
 from .findings import CODES, CRITERIA, EVIDENCE, NAMES, RANGES, RHYTHMS
 from .prompts import NO_ECG, Request, fill, phrasings, questions
-from .reports import Reading, parse_report, readings, report
+from .reports import Reading, readings, report
+from .statements import parse_report
 from .tokenizer import chat, encode, train_tokenizer
 
 __all__ = [

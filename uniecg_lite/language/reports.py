@@ -1,7 +1,6 @@
-"""What is true about an ECG, in words, and back: `report` writes the house style, `parse_report` reads it."""
+"""What is true about an ECG, in words: `report` writes the house style (`statements.parse_report` reads it back)."""
 
 import math
-import re
 from dataclasses import dataclass, field
 
 import torch
@@ -112,39 +111,3 @@ def _conclusion(found: list[str]) -> str:
         return NAMES["NORM"]
     unknown = [] if set(found) & set(RHYTHMS) else ["unknown rhythm"]
     return ", ".join(unknown + [NAMES[code] for code in found])  # rhythms come first in CODES
-
-
-_NUMBER = {
-    "rate_bpm": r"Rate (\d+)",
-    "pr_ms": r"PR (\d+)",
-    "qrs_ms": r"QRS (\d+)",
-    "qt_ms": r"QT (\d+)",
-    "qtc_ms": r"QTc (\d+)",
-    "axis_deg": r"Axis (-?\s?\d+)",
-}
-_LIST = {
-    "q_waves": r"Q waves in ([^.]*)\.",
-    "st_up": r"ST elevation in ([^.]*)\.",
-    "st_down": r"ST depression in ([^.]*)\.",
-    "t_inverted": r"T inverted in ([^.]*)\.",
-    "t_tall": r"T tall in ([^.]*)\.",
-}
-
-
-def parse_report(text: str) -> Reading:
-    """Read a report in the house style. What cannot be read stays NaN or empty; findings come from the conclusion."""
-    measured = re.split(r"Evidence:|Conclusion:", text)[0]  # the evidence names leads and thresholds, not measurements
-    values = {}
-    for key, pattern in _NUMBER.items():
-        match = re.search(pattern, measured)
-        values[key] = float(match.group(1).replace(" ", "")) if match else math.nan
-    for key, pattern in _LIST.items():
-        match = re.search(pattern, measured)
-        said = set(match.group(1).split()) if match else set()
-        values[key] = tuple(name for name in LEADS if name in said)
-    match = re.search(r"Conclusion: ([^.]*)\.", text)
-    said = {part.strip() for part in match.group(1).split(",")} if match else set()
-    found = {code for code, name in NAMES.items() if name in said}
-    if found == {"NORM"}:
-        found.add("SR")
-    return Reading(**values, findings=frozenset(found))

@@ -27,9 +27,7 @@ FEATURES = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
 class Said:
     """What a text says. Nothing here is judged against a truth."""
 
-    numbers: dict[str, tuple[float, ...]] = field(
-        default_factory=dict
-    )  # every value said; NaN: said to be unmeasurable
+    numbers: dict[str, tuple[float, ...]] = field(default_factory=dict)  # every value said; NaN: "not measurable"
     findings: frozenset[str] = frozenset()
     denied: frozenset[str] = frozenset()
     uncertain: frozenset[str] = frozenset()

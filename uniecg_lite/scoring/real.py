@@ -190,10 +190,13 @@ def tuned(reader, records: RealRecords, rows: torch.Tensor, plan: Training = TUN
     return reader.requires_grad_(False).eval()
 
 
-def fine_tune(reader, folder, seeds=(0, 1, 2), folds: int = 2, plan: Training = TUNING, times: int = 1000) -> dict:
+def fine_tune(
+    reader, folder, seeds=(0, 1, 2), folds: int = 2, plan: Training = TUNING, times: int = 1000, simulated: int = 256
+) -> dict[str, float]:
     """What a few real records teach: the reader before and after, always scored on records it was not tuned on.
 
-    With two folds each tuning sees about 45 records. Every seed splits the patients anew.
+    With two folds each tuning sees about 45 records. Every seed splits the patients anew; so many `simulated` patients
+    are replayed, and as many others show what is forgotten. `times`: of the bootstrap.
 
     Returns:
         `finetune.before.real_macro_auroc` and so on, as in `auroc_scores` and `f1_scores`, and the same for `after`
@@ -202,7 +205,7 @@ def fine_tune(reader, folder, seeds=(0, 1, 2), folds: int = 2, plan: Training = 
         `finetune.before.simulated_f1` and `finetune.after.simulated_f1` on simulated patients; `finetune.records`.
     """
     records = real_records(folder)
-    held = simulate(HELD, torch.arange(256))
+    held = simulate(HELD, torch.arange(simulated))
     truth = held.truth["findings"].bool()
     before = reader_logits(reader, records.signal)
     out = {"finetune.records": round(len(records.names) * (1 - 1 / folds)), "finetune.folds": folds}
@@ -213,7 +216,7 @@ def fine_tune(reader, folder, seeds=(0, 1, 2), folds: int = 2, plan: Training = 
     for seed in seeds:
         fold, logits = folds_of(records, folds, seed), torch.empty_like(before)
         for f in range(folds):
-            model = tuned(reader, records, (fold != f).nonzero()[:, 0], plan, seed * folds + f)
+            model = tuned(reader, records, (fold != f).nonzero()[:, 0], plan, seed * folds + f, simulated)
             logits[fold == f] = reader_logits(model, records.signal[fold == f])
             kept.append(macro_f1(reader_logits(model, held.signal) > 0, truth))
         scores = auroc_scores(logits, records, "finetune.after", times) | f1_scores(

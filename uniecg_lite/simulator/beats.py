@@ -78,9 +78,8 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
     ectopic = ((beat % every) == (u[:, 5:6] * every).floor()) & (beat > 0)  # (B, K)
     ventricular = ectopic & hearts.has("PVC", "BIGU")[:, None]
     atrial = ectopic & hearts.has("PAC")[:, None]
-    least = hearts.qt[:, None] + torch.where(
-        atrial, hearts.pr[:, None] - 0.03, 0.05
-    )  # its P stands clear of the last T
+    clear = torch.where(atrial, hearts.pr[:, None] - 0.03, 0.05)  # its P stands clear of the last T
+    least = hearts.qt[:, None] + clear
     early = torch.maximum(0.54 + 0.14 * u[:, 6:7], least / rr).clamp(max=0.84)
     before = torch.where(ventricular | atrial, early, 1.0).roll(-1, dims=1)  # the gap that ends at an ectopic beat
     after = torch.where(ventricular, 2 - early, torch.where(atrial, 1.08, 1.0))

@@ -76,7 +76,9 @@ def qrs(who: Patients, own: Draws, now: Draws, field: torch.Tensor, size: torch.
 
 def _put(rows: torch.Tensor, old: torch.Tensor, new) -> torch.Tensor:
     """`new` where rows (B,) are True, `old` (B, ...) elsewhere."""
-    return torch.where(rows.view(-1, *[1] * (old.dim() - 1)), torch.as_tensor(new, dtype=old.dtype), old)
+    place, out = rows.nonzero()[:, 0], old.clone()
+    out[place] = torch.as_tensor(new, dtype=old.dtype).expand(old.shape)[place]  # few rows: faster than torch.where
+    return out
 
 
 def _normal(who: Patients, u: Draws, size: torch.Tensor):

@@ -2,7 +2,7 @@
 
 from .llm import load_llm, pocket_llm
 from .mapper import Mapper
-from .model import Answer, UniECG
+from .model import Answer, UniECG, seen
 from .stages import (
     Chatter,
     Views,
@@ -27,6 +27,7 @@ __all__ = [
     "pocket_llm",
     "pretrain",
     "projection_alignment",
+    "seen",
     "stage1",
     "token_rows",
     "train_tokens",

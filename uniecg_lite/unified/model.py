@@ -16,6 +16,22 @@ from ..language.corpus import WANTED
 
 MAX_PROMPT = 200  # tokens of a user's words
 MAX_ANSWER = 160
+POOL = 5  # encoder tokens in one token of the language model, where they only follow the record in time
+
+
+def thinned(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:
+    """An encoder's tokens as the language model gets them: the first `phi.whole` as they are, the rest in means of POOL.
+
+    (B, k * phi.tokens, D) tokens of k ECGs one after the other -> (B, k * (whole + rest / POOL), D).
+    """
+    each = tokens.unflatten(1, (-1, phi.tokens))  # (B, k, T, D)
+    rest = each[:, :, phi.whole :].unflatten(2, (-1, POOL)).mean(3)
+    return torch.cat([each[:, :, : phi.whole], rest], 2).flatten(1, 2)
+
+
+def seen(phi: nn.Module) -> int:
+    """How many tokens the language model gets of one ECG through this encoder."""
+    return phi.whole + (phi.tokens - phi.whole) // POOL
 
 
 @dataclass(frozen=True)
@@ -54,10 +70,9 @@ class UniECG(nn.Module):
 
     # ---- what goes in -------------------------------------------------------------------------------------------
     def project(self, signal_tokens: torch.Tensor | None, image_tokens: torch.Tensor | None) -> torch.Tensor | None:
-        """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, T_s + T_v, D_lm); None when there is no ECG."""
-        parts = [
-            w(tokens) for w, tokens in ((self.w_ts, signal_tokens), (self.w_tsi, image_tokens)) if tokens is not None
-        ]
+        """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, S, D_lm), thinned; None when there is no ECG."""
+        views = ((self.w_ts, self.phi_s, signal_tokens), (self.w_tsi, self.phi_v, image_tokens))
+        parts = [w(thinned(tokens, phi)) for w, phi, tokens in views if tokens is not None]
         return torch.cat(parts, 1) if parts else None
 
     def splice(self, ids: torch.Tensor, ecg: torch.Tensor | None) -> torch.Tensor:

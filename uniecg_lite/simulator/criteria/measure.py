@@ -12,7 +12,8 @@ from ...errors import BadECG
 from . import atria, waves
 from .beats import Beats, find_beats, sharpness, speed
 
-ALIKE_P = 0.85  # correlation of one beat's P window with the usual P above which that beat has this P
+FAINT = 0.003  # mV over all leads, the least that a hump before the QRS must rise
+PR_LONGEST = 0.36  # s
 
 
 @dataclass
@@ -84,6 +85,8 @@ def measure_signal(signal: torch.Tensor, hz: float = 500) -> Measured:
     """
     if signal.dim() != 3 or signal.shape[1] != 12:
         raise BadECG(f"Expected signals (B, 12, L), got {tuple(signal.shape)}: give all twelve leads.")
+    if not signal.isfinite().all():
+        raise BadECG("A signal holds NaN or infinity: give finite values in mV.")
     if hz < 250:
         raise BadECG(f"Waves are delineated at 250 Hz or more, not at {hz:g}: simulate at a higher rate.")
     rows = [_one(record.astype(np.float64), hz) for record in signal.detach().cpu().numpy()]
@@ -176,51 +179,50 @@ def _axis(qrs: np.ndarray) -> float:
 
 def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: float) -> dict:
     """RR, P, PR, T, U and what the atria do."""
-    beat, length = beats.beat, signal.shape[1]
-    gap = np.diff(beats.place).astype(float)
-    after, before = gap[beats.own[:-1]], gap[beats.own[1:]]
-    usual_after = min(np.median(after) if len(after) else 0.8 * hz, 1.3 * hz)
-    usual_before = min(np.median(before) if len(before) else 0.8 * hz, 1.3 * hz)
-    latest = min(int(onset + 0.93 * usual_after), beat.shape[1] - 1)
-    t = waves.t_wave(beat, onset, offset, latest, usual_after / hz, hz)
-    t_end = t["end"] if t else min(offset + round(0.1 * hz), latest)
-    bare, earliest, least = beat, 0, 0.003
-    if t and usual_before - (t["rest"] - onset) < 0.36 * hz:
-        bare, earliest = waves.without_t(beat, onset, offset, t, int(usual_before), hz)
-        least = max(least, 0.08 * t["size"])
-    p = waves.p_wave(bare, onset, max(onset - round(0.36 * hz), earliest), hz, least)
+    p, t, t_end = _p_and_t(beats, onset, offset, hz)
     rest, usable = atria.between(signal, beats, onset, offset, t_end, hz)
-    flutter = atria.flutter_rate(signal, usable, hz)
     starts = beats.place - beats.centre + onset
-    linked = _linked(signal, starts, beats.own, onset - p["begin"], hz) if p else np.zeros(len(starts), bool)
-    places = atria.p_waves(rest, usable, hz)
+    linked = atria.linked(signal, starts, beats.own, onset - p["begin"], hz) if p else np.zeros(len(starts), bool)
     share = linked[beats.own].mean() if beats.own.any() else 0.0
-    lead_in = (p["peak"] - p["begin"]) if p and share > 0.7 else round(0.055 * hz)
-    found = places - lead_in
-    if share > 0.7:  # the P of a linked beat is where the beat says; others are those found elsewhere
-        sure = starts[linked] - (onset - p["begin"])
-        far = np.abs(found[:, None] - sure[None]).min(1) > 0.12 * hz if len(sure) else np.ones(len(found), bool)
-        last = np.searchsorted(starts, places, side="right") - 1
-        far &= (last < 0) | (places - starts[last] > t_end - onset)  # what is left of T is no P
-        found = np.sort(np.r_[sure, found[far]])
-    found = found[(found >= 0) & (found < length)]
-    inside = (starts >= 0) & (starts < length)
-    pr = _pr(starts, found, hz)
+    steady = (onset, p) if p and share > 0.7 else None
+    found = atria.p_onsets(atria.p_waves(rest, usable, hz), starts, linked, steady, t_end - onset, hz)
+    found = found[(found >= 0) & (found < signal.shape[1])]
+    inside = (starts >= 0) & (starts < signal.shape[1])
     rate = 60 * hz * (inside.sum() - 1) / max(np.ptp(starts[inside]), 1) if inside.sum() > 1 else np.nan
-    qt = 1000 * (t_end - onset) / hz if t else np.nan
-    none = np.full(12, np.nan)
-    return {
+    out = {
         "rate_bpm": rate,
-        "qt_ms": qt,
-        "qtc_ms": qt / np.sqrt(60 / rate),
         "onset_s": starts / hz,
         "own": beats.own,
         "beat_ms": _ectopic_ms(signal, beats, hz),
         "p_onset_s": found / hz,
-        "pr_s": pr,
+        "pr_s": atria.pr(starts, found, hz),
         "p_count": np.array([((found < b) & (found > a)).sum() for a, b in zip(np.r_[-np.inf, starts[:-1]], starts)]),
         "usual_p": linked,
         "linked": share,
+        "flutter_hz": atria.flutter_rate(signal, usable, hz),
+    }
+    return out | _p_measures(p, onset, hz) | _t_measures(t, onset, rate, hz)
+
+
+def _p_and_t(beats: Beats, onset: int, offset: int, hz: float) -> tuple[dict | None, dict | None, int]:
+    """P and T of the median beat, None where there is none, and the sample where T ends or would end."""
+    beat, gap = beats.beat, np.diff(beats.place).astype(float)
+    after, before = gap[beats.own[:-1]], gap[beats.own[1:]]
+    after = min(np.median(after) if len(after) else 0.8 * hz, 1.3 * hz)
+    before = min(np.median(before) if len(before) else 0.8 * hz, 1.3 * hz)
+    latest = min(int(onset + 0.93 * after), beat.shape[1] - 1)
+    t = waves.t_wave(beat, onset, offset, latest, after / hz, hz)
+    bare, earliest, least = beat, 0, FAINT
+    if t and before - (t["rest"] - onset) < PR_LONGEST * hz:
+        bare, earliest = waves.without_t(beat, onset, t, int(before), hz)
+        least = max(least, (0.08 if before < 0.6 * hz else 0.012) * t["size"])  # what the fit leaves of T is no P
+    p = waves.p_wave(bare, onset, max(onset - round(PR_LONGEST * hz), earliest), hz, least)
+    return p, t, t["end"] if t else min(offset + round(0.1 * hz), latest)
+
+
+def _p_measures(p: dict | None, onset: int, hz: float) -> dict:
+    none = np.full(12, np.nan)
+    return {
         "pr_ms": 1000 * (onset - p["begin"]) / hz if p else np.nan,
         "p_ms": 1000 * (p["end"] - p["begin"]) / hz if p else np.nan,
         "p_mv": p["mv"] if p else none,
@@ -228,7 +230,14 @@ def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: fl
         "p_terminal_mv": p["terminal_mv"] if p else np.nan,
         "p_terminal_ms": p["terminal_ms"] if p else np.nan,
         "pr_segment_mv": p["segment_mv"] if p else none,
-        "flutter_hz": flutter,
+    }
+
+
+def _t_measures(t: dict | None, onset: int, rate: float, hz: float) -> dict:
+    none, qt = np.full(12, np.nan), 1000 * (t["end"] - onset) / hz if t else np.nan
+    return {
+        "qt_ms": qt,
+        "qtc_ms": qt / np.sqrt(60 / rate),
         "t_mv": t["mv"] if t else none,
         "t_half_ms": t["half_ms"] if t else np.nan,
         "u_mv": t["u_mv"] if t else none,
@@ -244,34 +253,4 @@ def _ectopic_ms(signal: np.ndarray, beats: Beats, hz: float) -> np.ndarray:
             part = signal[:, place - reach : place + reach]
             onset, offset = waves.qrs_bounds(part, speed(part, hz), reach, hz)
             out[k] = 1000 * (offset - onset) / hz
-    return out
-
-
-def _linked(signal: np.ndarray, starts: np.ndarray, own: np.ndarray, reach: int, hz: float) -> np.ndarray:
-    """Which own beats have the usual P at the usual distance: (K,) bool. The usual P is the median of their windows."""
-    chest = signal[[0, 1, 6, 7, 8, 9, 10, 11]]
-    before = reach + round(0.01 * hz)
-    rows = np.flatnonzero(own & (starts >= before) & (starts <= signal.shape[1]))
-    out = np.zeros(len(starts), bool)
-    if len(rows) < 2:
-        out[rows] = True
-        return out
-    cut = np.stack([chest[:, starts[k] - before : starts[k] - 2] for k in rows])  # (k, 8, n)
-    cut = cut - cut.mean(-1, keepdims=True)
-    model = np.median(cut, axis=0)
-    cross = (cut * model).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(model) + 1e-12)
-    out[rows] = cross > ALIKE_P
-    edge = np.flatnonzero(own & ~((starts >= before) & (starts <= signal.shape[1])))
-    out[edge] = out[rows].mean() > 0.5
-    return out
-
-
-def _pr(starts: np.ndarray, found: np.ndarray, hz: float) -> np.ndarray:
-    """From the last P onset after the QRS before to each QRS onset: (K,) s, NaN without."""
-    out = np.full(len(starts), np.nan)
-    for k, start in enumerate(starts):
-        low = starts[k - 1] if k else -np.inf
-        near = found[(found < start - 0.03 * hz) & (found > low)]
-        if len(near):
-            out[k] = (start - near[-1]) / hz
     return out

@@ -4,11 +4,12 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
-from .beats import INDEPENDENT, speed
+from .beats import INDEPENDENT, slopes, speed
 
 REAL = 0.03  # mV; smaller deflections of a QRS complex are not named
-V1 = 6
+II, V1 = 1, 6
 ONSET, OFFSET, QRS = 0.008, 0.012, 0.022  # mV/ms of spatial velocity: rest before a complex, rest after it, part of it
+BEND = 0.0012  # mV/ms2 of spatial acceleration
 
 
 def quiet(velocity: np.ndarray, start: int, step: int, level: float, hold: int, stop: int) -> int:
@@ -33,16 +34,18 @@ def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, g
     first, last = centre - round(0.09 * hz), centre + round(0.09 * hz)
     near = velocity[first:last]
     top, hold, reach = near.max(), round(0.008 * hz), round(0.11 * hz)
-    fast = np.flatnonzero(near > min(0.25 * top, QRS))
+    bend = uniform_filter1d(np.sqrt((slopes(slopes(beat[:, first:last])) ** 2).sum(0)), round(0.012 * hz)) * hz**2 / 1e6
+    fast = np.flatnonzero((near > 0.3 * top) | (near > QRS) & (bend > BEND))  # T is not bent like this
     begin = int(np.flatnonzero(near > 0.25 * top)[0])
-    fast = np.array([begin, _run_end(fast, int(near.argmax()), round(0.028 * hz))]) + first
+    fast = np.array([begin, _run_end(fast, int(near.argmax()), round(0.036 * hz))]) + first
     onset = quiet(velocity, fast[0], -1, max(0.05 * top, ONSET), hold, max(fast[0] - reach, 0))
     dip = _first_dip(velocity, fast[0], 0.10 * top, reach, round(0.016 * hz))
     onset = dip if dip - onset > 0.03 * hz else onset  # a P wave that runs into the complex
     slur = round(0.065 * hz)
     first = max(onset - slur, 0)
     moving = np.flatnonzero(velocity[first:onset] > max(0.05 * top, ONSET)) + first
-    if ground is not None and len(moving) and moving[0] > first + hold:  # something short, and before that rest
+    short = len(moving) and moving[0] > first + hold and moving[-1] > onset - round(0.02 * hz)
+    if ground is not None and short:  # something short goes before, and before that there is rest
         above, below = np.abs(beat[:, onset] - ground).max(), np.abs(beat[:, first] - ground).max()
         if above > 0.08 and below < 0.6 * above:
             onset = int(moving[0])
@@ -134,7 +137,7 @@ def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: float 
     """The P wave before the complex: (12, N) mV without T, QRS onset and the first sample that may hold it.
 
     Returns begin and end (samples), the signed amplitude in each lead (12,), depth (mV) and duration (ms) of the
-    terminal negative part in V1, and the level of the PR segment (12,); None where no hump rises by `least` mV.
+    terminal negative part in V1, and the PR segment (12,) where it is lowest in II; None where no hump rises by `least` mV.
     """
     gap = round(0.008 * hz)
     if onset - earliest < round(0.05 * hz):
@@ -168,7 +171,8 @@ def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: float 
         return None
     v1 = wave[V1]
     late = v1[len(v1) // 3 :] < -0.02
-    segment = (beat - level)[:, onset - round(0.04 * hz) : onset - gap].mean(1)
+    segment = (beat - level)[:, onset - round(0.05 * hz) : onset - gap // 2]
+    segment = segment[:, int(segment[II].argmin())]
     return {
         "begin": begin,
         "end": end,
@@ -181,7 +185,7 @@ def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: float 
     }
 
 
-def without_t(beat: np.ndarray, onset: int, offset: int, t: dict, gap: int, hz: float) -> tuple[np.ndarray, int]:
+def without_t(beat: np.ndarray, onset: int, t: dict, gap: int, hz: float) -> tuple[np.ndarray, int]:
     """The beat (12, N) without the falling limb of the T wave of the beat `gap` samples before, and where P may begin.
 
     A P wave often rides on that limb. Its upper half is carried on as half a Gaussian in each lead.
