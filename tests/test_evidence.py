@@ -159,7 +159,7 @@ def test_the_name_is_found_as_words():
 class _Patches(torch.nn.Module):
     """An encoder without medians or means over beats: (B, 12, 1000) -> (B, 10, D)."""
 
-    tokens = 10
+    tokens, whole = 10, 10
 
     def __init__(self, width: int):
         super().__init__()

@@ -149,9 +149,18 @@ def test_the_study_scores_every_step_and_writes_it(monkeypatch, tmp_path, made):
         "noisy": lambda index: simulate(0, index).signal,
     }
     out = tmp_path / "deep" / "laptop.json"
-    found = realism.realism_study("-", steps, records=300, seeds=(0,), epochs=3, views=False, out=out)
+    found = realism.realism_study("-", steps, records=300, seeds=(0,), epochs=4, views=("QRS",), out=out)
+    assert list(found["steps"]["noisy"]["views"]) == ["QRS"] and found["steps"]["clean"]["ks"]["quiet_mv"] > 0.5
     assert list(found["steps"]) == ["clean", "noisy"] and json.loads(out.read_text()) == found
     assert 0.3 < found["steps"]["noisy"]["auc"] <= found["steps"]["clean"]["auc"] + 0.1
+
+
+def test_lifelike_hearts_come_closer_in_what_they_were_measured_for():
+    index = torch.arange(150)
+    plain, better = realism.drawn(index), realism.drawn(index, realism.lifelike)
+    one, other = (statistics(signal)["non_dipolar"].nanmedian() for signal in (plain, better))
+    assert other > 1.5 * one and other < 0.06
+    assert torch.equal(better[7:9], realism.drawn(index[7:9], realism.lifelike)), "whatever the batch"
 
 
 def test_real_and_simulated_records_are_still_told_apart(real_records):

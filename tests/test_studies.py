@@ -35,7 +35,7 @@ from uniecg_lite.language import CODES, RHYTHMS, Corpus
 from uniecg_lite.scoring import Reader
 from uniecg_lite.scoring.files import save_reader
 from uniecg_lite.simulator import simulate
-from uniecg_lite.unified import projection_alignment, stage1
+from uniecg_lite.unified import projection_alignment, seen, stage1
 from uniecg_lite.unified.files import save_reading
 
 # --- the runner, with a study that trains nothing
@@ -330,9 +330,12 @@ def test_one_shared_projection_has_the_size_of_two():
     model = tiny.reading_model()
     study_table.share_projection(model)
     assert sum(p.numel() for p in model.w_ts.parameters()) == study_table.shared_size(SMOKE.enc_width, SMOKE.lm_width)
-    tokens = torch.randn(2, 3, SMOKE.enc_width)
-    seen = model.project(tokens, tokens)
-    assert seen.shape == (2, 6, SMOKE.lm_width) and torch.equal(seen[:, :3], seen[:, 3:])
+    signal, image = (torch.randn(2, phi.tokens, SMOKE.enc_width) for phi in (model.phi_s, model.phi_v))
+    image[:, 0] = signal[:, 0]  # the same summary
+    projected = model.project(signal, image)
+    place = seen(model.phi_s)
+    assert projected.shape == (2, place + seen(model.phi_v), SMOKE.lm_width)
+    assert torch.equal(projected[:, 0], projected[:, place])
 
 
 @pytest.mark.parametrize("variant", ["pulse", "shared", "gem"])

@@ -1,4 +1,4 @@
-"""What does this patient have? Findings drawn together as medicine puts them together; shares are for teaching, not real.
+"""What does this patient have? Findings are drawn together as medicine puts them together; shares are for teaching.
 
 A drawn finding shapes the heart (`hearts`); whether the record shows it by the textbook's rule is measured (`truth`).
 """

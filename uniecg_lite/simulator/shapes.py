@@ -1,4 +1,4 @@
-"""What do the waves of this heart look like in each lead? Dipoles for what the whole heart does, leads for what is local."""
+"""What do the waves look like in each lead? Dipoles for what the whole heart does, single leads for what is local."""
 
 import torch
 
@@ -195,7 +195,7 @@ def curve(amplitude: torch.Tensor, centre: torch.Tensor, width: torch.Tensor, t:
 
 
 def _turn(who: Patients, mv, width, angle) -> torch.Tensor:
-    """Turn the limb leads so that the net area of the complex has just the drawn axis (degrees), where one was drawn."""
+    """Turn the limb leads so that the net area of the complex has the drawn axis (degrees), where one was drawn."""
     area = (mv * width[:, None]).sum(2)  # (B, 8)
     x, y = area[:, I], (area[:, II] - area[:, I] / 2) * 2 / 3**0.5
     keep = who.has("CLBBB", "CRBBB", "IVCD", "WPW", "PACE", "VT", "Q_INF", "Q_LAT")

@@ -20,7 +20,7 @@ POOL = 5  # encoder tokens in one token of the language model, where they only f
 
 
 def thinned(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:
-    """An encoder's tokens as the language model gets them: the first `phi.whole` as they are, the rest in means of POOL.
+    """An encoder's tokens as the language model gets them: the first `phi.whole` as they are, others in means.
 
     (B, k * phi.tokens, D) tokens of k ECGs one after the other -> (B, k * (whole + rest / POOL), D).
     """

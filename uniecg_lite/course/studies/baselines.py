@@ -78,8 +78,8 @@ def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor
     """ST, T and Q of the usual beat by simple rules: (B, 12, L) mV, (B,), (B,) -> (B, 12) each.
 
     The QRS is the stretch of its duration that holds most of the slope; the baseline is the mean of the 60 to 20 ms
-    before it. ST is the level 20 ms after it, T the largest deflection from 80 ms after it to the end of QT, Q what
-    the QRS goes below the baseline before its R (all of it without an R); a Q wave counts from 0.1 mV over 30 ms.
+    before it. ST is the level 20 ms after it, T the largest deflection from 80 ms after it to the end of QT, Q the
+    first deflection, if it points down; a Q wave counts from 0.1 mV over 30 ms.
     """
     beat = usual_beat(signal, HZ)[0]  # (B, 12, W)
     width = beat.shape[-1]
@@ -96,10 +96,10 @@ def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor
     t = level.where(late, 0.0)
     t = t.gather(2, t.abs().argmax(2, keepdim=True))[..., 0]
     inside = (place >= onset) & (place < end)
-    qrs = level.where(inside, -torch.inf)
-    before_r = inside & ((place < qrs.argmax(2, keepdim=True)) | (qrs.amax(2, keepdim=True) < 0.08))
-    q = level.where(before_r, 0.0).amin(2).clamp(max=0)
-    return {"st_mv": st, "t_mv": t, "q_mv": q, "q_wave": (q <= -0.1) & (((level < -0.05) & before_r).sum(2) >= 3)}
+    start = ((level.abs() > 0.05) & inside).int().argmax(2, keepdim=True)  # the first deflection: (B, 12, 1)
+    run = inside & (((level > 0) & (place > start)).cumsum(2) == 0) & (level.gather(2, start) < 0)
+    q = level.where(run, 0.0).amin(2).clamp(max=0)
+    return {"st_mv": st, "t_mv": t, "q_mv": q, "q_wave": (q <= -0.1) & (((level < -0.03) & run).sum(2) >= 3)}
 
 
 def _mean(x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:

@@ -36,7 +36,7 @@ def between(signal: np.ndarray, beats, onset: int, offset: int, t_end: int, hz: 
 
 
 def _stretched(signal: np.ndarray, model: np.ndarray, qrs: int) -> np.ndarray:
-    """The model (12, n) stretched in time to fit a signal (12, N): ST-T follows the rate. Time counts from QRS onset."""
+    """The model (12, n) stretched in time to fit a signal (12, N): ST-T follows the rate. From QRS onset."""
     n, coarse, eight = model.shape[1], signal[INDEPENDENT, ::8], model[INDEPENDENT]
     best, cost = None, np.inf
     for stretch in STRETCHES:

@@ -137,7 +137,7 @@ def _groups(signal: np.ndarray, peaks: np.ndarray, hz: float) -> tuple[np.ndarra
 
 
 def _median(signal: np.ndarray, place: np.ndarray, hz: float) -> tuple[np.ndarray, int]:
-    """The median of these beats: (12, N) mV and its reference point. Beats cut by the record's ends fill what they can."""
+    """The median of these beats: (12, N) mV and its reference point. Beats cut by an end fill what they can."""
     before, after = round(BEFORE * hz), round(AFTER * hz)
     padded = np.pad(signal, ((0, 0), (before, after)), constant_values=np.nan)
     stack = np.stack([padded[:, p : p + before + after] for p in place])  # (K, 12, N)

@@ -37,8 +37,8 @@ def left_block(m: Measured) -> torch.Tensor:
 
 
 def pre_excited(m: Measured) -> torch.Tensor:
-    """Short PR, broad QRS, and a start of 30 ms before the fast part: the delta wave."""
-    return sinus_p(m) & (m.pr_ms < 120) & (m.qrs_ms >= 110 - GRACE_MS) & (m.delta_ms >= 30)
+    """Short PR, broad QRS, and a slow start of 40 ms, the delta wave."""
+    return sinus_p(m) & (m.pr_ms < 120) & (m.qrs_ms >= 110 - GRACE_MS) & (m.delta_ms >= 40)
 
 
 def hiding(m: Measured) -> torch.Tensor:

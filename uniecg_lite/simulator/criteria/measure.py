@@ -55,7 +55,7 @@ class Measured:
     late_mv: torch.Tensor  # (B, 12) mean of the last quarter of the complex
     high_mv: torch.Tensor  # (B, 12) top of the complex
     low_mv: torch.Tensor  # (B, 12) bottom of the complex
-    delta_ms: torch.Tensor  # (B,) from QRS onset until the spatial velocity reaches 40% of its maximum
+    delta_ms: torch.Tensor  # (B,) from QRS onset until the spatial velocity reaches 60% of its maximum
     notch_mv: torch.Tensor  # (B, 12) notch at the end of R
     j_mv: torch.Tensor  # (B, 12) at J, against the QRS onset
     st_mv: torch.Tensor  # (B, 12) at J + 20 ms
@@ -164,7 +164,7 @@ def _complex(beat: np.ndarray, velocity: np.ndarray, onset: int, offset: int, hz
         "late_mv": qrs[:, -max(len(fast) // 4, 1) :].mean(1),
         "high_mv": qrs.max(1),
         "low_mv": qrs.min(1),
-        "delta_ms": 1000 * int((fast > 0.4 * fast.max()).argmax()) / hz,
+        "delta_ms": 1000 * int((fast > 0.6 * fast.max()).argmax()) / hz,
         "j_mv": at(0),
         "st_mv": at(20),
         "st60_mv": at(60),

@@ -1,8 +1,8 @@
 """What do ST, T, U, Q and voltage say? Measured -> (B,) bool, or what its docstring says.
 
-Sources: Fourth Universal Definition of Myocardial Infarction (Circulation 138:e618, 2018); AHA/ACCF/HRS recommendations,
-part VI (JACC 53:1003, 2009); Macfarlane et al., early repolarisation (JACC 66:470, 2015). Broad complexes hide what they
-change themselves.
+Sources: Fourth Universal Definition of Myocardial Infarction (Circulation 138:e618, 2018); AHA/ACCF/HRS
+recommendations, part VI (JACC 53:1003, 2009); Macfarlane et al., early repolarisation (JACC 66:470, 2015). Broad
+complexes hide what they change themselves.
 """
 
 from collections.abc import Callable

@@ -141,4 +141,3 @@ def irregular_sinus(m: Measured) -> torch.Tensor:
     high, low = torch.where(gap.isnan(), -9, gap).amax(1), torch.where(gap.isnan(), 9, gap).amin(1)
     even = ~(ventricular(m).any(1) | premature_atrial(m).any(1))
     return sinus(m) & even & (high - low > 0.16)
-

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from .conduction import (
+    hiding,
     left_atrium,
     left_block,
     left_fascicle,
@@ -14,7 +15,6 @@ from .conduction import (
     right_block,
     right_ventricle,
     sokolow,
-    hiding,
     wide,
 )
 from .measure import Measured

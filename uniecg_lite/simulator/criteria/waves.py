@@ -8,7 +8,7 @@ from .beats import INDEPENDENT, slopes, speed
 
 REAL = 0.03  # mV; smaller deflections of a QRS complex are not named
 II, V1 = 1, 6
-ONSET, OFFSET, QRS = 0.008, 0.012, 0.022  # mV/ms of spatial velocity: rest before a complex, rest after it, part of it
+ONSET, OFFSET, QRS = 0.008, 0.016, 0.022  # mV/ms of spatial velocity: rest before a complex, rest after it, part of it
 BEND = 0.0012  # mV/ms2 of spatial acceleration
 
 
@@ -44,12 +44,12 @@ def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, g
     slur = round(0.065 * hz)
     first = max(onset - slur, 0)
     moving = np.flatnonzero(velocity[first:onset] > max(0.05 * top, ONSET)) + first
-    short = len(moving) and moving[0] > first + hold and moving[-1] > onset - round(0.02 * hz)
+    short = len(moving) and moving[0] > first + hold and moving[-1] > onset - round(0.03 * hz)
     if ground is not None and short:  # something short goes before, and before that there is rest
         above, below = np.abs(beat[:, onset] - ground).max(), np.abs(beat[:, first] - ground).max()
         if above > 0.08 and below < 0.6 * above:
             onset = int(moving[0])
-    offset = quiet(velocity, fast[-1], 1, max(0.08 * top, OFFSET), hold, fast[-1] + round(0.07 * hz))
+    offset = quiet(velocity, fast[-1], 1, max(0.08 * top, min(OFFSET, 0.2 * top)), hold, fast[-1] + round(0.07 * hz))
     dip = len(velocity) - 1 - _first_dip(velocity[::-1], len(velocity) - 1 - fast[-1], QRS, reach, round(0.02 * hz))
     offset = dip if offset - dip > 0.008 * hz and dip > fast[-1] else offset  # T begins before the complex has ended
     return onset, offset
@@ -137,21 +137,27 @@ def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: float 
     """The P wave before the complex: (12, N) mV without T, QRS onset and the first sample that may hold it.
 
     Returns begin and end (samples), the signed amplitude in each lead (12,), depth (mV) and duration (ms) of the
-    terminal negative part in V1, and the PR segment (12,) where it is lowest in II; None where no hump rises by `least` mV.
+    terminal negative part in V1, and the PR segment (12,) where it is lowest in II; None where no hump rises by `least`
+    mV.
     """
     gap = round(0.008 * hz)
     if onset - earliest < round(0.05 * hz):
         return None
     part = beat[:, earliest:onset]
-    size = np.sqrt(((part - part[:, -gap:].mean(1, keepdims=True))[INDEPENDENT] ** 2).mean(0))  # (n,)
+    rest = np.median(part, axis=1) if onset - earliest > 0.26 * hz else part[:, -gap:].mean(1)  # most of it is level
+    vectors = part - rest[:, None]  # (12, n)
+    size = np.sqrt((vectors[INDEPENDENT] ** 2).mean(0))  # (n,)
     peaks, about = find_peaks(size, prominence=least)
     if not len(peaks):
         return None
-    main = peaks[about["prominences"].argmax()]
-    vectors = part - part[:, -gap:].mean(1, keepdims=True)  # (12, n)
-    cosine = vectors[:, main] @ vectors[:, peaks] / (np.linalg.norm(vectors[:, peaks], axis=0) + 1e-9)
-    cosine = cosine / np.linalg.norm(vectors[:, main])
-    close = peaks[(np.abs(peaks - main) < 0.10 * hz) & (size[peaks] > 0.15 * size[main]) & (cosine > -0.7)]
+    strong = peaks[about["prominences"] > 0.35 * about["prominences"].max()]
+    unit = vectors[:, peaks] / (np.linalg.norm(vectors[:, peaks], axis=0) + 1e-9)
+    main = strong[-1]  # U goes before it
+    against = unit[:, peaks == main].T @ unit[:, np.isin(peaks, strong[-2:-1])] if len(strong) > 1 else np.zeros((1, 1))
+    if against[0, 0] < -0.7 and main - strong[-2] < 0.16 * hz:
+        main = strong[-2]  # the last hump is a depressed PR segment
+    cosine = unit[:, int(np.flatnonzero(peaks == main)[0])] @ unit
+    close = peaks[(np.abs(peaks - main) < 0.075 * hz) & (size[peaks] > 0.15 * size[main]) & (cosine > -0.7)]
     velocity = speed(beat, hz)
     left, right = earliest + close[0], earliest + close[-1]
     reach = round(0.05 * hz)
@@ -208,8 +214,8 @@ def t_wave(beat: np.ndarray, onset: int, offset: int, latest: int, rr: float, hz
     """The T wave and what follows it: (12, N) mV, the bounds of the complex, the last sample that may hold it, RR in s.
 
     Returns peak, end and rest, the end of both (samples; T ends where the steepest tangent of its falling limb meets
-    the base line), the size over all leads (mV), the signed amplitude in each lead (12,), the width of the whole at half
-    height (ms), and the amplitudes of the U wave (12,), 0 without one.
+    the base line), the size over all leads (mV), the signed amplitude in each lead (12,), the width at half height of
+    the whole (ms), and the amplitudes of the U wave (12,), 0 without one.
     """
     level = beat[:, onset : onset + 1]
     size = np.sqrt(((beat - level)[INDEPENDENT] ** 2).mean(0))  # (N,)
