@@ -1,6 +1,8 @@
 """pyproject.toml, environment.yml and requirements.lock name the same versions."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -53,3 +55,16 @@ def test_lock_is_sorted_exact_and_free_of_local_parts():
     assert [line for line in lines if not EXACT.fullmatch(line)] == []
     names = [line.split("==")[0] for line in lines]
     assert len(names) == len(set(names))
+
+
+def test_every_import_of_the_package_is_a_direct_pin():
+    """So that nothing works here only because something else happened to bring it along."""
+    here = {"uniecg_lite", *sys.stdlib_module_names}
+    named = {"PIL": "pillow", "IPython": "ipykernel", "pyarrow": "datasets"}  # what brings it, always
+    pins = {pin.split("==")[0].replace("-", "_") for pin in PINS}
+    for path in (ROOT / "uniecg_lite").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in {module.split(".")[0] for module in modules} - here:
+                assert named.get(top, top) in pins, f"{path.name} imports {top}"
