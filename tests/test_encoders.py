@@ -76,9 +76,10 @@ def test_a_beat_matters(encoders):
         assert (phi_v(raster(changed)) - phi_v(raster(signal()))).abs().amax((1, 2)).min() > 1e-3
 
 
-def test_the_signal_encoder_has_a_summary_a_rhythm_a_beat_and_a_record(encoders):
-    phi_s, _ = encoders
-    assert phi_s.tokens == 1 + 1 + 7 + 25 and phi_s.beat.tokens == 1 + 7
+def test_the_signal_encoder_has_a_summary_measurements_a_rhythm_a_beat_and_a_record(encoders):
+    phi_s, phi_v = encoders
+    assert phi_v.tokens == 1 + 18 + 40
+    assert phi_s.tokens == 1 + 18 + 1 + 7 + 25 and phi_s.beat.tokens == 1 + 7
     with torch.no_grad():
         tokens, seen = phi_s.beat(signal())
     assert tokens.shape == (6, 8, WIDTH) and seen.shape == (6, phi_s.beat.features)
@@ -94,7 +95,7 @@ def test_the_beat_is_the_same_wherever_a_record_begins(encoders):
     with torch.no_grad():
         (beat, _), (again, _) = phi_s.beat(early), phi_s.beat(late)
         others = beat[:, 1:].roll(1, 0)
-        record = (phi_s(early) - phi_s(late))[:, 9:]
+        record = (phi_s(early) - phi_s(late))[:, 27:]
     own = (beat - again)[:, 1:].square().mean((1, 2)).sqrt()
     other = (beat[:, 1:] - others).square().mean((1, 2)).sqrt()
     assert len(whole) > 2 and own.mean() < 0.25 * other.mean() and record.square().mean((1, 2)).sqrt().min() > own.max()

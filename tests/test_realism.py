@@ -1,16 +1,17 @@
 """realism: statistics measure what they say, and the classifier finds a difference if there is one, and only then."""
 
-import json
 import math
 
 import pytest
 import torch
 
+from uniecg_lite.course.studies import read_cells
 from uniecg_lite.ecg import from_independent
 from uniecg_lite.errors import BadECG
 from uniecg_lite.scoring import realism, separability
 from uniecg_lite.scoring.realism import band_rms, compare, ks_distance, sinus_like, statistics, three_directions
 from uniecg_lite.simulator import simulate
+from uniecg_lite.simulator.lifelike import lifelike
 
 
 @pytest.fixture(scope="module")
@@ -141,26 +142,36 @@ def test_comparable_records_match_the_rates(made):
     assert gap.median() < 3
 
 
-def test_the_study_scores_every_step_and_writes_it(monkeypatch, tmp_path, made):
+def test_the_study_scores_every_step_and_writes_its_cells(monkeypatch, tmp_path, made):
     other = simulate(6, torch.arange(90)).signal
     monkeypatch.setattr(realism, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)]))
     steps = {
         "clean": lambda index: simulate(0, index, noise=False).signal,
         "noisy": lambda index: simulate(0, index).signal,
     }
-    out = tmp_path / "deep" / "laptop.json"
-    found = realism.realism_study("-", steps, records=300, seeds=(0,), epochs=4, views=("QRS",), out=out)
-    assert list(found["steps"]["noisy"]["views"]) == ["QRS"] and found["steps"]["clean"]["ks"]["quiet_mv"] > 0.5
-    assert list(found["steps"]) == ["clean", "noisy"] and json.loads(out.read_text()) == found
-    assert 0.3 < found["steps"]["noisy"]["auc"] <= found["steps"]["clean"]["auc"] + 0.1
+    short = {"records": 300, "epochs": 4, "views": ("QRS",), "root": tmp_path}
+    files = realism.realism_study("-", "smoke", (0, 1), steps, **short)
+    cells = read_cells("realism", "*", tmp_path)
+    assert len(files) == len(cells) == 4 and {(c["variant"], c["seed"]) for c in cells} == {
+        (name, seed) for name in steps for seed in (0, 1)
+    }
+    clean, _, noisy, _ = (cell["metrics"] for cell in cells)
+    assert clean["realism.ks.quiet_mv"] > 0.5 and 0.3 < noisy["realism.view.QRS"] <= 1
+    assert 0.3 < noisy["realism.auc"] <= clean["realism.auc"] + 0.1
+
+
+def test_the_last_step_is_the_simulator():
+    index = torch.arange(30, 40)
+    noisy = realism.drawn(index, lifelike) + realism._recorded(index)
+    torch.testing.assert_close(realism.STEPS["simulator"](index), noisy, atol=1e-5, rtol=0)
 
 
 def test_lifelike_hearts_come_closer_in_what_they_were_measured_for():
     index = torch.arange(150)
-    plain, better = realism.drawn(index), realism.drawn(index, realism.lifelike)
+    plain, better = realism.drawn(index), realism.drawn(index, lifelike)
     one, other = (statistics(signal)["non_dipolar"].nanmedian() for signal in (plain, better))
     assert other > 1.5 * one and other < 0.06
-    assert torch.equal(better[7:9], realism.drawn(index[7:9], realism.lifelike)), "whatever the batch"
+    assert torch.equal(better[7:9], realism.drawn(index[7:9], lifelike)), "whatever the batch"
 
 
 def test_real_and_simulated_records_are_still_told_apart(real_records):

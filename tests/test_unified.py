@@ -96,10 +96,10 @@ def test_tokens_are_projected_and_spliced_after_the_begin_token(model):
     signal, image = ecg_tokens(model, 2)
     projected = model.project(signal, image)
     t_s, t_v = seen(model.phi_s), seen(model.phi_v)
-    assert (t_s, t_v) == (14, 9) and projected.shape == (2, t_s + t_v, model.w_ts.weight.shape[0])
-    few = torch.cat([signal[:, :9], signal[:, 9:].view(2, 5, 5, -1).mean(2)], 1)  # time tokens in means of five
+    assert (t_s, t_v) == (24, 24) and projected.shape == (2, t_s + t_v, model.w_ts.weight.shape[0])
+    few = torch.cat([signal[:, :20], signal[:, 20:].view(2, 4, 8, -1).mean(2)], 1)  # time tokens in means of eight
     torch.testing.assert_close(projected[:, :t_s], few @ model.w_ts.weight.T + model.w_ts.bias)
-    few = torch.cat([image[:, :1], image[:, 1:].view(2, 8, 5, -1).mean(2)], 1)
+    few = torch.cat([image[:, :19], image[:, 19:].view(2, 5, 8, -1).mean(2)], 1)
     torch.testing.assert_close(projected[:, t_s:], few @ model.w_tsi.weight.T + model.w_tsi.bias)
     twice = model.project(torch.cat([signal, signal], 1), None)  # two ECGs, one after the other
     torch.testing.assert_close(twice, projected[:, :t_s].repeat(1, 2, 1))

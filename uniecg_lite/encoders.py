@@ -14,13 +14,14 @@ from torch import nn
 from .config import Training
 from .drawing import raster
 from .ecg.beats import MOST_BEATS, usual_beat
-from .facts import TOLD, facts, facts_loss
 from .language import encode
+from .measured import MEASURED, Teller, targets
 from .training import fit, rows_of
 
 HEADS = 4
 SPREADS = (1, 3, 9)
 FACTS_WEIGHT = 2.0
+FRONT = 1 + len(MEASURED)  # the summary token, then one for each fact
 
 
 def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEncoder:
@@ -53,16 +54,17 @@ class _Residual(nn.Module):
 
 
 class _Tokens(nn.Module):
-    """Features along time -> tokens, with a summary token in front that also sees their mean and maximum.
+    """Features along time -> tokens; before them a summary token and one for each of the M facts in `MEASURED`, which
+    also see the features' mean and maximum.
 
-    (B, S, D/2, L) features of S strips -> (B, 1 + E + S * L / stride, D), with E extra tokens after the summary.
+    (B, S, D/2, L) features of S strips -> (B, 1 + M + E + S * L / stride, D), with E extra tokens after those.
     """
 
     def __init__(self, width: int, strips: int, length: int, stride: int, layers: int, extra: int = 0, seen: int = 0):
         super().__init__()
         self.cut = nn.Conv1d(width // 2, width, stride, stride)
-        self.summary = nn.Linear(strips * width + seen, width)
-        self.place = nn.Parameter(0.02 * torch.randn(1 + extra + strips * length // stride, width))
+        self.front = nn.Linear(strips * width + seen, FRONT * width)
+        self.place = nn.Parameter(0.02 * torch.randn(FRONT + extra + strips * length // stride, width))
         self.body = transformer(width, layers)
 
     def forward(self, x: torch.Tensor, extra: torch.Tensor | None = None, seen: torch.Tensor | None = None):
@@ -72,7 +74,8 @@ class _Tokens(nn.Module):
         tokens = tokens.reshape(b, -1, tokens.shape[-1])
         if extra is not None:
             pooled, tokens = torch.cat([pooled, seen], 1), torch.cat([extra, tokens], 1)
-        return self.body(torch.cat([self.summary(pooled)[:, None], tokens], 1) + self.place)
+        front = self.front(pooled).unflatten(1, (FRONT, -1))  # (B, 1 + M, D)
+        return self.body(torch.cat([front, tokens], 1) + self.place)
 
 
 RHYTHM = MOST_BEATS + 6
@@ -137,12 +140,13 @@ class _UsualBeat(nn.Module):
 
 
 class SignalEncoder(nn.Module):
-    """phi_s: (B, 12, 1000) mV at 100 Hz -> (B, 34, D).
+    """phi_s: (B, 12, 1000) mV at 100 Hz -> (B, 52, D).
 
-    One summary token, the rhythm, 7 tokens of 0.15 s along the representative beat, and 25 of 0.4 s along the record.
+    One summary token, 18 measured ones, the rhythm, 7 tokens of 0.15 s along the representative beat, and 25 of 0.4 s
+    along the record.
     """
 
-    tokens, whole = 34, 9  # whole: those that the language model sees one by one
+    tokens, whole = FRONT + 33, FRONT + 1  # whole: those that the language model sees one by one
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -157,14 +161,14 @@ class SignalEncoder(nn.Module):
         self.head = _Tokens(width, 1, 250, 10, layers, self.beat.tokens, self.beat.features)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, 34, D)."""
+        """(B, 12, 1000) mV -> (B, 52, D)."""
         return self.head(self.stem(see_small_waves(signal))[:, None], *self.beat(signal))  # stem: (B, D/2, 250)
 
 
 class ImageEncoder(nn.Module):
-    """phi_v: (B, 1, 256, 500) uint8 ink -> (B, 41, D), one summary token and 4 strips x 10 tokens of 50 pixels."""
+    """phi_v: (B, 1, 256, 500) uint8 ink -> (B, 59, D): a summary, 18 measured tokens, 4 strips x 10 of 50 pixels."""
 
-    tokens, whole = 41, 1
+    tokens, whole = FRONT + 40, FRONT
 
     def __init__(self, width: int, layers: int):
         super().__init__()
@@ -178,7 +182,7 @@ class ImageEncoder(nn.Module):
         self.head = _Tokens(width, 4, 100, 10, layers)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 1, 256, 500) uint8 -> (B, 41, D)."""
+        """(B, 1, 256, 500) uint8 -> (B, 59, D)."""
         x = self.stem(image.view(-1, 64, 500).float() / 255)  # (B * 4, D/2, 100)
         return self.head(x.view(-1, 4, *x.shape[1:]))
 
@@ -243,14 +247,6 @@ def coca_loss(
     return {"loss": contrast + 2 * caption, "contrast": contrast.detach(), "caption": caption.detach()}
 
 
-class Teller(nn.Module):
-    """Tells the facts of an ECG straight from its summary token: (B, S, D) tokens -> (B, TOLD), see `facts`."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.signal, self.image = nn.Linear(width, TOLD), nn.Linear(width, TOLD)
-
-
 def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
     """Reports as ids with begin and end, padded: N texts -> (N, T)."""
     rows = [
@@ -273,8 +269,8 @@ def train_encoders(
     """Train phi_s, phi_v and the text decoder together: each step contrasts both views of the same ECGs, and captions
     one of them, in turn.
 
-    CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each summary
-    token for the facts in numbers (`facts.facts_loss`), which are the numbers of the report.
+    CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each measured
+    token for its fact (`measured.Teller`), which are the facts of the report.
 
     Args:
         cohort: the training split.
@@ -282,7 +278,8 @@ def train_encoders(
         pad: the padding id.
     """
     device = next(phi_s.parameters()).device
-    table, teller = facts(cohort.truth()).to(device), Teller(captioner.embed.weight.shape[1]).to(device)
+    wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
+    tell = nn.ModuleList(Teller(captioner.embed.weight.shape[1]) for _ in range(2)).to(device)  # signal, image
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(cohort))
@@ -291,11 +288,11 @@ def train_encoders(
         words = words[:, : int((words != pad).sum(1).max())].to(device)
         views = [phi_s(signal), phi_v(raster(signal))]
         parts = coca_loss(captioner, views, words, pad, captioned=step % 2)
-        told = [tell(tokens[:, 0]) for tell, tokens in zip((teller.signal, teller.image), views)]
-        told_loss = sum(facts_loss(t, table[rows]) for t in told) / len(told)
+        mine = {name: value[rows] for name, value in wanted.items()}
+        told_loss = sum(teller.loss(tokens[:, 1:FRONT], mine) for teller, tokens in zip(tell, views)) / len(views)
         return {**parts, "loss": parts["loss"] + FACTS_WEIGHT * told_loss, "facts": told_loss.detach()}
 
-    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner, "teller": teller}
+    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner, "teller": tell}
     history = fit("encoders", parts, loss, plan, seed=seed, folder=folder)
     for part in parts.values():
         part.requires_grad_(False).eval()

@@ -1,8 +1,8 @@
 """How real do simulated ECGs look? Statistics beside those of real records, and what each step of realism is worth."""
 
-import json
-import os
+import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import torch
@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from ..ecg import from_independent
 from ..simulator import FINDINGS, random, simulate
 from ..simulator.beats import schedule
-from ..simulator.hearts import Hearts, sample
-from ..simulator.lifelike import lifelike, qrs
+from ..simulator.clear import clear_of_limits
+from ..simulator.hearts import Hearts, textbook
+from ..simulator.lifelike import qrs, t_wave
 from ..simulator.noise import noise
-from ..simulator.signal import _atria, _breathing, _ventricles
+from ..simulator.signal import heart_signal
 from .real_labels import real_signals
 from .separability import BEFORE_S, EDGE_S, beats, centred, means, separability, what_it_sees
 from .signals import heart_rate, r_peaks
@@ -159,77 +160,77 @@ def white_noise(seed: int, index: torch.Tensor, length: int) -> torch.Tensor:
 
 
 def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda hearts: hearts) -> torch.Tensor:
-    """Population 0 without noise, its hearts changed before they beat: (B,) -> (B, 12, 1000) mV."""
-    hearts, t = change(sample(0, index)), torch.arange(1024) / 100
-    beats_of = schedule(hearts, 10.0)
-    signal = _atria(hearts, beats_of, t).add_(_ventricles(hearts, beats_of, t)).mul_(_breathing(hearts, t))
-    return from_independent(signal[..., :1000])
+    """Textbook hearts of population 0 without noise, changed before they beat: (B,) -> (B, 12, 1000) mV."""
+    hearts, t = clear_of_limits(change(textbook(0, index))).float(), torch.arange(1024) / 100
+    return from_independent(heart_signal(hearts, schedule(hearts, 10.0), t)[..., :1000])
 
 
 def _recorded(index: torch.Tensor) -> torch.Tensor:
     return from_independent(noise(0, index, torch.arange(1024) / 100, 100.0)[0][..., :1000])
 
 
-STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # record numbers (B,) -> (B, 12, 1000)
-    "as drawn, white noise": lambda index: drawn(index) + white_noise(0, index, 1000),
-    "realistic noise": lambda index: drawn(index) + _recorded(index),
-    "sharp QRS, detail in each lead": lambda index: drawn(index, qrs) + _recorded(index),
-    "P and T of real size and axis": lambda index: drawn(index, lifelike) + _recorded(index),
-    "the same, white noise": lambda index: drawn(index, lifelike) + white_noise(0, index, 1000),
+Step = Callable[[torch.Tensor], torch.Tensor]  # record numbers (B,) -> (B, 12, 1000) mV
+STEPS: dict[str, Step] = {  # each adds one improvement to the one before; the last is the simulator as it is
+    "textbook-white-noise": lambda index: drawn(index) + white_noise(0, index, 1000),
+    "recorded-noise": lambda index: drawn(index) + _recorded(index),
+    "sharp-qrs": lambda index: drawn(index, qrs) + _recorded(index),
+    "real-t": lambda index: drawn(index, lambda hearts: qrs(t_wave(hearts))) + _recorded(index),
+    "simulator": lambda index: simulate(0, index).signal,
 }
 
 
 def realism_study(
     folder: str | Path,
-    steps: dict[str, Callable[[torch.Tensor], torch.Tensor]] | None = None,
+    profile: str = "laptop",
+    seeds: tuple[int, ...] = (0, 1, 2),
+    steps: dict[str, Step] | None = None,
     records: int = 1500,
-    seeds: tuple[int, ...] = (0, 1),
     epochs: int = 16,
-    views: tuple[str, ...] = ("before QRS", "QRS", "ST and T", "above 35 Hz"),
-    out: str | Path | None = None,
-) -> dict:
+    views: tuple[str, ...] = ("before QRS", "QRS", "ST and T"),
+    root: Path | None = None,
+) -> list[Path]:
     """What each step of realism is worth: `separability` of the same simulated hearts, step after step.
+
+    One cell of the study `realism` for each step and seed (see `course.studies.cells`): `realism.auc`,
+    `realism.auc_record` and the other figures of `separability`; with the first seed also `realism.view.<part>`, the
+    AUROC from this part of the beat alone after half the epochs, and `realism.ks.<statistic>` (see `compare`).
 
     Args:
         folder: real records with a `manifest.csv`.
+        profile: in the names of the cells.
+        seeds: of the classifier.
         steps: name -> a function from record numbers (B,) to signals (B, 12, 1000) mV; `STEPS` by default.
         records: simulated hearts to choose comparable ones from.
-        seeds: of the classifier; every one is reported.
         epochs: of the classifier.
-        views: parts of the beat, each scored alone in every step (`VIEWS`, with the first seed and half the epochs).
-        out: where to write the result as JSON, if anywhere.
+        views: parts of the beat, of `VIEWS`.
+        root: where cells are kept; by default `results/studies/`.
 
     Returns:
-        {"records", "real_records", "seeds", "steps": {name: {"auc": mean, "auc_seeds": [...], "auc_record": mean,
-        "views": {view: auc}, "ks": {statistic: distance}}}}.
+        The files that were written.
     """
-    steps = steps or STEPS
+    from ..artifacts import commit
+    from ..course.results import machine
+    from ..course.studies.cells import cell_path, write_cell
+
     _, real, patients = real_signals(folder)
     keep = sinus_like(real)
     real, patients = real[keep], [p for p, k in zip(patients, keep.tolist()) if k]
     whole = simulate(0, torch.arange(records), noise=False)
     index = comparable(whole.signal, whole.truth["findings"].bool(), real)
-    result = {"records": len(index), "real_records": len(real), "seeds": list(seeds), "steps": {}}
-    for name, step in steps.items():
+    settings = {"records": records, "chosen": len(index), "real_records": len(real), "epochs": epochs}
+    about = {"study": "realism", "profile": profile, "machine": machine(), "commit": commit(), "settings": settings}
+    files = []
+    for name, step in (steps or STEPS).items():
         signal = step(index)
-        scores = [separability(signal, real, seed, patients, epochs=epochs) for seed in seeds]
-        auc = [score["realism.auc"] for score in scores]
-        by_record = [score["realism.auc_record"] for score in scores]
-        result["steps"][name] = {
-            "auc": sum(auc) / len(auc),
-            "auc_seeds": auc,
-            "auc_record": sum(by_record) / len(by_record),
-            "views": what_it_sees(signal, real, seeds[0], patients, epochs // 2, views) if views else {},
-            "ks": {k.split(".")[2]: v for k, v in compare(signal, real).items() if k.startswith("realism.ks.")},
-        }
-    if out:
-        _write(Path(out), result)
-    return result
-
-
-def _write(path: Path, result: dict) -> None:
-    """As JSON, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1))
-    os.replace(part, path)
+        for seed in seeds:
+            begun = time.time()
+            metrics = separability(signal, real, seed, patients, epochs=epochs)
+            if seed == seeds[0]:
+                seen = what_it_sees(signal, real, seed, patients, epochs // 2, views) if views else {}
+                metrics |= {f"realism.view.{view.replace(' ', '_')}": auc for view, auc in seen.items()}
+                metrics |= {k: v for k, v in compare(signal, real).items() if k.startswith("realism.ks.")}
+            files.append(cell_path("realism", profile, name, seed, root))
+            seconds = round(time.time() - begun, 1)
+            cell = about | {"variant": name, "seed": seed, "date": date.today().isoformat(), "seconds": seconds}
+            write_cell(files[-1], cell | {"metrics": metrics})
+    return files

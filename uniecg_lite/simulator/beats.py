@@ -63,11 +63,13 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
         return hearts.in_rhythm(*codes)[:, None]
 
     breath = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.12 * u[:, 1:2]) * rr * beat))
-    depth = torch.where(rows("SARRH"), 0.14 + 0.08 * u[:, 2:3], 0.035 * u[:, 2:3] ** 2)
-    jitter = torch.where(rows("SVTAC", "VT", "PACE", "AFLT", "3AVB", "MOB2", "WENCK"), 0.003, 0.006)
+    calm = 0.055 * u[:, 2:3] ** 2 * (0.85 / rr).clamp(max=1)  # a slow one stays clear of an arrhythmia
+    depth = torch.where(rows("SARRH"), 0.13 + 0.08 * u[:, 2:3], calm)
+    jitter = torch.where(rows("SARRH"), 0.02, (0.005 + 0.009 * u[:, 15:16]) * (0.85 / rr).clamp(max=1))
+    jitter = torch.where(rows("SVTAC", "VT", "PACE", "AFLT", "3AVB", "MOB2", "WENCK"), 0.003, jitter)
     breathing = ~rows("SVTAC", "VT", "PACE", "AFLT", "JUNC", "3AVB", "MOB2", "WENCK")
     gaps = rr * (1 + depth * breath * breathing + jitter * n)
-    gaps = torch.where(rows("AFIB"), rr * torch.exp((0.17 + 0.11 * u[:, 3:4]) * n), gaps)
+    gaps = torch.where(rows("AFIB"), rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n), gaps)
     unsteady = rows("AFLT") & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four
     wave = rr / (rr / 0.207).round().clamp(2, 4)
     gaps = torch.where(unsteady, wave * (3 + n.clamp(-1.4, 1.4).round()), gaps)
@@ -78,12 +80,16 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
     ectopic = ((beat % every) == (u[:, 5:6] * every).floor()) & (beat > 0)  # (B, K)
     ventricular = ectopic & hearts.has("PVC", "BIGU")[:, None]
     atrial = ectopic & hearts.has("PAC")[:, None]
-    clear = torch.where(atrial, hearts.pr[:, None] - 0.03, 0.05)  # its P stands clear of the last T
+    clear = torch.where(atrial, hearts.pr[:, None] - 0.03, 0.08)  # its P stands clear of the last T
+    clear = clear + 0.08 * hearts.has("HYPOK")[:, None]  # and of U
     least = hearts.qt[:, None] + clear
     early = torch.maximum(0.54 + 0.14 * u[:, 6:7], least / rr).clamp(max=0.84)
     before = torch.where(ventricular | atrial, early, 1.0).roll(-1, dims=1)  # the gap that ends at an ectopic beat
-    after = torch.where(ventricular, 2 - early, torch.where(atrial, 1.08, 1.0))
-    gaps = (gaps * before * after).clamp(min=60 / FASTEST_BPM)  # also where an early beat follows a short RR
+    after = torch.where(ventricular, 2 - early, torch.where(atrial, 1.05 + 0.25 * u[:, 12:13], 1.0))
+    gaps = (gaps * before * after).clamp(min=60 / FASTEST_BPM)
+    soon = (ventricular | atrial).roll(-1, dims=1)
+    gaps = torch.where(soon, torch.maximum(gaps, least), gaps)  # also an early beat after a short RR comes after T
+    gaps = torch.where(ventricular, torch.maximum(gaps, 1.1 * gaps.roll(1, dims=1)), gaps)
     return gaps, ventricular * VENTRICULAR + atrial * ATRIAL
 
 

@@ -130,37 +130,60 @@ def _together(u: Draws, age: torch.Tensor, female: torch.Tensor) -> dict[str, to
     found |= {code: slow & ectopy[code] for code in ("PAC", "BIGU")}
     found["PVC"] = (slow | found["AFIB"]) & ectopy["PVC"]
     narrow = sinus | found["AFIB"]
-    conduction = {"CLBBB": 0.06 * old, "CRBBB": 0.065, "LAFB": 0.06, "LPFB": 0.055, "IVCD": 0.055, "WPW": 0.055 * young}
+    conduction = {
+        "CLBBB": 0.06 * old,
+        "CRBBB": 0.065,
+        "LAFB": 0.06,
+        "LPFB": 0.055,
+        "IVCD": 0.055,
+        "WPW": 0.068 * young**2,
+    }
     found |= {code: narrow & there for code, there in u.one_of(conduction).items()}
-    found["WPW"] = found["WPW"] & sinus & ~found["1AVB"]
+    found["WPW"] = found["WPW"] & slow & ~found["1AVB"]
     found["LAFB"] = found["LAFB"] | (found["CRBBB"] & u.chance(0.15))
     clear = narrow & ~any_of("CLBBB", "IVCD", "WPW")  # nothing hides voltage, ST, T and Q
     chamber = u.one_of({"LVH": 0.085 * old, "RVH": 0.055})
     found["LVH"] = clear & chamber["LVH"] & ~found["LPFB"]
     found["RVH"] = clear & chamber["RVH"] & ~any_of("CRBBB", "LAFB", "LPFB")
-    atria = u.one_of({"LAE": 0.065, "RAE": 0.06})
-    found |= {code: sinus & there & ~found["WPW"] for code, there in atria.items()}
+    atria = u.one_of({"LAE": 0.075, "RAE": 0.072})
+    found |= {code: sinus & there & ~any_of("WPW", "STACH") for code, there in atria.items()}  # P stays clear of T
+    found["RAE"] = found["RAE"] & ~found["CLBBB"]
     axis = u.one_of({"LAD": 0.07, "RAD": 0.05})
     turned = any_of("LAFB", "LPFB", "RVH", "CLBBB")
     found |= {code: narrow & there & ~turned for code, there in axis.items()}
-    found["RAD"] = found["RAD"] & ~found["LVH"]
+    found["RAD"] = found["RAD"] & ~any_of("LVH", "WPW")
 
     late = clear | any_of("WENCK", "MOB2", "3AVB", "JUNC")
-    disease = {code: 0.035 for code in INJURY} | {code: 0.03 for code in OLD}
-    disease |= {"STD": 0.05, "TINV": 0.02, "HYPT": 0.075, "HYPERK": 0.085, "HYPOK": 0.085, "LQT": 0.085 * woman}
-    disease |= {"PERI": 0.08, "EREP": 0.075 * man, "LOWV": 0.045, "BRUG": 0.08 * man}
-    drawn = u.one_of(disease)
+    disease = {code: 0.025 for code in INJURY} | {"Q_ANT": 0.022, "Q_INF": 0.012, "Q_LAT": 0.028}
+    disease |= {"STD": 0.033, "TINV": 0.01, "HYPT": 0.065, "HYPERK": 0.118, "HYPOK": 0.150, "LQT": 0.10 * woman}
+    disease |= {"PERI": 0.10, "EREP": 0.10 * man, "LOWV": 0.038, "BRUG": 0.09 * man}
+    again = {code: 0.06 for code in INJURY}  # a second chance for what fits where the first did not
+    again |= {"STD": 0.05, "LOWV": 0.06, "STE_POST": 0.085, "Q_ANT": 0.01, "Q_INF": 0.02, "Q_LAT": 0.02}
     calm = clear & sinus & ~any_of("LVH", "RVH", "CRBBB", "LAE", "RAE")
-    for code, there in drawn.items():
-        room = late if code in (*INJURY, *OLD) else calm
-        if code in ("TINV", "STD", "LOWV"):
-            room = clear
-        found[code] = there & room & ~(found["RVH"] & (code in ("STE_POST", "Q_ANT", "LOWV")))
-    found["STE_POST"] = found["STE_POST"] & ~found["CRBBB"]
-    found["LOWV"] = found["LOWV"] & ~any_of("LVH", "LAFB", "LPFB")
+    found |= {code: torch.zeros_like(plain) for code in disease}
+    for table in (disease, again):
+        free = ~any_of(*disease)
+        for code, there in u.one_of(table).items():
+            room = late if code in ("STE_INF", *OLD) else clear | found["JUNC"] if code in INJURY else calm
+            if code in ("TINV", "STD", "LOWV"):
+                room = clear
+            beside = ("STE_ANT", "STE_SEP", "STE_LAT", "STE_POST", "Q_ANT", "LOWV")
+            found[code] = found[code] | (there & free & room & ~(found["RVH"] & (code in beside)))
+    found["STE_POST"] = found["STE_POST"] & ~any_of("CRBBB", "LVH")
+    found["LOWV"] = found["LOWV"] & ~any_of("LVH", "LAFB", "LPFB", "RAE", "CRBBB")
     for code in ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"):
         found[code] = found[code] & ~found["STACH"]
-    found["HYPERK"] = found["HYPERK"] & ~found["1AVB"]
+    for code in ("PERI", "EREP"):
+        found[code] = found[code] & ~any_of("LAFB", "LPFB", "LAD", "RAD")
+    for code in ("BRUG", "HYPERK"):
+        found[code] = found[code] & ~found["LPFB"]
+    for code in ("HYPERK", "HYPOK"):
+        found[code] = found[code] & ~any_of("SARRH", "BIGU", "PVC")
+    found["HYPOK"] = found["HYPOK"] & ~found["SBRAD"]
+    found["STD"] = found["STD"] & ~found["LVH"]
+    for code in ("HYPERK", "HYPOK", "LQT"):
+        found[code] = found[code] & ~found["1AVB"]  # P would lie in T or U
+    found["LQT"] = found["LQT"] & ~found["SARRH"]
     found["Q_INF"] = found["Q_INF"] & ~found["LAFB"]
-    found["Q_LAT"] = found["Q_LAT"] & ~any_of("LPFB", "RAD", "LVH", "RVH")
+    found["Q_LAT"] = found["Q_LAT"] & ~any_of("LPFB", "RAD", "LVH", "RVH", "CRBBB")
     return found

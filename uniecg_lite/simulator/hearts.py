@@ -4,7 +4,8 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from . import random, shapes
+from . import lifelike, random, shapes
+from .clear import clear_of_limits
 from .disease import INJURY, RHYTHMS, Draws, Patients, draw
 
 
@@ -48,7 +49,12 @@ class Hearts:
 
 
 def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
-    """Draw the hearts with these record numbers: (B,) int64 -> Hearts."""
+    """Draw the hearts with these record numbers, as lifelike as they are known: (B,) int64 -> Hearts."""
+    return clear_of_limits(lifelike.lifelike(textbook(seed, index, visit))).float()
+
+
+def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
+    """Hearts as a textbook draws them, before `lifelike`, in double precision: (B,) int64 -> Hearts."""
     who = draw(seed, index, visit)
     own = Draws(random.uniform(seed, index, stream=31, n=64))  # this chest, the same at every visit
     now = Draws(random.uniform(seed, index, stream=41 + 100 * visit, n=64))
@@ -58,7 +64,7 @@ def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     size = (1.0 - 0.12 * who.female.double()) * (1.12 - 0.003 * who.age)  # amplitudes fall with age and in women
     centre, width, qrs_mv = shapes.qrs(who, own, now, field, size, qrs)
     st, t, t_share = shapes.repolarisation(who, own, now, field, size, qrs_mv)
-    ventricles = shapes.ventricular(now, field)
+    ventricles = shapes.ventricular(who, now, field)
     ectopic = who.has("VT")
     st = torch.where(ectopic[:, None], -0.06 * ventricles.sum(2), st)
     t = torch.where(ectopic[:, None], -0.21 * ventricles.sum(2), t)
@@ -85,18 +91,18 @@ def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
         shapes.early_p(who, now, field),
         ventricles,
         shapes.flutter(who, now, field),
-    ).float()
+    )
 
 
 def _rate(who: Patients, u: Draws) -> torch.Tensor:
     """(B,) mean ventricular rate in bpm (atrial where a block drops beats), in the range of each rhythm."""
     spread = u.next()
-    rate = 61 + 37 * spread
+    rate = 62.5 + 35.5 * spread
     ranges = {
-        "SBRAD": (37, 58),
+        "SBRAD": (37, 57),
         "STACH": (103, 138),
         "SARRH": (56, 84),
-        "AFIB": (52, 150),
+        "AFIB": (62, 150),
         "JUNC": (38, 58),
         "SVTAC": (152, 205),
         "VT": (130, 190),
@@ -109,25 +115,28 @@ def _rate(who: Patients, u: Draws) -> torch.Tensor:
         rate = torch.where(who.has(code), low + (high - low) * spread, rate)
     atria, conducted = u.between(255, 325), 2 + (u.next() * 3).floor()  # flutter: one beat in two to four
     rate = torch.where(who.has("AFLT"), atria / conducted, rate)
-    rate = torch.where(who.has("LQT"), rate.clamp(max=88), rate)
+    rate = torch.where(who.has("LQT", "HYPOK"), rate.clamp(max=85), rate)
+    rate = torch.where(who.has("HYPERK"), rate.clamp(max=80), rate)
+    rate = torch.where(who.has("1AVB") & ~who.has("SBRAD"), 63 + 19 * spread, rate)  # P stays behind T
     slow = who.has(*INJURY, "STD", "CLBBB", "CRBBB") & who.has("STACH")
-    return torch.where(slow, rate.clamp(max=112), rate)  # ST and T stay apart from the next beat
+    return torch.where(slow, rate.clamp(max=110), rate)  # ST and T stay apart from the next beat
 
 
 def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
     """PR, P, QRS and QT in s. QT follows the rate between Bazett's and Fridericia's powers of RR."""
     p_duration = torch.where(who.has("LAE"), u.between(0.130, 0.150), u.between(0.088, 0.110))
-    pr = u.between(0.128, 0.178) + 0.0002 * (who.age - 50)
+    pr = u.between(0.136, 0.180) + 0.0002 * (who.age - 50)
     pr = pr - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
     pr = torch.where(who.has("LAE"), pr.clamp(min=0.160), pr)
-    pr = torch.where(who.has("1AVB"), u.between(0.218, 0.32), pr)
-    pr = torch.where(who.has("WPW"), u.between(0.082, 0.104), pr)
+    pr = torch.where(who.has("1AVB"), u.between(0.218, 0.30), pr)
+    pr = torch.where(who.has("WPW"), u.between(0.094, 0.110), pr)
+    p_duration = torch.where(who.has("WPW"), 0.84 * p_duration, p_duration)  # it ends before the delta wave
     pr = torch.where(who.has("WENCK"), u.between(0.16, 0.21), pr)
     qrs = u.between(0.076, 0.106)
     wide = who.has("CLBBB", "CRBBB", "VT", "PACE")
     qrs = torch.where(wide, u.between(0.132, 0.168), qrs)
     qrs = torch.where(who.has("IVCD", "WPW"), u.between(0.130, 0.154), qrs)
-    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.102, 0.114), qrs)
+    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.102, 0.110), qrs)
     qtc = u.between(0.380, 0.430) + 0.008 * who.female.double()
     qtc = torch.where(who.has("CLBBB", "CRBBB", "IVCD", "WPW", "PACE"), qtc + 0.03, qtc)
     qtc = torch.where(who.has("LQT"), u.between(0.495, 0.570), qtc)

@@ -7,6 +7,7 @@ ten; neither follows the other.
 
 from functools import lru_cache
 
+import numpy as np
 import torch
 
 from ..ecg import from_independent
@@ -18,22 +19,26 @@ STATIC_MV = (0.008, 0.008, 0.0045) + 6 * (0.0052,)  # median RMS of its muscle a
 BREATH = (0.1, 0.1, 0.6, 0.3, 0.3, 0.4, 0.6, 0.6, 0.6)  # how much each moves with the chest
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
 ARMS = 2
+LIMBS = [-1 / 3] * 3
+IN_LEADS = torch.tensor(
+    [[-1, 1, 0] + [0] * 6, [-1, 0, 1] + [0] * 6] + [LIMBS + [float(i == k) for i in range(6)] for k in range(6)]
+)
 BUMPS, LOOSE = 0.06, 0.10  # shares of records with a motion bump, and with one loose electrode
 
 
 @lru_cache(maxsize=6)
-def _tables(seed: int, hz: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two long tables of unit RMS for this population and rate: wander; skin noise followed by muscle noise."""
+def _table(seed: int, hz: float) -> torch.Tensor:
+    """One long table for this population and rate: wander, skin noise and muscle noise, each of unit RMS."""
     n = random.TABLE
-    white = torch.randn(3, n, generator=torch.Generator().manual_seed((seed * 31 + 17) % 2**63))
-    f = torch.fft.rfftfreq(n, 1 / hz).clamp(min=1e-3)
-    fall = (1 - (f - 0.45 * hz) / (0.08 * hz)).clamp(0, 1)  # the recorder's own low-pass, below half its rate
-    wander = (f > 0.03) / (1 + (f / 0.28).square())
-    skin = fall / (1 + (f / 8).square()).pow(0.8) * (f / 3).clamp(max=1)
-    muscle = fall / (1 + (f / 18).pow(2.4)).sqrt() * (f / 3).clamp(max=1)
-    shaped = torch.fft.irfft(torch.fft.rfft(white) * torch.stack([wander, skin, muscle]), n=n)
-    shaped /= shaped.square().mean(-1, keepdim=True).sqrt()
-    return shaped[0], shaped[1:].flatten()
+    white = torch.randn(3, n, generator=torch.Generator().manual_seed((seed * 31 + 17) % 2**63)).double().numpy()
+    f = np.fft.rfftfreq(n, 1 / hz).clip(min=1e-3)  # NumPy, in double: the same whatever the number of threads
+    fall = (1 - (f - 0.45 * hz) / (0.08 * hz)).clip(0, 1)  # the recorder's own low-pass, below half its rate
+    wander = (f > 0.03) / (1 + (f / 0.28) ** 2)
+    skin = fall / (1 + (f / 8) ** 2) ** 0.8 * (f / 3).clip(max=1)
+    muscle = fall / np.sqrt(1 + (f / 18) ** 2.4) * (f / 3).clip(max=1)
+    shaped = np.fft.irfft(np.fft.rfft(white) * np.stack([wander, skin, muscle]), n=n)
+    shaped /= np.sqrt(np.square(shaped).mean(-1, keepdims=True))
+    return torch.from_numpy(shaped).float().flatten()
 
 
 def noise(seed: int, index: torch.Tensor, t: torch.Tensor, hz: float) -> tuple[torch.Tensor, ...]:
@@ -50,24 +55,35 @@ def noise(seed: int, index: torch.Tensor, t: torch.Tensor, hz: float) -> tuple[t
         noise in each lead.
     """
     level, start, own = _electrodes(seed, index, len(t), hz)
-    drift, static = (_windows(table, at, len(t)) for table, at in zip(_tables(seed, float(hz)), start))  # (B, 9, L)
-    drift.mul_(level[0]).addcmul_(_breathing(own, t), level[2])
-    _bump(drift, own, t)
-    drift_mv, static_mv = _rms(drift[..., ::16]), _rms(static[..., ::4] * level[1])
-    drift.addcmul_(static, level[1])
+    windows = _windows(_table(seed, float(hz)), start, len(t))  # (B, 18, L) wander and static of nine electrodes
+    slow, fast, breath = (IN_LEADS * level).unbind(0)  # (B, 8, 9) from electrodes to leads
+    breath = breath.sum(2, keepdim=True)  # (B, 8, 1)
+    wave, bump = _breathing(own, t), _bump(own, t)
+
+    def moved(leads: torch.Tensor, step: int) -> torch.Tensor:
+        """Breathing and bumps added to leads (B, 8, L / step), in place."""
+        leads.addcmul_(breath, wave[..., ::step])
+        rows, electrode, push = bump
+        leads[rows] += IN_LEADS.T[electrode][..., None] * push[:, None, ::step]
+        return leads
+
+    drift_mv = _rms(moved(torch.bmm(slow, windows[:, :9, ::16].contiguous()), 16))
+    static_mv = _rms(torch.bmm(fast, windows[:, 9:, ::4].contiguous()))
+    out = moved(torch.bmm(torch.cat([slow, fast], 2), windows), 1)
     if hz > 2.2 * 50:  # below that, a recorder's own low-pass has removed it
         hum = torch.where(own[:, 0] < 0.5, 50.0, 60.0)[:, None] * t  # (B, L)
-        drift.add_((0.015 * own[:, 1, None] ** 3 * torch.sin(2 * torch.pi * hum))[:, None] * own[:, 12:, None])
-    return _leads(drift), drift_mv, static_mv
+        hum = 0.015 * own[:, 1, None] ** 3 * torch.sin(2 * torch.pi * hum)
+        out.addcmul_((own[:, None, 12:] * IN_LEADS).sum(2, keepdim=True), hum[:, None])
+    return out, drift_mv, static_mv
 
 
 def _windows(table: torch.Tensor, start: torch.Tensor, length: int) -> torch.Tensor:
-    """(B, 9) places in a long table -> (B, 9, L) samples from there on; a copy of rows, the fastest way there is."""
+    """(B, n) places in a long table -> (B, n, L) samples from there on; a copy of rows, the fastest way there is."""
     return table.unfold(0, length, 1).index_select(0, start.flatten()).view(*start.shape, length)
 
 
 def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
-    """Levels (3, B, 9, 1) mV of wander, static and breathing; starts (2, B, 9) in the tables; uniforms (B, 21)."""
+    """Levels (3, B, 1, 9) mV of wander, static and breathing; starts (B, 18) in the table; uniforms (B, 21)."""
     u = random.uniform(seed, index, stream=8, n=60)
     n = random.normal(seed, index, stream=9, n=21)
     own = u[:, :21].float()
@@ -78,8 +94,9 @@ def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     breath = torch.tensor(BREATH) * 0.03 * torch.exp(0.6 * n[:, 2:3])
     muscle = (torch.arange(9) < ARMS) | (u[:, 21:30] < 0.15)  # (B, 9): some chest electrodes lie on a working muscle
     half = random.TABLE
-    start = torch.stack([u[:, 30:39] * (half - length), u[:, 39:48] * (half - length) + muscle * half]).long()
-    return torch.stack([wander, static, breath]).float()[..., None], start, own
+    start = u[:, 30:48] * (half - length)
+    start[:, 9:] += half * (1 + muscle.double())
+    return torch.stack([wander, static, breath]).float()[:, :, None], start.long(), own
 
 
 def _breathing(own: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -87,28 +104,18 @@ def _breathing(own: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return torch.sin(2 * torch.pi * (own[:, 5:6] + (0.15 + 0.25 * own[:, 6:7]) * t))[:, None]
 
 
-def _bump(drift: torch.Tensor, own: torch.Tensor, t: torch.Tensor) -> None:
-    """In a few records one electrode is pushed and settles: adds to drift (B, 9, L) in place."""
+def _bump(own: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """In a few records one electrode is pushed and settles: rows (b,), electrodes (b,), what it adds (b, L) in mV."""
     rows = (own[:, 7] < BUMPS).nonzero()[:, 0]
     u = own[rows]
     since = t - t[-1] * u[:, 8:9]  # (b, L)
     width = torch.where(since < 0, 0.05 + 0.1 * u[:, 9:10], 0.1 + 0.5 * u[:, 10:11])
     push = (0.2 + 0.8 * u[:, 11:12] ** 2) * torch.exp(-0.5 * (since / width).square())
     side = torch.where(u[:, 12] < 0.5, -1.0, 1.0)
-    drift[rows, 3 + (6 * u[:, 13]).long()] += side[:, None] * push
+    return rows, 3 + (6 * u[:, 13]).long(), side[:, None] * push
 
 
-def _leads(electrode: torch.Tensor) -> torch.Tensor:
-    """(B, 9, L) at the electrodes -> (B, 8, L) in the leads: chest leads are measured against the mean of the limbs."""
-    arm_r, arm_l, leg = electrode[:, 0], electrode[:, 1], electrode[:, 2]
-    out = torch.empty(len(electrode), 8, electrode.shape[-1])
-    torch.sub(arm_l, arm_r, out=out[:, 0])
-    torch.sub(leg, arm_r, out=out[:, 1])
-    torch.sub(electrode[:, 3:], ((arm_r + arm_l + leg) / 3)[:, None], out=out[:, 2:])
-    return out
-
-
-def _rms(electrode: torch.Tensor) -> torch.Tensor:
-    """RMS about the mean in each of the twelve leads: (B, 9, L) -> (B, 12) mV."""
-    lead = from_independent(_leads(electrode))
+def _rms(leads: torch.Tensor) -> torch.Tensor:
+    """RMS about the mean in each of the twelve leads: (B, 8, L) -> (B, 12) mV."""
+    lead = from_independent(leads)
     return (lead.square().mean(-1) - lead.mean(-1).square()).clamp(min=0).sqrt()

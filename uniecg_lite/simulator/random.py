@@ -7,30 +7,35 @@ made alone, in a batch of 512, or by another process. The hash is the finaliser 
 
 from functools import cache
 
+import numpy as np
 import torch
 
 TABLE = 2**20  # samples of shared white noise
-_M1, _M2 = -4658895280553007687, -7723592293110705685  # 0xBF58476D1CE4E5B9, 0x94D049BB133111EB as signed 64-bit
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15
+_M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _mix(z: torch.Tensor) -> torch.Tensor:
-    """SplitMix64 finaliser on int64 tensors; shifts are made logical by masking the sign extension."""
-    z = (z ^ ((z >> 30) & 0x3FFFFFFFF)) * _M1
-    z = (z ^ ((z >> 27) & 0x1FFFFFFFFF)) * _M2
-    return z ^ ((z >> 31) & 0x1FFFFFFFF)
+def _mix(z: np.ndarray) -> np.ndarray:
+    """SplitMix64 finaliser on a uint64 array, in place."""
+    z ^= z >> np.uint64(30)
+    z *= _M1
+    z ^= z >> np.uint64(27)
+    z *= _M2
+    z ^= z >> np.uint64(31)
+    return z
 
 
-def bits(seed: int, index: torch.Tensor, stream: int, n: int) -> torch.Tensor:
-    """(B,) record indices -> (B, n) int64 of 64 random bits each."""
-    record = _mix(_mix(_mix(index.long() * _GOLDEN) + seed) + stream)  # (B,)
-    position = (torch.arange(n, device=index.device) + 1) * _GOLDEN  # (n,)
-    return _mix(record[:, None] + position)  # (B, n)
+def _bits(seed: int, index: torch.Tensor, stream: int, n: int) -> np.ndarray:
+    """(B,) record indices -> (B, n) uint64 of 64 random bits each. NumPy has logical shifts and a light touch."""
+    record = _mix(index.long().cpu().numpy().astype(np.uint64) * _GOLDEN)  # (B,)
+    for number in (seed, stream):
+        record = _mix(record + np.uint64(number % 2**64))
+    return _mix(record[:, None] + np.arange(1, n + 1, dtype=np.uint64) * _GOLDEN)  # (B, n)
 
 
 def uniform(seed: int, index: torch.Tensor, stream: int, n: int) -> torch.Tensor:
     """(B,) -> (B, n) float64, uniform on [0, 1)."""
-    return ((bits(seed, index, stream, n) >> 40) & 0xFFFFFF).double() / 2**24
+    return torch.from_numpy((_bits(seed, index, stream, n) >> np.uint64(40)) * 2.0**-24)
 
 
 def normal(seed: int, index: torch.Tensor, stream: int, n: int) -> torch.Tensor:
@@ -39,9 +44,12 @@ def normal(seed: int, index: torch.Tensor, stream: int, n: int) -> torch.Tensor:
     The sum of the four 16-bit parts of one hash (Irwin-Hall, n = 4): mean 0, variance 1, tails end at 3.46. Enough for
     jitter, and four times cheaper than Box-Muller.
     """
-    z = bits(seed, index, stream, n)
-    total = (z & 0xFFFF) + ((z >> 16) & 0xFFFF) + ((z >> 32) & 0xFFFF) + ((z >> 48) & 0xFFFF)
-    return (total.double() / 65536 - 2.0) * 3.0**0.5
+    z = _bits(seed, index, stream, n)
+    total = z & np.uint64(0xFFFF)
+    for shift in (16, 32):
+        total += (z >> np.uint64(shift)) & np.uint64(0xFFFF)
+    total += z >> np.uint64(48)
+    return torch.from_numpy((total * 2.0**-16 - 2.0) * 3.0**0.5)
 
 
 @cache

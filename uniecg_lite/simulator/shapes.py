@@ -146,7 +146,7 @@ def _blocks(who: Patients, u: Draws, vectors, centre, width):
     split = u.vector((-0.4, 0.4), (-0.4, 0.4), (0.0, 0.3)) * 0.8
     uneven = torch.stack([septal, 0.75 * main, vectors[:, BASAL], 0.35 * main + 0.15, split, 0 * split], 1)
     vectors = _put(slow, vectors, uneven)
-    centre = _put(slow, centre, [0.13, 0.36, 0.82, 0.64, 0.52, 0.5])
+    centre = _put(slow, centre, [0.12, 0.32, 0.82, 0.63, 0.50, 0.5])
     width = _put(slow, width, [0.055, 0.080, 0.075, 0.085, 0.05, 0.1])
     # pre-excitation: a slow slur before the rest
     early = who.has("WPW")
@@ -281,24 +281,24 @@ def _injuries(who: Patients, u: Draws, st, t, t_share):
         st = st + who.has(code)[:, None] * (much if code in INJURY else small) * level
         if code in INJURY and code != "STE_POST":
             t = t + who.has(code)[:, None] * 0.6 * much * level
-    t = _put(who.has("STE_POST"), t, t.clamp(min=0.05) + 0.15)
+    t = _put(who.has("STE_POST"), t, t.clamp(min=0.10) + 0.25)
     t = _put(who.has("PERI"), t, t.clamp(min=0.12))
     t = _put(who.has("EREP"), t, 1.25 * t.clamp(min=0.10))
     t = _put(who.has("STD"), t, t.clamp(min=0.03) * 0.6)
     tall = u.between(1.0, 1.45)[:, None]
     t = _put(who.has("HYPT"), t, tall * torch.tensor([0.25, 0.45, 0.5, 1.25, 1.45, 1.25, 0.8, 0.45]))
-    t = _put(who.has("HYPERK"), t, tall * torch.tensor([0.35, 0.65, 0.5, 1.2, 1.4, 1.25, 0.95, 0.6]))
-    t = _put(who.has("HYPOK"), t, torch.tensor([0.03, 0.05, 0.02, 0.07, 0.08, 0.07, 0.05, 0.04]) * tall)
+    t = _put(who.has("HYPERK"), t, tall * torch.tensor([0.30, 0.50, 0.4, 1.2, 1.3, 1.15, 0.80, 0.5]))
+    t = _put(who.has("HYPOK"), t, torch.tensor([0.05, 0.07, 0.04, 0.11, 0.12, 0.11, 0.08, 0.06]) * tall)
     t = _put(who.has("BRUG"), t, torch.cat([t[:, :2], -0.25 * tall, -0.22 * tall, t[:, 4:]], 1))
     t = _put(who.has("LOWV"), t, 0.55 * t)
-    t_share = torch.where(who.has("HYPT"), 0.138, torch.where(who.has("HYPERK"), 0.080, t_share))
+    t_share = torch.where(who.has("HYPT"), 0.138, torch.where(who.has("HYPERK"), 0.084, t_share))
     return st, t, torch.where(who.has("LQT"), 0.115, t_share)
 
 
 def u_wave(who: Patients, u: Draws, t: torch.Tensor) -> torch.Tensor:
     """(B, 8) mV: small as a rule, larger than T when potassium is low."""
     small = u.between(0.0, 0.06)[:, None] * t.clamp(min=0)
-    low = u.between(0.16, 0.28)[:, None] * torch.tensor([0.25, 0.6, 0.4, 1.0, 1.1, 0.9, 0.7, 0.5], dtype=t.dtype)
+    low = u.between(0.24, 0.32)[:, None] * torch.tensor([0.25, 0.6, 0.4, 1.0, 1.1, 0.9, 0.7, 0.5], dtype=t.dtype)
     return torch.where(who.has("HYPOK")[:, None], low, small)
 
 
@@ -307,14 +307,14 @@ def atria(who: Patients, own: Draws, now: Draws, field, duration, pr):
     p = own.vector((0.03, 0.08), (0.08, 0.15), (-0.02, 0.02))
     right = 0.58 * p
     right[:, 2] = -0.5 * own.between(0.05, 0.10)
-    tall = now.between(0.27, 0.36)
+    tall = now.between(0.32, 0.40)
     right[:, 1] = torch.where(who.has("RAE"), tall, right[:, 1])
     left = 0.52 * p
     left[:, 2] = torch.where(who.has("LAE"), now.between(0.17, 0.25), 0.03)
     left = left * torch.where(who.has("LAE", "PERI"), 1.25, 1.0)[:, None]
     left[:, 1] = torch.where(who.has("LAE"), left[:, 1].clamp(min=0.10), left[:, 1])
     low = torch.where(who.has("HYPERK"), 0.34, torch.where(who.has("LOWV"), 0.8, 1.0))[:, None]
-    dip = -0.075 * torch.tensor([0.7, 1.0, -0.3, 0.5, 0.8, 0.9, 0.9, 0.8], dtype=p.dtype)
+    dip = -0.065 * torch.tensor([0.7, 1.0, -0.3, 0.5, 0.8, 0.9, 0.9, 0.8], dtype=p.dtype)
     segment = who.has("PERI")[:, None] * dip
     mv = torch.stack([_see(field, low * right), _see(field, low * left), segment], -1)  # (B, 8, 3)
     wide = who.has("LAE")
@@ -332,18 +332,21 @@ def early_p(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
     return _see(field, torch.where(who.has("JUNC")[:, None], upward, other))
 
 
-def ventricular(u: Draws, field: torch.Tensor) -> torch.Tensor:
-    """(B, 8, W) mV: a beat that starts in one ventricle and crosses to the other, slowly and with a bend in its way."""
-    side = torch.where(u.next() < 0.5, -1.0, 1.0)
+def ventricular(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
+    """(B, 8, W) mV: a beat that starts in one ventricle and crosses to the other, slowly and with a bend in its way.
+
+    Beside a left bundle branch block it starts on the left: from the right it would look like the block.
+    """
+    side = torch.where((u.next() < 0.5) | who.has("CLBBB"), -1.0, 1.0)
     main = torch.stack([side * u.between(0.7, 1.4), u.between(-0.6, 1.0), side * u.between(0.3, 1.1)], -1)
-    bend = u.vector((-0.35, 0.35), (-0.35, 0.35), (-0.35, 0.35))
+    bend = u.vector((-0.25, 0.25), (-0.25, 0.25), (-0.25, 0.25))
     parts = [0.55 * main + bend, 0.80 * main, 0.30 * main - bend]
     return _see(field, torch.stack(parts + [0 * main] * (PARTS - len(parts)), 1))
 
 
 def flutter(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
     """(B, 8) mV: saw teeth that point down in II, III and aVF and up in V1; or the fine unrest of fibrillation."""
-    saw = torch.stack([u.between(0.0, 0.03), -u.between(0.13, 0.24), -u.between(0.06, 0.14)], -1)
+    saw = torch.stack([u.between(0.0, 0.03), -u.between(0.17, 0.22), -u.between(0.08, 0.13)], -1)
     size = (0.02 + 0.05 * u.next() ** 2)[:, None]
     fine = torch.stack([u.next() - 0.3, 0.4 + 0.6 * u.next(), -0.4 - 0.8 * u.next()], -1) * size
     return _see(field, torch.where(who.has("AFLT")[:, None], saw, fine))

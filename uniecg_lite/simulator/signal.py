@@ -13,6 +13,7 @@ from .truth import measure
 from .waves import beat_signal, gauss, ventricular_beat
 
 LEAD_IN = 0.04  # s before QRS onset from which a beat owns the samples: the spike of a pacemaker, a first tail
+NEVER = 1e3  # s, so long ago that nothing is left
 
 
 @dataclass
@@ -54,8 +55,7 @@ def simulate(
         beats = beats.shifted(first_beat - beats.onset[:, 2:3])
     length = round(seconds * hz)
     t = torch.arange(-(-length // 64) * 64) / hz  # whole vector registers: the same rounding in any batch
-    independent = _atria(hearts, beats, t).add_(_ventricles(hearts, beats, t))  # (B, 8, L)
-    independent.mul_(_breathing(hearts, t))
+    independent = heart_signal(hearts, beats, t)
     truth = measure(hearts, beats, seconds)
     if noise:
         added, truth["drift_mv"], truth["static_mv"] = recorder_noise(seed + 7919 * visit, index, t, hz)
@@ -65,34 +65,44 @@ def simulate(
     return Simulated(from_independent(independent[..., :length]), hz, truth)
 
 
+def heart_signal(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
+    """What the electrodes get from these hearts at times t (L,) s, without noise: (B, 8, L) mV."""
+    signal = _atria(hearts, beats, t).add_(_ventricles(hearts, beats, t))  # (B, 8, L)
+    return signal.mul_(_breathing(hearts, t))
+
+
+def _begun(onset: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Which event began last at each time: onsets (B, K) in order, an even grid t (L,) -> (B, L) places in a row."""
+    first = (onset.double() / (t[1] - t[0]).double()).ceil().clamp(0, len(t)).long()  # the first sample of each
+    count = torch.zeros(len(onset), len(t) + 1, dtype=torch.long).scatter_add_(1, first, torch.ones_like(first))
+    return count[:, :-1].cumsum(1).clamp_(min=1).sub_(1)
+
+
 def _ventricles(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     """QRS, ST, T and U in time, (B, 8, L): each sample belongs to the last beat that began."""
-    grid = t.expand(len(beats.onset), -1).contiguous()  # (B, L)
-    beat = torch.searchsorted((beats.onset - LEAD_IN).contiguous(), grid, right=True).clamp(1) - 1
-    since = grid - beats.onset.gather(1, beat)
+    beat = _begun(beats.onset - LEAD_IN, t)  # (B, L)
+    since = t - beats.onset.gather(1, beat)
     late = since / beats.stretch.gather(1, beat)
     signal = beat_signal(hearts, since, late)
     rows = hearts.has("PVC", "BIGU").nonzero()[:, 0]
     if len(rows):
-        own = (beats.kind.gather(1, beat)[rows] == VENTRICULAR)[:, None]  # (b, 1, L)
+        own = (beats.kind[rows].gather(1, beat[rows]) == VENTRICULAR)[:, None]  # (b, 1, L)
         signal[rows] = torch.where(own, ventricular_beat(hearts.ventricular_mv[rows], since[rows]), signal[rows])
     return signal
 
 
 def _atria(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     """P waves; in flutter saw teeth, in fibrillation the fine unrest of f waves instead: (B, 8, L)."""
-    grid = t.expand(len(beats.onset), -1).contiguous()  # (B, L)
-    wave = torch.searchsorted((beats.p_onset - 0.02).contiguous(), grid, right=True).clamp(1) - 1
-    since, kind = grid - beats.p_onset.gather(1, wave), beats.p_kind.gather(1, wave)
+    wave = _begun(beats.p_onset - 0.02, t)  # (B, L)
+    since = t - torch.where(beats.p_kind == NO_P, -NEVER, beats.p_onset).gather(1, wave)
     basis = since.new_empty(len(since), 3, since.shape[1])
-    for w in range(3):
-        gauss((since - hearts.p_centre[:, w, None]) / hearts.p_width[:, w, None], out=basis[:, w])
-    basis.mul_((kind != NO_P)[:, None])
+    gauss(since[:, None], hearts.p_centre[..., None], hearts.p_width[..., None], out=basis)
     out = torch.bmm(hearts.p_mv, basis)
     rows = hearts.has("PAC", "JUNC").nonzero()[:, 0]
     if len(rows):
         other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
-        out[rows] = torch.where((kind[rows] == EARLY_P)[:, None], other, out[rows])
+        early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
+        out[rows] = torch.where(early[:, None], other, out[rows])
     rows = hearts.in_rhythm("AFIB", "AFLT").nonzero()[:, 0]
     if len(rows):
         out[rows] = _circling(hearts, beats, rows, t)
@@ -120,4 +130,4 @@ def _breathing(hearts: Hearts, t: torch.Tensor) -> torch.Tensor:
     who = hearts.who
     u = random.uniform(who.seed, who.index, stream=6 + 100 * who.visit, n=11).float()
     wave = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.15 * u[:, 1:2]) * t))  # (B, L)
-    return 1 + (0.10 * u[:, 2:3] * (u[:, 3:] - 0.2))[..., None] * wave[:, None]
+    return torch.addcmul(torch.ones(()), (0.10 * u[:, 2:3] * (u[:, 3:] - 0.2))[..., None], wave[:, None])

@@ -16,7 +16,7 @@ from ..language.corpus import WANTED
 
 MAX_PROMPT = 200  # tokens of a user's words
 MAX_ANSWER = 160
-POOL = 5  # encoder tokens in one token of the language model, where they only follow the record in time
+POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
 
 
 def thinned(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:

@@ -26,9 +26,9 @@ EXERCISES = {
         "The loss is minus the natural logarithm of 1/64.",
     ),
     "02.2": (
-        lambda answer: [answer(10, 100), answer(10, 500), answer(4, 100)] == [34, 134, 19],
+        lambda answer: [answer(10, 100), answer(10, 500), answer(4, 100)] == [52, 152, 37],
         "How many samples does one piece of the record cover? Multiply the strides.",
-        "One piece covers 2 x 2 x 10 samples; nine more tokens do not depend on the length.",
+        "One piece covers 2 x 2 x 10 samples; 27 more tokens do not depend on the length.",
     ),
     "02.3": (
         _top,

@@ -7,20 +7,21 @@ from scipy.signal import find_peaks
 from .beats import INDEPENDENT, speed
 
 ALIKE_P = 0.85  # correlation with the usual P above which a beat has that P
-STRETCHES = np.arange(0.82, 1.16, 0.03)  # of the ST-T of one beat against the median beat's
+STRETCHES = np.arange(0.82, 1.16, 0.01)  # of the ST-T of one beat against the median beat's
 
 
-def between(signal: np.ndarray, beats, onset: int, offset: int, t_end: int, hz: float):
+def between(signal: np.ndarray, beats, onset: int, offset: int, t_top: int, t_end: int, hz: float):
     """The signal with each own beat's ST-T taken off: (12, L) -> (12, L) mV and a mask (L,) of what can be judged.
 
-    Bounds are samples of the median beat. Complexes, all of an ectopic beat, and the T wave of a beat before the record
-    are masked out.
+    Bounds are samples of the median beat; past its end T falls on as a Gaussian does. Complexes, all of an ectopic
+    beat, and the T wave of a beat before the record are masked out.
     """
     rest, length = signal.copy(), signal.shape[1]
     usable, qrs, fade = np.ones(length, bool), offset - onset, round(0.05 * hz)
     model = (beats.beat - beats.beat[:, onset : onset + 1])[:, offset:t_end]
     model = np.pad(model, ((0, 0), (0, fade)), mode="edge")
-    model[:, -fade:] *= 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, fade))
+    past = 2 + np.arange(1, fade + 1) / max((t_end - t_top) / 2, 0.01 * hz)  # in standard deviations from the top
+    model[:, -fade:] *= np.exp(2 - 0.5 * past**2)
     starts = beats.place - beats.centre + onset
     gap = int(np.quantile(np.diff(starts), 0.25)) if len(starts) > 1 else length
     usable[: max(starts[0] - gap + t_end - onset + fade, 0)] = False

@@ -61,7 +61,9 @@ def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.n
     since = place - np.maximum.accumulate(np.where(main, place, -len(large)))  # samples since the last main complex
     keep = main.copy()
     for k in np.flatnonzero(~main & (sharp > SHARP) & (since > 0.26 * hz)):
-        keep[k] = _has_own_t(large, place[k], sharp_ones, hz)
+        keep[k] = _has_own_t(large, place[k], sharp_ones, hz) and _follows_t(large, place[k] - since[k], place[k], hz)
+    if not main[0] and keep[0]:  # the T wave of a beat before the record? A premature beat is not the only one
+        keep[0] = (np.abs(sharp[1:][keep[1:] & ~main[1:]] / sharp[0] - 1) < 0.2).any()
     if not keep[-1] and sharp[-1] > SHARP and len(large) - place[-1] < 0.45 * hz:  # its T may lie beyond the end
         alike = np.abs(since[:-1] - since[-1]) < 0.06 * hz
         keep[-1] = (alike & keep[:-1]).any() and not (alike & ~keep[:-1]).any()
@@ -83,6 +85,14 @@ def _has_own_t(size: np.ndarray, place: int, others: np.ndarray, hz: float) -> b
     end = min(later[0] - round(0.09 * hz) if len(later) else len(size), place + round(0.45 * hz))
     after = size[place + round(0.16 * hz) : end]
     return here > LARGE and len(after) > 0 and after.max() > 0.18 * here
+
+
+def _follows_t(size: np.ndarray, main: int, place: int, hz: float) -> bool:
+    """Is there a T wave between the last complex and this deflection, which may be that T wave itself?"""
+    if main < 0:
+        return True
+    part = size[main + round(0.12 * hz) : place - round(0.10 * hz)]
+    return len(part) > 2 and (len(find_peaks(part, prominence=0.02)[0]) > 0 or part[-1] < 0.5 * part.max())
 
 
 def find_beats(signal: np.ndarray, velocity: np.ndarray, hz: float) -> Beats:

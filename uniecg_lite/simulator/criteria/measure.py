@@ -180,7 +180,7 @@ def _axis(qrs: np.ndarray) -> float:
 def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: float) -> dict:
     """RR, P, PR, T, U and what the atria do."""
     p, t, t_end = _p_and_t(beats, onset, offset, hz)
-    rest, usable = atria.between(signal, beats, onset, offset, t_end, hz)
+    rest, usable = atria.between(signal, beats, onset, offset, t["peak"] if t else t_end, t_end, hz)
     starts = beats.place - beats.centre + onset
     linked = atria.linked(signal, starts, beats.own, onset - p["begin"], hz) if p else np.zeros(len(starts), bool)
     share = linked[beats.own].mean() if beats.own.any() else 0.0
@@ -212,10 +212,13 @@ def _p_and_t(beats: Beats, onset: int, offset: int, hz: float) -> tuple[dict | N
     before = min(np.median(before) if len(before) else 0.8 * hz, 1.3 * hz)
     latest = min(int(onset + 0.93 * after), beat.shape[1] - 1)
     t = waves.t_wave(beat, onset, offset, latest, after / hz, hz)
-    bare, earliest, least = beat, 0, FAINT
+    bare, earliest, least = beat, 0, np.full(beat.shape[1], FAINT)
     if t and before - (t["rest"] - onset) < PR_LONGEST * hz:
         bare, earliest = waves.without_t(beat, onset, t, int(before), hz)
-        least = max(least, (0.08 if before < 0.6 * hz else 0.012) * t["size"])  # what the fit leaves of T is no P
+        fast = before < 0.6 * hz
+        least[:] = max(5 * FAINT, 0.05 * t["size"]) if fast else max(FAINT, 0.012 * t["size"])  # the fit's rest is no P
+        if fast:
+            least[: round(t["end"] - before + 0.06 * hz)] = max(FAINT, 0.08 * t["size"])
     p = waves.p_wave(bare, onset, max(onset - round(PR_LONGEST * hz), earliest), hz, least)
     return p, t, t["end"] if t else min(offset + round(0.1 * hz), latest)
 

@@ -40,9 +40,9 @@ def flutter(m: Measured) -> torch.Tensor:
 
 
 def sinus_p(m: Measured) -> torch.Tensor:
-    """One P of the usual shape before nearly each own beat, upright in II and negative in aVR."""
+    """One P of the usual shape 70 ms or more before nearly each own beat, upright in II and negative in aVR."""
     upright = (m.lead("p_top_mv", "II") > 0) & (m.lead("p_top_mv", "aVR") < 0)
-    return (m.linked > 0.6) & upright & ~flutter(m) & ~paced(m)
+    return (m.linked > 0.6) & (m.pr_ms >= 70) & upright & ~flutter(m) & ~paced(m)
 
 
 def lone_p(m: Measured) -> torch.Tensor:
@@ -93,7 +93,8 @@ def dissociated(m: Measured) -> torch.Tensor:
     mean = pr.nanmean(1, keepdim=True)
     scatter = torch.where(pr.isnan(), 0.0, (pr - mean) ** 2).sum(1) / (~pr.isnan()).sum(1).clamp(min=1)
     faster = pp_s(m) * 1.15 < rr_s(m).nanmedian(1).values
-    return steady_p(m) & faster & (scatter.sqrt() > 0.02) & regular(m) & (m.rate_bpm < 60) & ~paced(m)
+    loose = (scatter.sqrt() > 0.02) & (m.linked < 0.7)
+    return steady_p(m) & faster & loose & regular(m) & (m.rate_bpm < 60) & ~paced(m)
 
 
 def sinus(m: Measured) -> torch.Tensor:
@@ -123,8 +124,9 @@ def ventricular(m: Measured) -> torch.Tensor:
 
 
 def bigeminal(m: Measured) -> torch.Tensor:
-    """Own and ventricular beats take turns throughout."""
-    there, v = ~m.onset_s.isnan(), ventricular(m)
+    """Own and ventricular beats take turns throughout; one that an end of the record cuts is not judged."""
+    v = ventricular(m)
+    there = ~m.onset_s.isnan() & (m.own | ~m.beat_ms.isnan())
     both = there[:, 1:] & there[:, :-1]
     turns = (v[:, 1:] != v[:, :-1]) & both
     return (v.sum(1) >= 2) & (turns.sum(1) >= 0.85 * both.sum(1))

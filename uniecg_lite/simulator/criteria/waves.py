@@ -133,12 +133,12 @@ def j_notch(beat: np.ndarray, onset: int, offset: int, hz: float) -> tuple[np.nd
     return height, begin
 
 
-def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: float = 0.003) -> dict | None:
+def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: np.ndarray) -> dict | None:
     """The P wave before the complex: (12, N) mV without T, QRS onset and the first sample that may hold it.
 
     Returns begin and end (samples), the signed amplitude in each lead (12,), depth (mV) and duration (ms) of the
-    terminal negative part in V1, and the PR segment (12,) where it is lowest in II; None where no hump rises by `least`
-    mV.
+    terminal negative part in V1, and the PR segment (12,) where it is lowest in II; None where no hump rises by what
+    `least` (N,) asks for there in mV.
     """
     gap = round(0.008 * hz)
     if onset - earliest < round(0.05 * hz):
@@ -147,17 +147,17 @@ def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: float 
     rest = np.median(part, axis=1) if onset - earliest > 0.26 * hz else part[:, -gap:].mean(1)  # most of it is level
     vectors = part - rest[:, None]  # (12, n)
     size = np.sqrt((vectors[INDEPENDENT] ** 2).mean(0))  # (n,)
-    peaks, about = find_peaks(size, prominence=least)
+    peaks, about = find_peaks(size, prominence=least[earliest:onset])
     if not len(peaks):
         return None
     strong = peaks[about["prominences"] > 0.35 * about["prominences"].max()]
     unit = vectors[:, peaks] / (np.linalg.norm(vectors[:, peaks], axis=0) + 1e-9)
     main = strong[-1]  # U goes before it
-    against = unit[:, peaks == main].T @ unit[:, np.isin(peaks, strong[-2:-1])] if len(strong) > 1 else np.zeros((1, 1))
-    if against[0, 0] < -0.7 and main - strong[-2] < 0.16 * hz:
-        main = strong[-2]  # the last hump is a depressed PR segment
+    sunk = len(strong) > 1 and vectors[II, main] < 0 < vectors[II, strong[-2]] and main - strong[-2] < 0.16 * hz
+    main = strong[-2] if sunk else main  # the last hump is a depressed PR segment
     cosine = unit[:, int(np.flatnonzero(peaks == main)[0])] @ unit
     close = peaks[(np.abs(peaks - main) < 0.075 * hz) & (size[peaks] > 0.15 * size[main]) & (cosine > -0.7)]
+    close = close[close <= main] if sunk else close
     velocity = speed(beat, hz)
     left, right = earliest + close[0], earliest + close[-1]
     reach = round(0.05 * hz)
