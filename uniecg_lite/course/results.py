@@ -37,7 +37,14 @@ AIMS = {
     "generation.findings_macro_f1": (0.70, ">=", "findings of made ECGs by an independent reader, macro F1"),
     "reader.real_macro_auroc": (0.80, ">=", "independent reader on real records, macro AUROC"),
     "real.hr_median_error_bpm": (5, "<=", "heart rate of real records, median error, bpm"),
+    "seconds.diagecg": (900, "<=", "DiagECG-lite, notebooks 11 to 14, s"),
+    "diagecg.codes_used": (0.90, ">=", "DiagECG-lite: codes used, share"),
+    "diagecg.reconstruction_rmse_mv": (0.05, "<=", "DiagECG-lite: ECG from its codes, error, mean over leads, mV"),
+    "diagecg.qa_exact_match": (0.80, ">=", "DiagECG-lite: questions answered exactly"),
+    "diagecg.findings_macro_f1": (0.80, ">=", "DiagECG-lite: findings read, macro F1"),
+    "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
 }
+SECONDS = {"seconds.total": "total", "seconds.diagecg": "total_11_14"}  # metric -> its sum, see `lesson.SUMS`
 
 
 def machine() -> str:
@@ -122,8 +129,8 @@ def load_all() -> list[dict]:
 
 
 def value_of(result: dict, name: str) -> float | None:
-    """A metric of a results file, or its total time."""
-    return result["seconds"]["total"] if name == "seconds.total" else result["metrics"].get(name)
+    """A metric of a results file, or one of its sums of seconds; None when it was not measured."""
+    return result["seconds"].get(SECONDS[name]) if name in SECONDS else result["metrics"].get(name)
 
 
 def meets(name: str, value: float | None) -> bool:
