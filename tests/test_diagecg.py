@@ -82,7 +82,7 @@ def test_our_shapes_and_lead_laws():
     ours = codec()
     made = ours.encode(SIGNAL)
     assert made.shape == (6, 1000 // ours.stride) and made.dtype == torch.int64
-    assert 0 <= made.min() and made.max() < ours.codes
+    assert made.min() >= 0 and made.max() < ours.codes
     back = ours.decode(made)
     assert back.shape == SIGNAL.shape and lead_law_residual(back).max() < 1e-4
     assert ours.decode(made, 990).shape[-1] == 990
@@ -143,7 +143,9 @@ def test_scores_of_codes():
 
     found = codec_metrics(Perfect(), SIGNAL)
     assert found["diagecg.reconstruction_rmse_mv"] == 0 and found["diagecg.codes_used"] == 0.5
-    assert found["diagecg.reconstruction_hr_error_bpm"] == 0 and found["diagecg.perplexity_of_codes"] == pytest.approx(2)
+    assert found["diagecg.reconstruction_hr_error_bpm"] == 0 and found["diagecg.perplexity_of_codes"] == pytest.approx(
+        2
+    )
     assert entropy(torch.arange(8), 8).exp().item() == pytest.approx(8)
 
 
@@ -233,7 +235,7 @@ def test_an_ecg_is_told_on_in_codes_alone():
     assert torch.equal(greedy[:, 10:], ours.code_logits(greedy).argmax(-1)[:, 10:])
     drawn = [ours.go_on(made, 5, seed=s) for s in (0, 0, 1)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
-    assert 0 <= drawn[0].min() and drawn[0].max() < ours.codec.codes
+    assert drawn[0].min() >= 0 and drawn[0].max() < ours.codec.codes
     whole = told_on(ours, SIGNAL[:2], 4.0)
     assert whole.shape == SIGNAL[:2].shape and lead_law_residual(whole).max() < 1e-4
     ecg = ours.continued(ECG(SIGNAL[0].numpy(), 100.0), 4.0)

@@ -39,11 +39,13 @@ def token_waves(truth: dict[str, torch.Tensor], tokens: int, length: int, hz: fl
 
 
 def wave_ratios(mass: torch.Tensor, waves: torch.Tensor) -> torch.Tensor:
-    """Attention (B, T) and `token_waves` (B, 4, T) -> (B, 4): share of the attention over share of time; 1 is chance."""
+    """Attention (B, T), `token_waves` (B, 4, T) -> (B, 4): share of attention over share of time; 1 is chance."""
     return torch.stack([ratios(mass, waves[:, i]) for i in range(len(WAVES))], 1)
 
 
-def attention_metrics(model: DiagECG, simulated, codes: torch.Tensor, control: DiagECG | None = None) -> dict[str, float]:
+def attention_metrics(
+    model: DiagECG, simulated, codes: torch.Tensor, control: DiagECG | None = None
+) -> dict[str, float]:
     """`diagecg.attention.<asked>.<wave>`: questions about the findings of one wave, attention in each kind of wave.
 
     Every question is asked about every record (codes (B, T)). Controls: `.shuffled.`, the same attention over the waves

@@ -52,13 +52,15 @@ class DiagECG(nn.Module):
 
     # ---- adapters -----------------------------------------------------------------------------------------------
     def adapt(self, rank: int, rows: bool = True) -> None:
-        """Put LoRA (Hu et al., arXiv 2106.09685) beside every matrix, and let norms and, with `rows`, new rows train."""
+        """LoRA (Hu et al., arXiv 2106.09685) beside every matrix; norms and, with `rows`, new rows train, too."""
         norms = {n.split(".")[-1] for n, m in self.llm.named_modules() if "norm" in type(m).__name__.lower()}
         new = list(range(self.start, self.first + self.codec.codes))
         options = {"trainable_token_indices": {"embed_tokens": new}} if rows else {}
         self.llm = get_peft_model(
             self.llm,
-            LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=list(LAYERS), modules_to_save=sorted(norms), **options),
+            LoraConfig(
+                r=rank, lora_alpha=2 * rank, target_modules=list(LAYERS), modules_to_save=sorted(norms), **options
+            ),
         )
         self.llm.requires_grad_(False)
 
@@ -71,7 +73,7 @@ class DiagECG(nn.Module):
         self.llm = self.llm.merge_and_unload().requires_grad_(False)
 
     def fingerprint(self) -> dict[str, str]:
-        """A hash of every weight that must never change, by name: the language model's without adapters, the codec's."""
+        """Hashes of the weights that must never change, by name: the language model's without adapters, the codec's."""
         trains = self.adapters() if hasattr(self.llm, "peft_config") else {}
         named = [(n, p) for n, p in self.llm.named_parameters() if n not in trains]
         named += [(f"codec.{n}", p) for n, p in self.codec.named_parameters()]
@@ -196,7 +198,7 @@ class DiagECG(nn.Module):
 
 @torch.no_grad()
 def code_rows(llm: PreTrainedModel, codec: ECGTokenizer, start: int) -> None:
-    """Let the rows of codes start as waves of their numbers, so that codes of nearly the same shape start as neighbours.
+    """Let the rows of codes start as waves of their numbers: codes of nearly the same shape start as neighbours.
 
     Each of a code's numbers, on -1 .. 1, gives sines and cosines of growing frequency; together they fill the row.
     """

@@ -1,19 +1,21 @@
 """How good are codes, forecasts and answers? Every figure of `diagecg.*` is computed here, on held-out patients."""
 
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 
 from ..cohort import Cohort
-from ..ecg import LEADS
-from ..ecg.leads import lead_law_residual
-from ..language import Corpus
+from ..ecg import ECG, LEADS, lead_law_residual
+from ..errors import BadECG
+from ..language import Corpus, parse_report
 from ..language.questions import Question
 from ..scoring.evaluate import PROMPT
 from ..scoring.questions import draw_questions, qa_scores
-from ..scoring.signals import heart_rate
+from ..scoring.signals import heart_rate, real_rates
 from ..scoring.texts import report_scores
 from .model import DiagECG
-from .stages import HORIZON, SCALES, background, codes_of, windows
+from .stages import HORIZON, SCALES, background, windows
 from .tokenizer import ECGTokenizer
 
 
@@ -125,9 +127,7 @@ def shown(codes: torch.Tensor) -> torch.Tensor:
     return codes.float() if codes.is_floating_point() else codes.long()
 
 
-def answers(
-    model: DiagECG, corpus: Corpus, codes: torch.Tensor, asked: list[Question], told: bool = True
-) -> list[str]:
+def answers(model: DiagECG, corpus: Corpus, codes: torch.Tensor, asked: list[Question], told: bool = True) -> list[str]:
     """What the model answers to questions whose ecg_id are rows of codes (N, T)."""
     out = [""] * len(asked)
     for count in (1, 2):
@@ -172,6 +172,28 @@ def qa_metrics(model: DiagECG, cohort: Cohort, codes: torch.Tensor, n: int, seed
     return {"diagecg.qa_exact_match": found.pop("qa.exact_match"), **{f"diagecg.{k}": v for k, v in found.items()}}
 
 
-def codes_for(model: DiagECG, cohort: Cohort, rows=None) -> torch.Tensor:
-    """Codes (N, T) of a cohort by the model's own tokenizer."""
-    return codes_of(model.codec, cohort, rows)
+def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
+    """Real records, which nothing here has learned from: `diagecg.real_hr_median_error_bpm` of the model's reports
+    (no rate counts as 80 bpm), `diagecg.real_reconstruction_rmse_mv` of their codes; age and sex where known.
+    """
+    rates, signals, wanted, prompts = real_rates(folder), [], [], []
+    for record, rate in rates.items():
+        try:
+            ecg = ECG.load(folder / record).standard()
+        except BadECG:
+            continue
+        signals.append(torch.from_numpy(ecg.signal))
+        known = "" if ecg.age is None or ecg.sex is None else f"Age {ecg.age:.0f}. Sex {ecg.sex}. "
+        prompts.append(known + PROMPT)
+        wanted.append(rate)
+    signal, rate = torch.stack(signals), torch.tensor(wanted)
+    codes, back = again(model.codec, signal)
+    said = [parse_report(text).rate_bpm for text in model.write(prompts, codes[:, None])]
+    error = (torch.tensor(said).nan_to_num(80.0) - rate).abs()
+    return {
+        "diagecg.real_hr_median_error_bpm": error.median().item(),
+        "diagecg.real_hr_mean_error_bpm": error.mean().item(),
+        "diagecg.real_reconstruction_rmse_mv": (back - signal).square().mean((0, 2)).sqrt().mean().item(),
+        "diagecg.real_reconstruction_share": ((back - signal).square().sum() / signal.square().sum()).item(),
+        "diagecg.real_records": len(wanted),
+    }

@@ -108,7 +108,8 @@ def tune(
         rng = random.Random(f"{seed}/{step}")
         if rng.random() < ASK:
             start = "comparison" if rng.random() < COMPARE else "single"
-            rows, prompts, answers = chatter.questions(plan.batch, rng, start)  # rows (B, 1 or 2)
+            n = plan.batch // 2 if start == "comparison" else plan.batch  # two ECGs are twice as long
+            rows, prompts, answers = chatter.questions(n, rng, start)  # rows (n, 1 or 2)
         else:
             rows = rows_of(step, seed, plan.batch, len(corpus.reports))[:, None]
             prompts, answers = chatter.reports(rows[:, 0], rng)

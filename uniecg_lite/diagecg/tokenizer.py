@@ -1,7 +1,7 @@
 """The ECG as words: twelve leads to codes of a finite vocabulary, and back (DiagECG, arXiv 2508.15338).
 
-Every lead passes the same encoder; then the leads meet, and each stretch of time becomes a few numbers with a few levels
-each: finite scalar quantisation (FSQ, Mentzer et al., arXiv 2309.15505).
+Every lead passes the same encoder; then the leads meet, and each stretch of time becomes a few numbers of a few levels:
+finite scalar quantisation (FSQ, Mentzer et al., arXiv 2309.15505).
 """
 
 import math
