@@ -356,3 +356,33 @@ def test_attention_scores_name_every_question_wave_and_control():
     found = attention_metrics(model(), few, codes(), control=model())
     assert len(found) == 3 * (4 * 4 + 1)
     assert found["diagecg.attention.own"] == pytest.approx(found["diagecg.attention.untrained.own"], abs=1e-6)
+
+
+# --- studies
+
+
+def test_a_joint_encoder_has_about_as_many_parameters():
+    from uniecg_lite.config import LAPTOP
+    from uniecg_lite.course.studies.diag import codec_of
+
+    ours, joint = (sum(p.numel() for p in codec_of(LAPTOP, v).encoder.parameters()) for v in ("ours", "joint"))
+    assert 0.6 < joint / ours < 1.7
+
+
+def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):
+    from uniecg_lite.course.studies.cells import cell_path, write_cell
+    from uniecg_lite.course.studies.diag_verdicts import F1, QA, diag_claims, diag_metrics
+
+    def cells(gains):
+        for seed, gain in enumerate(gains):
+            for variant in ("full", "unforecast", "unknown"):
+                value = 0.5 + gain * (variant == "full")
+                cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": {QA: value, F1: value}}
+                write_cell(cell_path("diagecg", "smoke", variant, seed, tmp_path), cell)
+        return {name: c["verdict"] for name, c in diag_claims(diag_metrics("smoke", tmp_path)).items()}
+
+    assert cells([0.1, 0.2]) == {"D3": "not testable here", "D4": "not testable here"}
+    assert cells([0.1, 0.2, 0.3]) == {"D3": "reproduced", "D4": "reproduced"}
+    assert cells([0.1, -0.2, 0.3]) == {"D3": "not reproduced", "D4": "not reproduced"}
+    same = {"diagecg.qa.single-query": 0.4, "qa.single-query": 0.3}
+    assert diag_claims(same)["D7"]["verdict"] == "not testable here" and "0.400" in diag_claims(same)["D7"]["ours"]

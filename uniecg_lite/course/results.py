@@ -12,6 +12,7 @@ import torch
 from ..artifacts import ROOT, Store, commit
 from ..language.findings import table
 from .lesson import sums
+from .studies.diag_verdicts import diag_claims, diag_metrics
 from .studies.verdicts import study_metrics, system_table, table_claims
 
 RESULTS = ROOT / "results"
@@ -61,6 +62,7 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         metrics |= json.loads(path.read_text())["metrics"]
     if not store.seed:  # studies start from the chain with seed 0
         metrics |= study_metrics(store.profile.name, RESULTS / "studies")
+        metrics |= diag_metrics(store.profile.name, RESULTS / "studies")
     seed = f".seed{store.seed}" if store.seed else ""
     file = RESULTS / f"{store.profile.name}.{machine()}{seed}.json"
     RESULTS.mkdir(exist_ok=True)
@@ -119,7 +121,12 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
             "ours": f"heart rate: median error {value:.1f} bpm; sex and age are not measured yet",
             "verdict": "not testable here" if value <= 6 else "not reproduced",
         }
-    return dict(sorted((out | table_claims(metrics)).items(), key=lambda item: (item[0][0] != "U", int(item[0][1:]))))
+    return dict(
+        sorted(
+            (out | table_claims(metrics) | diag_claims(metrics)).items(),
+            key=lambda item: (item[0][0] != "U", int(item[0][1:])),
+        )
+    )
 
 
 def load_all() -> list[dict]:

@@ -46,6 +46,7 @@ VARIANTS = {
     "unknown": "without age and sex in the prompt (D4)",
 }
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
+FEW = 256  # training patients of a cell that a notebook trains for itself
 SHARE = 3  # a cell trains this many times shorter than the chain
 STRANGERS = 5151  # seed of simulated patients whose wave positions are known (D6)
 
@@ -156,6 +157,7 @@ def live_diagecg(store: Store, root: Path, seed: int) -> None:
 
 
 def _live(study: str, room: Patients, variants: dict, measure, root: Path, seed: int) -> None:
+    room.train = Cohort(room.train.table.select(range(min(FEW, len(room.train)))))
     for variant in variants:
         (root / variant).mkdir()
         cell = {"variant": variant, "seed": seed, "settings": {"size": "smoke"}}
