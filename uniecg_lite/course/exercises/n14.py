@@ -37,6 +37,6 @@ EXERCISES = {
     "14.3": (
         _best,
         "For each system, ask whether another one is at least as good in both and not equal to it.",
-        "At least as good: its score is not lower and its seconds are not more. Equal systems do not dominate each other.",
+        "At least as good: no lower score and no more seconds. Equal systems do not dominate each other.",
     ),
 }
