@@ -11,7 +11,16 @@ from tiny import PLAN, PROFILE, corpus, patients, store, tokenizer
 from uniecg_lite.diagecg import DiagECG, ECGTokenizer, background, code_names, forecast, new_codec, tune, windows
 from uniecg_lite.diagecg.attention import attention, attention_metrics, token_waves
 from uniecg_lite.diagecg.files import load_adapters, load_diagecg, save_adapters, save_codec, save_merged
-from uniecg_lite.diagecg.scores import answers, codec_metrics, entropy, forecast_metrics, overlap, told_on
+from uniecg_lite.diagecg.scores import (
+    answers,
+    codec_metrics,
+    entropy,
+    forecast_metrics,
+    overlap,
+    real_metrics,
+    told_on,
+    waves_kept,
+)
 from uniecg_lite.diagecg.stages import train_tokenizer, with_background
 from uniecg_lite.ecg import ECG, lead_law_residual
 from uniecg_lite.errors import BadRequest
@@ -147,6 +156,26 @@ def test_scores_of_codes():
         2
     )
     assert entropy(torch.arange(8), 8).exp().item() == pytest.approx(8)
+
+
+def test_waves_that_are_kept_do_not_change_and_halved_ones_do():
+    class Halved:
+        share = 1.0
+
+        def parameters(self):
+            yield torch.zeros(1)
+
+        def encode(self, x):
+            self.x = x
+            return torch.zeros(len(x), 1, dtype=torch.long)
+
+        def decode(self, codes, length):
+            return self.share * self.x
+
+    truth, teller = {k: v[:6] for k, v in patients().truth.items()}, Halved()
+    assert set(waves_kept(teller, SIGNAL, truth).values()) == {0.0}
+    teller.share = 0.5
+    assert waves_kept(teller, SIGNAL, truth)["diagecg.qrs_change_share"] == pytest.approx(0.5, abs=1e-3)
 
 
 # --- words
@@ -358,15 +387,41 @@ def test_attention_scores_name_every_question_wave_and_control():
     assert found["diagecg.attention.own"] == pytest.approx(found["diagecg.attention.untrained.own"], abs=1e-6)
 
 
+def test_real_records_are_read_and_told_again(tmp_path):
+    rows = ["record,hr_bpm_nk,hr_bpm_nk_pantompkins"]
+    for i, about in enumerate(({}, {"age": 63, "sex": "female"})):
+        ECG(SIGNAL[i].numpy(), 100.0, **about).save(tmp_path / f"r{i}")
+        rows.append(f"r{i},80,80")
+    (tmp_path / "manifest.csv").write_text("\n".join([*rows, "lost,70,70"]) + "\n")
+    found = real_metrics(model(), tmp_path)
+    assert found["diagecg.real_records"] == 2 and found["diagecg.real_hr_median_error_bpm"] >= 0
+    assert 0 < found["diagecg.real_reconstruction_rmse_mv"] < 1
+
+
+def test_another_language_model_gets_the_same_words():
+    from transformers import AutoModelForCausalLM, GPT2Config
+
+    words = tokenizer()
+    torch.manual_seed(1)
+    sizes = GPT2Config(vocab_size=len(words), n_embd=32, n_layer=1, n_head=2, n_positions=512)
+    ours = DiagECG(AutoModelForCausalLM.from_config(sizes, attn_implementation="eager"), words, _trained()).eval()
+    ours.adapt(2)
+    assert {kind for kind in ("lora_A", "ln_1", "trainable_tokens") if any(kind in n for n in ours.adapters())} == {
+        *("lora_A", "ln_1", "trainable_tokens")
+    }
+    assert ours.go_on(codes()[:1, :5], 3).shape == (1, 8)
+    assert ours.answer_loss(["Read this."], [[9, 2]], codes()[:1, None]).isfinite()
+
+
 # --- studies
 
 
-def test_a_joint_encoder_has_about_as_many_parameters():
+def test_a_joint_tokenizer_has_about_as_many_parameters():
     from uniecg_lite.config import LAPTOP
     from uniecg_lite.course.studies.diag import codec_of
 
-    ours, joint = (sum(p.numel() for p in codec_of(LAPTOP, v).encoder.parameters()) for v in ("ours", "joint"))
-    assert 0.6 < joint / ours < 1.7
+    ours, joint = (sum(p.numel() for p in codec_of(LAPTOP, v).parameters()) for v in ("ours", "joint"))
+    assert 0.85 < joint / ours < 1.15
 
 
 def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):

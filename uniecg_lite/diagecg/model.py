@@ -15,9 +15,8 @@ from ..language import chat, encode
 from ..unified.llm import SPARE_ROWS
 from .tokenizer import ECGTokenizer
 
-MAX_PROMPT, MAX_ANSWER = 120, 160  # tokens
+MAX_PROMPT, MAX_ANSWER = 200, 160  # tokens
 ADAPTERS = ("lora_", "modules_to_save", "trainable_tokens")  # what of a peft model can train, by name
-LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")  # as published
 
 
 def code_names(codes: int) -> list[str]:
@@ -36,7 +35,7 @@ class DiagECG(nn.Module):
         self.llm, self.tokenizer, self.codec = llm, tokenizer, codec
         self.bridge: nn.Module | None = None  # a projection of numbers in place of codes, in a study alone
         names = code_names(codec.codes)
-        if tokenizer.convert_tokens_to_ids(names[0]) == tokenizer.unk_token_id or names[0] not in tokenizer.get_vocab():
+        if names[0] not in tokenizer.get_vocab():
             tokenizer.add_tokens(names, special_tokens=True)
             if len(tokenizer) > llm.get_input_embeddings().weight.shape[0]:
                 llm.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=SPARE_ROWS, mean_resizing=False)
@@ -51,18 +50,19 @@ class DiagECG(nn.Module):
         return self.llm.get_input_embeddings().weight.device
 
     # ---- adapters -----------------------------------------------------------------------------------------------
-    def adapt(self, rank: int, rows: bool = True) -> None:
-        """LoRA (Hu et al., arXiv 2106.09685) beside every matrix; norms and, with `rows`, new rows train, too."""
-        norms = {n.split(".")[-1] for n, m in self.llm.named_modules() if "norm" in type(m).__name__.lower()}
-        new = list(range(self.start, self.first + self.codec.codes))
-        options = {"trainable_token_indices": {"embed_tokens": new}} if rows else {}
-        self.llm = get_peft_model(
-            self.llm,
-            LoraConfig(
-                r=rank, lora_alpha=2 * rank, target_modules=list(LAYERS), modules_to_save=sorted(norms), **options
-            ),
+    def adapt(self, rank: int) -> None:
+        """LoRA (Hu et al., arXiv 2106.09685) beside every matrix but the word table; norms and new rows train, too."""
+        named, table = dict(self.llm.named_modules()), self.llm.get_input_embeddings()
+        norms = {n.split(".")[-1] for n, m in named.items() if "norm" in type(m).__name__.lower()}
+        words = next(n.split(".")[-1] for n, m in named.items() if m is table)
+        settings = LoraConfig(
+            r=rank,
+            lora_alpha=2 * rank,
+            target_modules="all-linear",
+            modules_to_save=sorted(norms),
+            trainable_token_indices={words: list(range(self.start, self.first + self.codec.codes))},
         )
-        self.llm.requires_grad_(False)
+        self.llm = get_peft_model(self.llm, settings).requires_grad_(False)
 
     def adapters(self) -> dict[str, nn.Parameter]:
         """What trains: LoRA matrices, norms, and the rows of the new words."""

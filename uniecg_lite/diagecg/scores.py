@@ -7,12 +7,14 @@ import torch.nn.functional as F
 
 from ..cohort import Cohort
 from ..ecg import ECG, LEADS, lead_law_residual
+from ..ecg.beats import usual_beat
 from ..errors import BadECG
 from ..language import Corpus, parse_report
 from ..language.questions import Question
 from ..scoring.evaluate import PROMPT
+from ..scoring.grounded import grounded
 from ..scoring.questions import draw_questions, qa_scores
-from ..scoring.signals import heart_rate, real_rates
+from ..scoring.signals import R_PEAK, heart_rate, measure_beat, real_rates
 from ..scoring.texts import report_scores
 from .model import DiagECG
 from .stages import HORIZON, SCALES, background, windows
@@ -38,7 +40,7 @@ def codec_metrics(codec: ECGTokenizer, signal: torch.Tensor) -> dict[str, float]
         "diagecg.tokens_per_ecg": codes.shape[1],
         "diagecg.reconstruction_rmse_mv": rmse.mean().item(),
         "diagecg.reconstruction_share": ((back - signal).square().sum() / signal.square().sum()).item(),
-        "diagecg.reconstruction_hr_error_bpm": (rate - told).abs().nanmedian().item(),
+        "diagecg.reconstruction_hr_error_bpm": (rate - told).abs().nan_to_num(60.0).median().item(),
         "diagecg.reconstruction_lead_law_mv": lead_law_residual(back).max().item(),
         **{f"diagecg.reconstruction_rmse_mv.{lead}": value for lead, value in zip(LEADS, rmse.tolist())},
     }
@@ -46,9 +48,6 @@ def codec_metrics(codec: ECGTokenizer, signal: torch.Tensor) -> dict[str, float]
 
 def waves_kept(codec: ECGTokenizer, signal: torch.Tensor, truth: dict[str, torch.Tensor]) -> dict[str, float]:
     """QRS amplitude and ST level before and after, measured alike on the usual beat: mean absolute errors in mV."""
-    from ..course.studies.baselines import R_PEAK, measure_beat
-    from ..ecg.beats import usual_beat
-
     back = again(codec, signal)[1]
     st = [measure_beat(x, truth["qrs_ms"], truth["qt_ms"])["st_mv"] for x in (signal, back)]
     tall = []
@@ -145,8 +144,6 @@ def answers(model: DiagECG, corpus: Corpus, codes: torch.Tensor, asked: list[Que
 
 def report_metrics(texts: list[str], corpus: Corpus) -> dict[str, float]:
     """`diagecg.findings_macro_f1`, ..., the grounded scores, and the overlap of words: BLEU, ROUGE-L, chrF."""
-    from ..scoring.grounded import grounded
-
     truth = corpus.readings[: len(texts)]
     found = {**report_scores(texts, truth), **grounded(texts, truth), **overlap(texts, corpus.reports)}
     return {f"diagecg.{name}": value for name, value in found.items()}

@@ -18,7 +18,6 @@ SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows 
 HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measured here
 ASK = 0.5  # share of tuning steps that asks questions, the others want reports
 COMPARE = 0.25  # share of those that ask about two ECGs
-LOUD = 100.0  # mV^2 are small numbers; the optimizer clips gradients at 1
 
 
 def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
@@ -27,8 +26,7 @@ def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: i
     codec.requires_grad_(True).train()
 
     def loss(step, generator):
-        parts = codec.loss(cohort.signal(rows_of(step, seed, plan.batch, len(cohort))).to(device))
-        return {**parts, "loss": LOUD * parts["loss"]}
+        return codec.loss(cohort.signal(rows_of(step, seed, plan.batch, len(cohort))).to(device))
 
     history = fit("ECG tokenizer", {"codec": codec}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
     codec.requires_grad_(False).eval()

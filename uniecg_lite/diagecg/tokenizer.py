@@ -47,7 +47,7 @@ class ECGTokenizer(nn.Module):
         groups: of GroupNorm in every block, as published; 0: none, which keeps amplitudes plain.
     """
 
-    def __init__(self, strides=(4, 2), width=16, wide=96, levels=LEVELS, lead_wise=True, leads=8, groups=0):
+    def __init__(self, strides=(5, 1), width=16, wide=64, levels=LEVELS, lead_wise=True, leads=8, groups=0):
         super().__init__()
         self.settings = dict(
             strides=list(strides),

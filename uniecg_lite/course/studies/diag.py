@@ -70,13 +70,13 @@ def codec_of(profile: Profile, variant: str) -> ECGTokenizer:
 
 
 def joint_width(profile: Profile) -> int:
-    """Channels per lead of a joint encoder with about as many parameters as the lead-wise one, a multiple of 4 in all.
+    """Channels per lead of a joint encoder that makes the whole tokenizer as large as the lead-wise one, or nearly so.
 
-    A joint encoder has 8 times as many channels in one place; at the same width it would be many times larger.
+    At the same width it would be larger: it has a matrix for every pair of leads.
     """
-    wanted = _size(new_codec(profile).encoder)
+    wanted = _size(new_codec(profile))
     widths = range(1, profile.diag_width + 1)
-    return min(widths, key=lambda w: abs(_size(new_codec(profile, lead_wise=False, width=w).encoder) - wanted))
+    return min(widths, key=lambda w: abs(_size(new_codec(profile, lead_wise=False, width=w)) - wanted))
 
 
 def _size(module: torch.nn.Module) -> int:
@@ -92,7 +92,7 @@ def codes_settings(store: Store, variant: str) -> dict:
         "scored": P.study_scored,
         "tokenizer": asdict(short(P.diag_tokenizer)),
         "codec": codec.settings,
-        "encoder_parameters": _size(codec.encoder),
+        "parameters": _size(codec),
         "inputs": {"cohort": store.meta("cohort")["hash"]},
     }
 
