@@ -439,5 +439,5 @@ def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):
     assert cells([0.1, 0.2]) == {"D3": "not testable here", "D4": "not testable here"}
     assert cells([0.1, 0.2, 0.3]) == {"D3": "reproduced", "D4": "reproduced"}
     assert cells([0.1, -0.2, 0.3]) == {"D3": "not reproduced", "D4": "not reproduced"}
-    same = {"diagecg.qa.single-query": 0.4, "qa.single-query": 0.3}
+    same = {"diagecg.qa_exact_match.single-query": 0.4, "qa.single-query": 0.3}
     assert diag_claims(same)["D7"]["verdict"] == "not testable here" and "0.400" in diag_claims(same)["D7"]["ours"]

@@ -162,11 +162,11 @@ def overlap(texts: list[str], wanted: list[str]) -> dict[str, float]:
 
 
 def qa_metrics(model: DiagECG, cohort: Cohort, codes: torch.Tensor, n: int, seed: int, told: bool = True) -> dict:
-    """`diagecg.qa_exact_match` and, per type, `diagecg.qa.<type>`, on the very questions of notebook 05."""
+    """`diagecg.qa_exact_match` and, per type, `diagecg.qa_exact_match.<type>`, on the very questions of notebook 05."""
     corpus = Corpus(cohort.truth(), cohort.column("patient"))
     asked = draw_questions(corpus, n, seed)
     found = qa_scores(asked, answers(model, corpus, codes, asked, told))
-    return {"diagecg.qa_exact_match": found.pop("qa.exact_match"), **{f"diagecg.{k}": v for k, v in found.items()}}
+    return {"diagecg.qa_exact_match" + k.removeprefix("qa").removesuffix(".exact_match"): v for k, v in found.items()}
 
 
 def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:

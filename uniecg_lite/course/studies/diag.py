@@ -16,9 +16,9 @@ from ...config import PROFILES, Profile, Training
 from ...diagecg import DiagECG, ECGTokenizer, codes_of, forecast, new_codec, new_diagecg, train_tokenizer, tune
 from ...diagecg.attention import attention_metrics
 from ...diagecg.scores import (
-    answers,
     codec_metrics,
     forecast_metrics,
+    qa_metrics,
     real_metrics,
     report_metrics,
     reports,
@@ -26,7 +26,6 @@ from ...diagecg.scores import (
 )
 from ...language import Corpus
 from ...scoring.evaluate import real_folder
-from ...scoring.questions import draw_questions, qa_scores
 from ...simulator import simulate
 from ...training import device_and_why
 from .cells import cell_path, write_cell
@@ -47,6 +46,7 @@ VARIANTS = {
 }
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
 FEW = 256  # training patients of a cell that a notebook trains for itself
+QUESTIONS = 4  # for each scored patient
 SHARE = 3  # a cell trains this many times shorter than the chain
 STRANGERS = 5151  # seed of simulated patients whose wave positions are known (D6)
 
@@ -189,8 +189,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     told, numbers = variant != "unknown", variant == "continuous"
     corpus = Corpus(room.test.truth(), room.test.column("patient"))
     seen = codes_of(model.codec, room.test, numbers=numbers)
-    asked = draw_questions(corpus, 4 * P.study_scored, 0)
-    out = {f"diagecg.{k}": v for k, v in qa_scores(asked, answers(model, corpus, seen, asked, told)).items()}
+    out = qa_metrics(model, room.test, seen, QUESTIONS * P.study_scored, 0, told)
     out |= report_metrics(reports(model, corpus, seen, told), corpus)
     if not numbers:
         out |= codec_metrics(model.codec, room.test.signal(range(len(room.test))))

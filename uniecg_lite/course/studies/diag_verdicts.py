@@ -5,7 +5,7 @@ from pathlib import Path
 from .summary import Spread, paired, summary, told
 from .verdicts import SEEDS
 
-QA, F1, RMSE = "diagecg.qa.exact_match", "diagecg.findings_macro_f1", "diagecg.reconstruction_rmse_mv"
+QA, F1, RMSE = "diagecg.qa_exact_match", "diagecg.findings_macro_f1", "diagecg.reconstruction_rmse_mv"
 OPEN = ("single-query", "comparison_consecutive-query", "comparison_irrelevant-query")  # answered in one's own words
 
 
@@ -91,7 +91,7 @@ def diag_claims(metrics: dict[str, float]) -> dict[str, dict]:
         },
         lambda t, shuffled, untrained, qrs, p: t[1] > max(shuffled[2], untrained[2], 1) and min(qrs[1], p[1]) > 1,
     )
-    pairs = [(metrics.get(f"diagecg.qa.{kind}"), metrics.get(f"qa.{kind}")) for kind in OPEN]
+    pairs = [(metrics.get(f"diagecg.qa_exact_match.{kind}"), metrics.get(f"qa.{kind}")) for kind in OPEN]
     pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
     if pairs:
         ours, theirs = (sum(side) / len(pairs) for side in zip(*pairs))
