@@ -403,7 +403,8 @@ def test_another_language_model_gets_the_same_words():
 
     words = tokenizer()
     torch.manual_seed(1)
-    sizes = GPT2Config(vocab_size=len(words), n_embd=32, n_layer=1, n_head=2, n_positions=512)
+    ends = dict(bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id)
+    sizes = GPT2Config(vocab_size=len(words), n_embd=32, n_layer=1, n_head=2, n_positions=512, **ends)
     ours = DiagECG(AutoModelForCausalLM.from_config(sizes, attn_implementation="eager"), words, _trained()).eval()
     ours.adapt(2)
     assert {kind for kind in ("lora_A", "ln_1", "trainable_tokens") if any(kind in n for n in ours.adapters())} == {
