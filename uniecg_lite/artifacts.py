@@ -27,6 +27,9 @@ PRODUCERS = {
     "reader": "06",
     "tokens": "07",
     "unified": "08",
+    "diag_tokenizer": "11",
+    "diag_forecast": "12",
+    "diagecg": "13",
 }
 SIZES = {  # what of a profile an artifact depends on, beside its inputs
     "cohort": ("records",),
@@ -38,6 +41,9 @@ SIZES = {  # what of a profile an artifact depends on, beside its inputs
     "reader": ("reader",),
     "tokens": ("ecg_tokens", "tokens"),
     "unified": ("map_layers", "mapper"),
+    "diag_tokenizer": ("diag_strides", "diag_width", "diag_wide", "diag_levels", "diag_tokenizer"),
+    "diag_forecast": ("diag_rank", "diag_forecast"),
+    "diagecg": ("diag_tuning",),
 }
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -48,6 +48,14 @@ class Profile:
     study_alignment: Training  # of each cell of a study
     study_stage1: Training
     study_scored: int  # held-out patients that a cell is scored on
+    diag_strides: tuple[int, ...]  # of the ECG tokenizer's stages: samples per token
+    diag_width: int  # channels of one lead
+    diag_wide: int  # channels of all leads
+    diag_levels: tuple[int, ...]  # of each number of a token
+    diag_rank: int  # of LoRA
+    diag_tokenizer: Training
+    diag_forecast: Training
+    diag_tuning: Training
     llm: str | None = None  # a folder for AutoModelForCausalLM in place of the pocket language model
 
     def asdict(self) -> dict:
@@ -84,6 +92,14 @@ LAPTOP = Profile(
     study_alignment=Training(30, 32, 3e-3),
     study_stage1=Training(240, 32, 2e-3),
     study_scored=128,
+    diag_strides=(5, 1),
+    diag_width=16,
+    diag_wide=64,
+    diag_levels=(6, 6, 6, 6),
+    diag_rank=32,
+    diag_tokenizer=Training(5000, 8, 5e-3),
+    diag_forecast=Training(250, 32, 3e-3),
+    diag_tuning=Training(480, 32, 3e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)
@@ -116,6 +132,14 @@ SMOKE = replace(
     study_alignment=Training(6, 8, 1e-3, warmup=2),
     study_stage1=Training(6, 8, 1e-3, warmup=2),
     study_scored=8,
+    diag_strides=(5, 4),
+    diag_width=8,
+    diag_wide=16,
+    diag_levels=(5, 5, 5),
+    diag_rank=4,
+    diag_tokenizer=_TINY,
+    diag_forecast=_TINY,
+    diag_tuning=_TINY,
 )
 
 GPU = replace(
@@ -144,6 +168,12 @@ GPU = replace(
     reader=Training(1500, 128, 1e-3),
     study_alignment=Training(150, 128, 2e-3),
     study_stage1=Training(1500, 128, 6e-4),
+    diag_width=32,
+    diag_wide=256,
+    diag_rank=64,
+    diag_tokenizer=Training(6000, 64, 2e-3),
+    diag_forecast=Training(1500, 128, 1e-3),
+    diag_tuning=Training(3000, 128, 1e-3),
 )
 
 PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}

@@ -12,6 +12,7 @@ import torch
 from ..artifacts import ROOT, Store, commit
 from ..language.findings import table
 from .lesson import sums
+from .studies.diag_verdicts import diag_claims, diag_metrics
 from .studies.verdicts import study_metrics, system_table, table_claims
 
 RESULTS = ROOT / "results"
@@ -37,7 +38,14 @@ AIMS = {
     "generation.findings_macro_f1": (0.70, ">=", "findings of made ECGs by an independent reader, macro F1"),
     "reader.real_macro_auroc": (0.80, ">=", "independent reader on real records, macro AUROC"),
     "real.hr_median_error_bpm": (5, "<=", "heart rate of real records, median error, bpm"),
+    "seconds.diagecg": (900, "<=", "DiagECG-lite, notebooks 11 to 14, s"),
+    "diagecg.codes_used": (0.90, ">=", "DiagECG-lite: codes used, share"),
+    "diagecg.reconstruction_rmse_mv": (0.05, "<=", "DiagECG-lite: ECG from its codes, error, mean over leads, mV"),
+    "diagecg.qa_exact_match": (0.80, ">=", "DiagECG-lite: questions answered exactly"),
+    "diagecg.findings_macro_f1": (0.80, ">=", "DiagECG-lite: findings read, macro F1"),
+    "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
 }
+SECONDS = {"seconds.total": "total", "seconds.diagecg": "total_11_14"}  # metric -> its sum, see `lesson.SUMS`
 
 
 def machine() -> str:
@@ -54,6 +62,7 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         metrics |= json.loads(path.read_text())["metrics"]
     if not store.seed:  # studies start from the chain with seed 0
         metrics |= study_metrics(store.profile.name, RESULTS / "studies")
+        metrics |= diag_metrics(store.profile.name, RESULTS / "studies")
     seed = f".seed{store.seed}" if store.seed else ""
     file = RESULTS / f"{store.profile.name}.{machine()}{seed}.json"
     RESULTS.mkdir(exist_ok=True)
@@ -112,7 +121,12 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
             "ours": f"heart rate: median error {value:.1f} bpm; sex and age are not measured yet",
             "verdict": "not testable here" if value <= 6 else "not reproduced",
         }
-    return dict(sorted((out | table_claims(metrics)).items(), key=lambda item: (item[0][0] != "U", int(item[0][1:]))))
+    return dict(
+        sorted(
+            (out | table_claims(metrics) | diag_claims(metrics)).items(),
+            key=lambda item: (item[0][0] != "U", int(item[0][1:])),
+        )
+    )
 
 
 def load_all() -> list[dict]:
@@ -122,8 +136,8 @@ def load_all() -> list[dict]:
 
 
 def value_of(result: dict, name: str) -> float | None:
-    """A metric of a results file, or its total time."""
-    return result["seconds"]["total"] if name == "seconds.total" else result["metrics"].get(name)
+    """A metric of a results file, or one of its sums of seconds; None when it was not measured."""
+    return result["seconds"].get(SECONDS[name]) if name in SECONDS else result["metrics"].get(name)
 
 
 def meets(name: str, value: float | None) -> bool:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ...artifacts import Store, commit
 from ...config import profile as find_profile
 from ...errors import BadRequest, UniECGError
-from . import table
+from . import diag, table
 from .cells import cell_path, read_cell, write_cell
 
 
@@ -46,7 +46,23 @@ STUDIES = {
         table.measure,
         table.settings,
         table.FIXED,
-    )
+    ),
+    "diagcodes": Study(
+        "diagcodes",
+        "How many words does an ECG need, and is each lead better encoded alone (D1)?",
+        diag.CODES_VARIANTS,
+        diag.Patients.load,
+        diag.codes_measure,
+        diag.codes_settings,
+    ),
+    "diagecg": Study(
+        "diagecg",
+        "D1 to D6: what do lead-wise codes, discrete words, forecasting and background bring, on real records, too?",
+        diag.VARIANTS,
+        diag.prepare,
+        diag.measure,
+        diag.settings,
+    ),
 }
 
 

@@ -1,0 +1,444 @@
+"""DiagECG-lite: codes and the ECG they say, new words, forecasts, adapters, answers, attention."""
+
+import copy
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import PLAN, PROFILE, corpus, patients, store, tokenizer
+
+from uniecg_lite.diagecg import DiagECG, ECGTokenizer, background, code_names, forecast, new_codec, tune, windows
+from uniecg_lite.diagecg.attention import attention, attention_metrics, token_waves
+from uniecg_lite.diagecg.files import load_adapters, load_diagecg, save_adapters, save_codec, save_merged
+from uniecg_lite.diagecg.scores import (
+    answers,
+    codec_metrics,
+    entropy,
+    forecast_metrics,
+    overlap,
+    real_metrics,
+    told_on,
+    waves_kept,
+)
+from uniecg_lite.diagecg.stages import train_tokenizer, with_background
+from uniecg_lite.ecg import ECG, lead_law_residual
+from uniecg_lite.errors import BadRequest
+from uniecg_lite.language import encode
+from uniecg_lite.scoring.questions import draw_questions
+from uniecg_lite.unified import pocket_llm
+
+SIGNAL = patients().signal[:6]
+
+
+class Few:
+    """A cohort of the tests' patients."""
+
+    def __len__(self):
+        return len(patients().signal)
+
+    def signal(self, rows):
+        return patients().signal[torch.as_tensor(rows)]
+
+
+def codec(**other) -> ECGTokenizer:
+    torch.manual_seed(0)
+    return new_codec(PROFILE, **other)
+
+
+@cache
+def _trained() -> ECGTokenizer:
+    made = codec()
+    import tempfile
+    from pathlib import Path
+
+    train_tokenizer(made, Few(), PLAN, 0, Path(tempfile.mkdtemp()))
+    return made
+
+
+@cache
+def _model() -> DiagECG:
+    words = tokenizer()
+    torch.manual_seed(1)
+    model = DiagECG(pocket_llm(PROFILE, words), words, _trained())
+    with torch.no_grad():  # so that answers differ from each other
+        for p in model.llm.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return model.eval()
+
+
+def model() -> DiagECG:
+    return copy.deepcopy(_model())
+
+
+def codes() -> torch.Tensor:
+    return _trained().encode(SIGNAL)
+
+
+# --- codes
+
+
+def test_the_published_shape():
+    torch.manual_seed(0)
+    published = ECGTokenizer((2, 2, 2, 2), width=32, wide=32, leads=12, groups=8)
+    made = published.encode(torch.randn(1, 12, 5000))
+    assert made.shape == (1, 313) and published.codes == 6**4 == 1296
+    assert published.fsq.project_in.weight.shape == (4, 12 * 32)
+    assert published.decode(made, 5000).shape == (1, 12, 5000)
+
+
+def test_our_shapes_and_lead_laws():
+    ours = codec()
+    made = ours.encode(SIGNAL)
+    assert made.shape == (6, 1000 // ours.stride) and made.dtype == torch.int64
+    assert made.min() >= 0 and made.max() < ours.codes
+    back = ours.decode(made)
+    assert back.shape == SIGNAL.shape and lead_law_residual(back).max() < 1e-4
+    assert ours.decode(made, 990).shape[-1] == 990
+
+
+def test_every_lead_passes_the_same_encoder_alone():
+    ours, width = codec(), PROFILE.diag_width
+    numbers = ours.numbers(SIGNAL).unflatten(-1, (8, width))  # (B, T, 8, D)
+    one = ours.encoder(SIGNAL[:, 1:2]).transpose(1, 2)  # lead II
+    torch.testing.assert_close(numbers[:, :, 1], one)
+    changed = SIGNAL.clone()
+    changed[:, 6:] += 1  # V1 to V6
+    other = ours.numbers(changed).unflatten(-1, (8, width))
+    assert torch.equal(other[:, :, :2], numbers[:, :, :2]) and not torch.equal(other[:, :, 2:], numbers[:, :, 2:])
+    joint = codec(lead_wise=False)
+    a, b = (joint.numbers(x).unflatten(-1, (8, width)) for x in (SIGNAL, changed))
+    assert not torch.allclose(a[:, :, :2], b[:, :, :2])
+
+
+def test_all_at_once_is_one_after_the_other():
+    ours = codec()
+    loop = torch.cat([ours.numbers(x[None]) for x in SIGNAL])
+    torch.testing.assert_close(ours.numbers(SIGNAL), loop, rtol=1e-4, atol=1e-5)
+
+
+def test_numbers_become_levels_and_gradients_pass_through():
+    ours = codec()
+    numbers = ours.numbers(SIGNAL)
+    rough, made = ours.fsq(numbers)
+    torch.testing.assert_close(ours.fsq.indices_to_codes(made), rough)
+    levels = ours.fsq.implicit_codebook
+    assert len(levels) == ours.codes and all(len(levels[:, i].unique()) == n for i, n in enumerate(PROFILE.diag_levels))
+    ours.loss(SIGNAL)["loss"].backward()
+    assert ours.encoder[0].weight.grad.abs().sum() > 0
+
+
+def test_training_lowers_the_error_and_repeats_itself(tmp_path):
+    one, other = codec(), codec()
+    before = one.loss(SIGNAL)["mse"]
+    runs = [train_tokenizer(each, Few(), PLAN, 0, tmp_path / name) for each, name in ((one, "a"), (other, "b"))]
+    assert runs[0]["loss"] == runs[1]["loss"] and one.loss(SIGNAL)["mse"] < before
+    assert not any(p.requires_grad for p in one.parameters())
+
+
+def test_scores_of_codes():
+    class Perfect:
+        codes = 4
+
+        def parameters(self):
+            yield torch.zeros(1)
+
+        def encode(self, x):
+            self.x = x
+            return torch.arange(2).expand(len(x), 2)
+
+        def decode(self, codes, length):
+            return self.x
+
+    found = codec_metrics(Perfect(), SIGNAL)
+    assert found["diagecg.reconstruction_rmse_mv"] == 0 and found["diagecg.codes_used"] == 0.5
+    assert found["diagecg.reconstruction_hr_error_bpm"] == 0 and found["diagecg.perplexity_of_codes"] == pytest.approx(
+        2
+    )
+    assert entropy(torch.arange(8), 8).exp().item() == pytest.approx(8)
+
+
+def test_waves_that_are_kept_do_not_change_and_halved_ones_do():
+    class Halved:
+        share = 1.0
+
+        def parameters(self):
+            yield torch.zeros(1)
+
+        def encode(self, x):
+            self.x = x
+            return torch.zeros(len(x), 1, dtype=torch.long)
+
+        def decode(self, codes, length):
+            return self.share * self.x
+
+    truth, teller = {k: v[:6] for k, v in patients().truth.items()}, Halved()
+    assert set(waves_kept(teller, SIGNAL, truth).values()) == {0.0}
+    teller.share = 0.5
+    assert waves_kept(teller, SIGNAL, truth)["diagecg.qrs_change_share"] == pytest.approx(0.5, abs=1e-3)
+
+
+# --- words
+
+
+def test_codes_are_words_that_nobody_can_type():
+    ours = model()
+    ids = ours.tokenizer.convert_tokens_to_ids(code_names(ours.codec.codes))
+    assert ids == list(range(ours.start, ours.first + ours.codec.codes))
+    typed = encode(ours.tokenizer, "[ecg] [c0] [/ecg]")
+    assert max(typed) < ours.start
+    assert ours.llm.get_input_embeddings().weight.shape[0] >= ours.first + ours.codec.codes
+
+
+def test_the_rows_of_words_stay_and_codes_of_like_numbers_start_alike():
+    words = tokenizer()
+    torch.manual_seed(1)
+    llm = pocket_llm(PROFILE, words)
+    before = llm.get_input_embeddings().weight[: len(words)].clone()
+    ours = DiagECG(llm, words, _trained())
+    rows = ours.llm.get_input_embeddings().weight
+    assert torch.equal(rows[: len(before)], before)
+    codes_rows = rows[ours.first : ours.first + ours.codec.codes]
+    level, gap = ours.codec.fsq.implicit_codebook, torch.cdist(codes_rows, codes_rows)
+    apart = torch.cdist(level, level)
+    near, far = apart < 1.1 * apart[apart > 0].min(), apart > apart.median()
+    assert gap[near & (apart > 0)].mean() < 0.8 * gap[far].mean()
+
+
+def test_an_ecg_is_spliced_after_begin():
+    ours, ids = model(), torch.tensor([[1, 7, 8]])
+    made, words = codes()[:1], ours.llm.get_input_embeddings()
+    block = [ours.start, *(ours.first + made[0]).tolist(), ours.end]
+    torch.testing.assert_close(ours.splice(ids, made[:, None]), words(torch.tensor([[1, *block, 7, 8]])))
+    two = ours.splice(ids, codes()[:2][None])
+    other = [ours.start, *(ours.first + codes()[1]).tolist(), ours.end]
+    torch.testing.assert_close(two, words(torch.tensor([[1, *block, *other, 7, 8]])))
+
+
+def test_the_loss_counts_answers_only():
+    ours, said = model(), [[9, 10, 2], [11, 2]]
+    prompts, shown = ["Read this.", "What does this ECG show?"], codes()[:2, None]
+    rows = []
+    for prompt, answer, ecg in zip(prompts, said, shown):
+        ids = torch.tensor([ours.prompt_ids(prompt) + answer])
+        logits = ours.llm(inputs_embeds=ours.splice(ids, ecg[None])).logits[0, -len(answer) - 1 : -1]
+        rows.append(F.cross_entropy(logits, torch.tensor(answer), reduction="none"))
+    torch.testing.assert_close(ours.answer_loss(prompts, said, shown), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_answers_in_a_batch_are_those_one_by_one():
+    ours, prompts = model(), ["Read this.", "What does this ECG show?", "Any ST elevation in V2?"]
+    together = ours.write(prompts, codes()[:3, None])
+    assert together == [ours.write([p], codes()[i : i + 1, None])[0] for i, p in enumerate(prompts)]
+    with pytest.raises(BadRequest):
+        ours.write([" "], codes()[:1, None])
+
+
+# --- forecasts
+
+
+def test_windows_hold_every_code_once():
+    made = codes()
+    assert torch.equal(windows(made, 1), made)
+    cut = windows(made, 4)
+    assert cut.shape == (24, made.shape[1] // 4) and torch.equal(cut[:4].flatten(), made[0, : 4 * cut.shape[1]])
+
+
+def test_a_forecast_looks_back_only_and_its_loss_is_cross_entropy_over_codes():
+    ours, made = model(), codes()
+    logits = ours.code_logits(made)
+    changed = made.clone()
+    changed[:, 20:] = (changed[:, 20:] + 1) % ours.codec.codes
+    assert torch.allclose(ours.code_logits(changed)[:, :21], logits[:, :21], atol=1e-5)
+    ids = torch.cat([torch.tensor([[ours.tokenizer.bos_token_id, ours.start]]).expand(6, 2), made + ours.first], 1)
+    full = ours.llm(input_ids=ids).logits[:, 1:-1, ours.first : ours.first + ours.codec.codes]
+    torch.testing.assert_close(logits, full, rtol=1e-4, atol=1e-4)
+    by_hand = F.cross_entropy(full.flatten(0, 1), made.flatten())
+    torch.testing.assert_close(ours.forecast_loss(made), by_hand, rtol=1e-4, atol=1e-4)
+
+
+def test_an_ecg_is_told_on_in_codes_alone():
+    ours, made = model(), codes()[:2, :10]
+    greedy = ours.go_on(made, 5, temperature=0)
+    assert torch.equal(greedy[:, :10], made) and greedy.shape == (2, 15)
+    assert torch.equal(greedy[:, 10:], ours.code_logits(greedy).argmax(-1)[:, 10:])
+    drawn = [ours.go_on(made, 5, seed=s) for s in (0, 0, 1)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert drawn[0].min() >= 0 and drawn[0].max() < ours.codec.codes
+    whole = told_on(ours, SIGNAL[:2], 4.0)
+    assert whole.shape == SIGNAL[:2].shape and lead_law_residual(whole).max() < 1e-4
+    ecg = ours.continued(ECG(SIGNAL[0].numpy(), 100.0), 4.0)
+    assert ecg.signal.shape == (12, 1000) and "no patient" in ecg.source
+
+
+def test_forecast_scores_have_every_scale():
+    found = forecast_metrics(model(), codes(), codes())
+    assert {f"diagecg.forecast_nll.{n}" for n in (45, 23, 11, 5, 2)} <= set(found)
+    assert 0 <= found["diagecg.forecast_top1"] <= 1 and found["diagecg.forecast_nll.frequency"] > 0
+
+
+# --- adapters
+
+
+def test_only_adapters_train(tmp_path):
+    ours = model()
+    plain = ours.write(["Read this."], codes()[:1, None])
+    ours.adapt(PROFILE.diag_rank)
+    assert ours.write(["Read this."], codes()[:1, None]) == plain, "LoRA starts as nothing"
+    hashes, before = ours.fingerprint(), {n: p.clone() for n, p in ours.adapters().items()}
+    words = ours.llm.get_input_embeddings()(torch.arange(ours.start)).clone()
+    forecast(ours, codes().short(), PLAN, 0, tmp_path / "a")
+    tune(ours, corpus(), _trained().encode(patients().signal).short(), PLAN, 0, tmp_path / "b")
+    assert ours.fingerprint() == hashes and len(hashes) > 20
+    changed = [n for n, p in ours.adapters().items() if not torch.equal(p, before[n])]
+    assert {kind for kind in ("lora_A", "lora_B", "norm", "trainable_tokens") if any(kind in n for n in changed)} == {
+        *("lora_A", "lora_B", "norm", "trainable_tokens")
+    }
+    assert torch.equal(ours.llm.get_input_embeddings()(torch.arange(ours.start)), words)
+    assert not any(p.requires_grad for p in ours.parameters())
+
+
+def test_adapters_come_back_and_merge_into_the_same_model(tmp_path):
+    ours = model()
+    ours.adapt(PROFILE.diag_rank)
+    with torch.no_grad():
+        for p in ours.adapters().values():
+            p.add_(0.1 * torch.randn_like(p))
+    inputs = ours.splice(torch.tensor([[1, 7, 8]]), codes()[:1, None])
+    wanted = ours.llm(inputs_embeds=inputs).logits
+    save_adapters(ours, tmp_path)
+    again = load_adapters(model(), tmp_path)
+    torch.testing.assert_close(again.splice(torch.tensor([[1, 7, 8]]), codes()[:1, None]), inputs)
+    torch.testing.assert_close(again.llm(inputs_embeds=inputs).logits, wanted)
+    forecasts = ours.code_logits(codes()[:1])
+    ours.merge()
+    torch.testing.assert_close(ours.splice(torch.tensor([[1, 7, 8]]), codes()[:1, None]), inputs)
+    torch.testing.assert_close(ours.llm(inputs_embeds=inputs).logits, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.code_logits(codes()[:1]), forecasts, rtol=1e-4, atol=1e-4)
+
+
+def test_the_tuned_model_comes_back_from_disk(tmp_path):
+    kept, ours = store(tmp_path), model()
+    with kept.writing("diag_tokenizer") as folder:
+        save_codec(ours.codec, folder, codes().short())
+    with kept.writing("diagecg", inputs=("diag_tokenizer",)) as folder:
+        save_merged(ours, folder)
+    again = load_diagecg(kept)
+    assert (again.start, again.first) == (ours.start, ours.first)
+    prompts = ["Read this.", "What is the rate?"]
+    assert again.write(prompts, codes()[:2, None]) == ours.write(prompts, codes()[:2, None])
+    assert torch.equal(again.codec.encode(SIGNAL), codes())
+
+
+# --- answers and attention
+
+
+def test_background_stands_before_questions_about_one_ecg():
+    request = corpus().requests[3]
+    assert background(corpus(), 3) == f"Age {request.age}. Sex {request.sex}."
+    assert with_background(corpus(), [3], ["Read."]) == [f"{background(corpus(), 3)} Read."]
+    assert with_background(corpus(), [3], ["Read."], told=False) == ["Read."]
+
+
+def test_questions_about_one_ecg_and_two_are_all_answered():
+    ours, whole = model(), corpus()
+    asked = draw_questions(whole, 12, 0)
+    made = ours.codec.encode(patients().signal)
+    said = answers(ours, whole, made, asked)
+    assert len(said) == 12 and {len(q.ecg_id) for q in asked} == {1, 2}
+    i = next(i for i, q in enumerate(asked) if len(q.ecg_id) == 2)
+    assert said[i] == ours.write([asked[i].question], made[list(asked[i].ecg_id)][None])[0]
+
+
+def test_overlap_is_whole_for_the_same_words_and_less_for_others():
+    texts = corpus().reports[:3]
+    assert all(value == pytest.approx(1, abs=1e-4) for value in overlap(texts, texts).values())
+    assert all(value < 1 for value in overlap(texts[1:] + texts[:1], texts).values())
+
+
+def test_attention_is_a_share_and_waves_are_where_the_simulator_put_them():
+    ours, made = model(), codes()
+    mass = attention(ours, ["Read this.", "Any ST elevation in V2 or V3?"] * 3, made)
+    assert mass.shape == made.shape and (mass >= 0).all() and (mass.sum(1) < 1).all()
+    alone = attention(ours, ["Read this."], made[:1])
+    torch.testing.assert_close(mass[:1], alone, rtol=1e-4, atol=1e-6)
+    truth = {k: v[:6] for k, v in patients().truth.items()}
+    waves = token_waves(truth, made.shape[1], 1000)
+    assert waves.shape == (6, 4, made.shape[1]) and waves.min() >= 0 and waves.max() <= 1
+    stride = 1000 // made.shape[1]
+    onset = truth["onset_s"][0][truth["onset_s"][0].isfinite()]
+    assert (waves[0, 1, ((onset + 0.02) * 100 // stride).long().clamp(max=made.shape[1] - 1)] > 0).all()
+
+
+def test_even_attention_has_a_ratio_of_one():
+    from uniecg_lite.diagecg.attention import wave_ratios
+
+    truth = {k: v[:6] for k, v in patients().truth.items()}
+    waves = token_waves(truth, 50, 1000)
+    even = wave_ratios(torch.full((6, 50), 0.01), waves)
+    assert torch.allclose(even[even.isfinite()], torch.ones(()), atol=1e-5)
+
+
+def test_attention_scores_name_every_question_wave_and_control():
+    few = copy.copy(patients())
+    few.signal, few.truth = few.signal[:6], {k: v[:6] for k, v in few.truth.items()}
+    found = attention_metrics(model(), few, codes(), control=model())
+    assert len(found) == 3 * (4 * 4 + 1)
+    assert found["diagecg.attention.own"] == pytest.approx(found["diagecg.attention.untrained.own"], abs=1e-6)
+
+
+def test_real_records_are_read_and_told_again(tmp_path):
+    rows = ["record,hr_bpm_nk,hr_bpm_nk_pantompkins"]
+    for i, about in enumerate(({}, {"age": 63, "sex": "female"})):
+        ECG(SIGNAL[i].numpy(), 100.0, **about).save(tmp_path / f"r{i}")
+        rows.append(f"r{i},80,80")
+    (tmp_path / "manifest.csv").write_text("\n".join([*rows, "lost,70,70"]) + "\n")
+    found = real_metrics(model(), tmp_path)
+    assert found["diagecg.real_records"] == 2 and found["diagecg.real_hr_median_error_bpm"] >= 0
+    assert 0 < found["diagecg.real_reconstruction_rmse_mv"] < 1
+
+
+def test_another_language_model_gets_the_same_words():
+    from transformers import AutoModelForCausalLM, GPT2Config
+
+    words = tokenizer()
+    torch.manual_seed(1)
+    ends = dict(bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id)
+    sizes = GPT2Config(vocab_size=len(words), n_embd=32, n_layer=1, n_head=2, n_positions=512, **ends)
+    ours = DiagECG(AutoModelForCausalLM.from_config(sizes, attn_implementation="eager"), words, _trained()).eval()
+    ours.adapt(2)
+    assert {kind for kind in ("lora_A", "ln_1", "trainable_tokens") if any(kind in n for n in ours.adapters())} == {
+        *("lora_A", "ln_1", "trainable_tokens")
+    }
+    assert ours.go_on(codes()[:1, :5], 3).shape == (1, 8)
+    assert ours.answer_loss(["Read this."], [[9, 2]], codes()[:1, None]).isfinite()
+
+
+# --- studies
+
+
+def test_a_joint_tokenizer_has_about_as_many_parameters():
+    from uniecg_lite.config import LAPTOP
+    from uniecg_lite.course.studies.diag import codec_of
+
+    ours, joint = (sum(p.numel() for p in codec_of(LAPTOP, v).parameters()) for v in ("ours", "joint"))
+    assert 0.85 < joint / ours < 1.15
+
+
+def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):
+    from uniecg_lite.course.studies.cells import cell_path, write_cell
+    from uniecg_lite.course.studies.diag_verdicts import F1, QA, diag_claims, diag_metrics
+
+    def cells(gains):
+        for seed, gain in enumerate(gains):
+            for variant in ("full", "unforecast", "unknown"):
+                value = 0.5 + gain * (variant == "full")
+                cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": {QA: value, F1: value}}
+                write_cell(cell_path("diagecg", "smoke", variant, seed, tmp_path), cell)
+        return {name: c["verdict"] for name, c in diag_claims(diag_metrics("smoke", tmp_path)).items()}
+
+    assert cells([0.1, 0.2]) == {"D3": "not testable here", "D4": "not testable here"}
+    assert cells([0.1, 0.2, 0.3]) == {"D3": "reproduced", "D4": "reproduced"}
+    assert cells([0.1, -0.2, 0.3]) == {"D3": "not reproduced", "D4": "not reproduced"}
+    same = {"diagecg.qa_exact_match.single-query": 0.4, "qa.single-query": 0.3}
+    assert diag_claims(same)["D7"]["verdict"] == "not testable here" and "0.400" in diag_claims(same)["D7"]["ours"]

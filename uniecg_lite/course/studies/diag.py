@@ -1,0 +1,223 @@
+"""Studies of DiagECG-lite: `diagcodes`, tokenizers by rate and distortion, and `diagecg`, the claims D1 to D6.
+
+All cells of a study have the same patients, the same language model and the same number of steps.
+"""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from ...artifacts import Store, save_tensors
+from ...cohort import Cohort, load
+from ...config import PROFILES, Profile, Training
+from ...diagecg import DiagECG, ECGTokenizer, codes_of, forecast, new_codec, new_diagecg, train_tokenizer, tune
+from ...diagecg.attention import attention_metrics
+from ...diagecg.scores import (
+    codec_metrics,
+    forecast_metrics,
+    qa_metrics,
+    real_metrics,
+    report_metrics,
+    reports,
+    waves_kept,
+)
+from ...language import Corpus
+from ...scoring.evaluate import real_folder
+from ...simulator import simulate
+from ...training import device_and_why
+from .cells import cell_path, write_cell
+
+CODES_VARIANTS = {
+    "ours": "the profile's tokenizer: each lead alone, shared weights",
+    "joint": "one encoder that sees all leads at once, of about as many parameters (D1)",
+    "slow": "tokens of twice the time",
+    "coarse": "two levels fewer of each number",
+    "fine": "two levels more of each number",
+}
+VARIANTS = {
+    "full": "forecasting, then tuning, with age and sex in the prompt",
+    "joint": "the same on codes of a joint encoder (D1)",
+    "continuous": "as `unforecast`, with the numbers before the cut, through a linear projection, as tokens (D2)",
+    "unforecast": "tuning alone, by as many steps as forecasting and tuning (D3)",
+    "unknown": "without age and sex in the prompt (D4)",
+}
+WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
+FEW = 256  # training patients of a cell that a notebook trains for itself
+QUESTIONS = 4  # for each scored patient
+SHARE = 3  # a cell trains this many times shorter than the chain
+STRANGERS = 5151  # seed of simulated patients whose wave positions are known (D6)
+
+
+def short(plan: Training) -> Training:
+    """The plan of a cell."""
+    return replace(plan, steps=max(6, plan.steps // SHARE), warmup=min(plan.warmup, max(2, plan.steps // SHARE // 4)))
+
+
+# ---- tokenizers -------------------------------------------------------------------------------------------------
+def codec_of(profile: Profile, variant: str) -> ECGTokenizer:
+    """An untrained tokenizer of a variant of `diagcodes`."""
+    levels, strides = profile.diag_levels, profile.diag_strides
+    other = {
+        "joint": {"lead_wise": False, "width": joint_width(profile)},
+        "slow": {"strides": (*strides[:-1], 2 * strides[-1])},
+        "coarse": {"levels": tuple(n - 2 for n in levels)},
+        "fine": {"levels": tuple(n + 2 for n in levels)},
+    }
+    return new_codec(profile, **other.get(variant, {}))
+
+
+def joint_width(profile: Profile) -> int:
+    """Channels per lead of a joint encoder that makes the whole tokenizer as large as the lead-wise one, or nearly so.
+
+    At the same width it would be larger: it has a matrix for every pair of leads.
+    """
+    wanted = _size(new_codec(profile))
+    widths = range(1, profile.diag_width + 1)
+    return min(widths, key=lambda w: abs(_size(new_codec(profile, lead_wise=False, width=w)) - wanted))
+
+
+def _size(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def codes_settings(store: Store, variant: str) -> dict:
+    """What a cell of `diagcodes` depends on."""
+    P = store.profile
+    codec = codec_of(P, variant)
+    return {
+        "records": P.records,
+        "scored": P.study_scored,
+        "tokenizer": asdict(short(P.diag_tokenizer)),
+        "codec": codec.settings,
+        "parameters": _size(codec),
+        "inputs": {"cohort": store.meta("cohort")["hash"]},
+    }
+
+
+@dataclass
+class Patients:
+    """The patients of both studies."""
+
+    store: Store
+    train: Cohort
+    test: Cohort  # the scored ones alone
+
+    @staticmethod
+    def load(store: Store) -> "Patients":
+        """Open the cohort."""
+        splits = store.path("cohort") / "splits"
+        train, test = load(splits, "train"), load(splits, "test")
+        return Patients(store, train, Cohort(test.table.select(range(min(store.profile.study_scored, len(test))))))
+
+
+def trained_codec(room: Patients, variant: str, seed: int, folder: Path) -> ECGTokenizer:
+    """The tokenizer of a cell; its weights are kept in `folder`, so that it trains once."""
+    torch.manual_seed(seed)
+    codec, kept = codec_of(room.store.profile, variant).to(device_and_why()[0]), folder / "codec.safetensors"
+    if not kept.exists():
+        train_tokenizer(codec, room.train, short(room.store.profile.diag_tokenizer), seed, folder / "codec")
+        save_tensors(codec.state_dict(), folder / "codec.part")
+        (folder / "codec.part.safetensors").rename(kept)
+    codec.load_state_dict(load_file(kept))
+    return codec.requires_grad_(False).eval()
+
+
+def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """Train and score one tokenizer."""
+    codec = trained_codec(room, variant, seed, folder)
+    signal = room.test.signal(range(len(room.test)))
+    tokens = signal.shape[-1] / codec.stride
+    return {
+        **codec_metrics(codec, signal),
+        **waves_kept(codec, signal, room.test.truth()),
+        "diagecg.bits_per_ecg": tokens * math.log2(codec.codes),
+    }
+
+
+def live_codes(store: Store, root: Path, seed: int) -> None:
+    """Cells of `diagcodes` at smoke size, for a notebook that finds none."""
+    small = PROFILES["smoke"]
+    profile = replace(store.profile, diag_tokenizer=small.diag_tokenizer, study_scored=small.study_scored)
+    room = Patients.load(store)
+    room.store = replace(store, profile=profile)
+    _live("diagcodes", room, CODES_VARIANTS, codes_measure, root, seed)
+
+
+def live_diagecg(store: Store, root: Path, seed: int) -> None:
+    """Cells of `diagecg` at smoke size, for a notebook that finds none."""
+    small = PROFILES["smoke"]
+    names = ("diag_tokenizer", "diag_forecast", "diag_tuning", "study_scored")
+    room = prepare(store)
+    room.test = Cohort(room.test.table.select(range(min(small.study_scored, len(room.test)))))
+    room.store = replace(store, profile=replace(store.profile, **{n: getattr(small, n) for n in names}))
+    _live("diagecg", room, VARIANTS, measure, root, seed)
+
+
+def _live(study: str, room: Patients, variants: dict, measure, root: Path, seed: int) -> None:
+    room.train = Cohort(room.train.table.select(range(min(FEW, len(room.train)))))
+    for variant in variants:
+        (root / variant).mkdir()
+        cell = {"variant": variant, "seed": seed, "settings": {"size": "smoke"}}
+        metrics = measure(room, variant, seed, root / variant)
+        write_cell(cell_path(study, room.store.profile.name, variant, seed, root), {**cell, "metrics": metrics})
+
+
+# ---- models -----------------------------------------------------------------------------------------------------
+def settings(store: Store, variant: str) -> dict:
+    """What a cell of `diagecg` depends on."""
+    P = store.profile
+    plans = {name: asdict(short(getattr(P, f"diag_{name}"))) for name in ("tokenizer", "forecast", "tuning")}
+    if variant in WITHOUT_FORECAST:
+        plans["tuning"]["steps"] += plans.pop("forecast")["steps"]
+    hashes = {name: store.meta(name)["hash"] for name in ("cohort", "language")}
+    return {"records": P.records, "scored": P.study_scored, **plans, "rank": P.diag_rank, "inputs": hashes}
+
+
+def prepare(store: Store) -> Patients:
+    """Patients; the language model must be there, too."""
+    store.path("language")
+    return Patients.load(store)
+
+
+def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """Train and score one cell: questions by type, reports, real records, attention."""
+    P = room.store.profile
+    model, codes = trained(room, variant, seed, folder)
+    told, numbers = variant != "unknown", variant == "continuous"
+    corpus = Corpus(room.test.truth(), room.test.column("patient"))
+    seen = codes_of(model.codec, room.test, numbers=numbers)
+    out = qa_metrics(model, room.test, seen, QUESTIONS * P.study_scored, 0, told)
+    out |= report_metrics(reports(model, corpus, seen, told), corpus)
+    if not numbers:
+        out |= codec_metrics(model.codec, room.test.signal(range(len(room.test))))
+        out |= forecast_metrics(model, seen, codes)
+    if variant == "full":
+        strangers = simulate(STRANGERS, torch.arange(P.study_scored))
+        shown = model.codec.encode(strangers.signal.to(model.device)).cpu()
+        out |= attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
+        if real_folder() is not None:
+            out |= real_metrics(model, real_folder())
+    return out
+
+
+def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[DiagECG, torch.Tensor]:
+    """The model of a cell, and the codes (or numbers) of the training patients."""
+    P, numbers = room.store.profile, variant == "continuous"
+    codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder)
+    codes = codes_of(codec, room.train, numbers=numbers)
+    torch.manual_seed(seed)
+    model, plan = new_diagecg(room.store, codec), short(P.diag_tuning)
+    model.adapt(P.diag_rank)
+    if numbers:
+        width = model.llm.get_input_embeddings().weight.shape[1]
+        model.bridge = torch.nn.Linear(codes.shape[-1], width).to(model.device)
+    if variant in WITHOUT_FORECAST:  # its steps go to tuning
+        plan = replace(plan, steps=plan.steps + short(P.diag_forecast).steps)
+    else:
+        forecast(model, codes, short(P.diag_forecast), seed, folder / "forecast")
+    corpus = Corpus(room.train.truth(), room.train.column("patient"))
+    tune(model, corpus, codes, plan, seed, folder / "tuning", told=variant != "unknown")
+    return model, codes

@@ -1,0 +1,90 @@
+"""Where does an answer look? Attention from the end of a question to the codes of the ECG, wave by wave (claim D6)."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..language import NAMES
+from ..scoring.evidence import WAVES, ratios, wave_windows
+from .model import DiagECG
+
+ABOUT = {  # wave: findings that it carries
+    "P": ("LAE", "RAE", "1AVB"),
+    "QRS": ("Q_ANT", "Q_INF", "CLBBB"),
+    "ST": ("STE_ANT", "STE_INF", "STD"),
+    "T": ("TINV", "HYPERK", "HYPT"),
+}
+QUESTION = "Does this ECG show {}?"
+
+
+@torch.no_grad()
+def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: int = 32) -> torch.Tensor:
+    """Attention (B, T), mean over layers and heads, of the last word before the answer to each code of (B, T)."""
+    model.eval()
+    out = []
+    for i in range(0, len(prompts), batch):
+        rows = [torch.tensor(model.prompt_ids(p)) for p in prompts[i : i + batch]]
+        ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(model.device)
+        inputs = model.splice(ids, codes[i : i + batch, None].long())  # padding comes last: nothing before looks at it
+        last = torch.tensor([len(r) for r in rows], device=model.device) - 1 + inputs.shape[1] - ids.shape[1]
+        layers = model.base()(inputs_embeds=inputs, output_attentions=True).attentions  # each (B, H, S, S)
+        mass = torch.stack([a[torch.arange(len(rows)), :, last] for a in layers]).float().mean((0, 2))  # (B, S)
+        out.append(mass[:, 2 : 2 + codes.shape[1]].cpu())  # after begin and [ecg]
+    return torch.cat(out)
+
+
+def token_waves(truth: dict[str, torch.Tensor], tokens: int, length: int, hz: float = 100.0) -> torch.Tensor:
+    """(B, 4, T) share of each token's time that lies in P, QRS, ST and T."""
+    return F.adaptive_avg_pool1d(wave_windows(truth, length, hz).float(), tokens)
+
+
+def wave_ratios(mass: torch.Tensor, waves: torch.Tensor) -> torch.Tensor:
+    """Attention (B, T), `token_waves` (B, 4, T) -> (B, 4): share of attention over share of time; 1 is chance."""
+    return torch.stack([ratios(mass, waves[:, i]) for i in range(len(WAVES))], 1)
+
+
+def attention_metrics(
+    model: DiagECG, simulated, codes: torch.Tensor, control: DiagECG | None = None
+) -> dict[str, float]:
+    """`diagecg.attention.<asked>.<wave>`: questions about the findings of one wave, attention in each kind of wave.
+
+    Every question is asked about every record (codes (B, T)). Controls: `.shuffled.`, the same attention over the waves
+    of another record, and with `control`, an untrained model, `.untrained.`.
+    """
+    waves = token_waves(simulated.truth, codes.shape[1], simulated.signal.shape[-1], simulated.hz)
+    kinds = {"": (model, waves), "shuffled.": (model, waves.roll(1, 0))}
+    if control is not None:
+        kinds["untrained."] = (control, waves)
+    out, seen = {}, {}
+    for name, (who, where) in kinds.items():
+        for asked, found in ABOUT.items():
+            if (id(who), asked) not in seen:
+                each = [attention(who, [QUESTION.format(NAMES[c])] * len(codes), codes) for c in found]
+                seen[id(who), asked] = torch.stack(each).mean(0)  # (B, T)
+            values = wave_ratios(seen[id(who), asked], where).nanmean(0).tolist()
+            out |= {f"diagecg.attention.{name}{asked}.{wave}": value for wave, value in zip(WAVES, values)}
+        own = [out[f"diagecg.attention.{name}{wave}.{wave}"] for wave in WAVES]
+        out[f"diagecg.attention.{name}own"] = sum(own) / len(own)
+    return out
+
+
+def attention_figure(mass: torch.Tensor, signal: torch.Tensor, waves: torch.Tensor, title: str, seconds: float = 4.0):
+    """One lead (L,) in mV with the attention (T,) under it as bars, coloured by the wave that a token holds most of."""
+    import matplotlib.pyplot as plt
+
+    step, n = len(signal) // len(mass), round(seconds * 100)
+    figure, (top, low) = plt.subplots(2, 1, figsize=(8.0, 3.0), dpi=72, layout="constrained", sharex=True)
+    plt.close(figure)
+    top.plot(torch.arange(n) / 100, signal[:n], color="#111111", linewidth=1)
+    top.set_ylabel("mV")
+    top.set_title(title, fontsize=10)
+    colours = [*("#54a24b", "#4c78a8", "#e45756", "#f58518"), "#bbbbbb"]
+    holds = torch.where(waves.amax(0) > 0.3, waves.argmax(0), len(WAVES))  # (T,)
+    place = torch.arange(len(mass)) * step / 100
+    for kind, name in enumerate([*WAVES, "between"]):
+        chosen = (holds == kind) & (place < seconds)
+        low.bar(place[chosen], mass[chosen], step / 100, align="edge", color=colours[kind], label=name)
+    low.set_xlabel("s")
+    low.set_ylabel("attention")
+    low.legend(fontsize=7, ncols=5)
+    return figure

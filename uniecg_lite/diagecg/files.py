@@ -1,0 +1,70 @@
+"""DiagECG on disk: tokenizer, adapters after forecasting, and the tuned model with its adapters merged."""
+
+import json
+from pathlib import Path
+
+from peft import PeftModel
+
+from ..artifacts import Store, save_tensors
+from ..config import Profile
+from ..training import device_and_why
+from ..unified.llm import load_llm
+from .model import DiagECG
+from .tokenizer import ECGTokenizer
+
+TOKENIZER, FORECAST, TUNED = "diag_tokenizer", "diag_forecast", "diagecg"
+
+
+def new_codec(profile: Profile, **other) -> ECGTokenizer:
+    """An untrained tokenizer of the profile's size."""
+    sizes = dict(strides=profile.diag_strides, width=profile.diag_width, wide=profile.diag_wide)
+    return ECGTokenizer(**{**sizes, "levels": profile.diag_levels, **other})
+
+
+def save_codec(codec: ECGTokenizer, folder: Path, codes=None) -> None:
+    """Write the tokenizer, and the codes of the training split."""
+    save_tensors(codec.state_dict(), folder / "codec")
+    (folder / "config.json").write_text(json.dumps(codec.settings))
+    if codes is not None:
+        save_tensors({"train": codes}, folder / "codes")
+
+
+def load_codec(store: Store) -> ECGTokenizer:
+    """The tokenizer of notebook 11, frozen."""
+    codec = ECGTokenizer(**json.loads((store.path(TOKENIZER) / "config.json").read_text()))
+    codec.load_state_dict(store.tensors(TOKENIZER, "codec"))
+    return codec.requires_grad_(False).eval()
+
+
+def load_codes(store: Store):
+    """The codes (N, T) int16 of the training split."""
+    return store.tensors(TOKENIZER, "codes")["train"]
+
+
+def new_diagecg(store: Store, codec: ECGTokenizer | None = None) -> DiagECG:
+    """The language model of notebook 03 with the words of the ECG, before it has seen one."""
+    model = DiagECG(*load_llm(store.path("language") / "llm"), codec or load_codec(store))
+    return model.eval().to(device_and_why()[0])
+
+
+def save_adapters(model: DiagECG, folder: Path) -> None:
+    """Write LoRA matrices, norms and new rows."""
+    model.llm.save_pretrained(folder / "adapter")
+
+
+def load_adapters(model: DiagECG, folder: Path) -> DiagECG:
+    """Put saved adapters onto a model without any."""
+    model.llm = PeftModel.from_pretrained(model.llm, folder / "adapter").requires_grad_(False)
+    return model.eval().to(device_and_why()[0])
+
+
+def save_merged(model: DiagECG, folder: Path) -> None:
+    """Write the language model with the adapters in it, and its tokenizer with the codes as words."""
+    model.llm.save_pretrained(folder / "llm")
+    model.tokenizer.save_pretrained(folder / "llm")
+
+
+def load_diagecg(store: Store) -> DiagECG:
+    """The tuned model of notebook 13: it reads ECGs, answers, and tells them on."""
+    model = DiagECG(*load_llm(store.path(TUNED) / "llm"), load_codec(store))
+    return model.eval().to(device_and_why()[0])

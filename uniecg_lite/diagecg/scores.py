@@ -1,0 +1,196 @@
+"""How good are codes, forecasts and answers? Every figure of `diagecg.*` is computed here, on held-out patients."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ..cohort import Cohort
+from ..ecg import ECG, LEADS, lead_law_residual
+from ..ecg.beats import usual_beat
+from ..errors import BadECG
+from ..language import Corpus, parse_report
+from ..language.questions import Question
+from ..scoring.evaluate import PROMPT
+from ..scoring.grounded import grounded
+from ..scoring.questions import draw_questions, qa_scores
+from ..scoring.signals import R_PEAK, heart_rate, measure_beat, real_rates
+from ..scoring.texts import report_scores
+from .model import DiagECG
+from .stages import HORIZON, SCALES, background, windows
+from .tokenizer import ECGTokenizer
+
+
+@torch.no_grad()
+def again(codec: ECGTokenizer, signal: torch.Tensor, batch: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, 12, L) mV -> its codes (B, T), and what they say (B, 12, L) mV."""
+    device = next(codec.parameters()).device
+    parts = [codec.encode(x.to(device)) for x in signal.split(batch)]
+    return torch.cat(parts).cpu(), torch.cat([codec.decode(c, signal.shape[-1]).cpu() for c in parts])
+
+
+def codec_metrics(codec: ECGTokenizer, signal: torch.Tensor) -> dict[str, float]:
+    """`diagecg.codes_used` (a share of all codes), `.reconstruction_rmse_mv` (mean over leads) and `.<lead>`, ..."""
+    codes, back = again(codec, signal)
+    rmse = (back - signal).square().mean((0, 2)).sqrt()  # (12,)
+    rate, told = heart_rate(signal, 100.0), heart_rate(back, 100.0)
+    return {
+        "diagecg.codes_used": len(codes.unique()) / codec.codes,
+        "diagecg.perplexity_of_codes": entropy(codes, codec.codes).exp().item(),
+        "diagecg.tokens_per_ecg": codes.shape[1],
+        "diagecg.reconstruction_rmse_mv": rmse.mean().item(),
+        "diagecg.reconstruction_share": ((back - signal).square().sum() / signal.square().sum()).item(),
+        "diagecg.reconstruction_hr_error_bpm": (rate - told).abs().nan_to_num(60.0).median().item(),
+        "diagecg.reconstruction_lead_law_mv": lead_law_residual(back).max().item(),
+        **{f"diagecg.reconstruction_rmse_mv.{lead}": value for lead, value in zip(LEADS, rmse.tolist())},
+    }
+
+
+def waves_kept(codec: ECGTokenizer, signal: torch.Tensor, truth: dict[str, torch.Tensor]) -> dict[str, float]:
+    """QRS amplitude and ST level before and after, measured alike on the usual beat: mean absolute errors in mV."""
+    back = again(codec, signal)[1]
+    st = [measure_beat(x, truth["qrs_ms"], truth["qt_ms"])["st_mv"] for x in (signal, back)]
+    tall = []
+    for x in (signal, back):
+        qrs = usual_beat(x, 100.0)[0][..., R_PEAK - 8 : R_PEAK + 9]  # (B, 12, 17)
+        tall.append(qrs.amax(-1) - qrs.amin(-1))
+    return {
+        "diagecg.st_change_mv": (st[0] - st[1]).abs().mean().item(),
+        "diagecg.qrs_change_mv": (tall[0] - tall[1]).abs().mean().item(),
+        "diagecg.qrs_change_share": ((tall[0] - tall[1]).abs().mean() / tall[0].mean()).item(),
+    }
+
+
+def entropy(codes: torch.Tensor, size: int) -> torch.Tensor:
+    """Entropy of how often each of `size` codes is used, in nats."""
+    share = torch.bincount(codes.long().flatten(), minlength=size) / codes.numel()
+    return -(share * share.clamp(min=1e-12).log()).sum()
+
+
+# ---- forecasts --------------------------------------------------------------------------------------------------
+@torch.no_grad()
+def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor, batch: int = 64) -> dict[str, float]:
+    """Nats per code of the last tenth of windows of each scale, `diagecg.forecast_nll.<codes seen>`, and top-1.
+
+    `diagecg.forecast_nll.frequency` is what knowing how often each code occurs in `training` gives.
+    """
+    model.eval()
+    out, every = {}, []
+    for parts in SCALES:
+        cut = windows(codes.long(), parts)
+        ahead = max(1, round(HORIZON * cut.shape[1]))
+        logits = torch.cat([model.code_logits(x)[:, -ahead:].float().cpu() for x in cut.split(batch * parts)])
+        nll = F.cross_entropy(logits.flatten(0, 1), cut[:, -ahead:].flatten()).item()
+        out[f"diagecg.forecast_nll.{cut.shape[1] - ahead}"] = nll
+        every.append((nll, (logits.argmax(-1) == cut[:, -ahead:]).float().mean().item()))
+    often = torch.bincount(training.long().flatten(), minlength=model.codec.codes) + 1.0
+    return {
+        **out,
+        "diagecg.forecast_nll": sum(n for n, _ in every) / len(every),
+        "diagecg.forecast_top1": sum(t for _, t in every) / len(every),
+        "diagecg.forecast_nll.frequency": F.cross_entropy(
+            (often / often.sum()).log().expand(codes.numel(), -1), codes.long().flatten()
+        ).item(),
+    }
+
+
+def continue_metrics(model: DiagECG, signal: torch.Tensor, seconds: float, seed: int = 0) -> dict[str, float]:
+    """ECGs told on from their first seconds, measured where they are new: heart rate against what truly followed."""
+    made = told_on(model, signal, seconds, seed)
+    new, true = (x[..., round(100 * seconds) :] for x in (made, signal))
+    error = (heart_rate(new, 100.0) - heart_rate(true, 100.0)).abs().nan_to_num(60.0)
+    return {
+        "diagecg.continue_hr_median_error_bpm": error.median().item(),
+        "diagecg.continue_hr_mean_error_bpm": error.mean().item(),
+        "diagecg.continue_no_rate": heart_rate(new, 100.0).isnan().float().mean().item(),
+        "diagecg.continue_lead_law_mv": lead_law_residual(made).max().item(),
+    }
+
+
+def told_on(model: DiagECG, signal: torch.Tensor, seconds: float, seed: int = 0) -> torch.Tensor:
+    """(B, 12, L) mV -> (B, 12, L): the first seconds as codes say them, then the model's forecast of the rest."""
+    begun = model.codec.encode(signal[..., : round(100 * seconds)].to(model.device)).cpu()
+    more = -(-signal.shape[-1] // model.codec.stride) - begun.shape[1]
+    return model.codec.decode(model.go_on(begun, more, seed).to(model.device), signal.shape[-1]).cpu()
+
+
+# ---- answers ----------------------------------------------------------------------------------------------------
+def reports(model: DiagECG, corpus: Corpus, codes: torch.Tensor, told: bool = True) -> list[str]:
+    """The model's reports of these patients: codes (B, T), and age and sex when `told`."""
+    prompts = [f"{background(corpus, i)} {PROMPT}" if told else PROMPT for i in range(len(codes))]
+    return model.write(prompts, shown(codes)[:, None])
+
+
+def shown(codes: torch.Tensor) -> torch.Tensor:
+    """Codes as int64; numbers, in a study without codes, as float32."""
+    return codes.float() if codes.is_floating_point() else codes.long()
+
+
+def answers(model: DiagECG, corpus: Corpus, codes: torch.Tensor, asked: list[Question], told: bool = True) -> list[str]:
+    """What the model answers to questions whose ecg_id are rows of codes (N, T)."""
+    out = [""] * len(asked)
+    for count in (1, 2):
+        chosen = [i for i, q in enumerate(asked) if len(q.ecg_id) == count]
+        if not chosen:
+            continue
+        prompts = [asked[i].question for i in chosen]
+        if told and count == 1:
+            prompts = [f"{background(corpus, asked[i].ecg_id[0])} {p}" for i, p in zip(chosen, prompts)]
+        rows = torch.tensor([asked[i].ecg_id for i in chosen])  # (B, count)
+        for i, text in zip(chosen, model.write(prompts, shown(codes[rows]))):
+            out[i] = text
+    return out
+
+
+def report_metrics(texts: list[str], corpus: Corpus) -> dict[str, float]:
+    """`diagecg.findings_macro_f1`, ..., the grounded scores, and the overlap of words: BLEU, ROUGE-L, chrF."""
+    truth = corpus.readings[: len(texts)]
+    found = {**report_scores(texts, truth), **grounded(texts, truth), **overlap(texts, corpus.reports)}
+    return {f"diagecg.{name}": value for name, value in found.items()}
+
+
+def overlap(texts: list[str], wanted: list[str]) -> dict[str, float]:
+    """Overlap of words with the true reports: `bleu`, `rouge_l`, `chrf`, each from 0 to 1."""
+    from torchmetrics.functional.text import bleu_score, chrf_score, rouge_score
+
+    wanted = wanted[: len(texts)]
+    return {
+        "bleu": bleu_score(texts, [[w] for w in wanted]).item(),
+        "rouge_l": rouge_score(texts, wanted, rouge_keys="rougeL")["rougeL_fmeasure"].item(),
+        "chrf": chrf_score(texts, [[w] for w in wanted]).item(),
+    }
+
+
+def qa_metrics(model: DiagECG, cohort: Cohort, codes: torch.Tensor, n: int, seed: int, told: bool = True) -> dict:
+    """`diagecg.qa_exact_match` and, per type, `diagecg.qa_exact_match.<type>`, on the very questions of notebook 05."""
+    corpus = Corpus(cohort.truth(), cohort.column("patient"))
+    asked = draw_questions(corpus, n, seed)
+    found = qa_scores(asked, answers(model, corpus, codes, asked, told))
+    return {"diagecg.qa_exact_match" + k.removeprefix("qa").removesuffix(".exact_match"): v for k, v in found.items()}
+
+
+def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
+    """Real records, which nothing here has learned from: `diagecg.real_hr_median_error_bpm` of the model's reports
+    (no rate counts as 80 bpm), `diagecg.real_reconstruction_rmse_mv` of their codes; age and sex where known.
+    """
+    rates, signals, wanted, prompts = real_rates(folder), [], [], []
+    for record, rate in rates.items():
+        try:
+            ecg = ECG.load(folder / record).standard()
+        except BadECG:
+            continue
+        signals.append(torch.from_numpy(ecg.signal))
+        known = "" if ecg.age is None or ecg.sex is None else f"Age {ecg.age:.0f}. Sex {ecg.sex}. "
+        prompts.append(known + PROMPT)
+        wanted.append(rate)
+    signal, rate = torch.stack(signals), torch.tensor(wanted)
+    codes, back = again(model.codec, signal)
+    said = [parse_report(text).rate_bpm for text in model.write(prompts, codes[:, None])]
+    error = (torch.tensor(said).nan_to_num(80.0) - rate).abs()
+    return {
+        "diagecg.real_hr_median_error_bpm": error.median().item(),
+        "diagecg.real_hr_mean_error_bpm": error.mean().item(),
+        "diagecg.real_reconstruction_rmse_mv": (back - signal).square().mean((0, 2)).sqrt().mean().item(),
+        "diagecg.real_reconstruction_share": ((back - signal).square().sum() / signal.square().sum()).item(),
+        "diagecg.real_records": len(wanted),
+    }

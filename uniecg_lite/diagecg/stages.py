@@ -1,0 +1,121 @@
+"""The stages of DiagECG: the tokenizer, forecasting on codes, instruction tuning."""
+
+import random
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from ..cohort import Cohort
+from ..config import Training
+from ..language import Corpus
+from ..training import fit, rows_of
+from ..unified import Chatter
+from .model import DiagECG
+from .tokenizer import ECGTokenizer
+
+SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows and horizons: 283+30, 142+15, 70+7, ...
+HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measured here
+ASK = 0.5  # share of tuning steps that asks questions, the others want reports
+COMPARE = 0.25  # share of those that ask about two ECGs
+
+
+def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
+    """Train encoder, numbers and decoder together to give the same ECG back."""
+    device = next(codec.parameters()).device
+    codec.requires_grad_(True).train()
+
+    def loss(step, generator):
+        return codec.loss(cohort.signal(rows_of(step, seed, plan.batch, len(cohort))).to(device))
+
+    history = fit("ECG tokenizer", {"codec": codec}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
+    codec.requires_grad_(False).eval()
+    return history
+
+
+@torch.no_grad()
+def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, numbers: bool = False) -> torch.Tensor:
+    """The codes (N, T) int16 of these rows, all by default; `numbers`: what they were cut from, (N, T, D) float16."""
+    rows = list(range(len(cohort)) if rows is None else rows)
+    device, out = next(codec.parameters()).device, []
+    for i in tqdm(range(0, len(rows), batch), desc="codes", leave=False):
+        x = cohort.signal(rows[i : i + batch]).to(device)
+        out.append(codec.numbers(x).half().cpu() if numbers else codec.encode(x).short().cpu())
+    return torch.cat(out)
+
+
+def windows(codes: torch.Tensor, parts: int) -> torch.Tensor:
+    """Whole records (B, T) -> windows (B * parts, T // parts), one after the other; what is left over goes."""
+    length = codes.shape[1] // parts
+    return codes[:, : length * parts].reshape(-1, length)
+
+
+def forecast(model: DiagECG, codes: torch.Tensor, plan: Training, seed: int, folder: Path) -> dict:
+    """Train the adapters to tell codes (N, T) on, at several horizons: each step takes windows of one of `SCALES`.
+
+    DiagECG counts the last tenth of a window; here every code counts, which learns from the same windows and more.
+    """
+    model.train()
+    for p in model.adapters().values():
+        p.requires_grad_(True)
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(codes))
+        return model.forecast_loss(windows(codes[rows].long(), SCALES[step % len(SCALES)]))
+
+    history = fit("forecast", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
+    model.requires_grad_(False).eval()
+    return history
+
+
+def background(corpus: Corpus, row: int) -> str:
+    """What is known of a patient before the ECG: `Age 63. Sex female.`"""
+    request = corpus.requests[row]
+    return f"Age {request.age}. Sex {request.sex}."
+
+
+def with_background(corpus: Corpus, rows, prompts: list[str], told: bool = True) -> list[str]:
+    """Prompts about one ECG each, the patient's background first."""
+    return [f"{background(corpus, int(r))} {p}" if told else p for r, p in zip(rows, prompts)]
+
+
+def tune(
+    model: DiagECG,
+    corpus: Corpus,
+    codes: torch.Tensor,
+    plan: Training,
+    seed: int,
+    folder: Path,
+    told: bool = True,
+) -> dict:
+    """Train the adapters on questions and reports; the loss counts answers only.
+
+    Args:
+        model: with adapters.
+        corpus: of the training patients.
+        codes: (N, T) theirs, or (N, T, D) numbers for a model with a bridge.
+        told: age and sex stand in prompts about one ECG.
+    """
+    chatter, parts = Chatter(model, corpus), {"llm": model.llm.train()}
+    for p in model.adapters().values():
+        p.requires_grad_(True)
+    if model.bridge is not None:
+        parts["bridge"] = model.bridge.requires_grad_(True)
+
+    def loss(step, generator):
+        rng = random.Random(f"{seed}/{step}")
+        if rng.random() < ASK:
+            start = "comparison" if rng.random() < COMPARE else "single"
+            n = plan.batch // 2 if start == "comparison" else plan.batch  # two ECGs are twice as long
+            rows, prompts, answers = chatter.questions(n, rng, start)  # rows (n, 1 or 2)
+        else:
+            rows = rows_of(step, seed, plan.batch, len(corpus.reports))[:, None]
+            prompts, answers = chatter.reports(rows[:, 0], rng)
+        if rows.shape[1] == 1:
+            prompts = with_background(corpus, rows[:, 0], prompts, told)
+        shown = codes[rows]
+        return model.answer_loss(prompts, answers, shown.float() if shown.is_floating_point() else shown.long())
+
+    history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
+    model.requires_grad_(False).eval()
+    return history

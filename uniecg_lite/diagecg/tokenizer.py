@@ -1,0 +1,108 @@
+"""The ECG as words: twelve leads to codes of a finite vocabulary, and back (DiagECG, arXiv 2508.15338).
+
+Every lead passes the same encoder; then the leads meet, and each stretch of time becomes a few numbers of a few levels:
+finite scalar quantisation (FSQ, Mentzer et al., arXiv 2309.15505).
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from vector_quantize_pytorch import FSQ
+
+from ..ecg import INDEPENDENT, LEADS, from_independent
+
+ROWS = tuple(LEADS.index(name) for name in INDEPENDENT)
+LEVELS = (6, 6, 6, 6)  # 6^4 = 1296 codes, as published
+SLOPE = 0.01  # of LeakyReLU
+
+
+class Inception(nn.Module):
+    """Kernels of 3, 5 and 7 samples and the largest of 3, side by side around a skip: (B, D_in, L) -> (B, D, L)."""
+
+    def __init__(self, inward: int, width: int, groups: int = 0):
+        super().__init__()
+        part = width // 4
+        self.views = nn.ModuleList(nn.Conv1d(inward, part, k, padding=k // 2) for k in (3, 5, 7))
+        self.largest = nn.Sequential(nn.MaxPool1d(3, 1, 1), nn.Conv1d(inward, part, 1))
+        self.skip = nn.Conv1d(inward, width, 1) if inward != width else nn.Identity()
+        self.norm = nn.GroupNorm(groups, width) if groups else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = torch.cat([view(x) for view in self.views] + [self.largest(x)], 1)  # (B, D, L)
+        return self.skip(x) + F.leaky_relu(self.norm(seen), SLOPE)
+
+
+class ECGTokenizer(nn.Module):
+    """Leads (B, 12, L) mV -> codes (B, T), and back to twelve leads that obey the lead laws.
+
+    Args:
+        strides: of the encoder's stages; their product is how many samples one token stands for.
+        width: channels of a lead.
+        wide: channels of the decoder, which sees all leads at once.
+        levels: of each number of a token; their product is the number of codes.
+        lead_wise: one encoder for every lead alone, shared; False: one encoder that sees all leads at once.
+        leads: how many leads are coded: 8, the others follow by the lead laws, or 12, as published.
+        groups: of GroupNorm in every block, as published; 0: none, which keeps amplitudes plain.
+    """
+
+    def __init__(self, strides=(5, 1), width=16, wide=64, levels=LEVELS, lead_wise=True, leads=8, groups=0):
+        super().__init__()
+        self.settings = dict(
+            strides=list(strides),
+            width=width,
+            wide=wide,
+            levels=list(levels),
+            lead_wise=lead_wise,
+            leads=leads,
+            groups=groups,
+        )
+        self.stride, self.codes = math.prod(strides), math.prod(levels)
+        self.leads, self.lead_wise = leads, lead_wise
+        inward, body = (1 if lead_wise else leads), []
+        each = width if lead_wise else width * leads
+        for stride in strides:
+            body += [nn.Conv1d(inward, each, 2 * stride + 1, stride, stride), Inception(each, each, groups)]
+            inward = each
+        self.encoder = nn.Sequential(*body)
+        self.fsq = FSQ(list(levels), dim=width * leads)
+        body = [Inception(width * leads, wide, groups)]
+        for stride, outward in zip(reversed(strides), [wide // 2] * (len(strides) - 1) + [leads]):
+            kernel = 2 * stride + stride % 2
+            body += [
+                Inception(wide, wide, groups),
+                nn.ConvTranspose1d(wide, outward, kernel, stride, (kernel - stride) // 2),
+            ]
+            wide = outward
+        self.decoder = nn.Sequential(*body)
+
+    def numbers(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, L) mV -> (B, T, D), before they are cut to levels."""
+        x = signal[:, list(ROWS)] if self.leads == len(ROWS) else signal  # (B, C, L)
+        b, c, _ = x.shape
+        x = self.encoder(x.reshape(b * c, 1, -1) if self.lead_wise else x)  # (B * C, D/C, T)
+        return x.reshape(b, -1, x.shape[-1]).transpose(1, 2)  # (B, T, D)
+
+    def drawn(self, numbers: torch.Tensor, length: int) -> torch.Tensor:
+        """(B, T, D) -> the coded leads (B, C, L)."""
+        x = self.decoder(numbers.transpose(1, 2))
+        return F.pad(x, (0, max(0, length - x.shape[-1])), mode="replicate")[..., :length]
+
+    def loss(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Squared error of the coded leads, in mV^2; gradients pass FSQ straight through."""
+        rough, _ = self.fsq(self.numbers(signal))
+        wanted = signal[:, list(ROWS)] if self.leads == len(ROWS) else signal
+        error = F.mse_loss(self.drawn(rough, signal.shape[-1]).float(), wanted)
+        return {"loss": error, "mse": error.detach()}
+
+    @torch.no_grad()
+    def encode(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, L) mV -> codes (B, T), int64."""
+        return self.fsq(self.numbers(signal))[1].long()
+
+    @torch.no_grad()
+    def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:
+        """Codes (B, T) -> (B, 12, L) mV; L is T times the stride unless given."""
+        x = self.drawn(self.fsq.indices_to_codes(codes), length or codes.shape[1] * self.stride)
+        return from_independent(x) if self.leads == len(ROWS) else x
