@@ -20,7 +20,8 @@ from uniecg_lite.diffusets import (
     train_vae,
 )
 from uniecg_lite.diffusets import generator as room
-from uniecg_lite.diffusets.vae import KL_WEIGHT
+from uniecg_lite.diffusets.pacemaker import beat_train, waves
+from uniecg_lite.diffusets.vae import KL_WEIGHT, LATENT, PATCH, SMALL_WAVES
 from uniecg_lite.ecg import INDEPENDENT, LEADS, lead_law_residual
 from uniecg_lite.language import Request, train_tokenizer
 from uniecg_lite.simulator import simulate
@@ -58,12 +59,12 @@ def condition(generator):
 def test_vae_shapes(clean, width):
     vae = VAE(width)
     latent = vae.encode(clean[:3])
-    assert clean.shape == (N, 12, 1024) and latent.shape == (3, 4, 128)
+    assert clean.shape == (N, 12, 1024) and latent.shape == (3, *LATENT)
     assert vae.decode(latent).shape == (3, 12, 1024)
 
 
 def test_decoded_signals_obey_the_lead_laws(vae):
-    latent = 3 * torch.randn(8, 4, 128, generator=torch.Generator().manual_seed(0))
+    latent = 3 * torch.randn(8, *LATENT, generator=torch.Generator().manual_seed(0))
     signal = vae.decode(latent)
     assert signal.std() > 0.01
     assert lead_law_residual(signal, quantile=1).max() <= 1e-5
@@ -75,8 +76,8 @@ def test_measured_scale_gives_latents_of_unit_variance(clean):
     vae.measure_scale(clean)
     latent = vae.encode(clean)
     assert (first.std((0, 2)) - 1).abs().min() > 0.05, "they had another scale before"
-    torch.testing.assert_close(latent.std((0, 2)), torch.ones(4), atol=1e-3, rtol=0)
-    torch.testing.assert_close(latent.mean((0, 2)), torch.zeros(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latent.std((0, 2)), torch.ones(LATENT[0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latent.mean((0, 2)), torch.zeros(LATENT[0]), atol=1e-3, rtol=0)
 
 
 def test_the_scale_does_not_change_what_is_decoded(clean):
@@ -95,21 +96,39 @@ def test_vae_loss_is_squared_error_plus_kl(vae, clean):
         torch.distributions.Normal(mean, (log_variance / 2).exp()), torch.distributions.Normal(0.0, 1.0)
     ).mean()
     torch.manual_seed(2)
-    decoded = vae.decoder(mean + torch.randn_like(mean) * (log_variance / 2).exp())
+    decoded = vae.decode((mean + torch.randn_like(mean) * (log_variance / 2).exp() - vae.shift) / vae.scale)
     rows = [LEADS.index(name) for name in INDEPENDENT]
-    error = ((decoded - clean[:4][:, rows]) ** 2).mean()
+    decoded, true = decoded[:, rows], clean[:4][:, rows]
+    error, small = ((decoded - true) ** 2).mean(), ((torch.tanh(6 * decoded) - torch.tanh(6 * true)) ** 2).mean()
     torch.testing.assert_close(parts["kl"], kl)
     torch.testing.assert_close(parts["mse"], error)
-    torch.testing.assert_close(parts["loss"], 20 * error + 20 * KL_WEIGHT * kl)
+    torch.testing.assert_close(parts["loss"], 20 * error + 20 * SMALL_WAVES * small + 20 * KL_WEIGHT * kl)
+
+
+def test_the_vae_starts_from_principal_components(clean):
+    """Before a step it errs as little as the best linear map of its size, and a map of random axes errs more."""
+    torch.manual_seed(3)
+    vae = VAE(16).eval()
+    vae.start(clean)
+    rows = [LEADS.index(name) for name in INDEPENDENT]
+    true = clean[:, rows]
+    patches = true.unflatten(2, (-1, PATCH)).transpose(1, 2).flatten(2).flatten(0, 1)
+    mean = patches.mean(0)
+    best = torch.linalg.svd(patches - mean, full_matrices=False).Vh[: LATENT[0]]
+    lost = (patches - mean - (patches - mean) @ best.T @ best).square().mean()
+    with torch.no_grad():
+        error = (vae.decode(vae.encode(clean))[:, rows] - true).square().mean()
+        random = (VAE(16).decode(vae.encode(clean))[:, rows] - true).square().mean()
+    assert lost < error < 1.1 * lost and random > 2 * lost
 
 
 def test_vae_learns(clean, tmp_path):
     torch.manual_seed(0)
     vae = VAE(16)
     history = train_vae(vae, clean, tiny.replace(tiny.PLAN, steps=40, batch=8, lr=3e-3), 0, tmp_path)
-    assert history["mse"][-1] < 0.7 * history["mse"][0]
+    assert history["mse"][-1] < 0.85 * history["mse"][0], "better than the linear map it starts from"
     assert not any(p.requires_grad for p in vae.parameters())
-    torch.testing.assert_close(vae.encode(clean).std((0, 2)), torch.ones(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(vae.encode(clean).std((0, 2)), torch.ones(LATENT[0]), atol=1e-3, rtol=0)
 
 
 def test_clean_ecgs_are_the_patients_of_the_cohort(tmp_path):
@@ -141,7 +160,7 @@ class Exact(nn.Module):
         self.null = nn.Parameter(torch.zeros(128))
         self.levels, self.conditions = [], []
 
-    def forward(self, x, level, condition):
+    def forward(self, x, level, condition, beats):
         self.levels.append(level[0].item())
         self.conditions.append(condition)
         goal = torch.cat([self.target, self.other])
@@ -155,7 +174,7 @@ def with_denoiser(generator, denoiser):
 @pytest.mark.parametrize("steps", [1, 4, 20])
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 3.0])
 def test_with_the_exact_velocity_the_sampler_finds_the_target(generator, condition, steps, guidance):
-    target = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(5))
+    target = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(5))
     exact = Exact(target)
     found = with_denoiser(generator, exact).sample(condition, seed=1, steps=steps, guidance=guidance)
     torch.testing.assert_close(found, target, atol=1e-3, rtol=0)
@@ -164,14 +183,14 @@ def test_with_the_exact_velocity_the_sampler_finds_the_target(generator, conditi
 
 def test_guidance_moves_between_the_two_targets(generator, condition):
     """With exact velocities guidance g ends at x_0 + g (x_c - x_0)."""
-    one, two = (torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(s)) for s in (5, 6))
+    one, two = (torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(s)) for s in (5, 6))
     for g in (0.0, 0.5, 1.0, 2.0):
         found = with_denoiser(generator, Exact(one, two)).sample(condition, seed=1, steps=1, guidance=g)
         torch.testing.assert_close(found, two + g * (one - two), atol=1e-3, rtol=0)
 
 
 def test_the_sampler_asks_with_and_without_words(generator, condition):
-    exact = Exact(torch.zeros(3, 4, 128))
+    exact = Exact(torch.zeros(3, *LATENT))
     with torch.no_grad():
         exact.null.fill_(7.0)
     with_denoiser(generator, exact).sample(condition, steps=2)
@@ -182,10 +201,10 @@ def test_the_sampler_asks_with_and_without_words(generator, condition):
 @torch.no_grad()
 def test_guidance_one_is_the_condition_alone(generator, condition):
     """An Euler loop by hand, with the conditional velocity only."""
-    x = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(9))
-    levels = torch.linspace(1, 1 / 1000, 5).tolist() + [0.0]
+    x = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(9))
+    levels, beats = torch.linspace(1, 1 / 1000, 5).tolist() + [0.0], generator.condition.beats(condition)
     for now, then in zip(levels, levels[1:]):
-        x = x + (then - now) * generator.denoiser(x, torch.full((3,), now), condition)
+        x = x + (then - now) * generator.denoiser(x, torch.full((3,), now), condition, beats)
     torch.testing.assert_close(generator.sample(condition, seed=9, steps=5, guidance=1.0), x, atol=1e-4, rtol=1e-4)
 
 
@@ -199,14 +218,44 @@ def test_a_seed_decides_the_ecg(generator, condition):
 
 
 def test_words_steer_the_denoiser(generator, condition):
-    x, level = torch.randn(3, 4, 128, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
-    out = generator.denoiser(x, level, condition)
+    x, level = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
+    beats = generator.condition.beats(condition)
+    out = generator.denoiser(x, level, condition, beats)
     assert out.shape == x.shape
-    assert (out - generator.denoiser(x, level, condition.flip(0))).abs()[0].max() > 1e-3
-    assert (out - generator.denoiser(x, level + 0.3, condition)).abs().max() > 1e-3
+    assert (out - generator.denoiser(x, level, condition.flip(0), beats)).abs()[0].max() > 1e-3
+    assert (out - generator.denoiser(x, level + 0.3, condition, beats)).abs().max() > 1e-3
+
+
+def test_beats_steer_the_denoiser(generator, condition):
+    x, level = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
+    beats = generator.condition.beats(condition)
+    with torch.no_grad():
+        change = generator.denoiser(x, level, condition, beats) - generator.denoiser(x, level, condition, -beats)
+    assert change.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("rate", [40, 75, 150])
+def test_the_beat_train_rises_with_every_beat(rate):
+    train = beat_train(waves(torch.tensor([rate / 200])))[0, 0]  # the first cosine, (128,)
+    seconds = (torch.arange(LATENT[1]) + 0.5) * PATCH / HZ
+    beat = (seconds - room.FIRST_BEAT) * rate / 60
+    torch.testing.assert_close(train, (2 * torch.pi * beat).cos(), atol=0.15, rtol=0)
 
 
 # --- condition encoder
+
+
+def test_the_likeliest_rate_is_the_one_told(generator):
+    encoder = generator.condition
+    with torch.no_grad():
+        vectors = encoder([r.text() for r in tiny.corpus().requests[:20]])
+        wanted = torch.arange(50.0, 70.0)
+        weight, bias = encoder.tell.weight.clone(), encoder.tell.bias.clone()
+        solved = torch.linalg.lstsq(vectors, waves(wanted / 200)).solution  # a head that tells these rates
+        encoder.tell.weight[:7], encoder.tell.bias[:7] = solved.T, 0.0
+        told = encoder.rate(vectors)
+        encoder.tell.weight.copy_(weight), encoder.tell.bias.copy_(bias)
+    assert torch.equal(told, wanted)
 
 
 def test_condition_vectors_are_on_one_scale(generator):
@@ -258,7 +307,7 @@ class Spy(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
         self.asked = []
 
-    def forward(self, x, level, condition):
+    def forward(self, x, level, condition, beats):
         self.asked.append((x.detach().clone(), level.clone(), condition.detach().clone()))
         return self.gain * x
 

@@ -6,8 +6,11 @@ from torch import nn
 
 from ..encoders import transformer
 from ..language import CODES, Request, encode
+from ..language.tokenizer import number_rows
+from .pacemaker import RATES, WAVES, beat_train, likely_rates, waves
 
-WAVES = (1.0, 2.0, 4.0)  # how finely the vector must tell a rate, in cycles over 200 bpm
+TOLD = 1 + 2 * len(WAVES)  # numbers that tell a rate, or an age
+FINDINGS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
 
 
 class ConditionEncoder(nn.Module):
@@ -18,15 +21,16 @@ class ConditionEncoder(nn.Module):
     vector carries all of them, on one scale. It learns by telling the facts back (`facts_loss`).
     """
 
-    def __init__(self, tokenizer, width: int = 128, layers: int = 2, longest: int = 96):
+    def __init__(self, tokenizer, width: int = 128, layers: int = 1, longest: int = 96):
         super().__init__()
         self.tokenizer, self.longest = tokenizer, longest
         self.settings = {"width": width, "layers": layers, "longest": longest}
         self.embed = nn.Embedding(len(tokenizer), width, padding_idx=tokenizer.pad_token_id)
+        number_rows(self.embed.weight, tokenizer)
         self.place = nn.Parameter(0.02 * torch.randn(longest, width))
         self.body = transformer(width, layers)
         self.pool = nn.Linear(width, width)
-        self.tell = nn.Linear(width, 2 * (1 + 2 * len(WAVES)) + 1 + len(CODES))  # rate and age finely, sex, findings
+        self.tell = nn.Linear(width, 2 * TOLD + 1 + len(CODES))  # rate and age finely, sex, findings
 
     def forward(self, texts: list[str]) -> torch.Tensor:
         rows = [torch.tensor(encode(self.tokenizer, text)[: self.longest]) for text in texts]
@@ -39,24 +43,26 @@ class ConditionEncoder(nn.Module):
     def facts_loss(self, requests: list[Request]) -> torch.Tensor:
         """How well the vectors of these requests tell their rate, age, sex and findings; open parts do not count."""
         told = self.tell(self([r.text() for r in requests]))
-        n = 1 + 2 * len(WAVES)
-        rate, age, sex, found = told.split([n, n, 1, len(CODES)], -1)
+        rate, age, sex, found = told.split([TOLD, TOLD, 1, len(CODES)], -1)
         loss = _number_loss(rate, [r.rate for r in requests]) + 0.5 * _number_loss(age, [r.age for r in requests])
         known = torch.tensor([r.sex is not None for r in requests], device=told.device)
         female = torch.tensor([float(r.sex == "female") for r in requests], device=told.device)
         sexes = F.binary_cross_entropy_with_logits(sex[:, 0], female, reduction="none")
         truth = torch.tensor([[float(c in r.findings) for c in CODES] for r in requests], device=told.device)
-        return loss + 0.3 * (sexes * known).mean() + F.binary_cross_entropy_with_logits(found, truth)
+        findings = F.binary_cross_entropy_with_logits(found, truth)
+        return loss + 0.3 * (sexes * known).mean() + FINDINGS_WEIGHT * findings
 
     def rate(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(B, D_c) -> (B,) the rate in bpm that the vectors tell."""
-        return 200 * self.tell(vectors)[:, 0]
+        """(B, D_c) -> (B,) the likeliest rate in whole bpm that the vectors tell."""
+        return likely_rates(self.tell(vectors)[:, :TOLD]).argmax(1) + float(RATES[0])
+
+    def beats(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(B, D_c) -> (B, 2 HARMONICS, 128), see `pacemaker.beat_train`."""
+        return beat_train(self.tell(vectors)[:, :TOLD])
 
 
 def _number_loss(told: torch.Tensor, values: list[int | None]) -> torch.Tensor:
     """Squared error of a number and of its sines and cosines, over the rows where it is known."""
     known = torch.tensor([v is not None for v in values], device=told.device)
-    share = torch.tensor([float(v or 0) / 200 for v in values], device=told.device)[:, None]
-    angle = 2 * torch.pi * share * torch.tensor(WAVES, device=told.device)
-    target = torch.cat([share, angle.sin(), angle.cos()], 1)  # (B, 1 + 2 waves)
+    target = waves(torch.tensor([float(v or 0) / 200 for v in values], device=told.device))
     return ((told - target).square().mean(1) * known).sum() / known.sum().clamp(min=1)

@@ -5,6 +5,9 @@ import math
 import torch
 from torch import nn
 
+from .pacemaker import HARMONICS
+from .vae import LATENT
+
 
 class Block(nn.Module):
     """Residual block whose second half is scaled and shifted by the condition (FiLM): (B, in, L) -> (B, out, L).
@@ -41,9 +44,9 @@ class Attention(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """(B, 4, 128) noisy latents, (B,) noise level in [0, 1], (B, D_c) condition -> (B, 4, 128) velocity."""
+    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), beats (B, 2 HARMONICS, 128) -> velocity."""
 
-    def __init__(self, width: int, condition: int, channels: int = 4, length: int = 128):
+    def __init__(self, width: int, condition: int, channels: int = LATENT[0], length: int = LATENT[1]):
         super().__init__()
         self.settings = {"width": width, "condition": condition}
         widths = [width, 2 * width, 3 * width, 4 * width]
@@ -52,7 +55,7 @@ class Denoiser(nn.Module):
         self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.words = nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
-        self.inward = nn.Conv1d(channels + len(self.place), width, 3, padding=1)
+        self.inward = nn.Conv1d(channels + len(self.place) + 2 * HARMONICS, width, 3, padding=1)
         self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
         for i, w in enumerate(widths):
             self.down.append(Block(w, w, steer))
@@ -65,9 +68,11 @@ class Denoiser(nn.Module):
             self.widen.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 4, 2, 1) if i else nn.Identity())
         self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
 
-    def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor
+    ) -> torch.Tensor:
         steer = nn.functional.silu(self.time(_waves(level * 1000, 64)) + self.words(condition))  # (B, 4W)
-        h = self.inward(torch.cat([x, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
+        h = self.inward(torch.cat([x, beats, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
         kept = []
         for block, narrow in zip(self.down, self.narrow):
             h = block(h, steer)

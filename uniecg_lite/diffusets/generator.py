@@ -16,10 +16,10 @@ from ..simulator import simulate
 from ..training import fit, rows_of
 from .condition import ConditionEncoder
 from .denoiser import Denoiser
+from .pacemaker import FIRST_BEAT, HZ
 from .vae import LATENT, VAE
 
-HZ, LENGTH = 102.4, 1024  # 10 s
-FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, so that only the rhythm is left to say
+LENGTH = 1024  # samples: 10 s
 DROP_CONDITION = 0.1
 
 
@@ -48,7 +48,7 @@ class Generator(nn.Module):
     def sample(
         self, condition: torch.Tensor, seed: int = 0, steps: int | None = None, guidance: float | None = None
     ) -> torch.Tensor:
-        """Conditions (B, D_c) -> latents (B, 4, 128), by a diffusers Euler sampler over the learned velocity.
+        """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers Euler sampler over the learned velocity.
 
         Guidance g pushes from no condition towards the condition: v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022).
         """
@@ -58,9 +58,10 @@ class Generator(nn.Module):
         x = noise.to(condition.device)
         scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000)
         scheduler.set_timesteps(steps or self.steps)
-        null = self.denoiser.null.expand_as(condition)
+        condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
+        beats = self.condition.beats(condition)  # (2B, 2 HARMONICS, 128)
         for t, level in zip(scheduler.timesteps, scheduler.sigmas):
-            both = self.denoiser(torch.cat([x, x]), level.expand(2 * len(x)).to(x.device), torch.cat([condition, null]))
+            both = self.denoiser(torch.cat([x, x]), level.expand(2 * len(x)).to(x.device), condition, beats)
             with_words, without = both.chunk(2)
             x = scheduler.step(without + guidance * (with_words - without), t, x).prev_sample
         return x
@@ -82,6 +83,7 @@ class Generator(nn.Module):
 def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path) -> dict:
     """Train the VAE on (N, 12, 1024) mV, then measure the scale of its latents."""
     device = vae.scale.device
+    vae.start(ecgs[:2048].to(device))
     history = fit(
         "VAE",
         {"vae": vae},
@@ -117,7 +119,7 @@ def train_denoiser(
     """
     net, encoder, device = generator.denoiser, generator.condition, generator.vae.scale.device
     with torch.no_grad():
-        latents = torch.cat([generator.vae.encode(part.to(device)) for part in ecgs.split(256)])  # (N, 4, 128)
+        latents = torch.cat([generator.vae.encode(part.to(device)) for part in ecgs.split(256)])  # (N, 8, 128)
 
     def loss(step, g):
         rng = random.Random(f"{seed}/{step}")
@@ -130,7 +132,8 @@ def train_denoiser(
         level = torch.sigmoid(torch.randn(len(rows), generator=g) * 1.2 + 0.3).to(device)
         noise = torch.randn(clean.shape, generator=g).to(device)
         s = level[:, None, None]
-        return F.mse_loss(net((1 - s) * clean + s * noise, level, words).float(), noise - clean)
+        beats = encoder.beats(words)
+        return F.mse_loss(net((1 - s) * clean + s * noise, level, words, beats).float(), noise - clean)
 
     history = fit("denoiser", {"denoiser": net}, loss, plan, seed=seed, folder=folder, ema=0.995)
     net.requires_grad_(False).eval()

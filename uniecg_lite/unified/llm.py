@@ -1,15 +1,13 @@
 """The language model: a pocket Llama trained here, or any AutoModelForCausalLM folder in its place."""
 
-import math
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import Profile
 from ..errors import BadArtifact
-from ..language.tokenizer import LARGEST_NUMBER, encode
+from ..language.tokenizer import number_rows
 
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 
@@ -33,23 +31,8 @@ def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrain
         pad_token_id=tokenizer.pad_token_id,
     )
     llm = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    number_rows(llm, tokenizer)
+    number_rows(llm.get_input_embeddings().weight, tokenizer)
     return llm
-
-
-@torch.no_grad()
-def number_rows(llm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let the rows of whole numbers start as sines and cosines of their value: neighbours start as neighbours.
-
-    So what is learned of 72 bpm is nearly known of 73; otherwise every number is a word of its own.
-    """
-    rows = llm.get_input_embeddings().weight  # (V, D)
-    wave = 2 * math.pi / torch.logspace(math.log10(6), math.log10(2800), rows.shape[1] // 2)  # periods in units
-    for value in range(LARGEST_NUMBER + 1):
-        ids = encode(tokenizer, f" {value}")
-        if len(ids) == 1:
-            angle = value * wave
-            rows[ids[0]] = torch.cat([angle.sin(), angle.cos()]) * rows.std() * 2**0.5
 
 
 def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

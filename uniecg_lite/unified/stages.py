@@ -27,7 +27,7 @@ FIRST_WORDS = (
     "Rate",
     "Findings",
 )  # of the answer to a wish, before there are [ECG] tokens
-NOT_AN_ECG = 0.2  # share of text in stage 1, so that words are not forgotten
+NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 ASK = 0.15  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
 
