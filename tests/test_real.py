@@ -293,17 +293,15 @@ def test_tuning_learns_the_real_records_it_sees(study):
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_reader_and_model_on_real_give_named_figures(study, monkeypatch):
-    folder, reader, _ = study
-    found = real.reader_on_real(reader, folder)
-    assert {"reader.real_macro_auroc", "reader.real_macro_auroc_low", "reader.real_macro_f1", "real.labelled"} <= set(
-        found
-    )
+def test_what_a_model_says_of_real_records_is_scored_by_group(study, monkeypatch):
+    records = real_records(study[0])
     from uniecg_lite.scoring import evaluate
 
     text = "Rate 72 bpm. Rhythm atrial fibrillation. Conclusion: atrial fibrillation."
     monkeypatch.setattr(evaluate, "reports", lambda model, signal: [text] * len(signal))
-    found = real.model_on_real(None, folder)
+    said = real.said_by(None, records.signal)
+    assert said.shape == (18, len(CODES)) and said[:, CODES.index("AFIB")].all()
+    found = real.f1_scores(said, records)
     assert found["uniecg.real_f1.AFIB"] == pytest.approx(0.5) and found["uniecg.real_f1.SR"] == 0
 
 

@@ -5,11 +5,15 @@ import math
 import pytest
 import torch
 
-from uniecg_lite.course.studies import read_cells
+from uniecg_lite.artifacts import Store
+from uniecg_lite.config import SMOKE
+from uniecg_lite.course.studies import STUDIES, STUDIES_FOLDER, read_cells, run_study
+from uniecg_lite.course.studies import realism as study
 from uniecg_lite.ecg import from_independent
-from uniecg_lite.errors import BadECG
+from uniecg_lite.errors import BadArtifact, BadECG
 from uniecg_lite.scoring import realism, separability
-from uniecg_lite.scoring.realism import band_rms, compare, ks_distance, sinus_like, statistics, three_directions
+from uniecg_lite.scoring.real_labels import real_signals
+from uniecg_lite.scoring.realism import band_rms, compare, ks_distance, sinus_like, statistics
 from uniecg_lite.simulator import simulate
 from uniecg_lite.simulator.lifelike import lifelike
 
@@ -50,13 +54,6 @@ def test_the_quiet_part_is_free_of_the_heart(made):
     noisy = made.signal + level * torch.randn(made.signal.shape, generator=torch.Generator().manual_seed(0))
     quiet, clean = (realism.quiet_noise(x, 100.0).median() for x in (noisy, made.signal))
     assert clean < 0.05 * level and 0.4 * level < quiet < level
-
-
-def test_one_dipole_has_three_directions(made):
-    flat = three_directions(made.signal[:20])
-    assert statistics(flat)["non_dipolar"].nan_to_num(0).max() < 1e-3
-    assert statistics(made.signal[:20])["non_dipolar"].nanmedian() > 5e-3
-    torch.testing.assert_close(three_directions(flat), flat, atol=1e-4, rtol=1e-4)
 
 
 def test_a_record_without_beats_gives_nan_and_is_not_sinus_like():
@@ -119,16 +116,6 @@ def test_a_patient_is_never_on_both_sides_of_a_fold(made):
     assert torch.bincount(owner).max() <= separability.BEATS_EACH
 
 
-def test_views_hide_what_they_should():
-    beat = torch.randn(3, 12, 80, generator=torch.Generator().manual_seed(0)).cumsum(-1)
-    for name, see in separability.VIEWS.items():
-        assert see(beat).shape == beat.shape, name
-    assert separability.VIEWS["QRS"](beat)[..., :20].abs().max() == 0
-    assert separability.VIEWS["limb leads"](beat)[:, 6:].abs().max() == 0
-    high = torch.fft.rfft(separability.VIEWS["above 35 Hz"](beat)).abs()
-    assert high[..., torch.fft.rfftfreq(80, 0.01) < 35].max() < 1e-3
-
-
 def test_too_few_records_are_refused(made):
     with pytest.raises(BadECG, match="Ten records"):
         separability.separability(made.signal[:5], made.signal[:20])
@@ -142,36 +129,64 @@ def test_comparable_records_match_the_rates(made):
     assert gap.median() < 3
 
 
-def test_the_study_scores_every_step_and_writes_its_cells(monkeypatch, tmp_path, made):
+@pytest.fixture
+def recorded(monkeypatch, tmp_path):
+    """A folder that stands for real records: ninety simulated ones of another population."""
     other = simulate(6, torch.arange(90)).signal
-    monkeypatch.setattr(realism, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)]))
-    steps = {
-        "clean": lambda index: simulate(0, index, noise=False).signal,
-        "noisy": lambda index: simulate(0, index).signal,
-    }
-    short = {"records": 300, "epochs": 4, "views": ("QRS",), "root": tmp_path}
-    files = realism.realism_study("-", "smoke", (0, 1), steps, **short)
-    cells = read_cells("realism", "*", tmp_path)
-    assert len(files) == len(cells) == 4 and {(c["variant"], c["seed"]) for c in cells} == {
-        (name, seed) for name in steps for seed in (0, 1)
-    }
-    clean, _, noisy, _ = (cell["metrics"] for cell in cells)
-    assert clean["realism.ks.quiet_mv"] > 0.5 and 0.3 < noisy["realism.view.QRS"] <= 1
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "manifest.csv").write_text("record\n")
+    monkeypatch.setenv("UNIECG_REAL_ECG", str(tmp_path / "real"))
+    monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.setattr(study, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)]))
+    return tmp_path / "real"
+
+
+def test_the_study_runs_without_the_chain_and_finds_the_quieter_step(monkeypatch, tmp_path, recorded):
+    monkeypatch.setitem(study.STEPS, "real-t", lambda index: simulate(0, index, noise=False).signal)
+    for variant in ("real-t", "simulator"):
+        run_study("realism", "smoke", 1, variant, tmp_path)
+    cells = read_cells("realism", "smoke", tmp_path)
+    assert [(c["variant"], c["seed"]) for c in cells] == [("real-t", 0), ("simulator", 0)]
+    clean, noisy = (cell["metrics"] for cell in cells)
+    assert clean["realism.ks.quiet_mv"] > 0.5 > noisy["realism.ks.quiet_mv"]
     assert 0.3 < noisy["realism.auc"] <= clean["realism.auc"] + 0.1
+
+
+def test_cells_depend_on_the_real_records_and_on_the_simulator(monkeypatch, recorded):
+    store = Store.open(SMOKE)
+    before = study.settings(store, "simulator")
+    assert before == study.settings(store, "simulator") != study.settings(store, "recorded-noise")
+    monkeypatch.setitem(study.STEPS, "simulator", lambda index: 1.1 * simulate(0, index).signal)
+    louder = study.settings(store, "simulator")
+    (recorded / "manifest.csv").write_text("record\nr1\n")
+    assert before != louder != study.settings(store, "simulator")
+
+
+def test_without_real_records_the_study_says_what_to_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNIECG_REAL_ECG", str(tmp_path))
+    with pytest.raises(BadArtifact, match="set UNIECG_REAL_ECG"):
+        run_study("realism", "smoke", root=tmp_path)
+
+
+def test_committed_cells_are_of_known_steps():
+    assert list(study.STEPS) == list(STUDIES["realism"].variants)
+    cells = read_cells("realism", "laptop", STUDIES_FOLDER)
+    assert {cell["variant"] for cell in cells} == set(study.STEPS)
+    assert all(0.5 < cell["metrics"]["realism.auc"] <= 1 for cell in cells)
 
 
 def test_the_last_step_is_the_simulator():
     index = torch.arange(30, 40)
-    noisy = realism.drawn(index, lifelike) + realism._recorded(index)
-    torch.testing.assert_close(realism.STEPS["simulator"](index), noisy, atol=1e-5, rtol=0)
+    noisy = study.drawn(index, lifelike) + study.recorded_noise(index)
+    torch.testing.assert_close(study.STEPS["simulator"](index), noisy, atol=1e-5, rtol=0)
 
 
 def test_lifelike_hearts_come_closer_in_what_they_were_measured_for():
     index = torch.arange(150)
-    plain, better = realism.drawn(index), realism.drawn(index, lifelike)
+    plain, better = study.drawn(index), study.drawn(index, lifelike)
     one, other = (statistics(signal)["non_dipolar"].nanmedian() for signal in (plain, better))
     assert other > 1.5 * one and other < 0.06
-    assert torch.equal(better[7:9], realism.drawn(index[7:9], lifelike)), "whatever the batch"
+    assert torch.equal(better[7:9], study.drawn(index[7:9], lifelike)), "whatever the batch"
 
 
 def test_real_and_simulated_records_are_still_told_apart(real_records):
@@ -184,7 +199,5 @@ def test_real_and_simulated_records_are_still_told_apart(real_records):
 
 def separability_of_real(records, most: int) -> torch.Tensor:
     """The first sinus-like real records."""
-    from uniecg_lite.scoring.real_labels import real_signals
-
     signal = real_signals(records[0].parent)[1]
     return signal[sinus_like(signal)][:most]

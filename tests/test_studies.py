@@ -202,7 +202,10 @@ def test_claims_hold_only_with_direction_and_ratio_over_three_seeds(tmp_path):
     a_table(tmp_path / "good", [40, 41, 42], [70, 71, 72], change=-0.5)
     found = study_metrics(root=tmp_path / "good")
     assert found["table.average_ratio_vs_pulse"] == pytest.approx((69.5 / 40 + 70.5 / 41 + 71.5 / 42) / 3)
-    assert found["table.grounding_ratio_vs_pulse.low"] == pytest.approx(71.5 / 42) and found["table.seeds"] == 3
+    assert (
+        found["table.grounding_ratio_vs_pulse.low"] == pytest.approx(71.5 / 42)
+        and found["table.grounding_ratio_vs_pulse.seeds"] == 3
+    )
     assert found["table.stage2_change"] == -0.5
     claims = results.claims(found)
     assert {key: claim["verdict"] for key, claim in claims.items()} == dict.fromkeys(
@@ -237,6 +240,14 @@ def test_the_readme_table_shows_every_system_beside_the_paper(tmp_path, monkeypa
     assert grounding["UniECG-lite"][5].startswith("1.24 (") and grounding["UniECG-lite"][6] == "not reproduced"
     assert grounding["GEM-lite"][2] == grounding["trivial"][2] == "", "the paper gives no number"
     assert "Not run yet" in system_table("gpu", tmp_path / "studies")
+
+
+def test_readme_tells_how_long_each_study_took(tmp_path):
+    cells(tmp_path, "realism", {"simulator": [{"x": 1.0}] * 3})
+    cells(tmp_path, "realism", {"simulator": [{"x": 1.0}]}, profile="smoke")
+    rows = {line.split("`")[1]: line for line in results.studies_table(tmp_path).splitlines()[2:]}
+    assert set(rows) == set(STUDIES) and all(study.question in rows[name] for name, study in STUDIES.items())
+    assert rows["realism"].endswith("| 3 | 3 min on cpu2 |") and rows["table"].endswith("| 0 | not run yet |")
 
 
 # --- baselines

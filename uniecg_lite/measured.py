@@ -85,14 +85,3 @@ class Teller(nn.Module):
         found = F.binary_cross_entropy_with_logits(found, there)
         signs = sum(F.binary_cross_entropy_with_logits(told[name], wanted[name]) for name in LEAD_SIGNS)
         return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
-
-
-@torch.no_grad()
-def most_likely(told: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Numbers (B,) in their own units from `Teller`'s logits, NaN where "none" is the likeliest."""
-    out = {}
-    for name in GRIDS:
-        best = told[name].argmax(1)
-        values = torch.cat([grid(name), torch.tensor([torch.nan])]).to(best.device)
-        out[name] = values[best]
-    return out

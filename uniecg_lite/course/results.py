@@ -12,6 +12,7 @@ import torch
 from ..artifacts import ROOT, Store, commit
 from ..language.findings import table
 from .lesson import sums
+from .studies import STUDIES, read_cells
 from .studies.diag_verdicts import diag_claims, diag_metrics
 from .studies.verdicts import study_metrics, system_table, table_claims
 
@@ -181,6 +182,7 @@ def update_readme(readme: Path = ROOT / "README.md") -> bool:
     for name, body in (
         ("results", table_of_aims([r for r in load_all() if r["profile"] != "smoke"])),
         ("syllabus", syllabus()),
+        ("studies", studies_table(RESULTS / "studies")),
         ("table", system_table(root=RESULTS / "studies")),
     ):
         new = re.sub(
@@ -206,4 +208,15 @@ def syllabus() -> str:
             f"| [{path.stem}](notebooks/{path.name}) | {promise} | {seconds} | "
             f"[{path.name[:2]}](notebooks/solutions/{path.name[:2]}.ipynb) |"
         )
+    return "\n".join(lines)
+
+
+def studies_table(root: Path | None = None) -> str:
+    """The studies as a Markdown table: question, cells that are committed, and minutes that they took together."""
+    lines = ["| study | what it asks | cells, laptop | took |", "|---|---|---|---|"]
+    for name, study in STUDIES.items():
+        cells = read_cells(name, "laptop", root)
+        machines = ", ".join(sorted({cell["machine"] for cell in cells}))
+        took = f"{sum(cell['seconds'] for cell in cells) / 60:.0f} min on {machines}" if cells else "not run yet"
+        lines.append(f"| `{name}` | {study.question} | {len(cells)} | {took} |")
     return "\n".join(lines)

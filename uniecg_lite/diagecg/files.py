@@ -12,7 +12,7 @@ from ..unified.llm import load_llm
 from .model import DiagECG
 from .tokenizer import ECGTokenizer
 
-TOKENIZER, FORECAST, TUNED = "diag_tokenizer", "diag_forecast", "diagecg"
+TOKENIZER, TUNED = "diag_tokenizer", "diagecg"
 
 
 def new_codec(profile: Profile, **other) -> ECGTokenizer:

@@ -2,7 +2,6 @@
 
 import copy
 import tempfile
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -104,24 +103,11 @@ def reader_logits(reader, signal: torch.Tensor, batch: int = 128) -> torch.Tenso
     return untell(torch.cat([reader.eval()(part.to(device)).float().cpu() for part in signal.split(batch)]))[1]
 
 
-def reader_on_real(reader, folder: str | Path) -> dict[str, float]:
-    """`reader.real_auroc.*`, `reader.real_f1.*` (a logit above 0 says it) and the `counts`."""
-    records = real_records(folder)
-    logits = reader_logits(reader, records.signal)
-    return {**counts(records), **auroc_scores(logits, records), **f1_scores(logits > 0, records, "reader")}
-
-
 def said_by(model, signal: torch.Tensor) -> torch.Tensor:
     """The findings in the model's reports of (N, 12, 1000) mV: (N, F) bool."""
     from .evaluate import reports
 
     return table_of([parse_report(text) for text in reports(model, signal)])
-
-
-def model_on_real(model, folder: str | Path) -> dict[str, float]:
-    """`uniecg.real_f1.*`, `uniecg.real_macro_f1` of the model's reports, and the `counts`."""
-    records = real_records(folder)
-    return {**counts(records), **f1_scores(said_by(model, records.signal), records)}
 
 
 def gallery(said: torch.Tensor, records: RealRecords, most: int = 6) -> list[dict]:

@@ -1,26 +1,12 @@
-"""How real do simulated ECGs look? Statistics beside those of real records, and what each step of realism is worth."""
-
-import time
-from collections.abc import Callable
-from datetime import date
-from pathlib import Path
+"""How real do simulated ECGs look? Statistics beside those of real records (`separability`: as a network sees it)."""
 
 import torch
 import torch.nn.functional as F
 
-from ..ecg import from_independent
-from ..simulator import FINDINGS, random, simulate
-from ..simulator.beats import schedule
-from ..simulator.clear import clear_of_limits
-from ..simulator.hearts import Hearts, textbook
-from ..simulator.lifelike import qrs, t_wave
-from ..simulator.noise import noise
-from ..simulator.signal import heart_signal
-from .real_labels import real_signals
-from .separability import BEFORE_S, EDGE_S, beats, centred, means, separability, what_it_sees
+from ..simulator import FINDINGS
+from .separability import BEFORE_S, EDGE_S, beats, centred, means
 from .signals import heart_rate, r_peaks
 
-__all__ = ["compare", "realism_study", "separability", "sinus_like", "statistics", "what_it_sees"]
 BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": (15.0, 35.0), "fine": (35.0, 49.0)}
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
@@ -144,93 +130,3 @@ def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor)
         rows.append(free[k])
         free = torch.cat([free[:k], free[k + 1 :]])
     return torch.stack(rows)
-
-
-def three_directions(signal: torch.Tensor) -> torch.Tensor:
-    """(B, 12, L) as one moving dipole would make it: the eight independent leads on their three main directions."""
-    x = signal[:, INDEPENDENT]
-    u, _, _ = torch.linalg.svd(x @ x.mT)  # (B, 8, 8)
-    return from_independent(u[..., :3] @ (u[..., :3].mT @ x))
-
-
-def white_noise(seed: int, index: torch.Tensor, length: int) -> torch.Tensor:
-    """The simplest noise: white, alike at all electrodes, 3 to 25 uV from record to record. (B,) -> (B, 12, L) mV."""
-    level = 0.003 + 0.022 * random.uniform(seed, index, 8, 1).float()[..., None] ** 2
-    return from_independent(level * random.white(seed, index, 9, 8, length))
-
-
-def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda hearts: hearts) -> torch.Tensor:
-    """Textbook hearts of population 0 without noise, changed before they beat: (B,) -> (B, 12, 1000) mV."""
-    hearts, t = clear_of_limits(change(textbook(0, index))).float(), torch.arange(1024) / 100
-    return from_independent(heart_signal(hearts, schedule(hearts, 10.0), t)[..., :1000])
-
-
-def _recorded(index: torch.Tensor) -> torch.Tensor:
-    return from_independent(noise(0, index, torch.arange(1024) / 100, 100.0)[0][..., :1000])
-
-
-Step = Callable[[torch.Tensor], torch.Tensor]  # record numbers (B,) -> (B, 12, 1000) mV
-STEPS: dict[str, Step] = {  # each adds one improvement to the one before; the last is the simulator as it is
-    "textbook-white-noise": lambda index: drawn(index) + white_noise(0, index, 1000),
-    "recorded-noise": lambda index: drawn(index) + _recorded(index),
-    "sharp-qrs": lambda index: drawn(index, qrs) + _recorded(index),
-    "real-t": lambda index: drawn(index, lambda hearts: qrs(t_wave(hearts))) + _recorded(index),
-    "simulator": lambda index: simulate(0, index).signal,
-}
-
-
-def realism_study(
-    folder: str | Path,
-    profile: str = "laptop",
-    seeds: tuple[int, ...] = (0, 1, 2),
-    steps: dict[str, Step] | None = None,
-    records: int = 1500,
-    epochs: int = 16,
-    views: tuple[str, ...] = ("before QRS", "QRS", "ST and T"),
-    root: Path | None = None,
-) -> list[Path]:
-    """What each step of realism is worth: `separability` of the same simulated hearts, step after step.
-
-    One cell of the study `realism` for each step and seed (see `course.studies.cells`): `realism.auc`,
-    `realism.auc_record` and the other figures of `separability`; with the first seed also `realism.view.<part>`, the
-    AUROC from this part of the beat alone after half the epochs, and `realism.ks.<statistic>` (see `compare`).
-
-    Args:
-        folder: real records with a `manifest.csv`.
-        profile: in the names of the cells.
-        seeds: of the classifier.
-        steps: name -> a function from record numbers (B,) to signals (B, 12, 1000) mV; `STEPS` by default.
-        records: simulated hearts to choose comparable ones from.
-        epochs: of the classifier.
-        views: parts of the beat, of `VIEWS`.
-        root: where cells are kept; by default `results/studies/`.
-
-    Returns:
-        The files that were written.
-    """
-    from ..artifacts import commit
-    from ..course.results import machine
-    from ..course.studies.cells import cell_path, write_cell
-
-    _, real, patients = real_signals(folder)
-    keep = sinus_like(real)
-    real, patients = real[keep], [p for p, k in zip(patients, keep.tolist()) if k]
-    whole = simulate(0, torch.arange(records), noise=False)
-    index = comparable(whole.signal, whole.truth["findings"].bool(), real)
-    settings = {"records": records, "chosen": len(index), "real_records": len(real), "epochs": epochs}
-    about = {"study": "realism", "profile": profile, "machine": machine(), "commit": commit(), "settings": settings}
-    files = []
-    for name, step in (steps or STEPS).items():
-        signal = step(index)
-        for seed in seeds:
-            begun = time.time()
-            metrics = separability(signal, real, seed, patients, epochs=epochs)
-            if seed == seeds[0]:
-                seen = what_it_sees(signal, real, seed, patients, epochs // 2, views) if views else {}
-                metrics |= {f"realism.view.{view.replace(' ', '_')}": auc for view, auc in seen.items()}
-                metrics |= {k: v for k, v in compare(signal, real).items() if k.startswith("realism.ks.")}
-            files.append(cell_path("realism", profile, name, seed, root))
-            seconds = round(time.time() - begun, 1)
-            cell = about | {"variant": name, "seed": seed, "date": date.today().isoformat(), "seconds": seconds}
-            write_cell(files[-1], cell | {"metrics": metrics})
-    return files

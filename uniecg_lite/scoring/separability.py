@@ -1,4 +1,4 @@
-"""Can a network tell simulated beats from real ones, and by what?
+"""Can a network tell simulated beats from real ones?
 
 It sees single beats, cut around the R peaks, of comparable records. An area under the ROC curve (AUROC) of 0.5 means
 that it cannot tell, 1.0 that it always can: the classifier two-sample test of Lopez-Paz and Oquab, "Revisiting
@@ -88,7 +88,6 @@ def separability(
     real: torch.Tensor,
     seed: int = 0,
     patients: list[str] | None = None,
-    see: Callable[[torch.Tensor], torch.Tensor] = lambda beat: beat,
     epochs: int = 24,
     hz: float = 100.0,
 ) -> dict[str, float]:
@@ -98,7 +97,6 @@ def separability(
         simulated, real: (B, 12, L) mV, already comparable (see `sinus_like`); about as many of either.
         seed: of folds, weights and batches.
         patients: of the real records, (B,) names; by default each record is its own patient.
-        see: what the network is shown of the beats (N, 12, W), for ablations.
         epochs: passes over the training beats.
 
     Returns:
@@ -112,7 +110,7 @@ def separability(
         raise BadECG(f"Ten records a side are needed, got {len(simulated)} and {len(real)}: give more.")
     mine = _sample(simulated, list(range(len(simulated))), hz, seed, 0)
     theirs = _sample(real, patients or list(range(len(real))), hz, seed, 1)
-    beat = see(torch.cat([mine[0], theirs[0]]))
+    beat = torch.cat([mine[0], theirs[0]])
     owner = torch.cat([mine[1], theirs[1] + len(simulated)])
     fold = torch.cat([mine[2], theirs[2]])
     label = (owner >= len(simulated)).float()
@@ -156,58 +154,3 @@ def _tell(beat, label, held_out, seed: int, epochs: int, batch: int = 64) -> tor
         net.eval()
         with torch.no_grad():
             return net(held_out)
-
-
-def _band(low: float, high: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    def see(beat: torch.Tensor) -> torch.Tensor:
-        f = torch.fft.rfftfreq(beat.shape[-1], BEAT_S / beat.shape[-1])
-        spectrum = torch.fft.rfft(beat - beat[..., :1].lerp(beat[..., -1:], torch.linspace(0, 1, beat.shape[-1])))
-        return torch.fft.irfft(spectrum * ((f >= low) & (f < high)), n=beat.shape[-1])
-
-    return see
-
-
-def _time(start: float, end: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Only what lies between these times from the R peak, in s; each lead about its mean there."""
-
-    def see(beat: torch.Tensor) -> torch.Tensor:
-        hz = beat.shape[-1] / BEAT_S
-        a, b = round((BEFORE_S + start) * hz), round((BEFORE_S + end) * hz)
-        shown = torch.zeros_like(beat)
-        shown[..., a:b] = beat[..., a:b] - beat[..., a:b].mean(-1, keepdim=True)
-        return shown
-
-    return see
-
-
-def _leads(rows: slice) -> Callable[[torch.Tensor], torch.Tensor]:
-    def see(beat: torch.Tensor) -> torch.Tensor:
-        shown = torch.zeros_like(beat)
-        shown[:, rows] = beat[:, rows]
-        return shown
-
-    return see
-
-
-VIEWS = {
-    "all": lambda beat: beat,
-    "below 15 Hz": _band(0, 15),
-    "15 to 35 Hz": _band(15, 35),
-    "above 35 Hz": _band(35, 51),
-    "before QRS": _time(-0.30, -0.06),
-    "QRS": _time(-0.06, 0.07),
-    "ST and T": _time(0.08, 0.50),
-    "limb leads": _leads(slice(0, 6)),
-    "chest leads": _leads(slice(6, 12)),
-}
-
-
-def what_it_sees(
-    simulated, real, seed: int = 0, patients: list[str] | None = None, epochs: int = 12, views: tuple[str, ...] = ()
-) -> dict[str, float]:
-    """AUROC of `separability` when the network is shown only a part of each beat: {view: AUROC}, for these or all of
-    `VIEWS`."""
-    return {
-        name: separability(simulated, real, seed, patients, VIEWS[name], epochs)["realism.auc"]
-        for name in views or VIEWS
-    }

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from ...artifacts import Store, save_tensors
 from ...cohort import Cohort, load
-from ...config import PROFILES, Profile, Training
+from ...config import Profile, Training
 from ...diagecg import DiagECG, ECGTokenizer, codes_of, forecast, new_codec, new_diagecg, train_tokenizer, tune
 from ...diagecg.attention import attention_metrics
 from ...diagecg.scores import (
@@ -28,7 +28,6 @@ from ...language import Corpus
 from ...scoring.evaluate import real_folder
 from ...simulator import simulate
 from ...training import device_and_why
-from .cells import cell_path, write_cell
 
 CODES_VARIANTS = {
     "ours": "the profile's tokenizer: each lead alone, shared weights",
@@ -45,7 +44,6 @@ VARIANTS = {
     "unknown": "without age and sex in the prompt (D4)",
 }
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
-FEW = 256  # training patients of a cell that a notebook trains for itself
 QUESTIONS = 4  # for each scored patient
 SHARE = 3  # a cell trains this many times shorter than the chain
 STRANGERS = 5151  # seed of simulated patients whose wave positions are known (D6)
@@ -135,34 +133,6 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
         **waves_kept(codec, signal, room.test.truth()),
         "diagecg.bits_per_ecg": tokens * math.log2(codec.codes),
     }
-
-
-def live_codes(store: Store, root: Path, seed: int) -> None:
-    """Cells of `diagcodes` at smoke size, for a notebook that finds none."""
-    small = PROFILES["smoke"]
-    profile = replace(store.profile, diag_tokenizer=small.diag_tokenizer, study_scored=small.study_scored)
-    room = Patients.load(store)
-    room.store = replace(store, profile=profile)
-    _live("diagcodes", room, CODES_VARIANTS, codes_measure, root, seed)
-
-
-def live_diagecg(store: Store, root: Path, seed: int) -> None:
-    """Cells of `diagecg` at smoke size, for a notebook that finds none."""
-    small = PROFILES["smoke"]
-    names = ("diag_tokenizer", "diag_forecast", "diag_tuning", "study_scored")
-    room = prepare(store)
-    room.test = Cohort(room.test.table.select(range(min(small.study_scored, len(room.test)))))
-    room.store = replace(store, profile=replace(store.profile, **{n: getattr(small, n) for n in names}))
-    _live("diagecg", room, VARIANTS, measure, root, seed)
-
-
-def _live(study: str, room: Patients, variants: dict, measure, root: Path, seed: int) -> None:
-    room.train = Cohort(room.train.table.select(range(min(FEW, len(room.train)))))
-    for variant in variants:
-        (root / variant).mkdir()
-        cell = {"variant": variant, "seed": seed, "settings": {"size": "smoke"}}
-        metrics = measure(room, variant, seed, root / variant)
-        write_cell(cell_path(study, room.store.profile.name, variant, seed, root), {**cell, "metrics": metrics})
 
 
 # ---- models -----------------------------------------------------------------------------------------------------

@@ -2,15 +2,14 @@
 
 from pathlib import Path
 
-from .summary import Spread, paired, summary, told
-from .verdicts import SEEDS
+from .summary import Spread, flat, judge, paired, summary
 
 QA, F1, RMSE = "diagecg.qa_exact_match", "diagecg.findings_macro_f1", "diagecg.reconstruction_rmse_mv"
 OPEN = ("single-query", "comparison_consecutive-query", "comparison_irrelevant-query")  # answered in one's own words
 
 
 def diag_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str, float]:
-    """`diag.*` from the cells: differences seed by seed, with `.low` and `.high`; empty without cells."""
+    """`diag.*` from the cells: differences seed by seed, with `.low`, `.high` and `.seeds`; empty without cells."""
 
     def over(one: str, other: str, metric: str, study: str = "diagecg") -> Spread | None:
         return paired(study, (one, metric), (other, metric), "difference", profile, root)
@@ -33,45 +32,29 @@ def diag_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str,
         "diag.attention.qrs": full.get("diagecg.attention.QRS.QRS"),
         "diag.attention.p": full.get("diagecg.attention.QRS.P"),
     }
-    out = {}
-    for key, value in found.items():
-        if value is not None:
-            mean, low, high, n = value
-            out |= {key: mean, f"{key}.low": low, f"{key}.high": high, f"{key}.seeds": n}
-    return out
+    return flat(found)
 
 
 def diag_claims(metrics: dict[str, float]) -> dict[str, dict]:
     """Verdicts on D1 to D7; a claim whose metrics are missing is left out. Fewer than three seeds bear no verdict."""
-    out = {}
-
-    def judge(claim: str, paper: str, needed: dict[str, str], holds) -> None:
-        values = {what: _spread(metrics, key) for key, what in needed.items()}
-        if all(values.values()):
-            enough = min(value[3] for value in values.values()) >= SEEDS
-            verdict = "reproduced" if holds(*values.values()) else "not reproduced"
-            out[claim] = {
-                "paper": paper,
-                "ours": "; ".join(f"{what} {told(value, '.3g')}" for what, value in values.items()),
-                "verdict": verdict if enough else "not testable here",
-            }
-
-    judge(
-        "D1",
-        "a lead-wise encoder beats a joint one",
-        {"diag.lead_wise.rmse_mv": "error in mV changes by", "diag.lead_wise.qa": "questions by"},
-        lambda error, qa: error[2] < 0 and qa[1] > 0,
-    )
     gains = {
         "D2": ("discrete", "discrete ECG tokens beat continuous projected ones"),
         "D3": ("forecasting", "forecasting pre-training helps"),
         "D4": ("background", "age and sex in the prompt help"),
     }
+    found = {
+        "D1": judge(
+            metrics,
+            "a lead-wise encoder beats a joint one",
+            {"diag.lead_wise.rmse_mv": "error in mV changes by", "diag.lead_wise.qa": "questions by"},
+            lambda error, qa: error[2] < 0 and qa[1] > 0,
+        )
+    }
     for claim, (name, paper) in gains.items():
         needed = {f"diag.{name}.qa": "questions answered change by", f"diag.{name}.f1": "macro F1 of findings by"}
-        judge(claim, paper, needed, lambda qa, f1: qa[1] > 0 and f1[1] > 0)
-    judge(
-        "D5",
+        found[claim] = judge(metrics, paper, needed, lambda qa, f1: qa[1] > 0 and f1[1] > 0)
+    found["D5"] = judge(
+        metrics,
         "generalises to another cohort",
         {
             "diag.real.hr_mean_error_bpm": "heart rate of real records, mean error in bpm,",
@@ -79,8 +62,8 @@ def diag_claims(metrics: dict[str, float]) -> dict[str, dict]:
         },
         lambda real, simulated: real[0] <= 2 * simulated[0],
     )
-    judge(
-        "D6",
+    found["D6"] = judge(
+        metrics,
         "attention goes to T waves for questions about T waves, to P and QRS for questions about infarction",
         {
             "diag.attention.t": "attention to T over its share of time, asked about T,",
@@ -91,19 +74,19 @@ def diag_claims(metrics: dict[str, float]) -> dict[str, dict]:
         },
         lambda t, shuffled, untrained, qrs, p: t[1] > max(shuffled[2], untrained[2], 1) and min(qrs[1], p[1]) > 1,
     )
+    found["D7"] = _open_questions(metrics)
+    return {claim: about for claim, about in found.items() if about}
+
+
+def _open_questions(metrics: dict[str, float]) -> dict | None:
+    """D7, from one chain: open questions that both designs were asked. One seed bears no verdict."""
     pairs = [(metrics.get(f"diagecg.qa_exact_match.{kind}"), metrics.get(f"qa.{kind}")) for kind in OPEN]
     pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-    if pairs:
-        ours, theirs = (sum(side) / len(pairs) for side in zip(*pairs))
-        out["D7"] = {
-            "paper": "best in open-ended questions",
-            "ours": f"exact match of open questions {ours:.3f}, UniECG-lite {theirs:.3f} on the same ones (one seed)",
-            "verdict": "not testable here",
-        }
-    return out
-
-
-def _spread(metrics: dict[str, float], key: str) -> Spread | None:
-    if key not in metrics:
+    if not pairs:
         return None
-    return metrics[key], metrics[f"{key}.low"], metrics[f"{key}.high"], int(metrics[f"{key}.seeds"])
+    ours, theirs = (sum(side) / len(pairs) for side in zip(*pairs))
+    return {
+        "paper": "best in open-ended questions",
+        "ours": f"exact match of open questions {ours:.3f}, UniECG-lite {theirs:.3f} on the same ones (one seed)",
+        "verdict": "not testable here",
+    }

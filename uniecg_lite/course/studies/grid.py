@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ...artifacts import Store, commit
 from ...config import profile as find_profile
 from ...errors import BadRequest, UniECGError
-from . import diag, table
+from . import diag, realism, table
 from .cells import cell_path, read_cell, write_cell
 
 
@@ -63,6 +63,14 @@ STUDIES = {
         diag.measure,
         diag.settings,
     ),
+    "realism": Study(
+        "realism",
+        "What is each step of the simulator's realism worth, by a network that tells its beats from real ones?",
+        realism.VARIANTS,
+        realism.prepare,
+        realism.measure,
+        realism.settings,
+    ),
 }
 
 
@@ -95,6 +103,8 @@ def run_study(
 ) -> list[Path]:
     """Run the cells of a study that are not there yet, seed by seed, from the artifacts of the chain with seed 0.
 
+    `realism` alone starts from real records, and needs no artifacts.
+
     Args:
         name: one of `STUDIES`.
         profile: which sizes.
@@ -107,7 +117,7 @@ def run_study(
 
     Raises:
         BadRequest: no such study or variant, or no seeds.
-        BadArtifact: the chain has not run so far with this profile.
+        BadArtifact: the chain has not run so far with this profile, or there are no real records.
         UniECGError: some cells failed; the others are finished and kept.
     """
     study, store = find_study(name), Store.open(find_profile(profile))

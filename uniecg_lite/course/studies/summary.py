@@ -1,11 +1,13 @@
 """The cells of a study together: means with their spread over seeds, comparisons by seed, tables."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import BadRequest
 from .cells import read_cells
 
 Spread = tuple[float, float, float, int]  # mean, lowest, highest, number of seeds
+SEEDS = 3  # fewer do not bear a verdict
 
 
 def spread(values: list[float]) -> Spread:
@@ -87,7 +89,8 @@ def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> 
     """One sentence: how many cells, with which profile, on which machine, from which commit and when."""
     cells = read_cells(name, profile, root)
     if not cells:
-        return f"Study '{name}' has no cells of profile {profile} yet: python -m uniecg_lite study {name}."
+        command = f"python -m uniecg_lite study {name} --profile {profile}"
+        return f"Study '{name}' has no cells of profile {profile} yet: {command}."
     each = {
         key: ", ".join(sorted({str(cell.get(key, "?")) for cell in cells})) for key in ("machine", "commit", "date")
     }
@@ -96,3 +99,35 @@ def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> 
         f"Study '{name}': {len(cells)} cells, profile {profile}, {each['machine']}, commit {each['commit']}, "
         f"{each['date']}, {seconds / 60:.0f} min."
     )
+
+
+def flat(found: dict[str, Spread | None]) -> dict[str, float]:
+    """Spreads as metrics of a results file: `<key>`, `<key>.low`, `<key>.high`, `<key>.seeds`; None is left out."""
+    out = {}
+    for key, value in found.items():
+        if value is not None:
+            out |= dict(zip((key, f"{key}.low", f"{key}.high", f"{key}.seeds"), value))
+    return out
+
+
+def judge(metrics: dict[str, float], paper: str, needed: dict[str, str], holds: Callable[..., bool]) -> dict | None:
+    """The verdict on a claim as {paper, ours, verdict}: reproduced, not reproduced, or not testable here.
+
+    Args:
+        metrics: as `flat` makes them.
+        paper: the claim in words.
+        needed: the metrics that it is judged by, and words for each.
+        holds: from their spreads, in this order, whether the claim holds.
+
+    Returns:
+        None when a metric is missing; fewer than `SEEDS` seeds bear no verdict.
+    """
+    if not needed.keys() <= metrics.keys():
+        return None
+    values = [tuple(metrics[key + end] for end in ("", ".low", ".high", ".seeds")) for key in needed]
+    verdict = "reproduced" if holds(*values) else "not reproduced"
+    return {
+        "paper": paper,
+        "ours": "; ".join(f"{what} {told(value, '.3g')}" for what, value in zip(needed.values(), values)),
+        "verdict": verdict if min(value[3] for value in values) >= SEEDS else "not testable here",
+    }

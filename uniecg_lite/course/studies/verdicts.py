@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...language.findings import table
-from .summary import Spread, paired, summary, told
+from .summary import SEEDS, Spread, flat, judge, paired, summary, told
 
 SCORES = {
     "grounding": "ECGFeatureGrounding",
@@ -19,12 +19,11 @@ SYSTEMS = {  # name: (variant, prefix of its metrics, what the paper calls it)
     "classical": ("classical", "", None),
 }
 JUDGED = ("grounding", "evidence", "average")  # the three scores that the paper publishes
-SEEDS = 3  # fewer do not bear a verdict
 SLIGHT = 1.0  # points of 100: what "slightly below" may be at most
 
 
 def study_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str, float]:
-    """`table.*` from the cells of study `table`: means over seeds, with `.low` and `.high`; empty without cells."""
+    """`table.*` from the cells of study `table`: means, with `.low`, `.high` and `.seeds`; empty without cells."""
     pairs = {
         f"table.{score}_ratio_vs_pulse": (("gem", f"uniecg.{name}"), ("pulse", name), "ratio")
         for score, name in SCORES.items()
@@ -38,71 +37,49 @@ def study_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str
     gem = summary("table", profile, root).get("gem", {})
     single = ("stage2_change", "stage2_identical", "conflict.signal", "conflict.image", "evidence.ratio")
     found |= {f"table.{name}": gem.get(name) for name in (*single, "conflict.consistent", "evidence.control")}
-    out = {}
-    for key, value in found.items():
-        if value is not None:
-            mean, low, high, n = value
-            out |= {key: mean, f"{key}.low": low, f"{key}.high": high, "table.seeds": min(n, out.get("table.seeds", n))}
-    return out
+    return flat(found)
 
 
 def table_claims(metrics: dict[str, float]) -> dict[str, dict]:
     """Verdicts on U1 to U4 from `study_metrics`; a claim whose metrics are missing is left out."""
     published = {row["id"]: row["ratio"] for row in table("published")["scores"]["rows"]}
-    seeds, out = int(metrics.get("table.seeds", 0)), {}
-
-    def judge(claim: str, paper: str, needed: dict[str, str], holds) -> None:
-        values = {what: _spread(metrics, key) for key, what in needed.items()}
-        if all(values.values()):
-            ours = "; ".join(f"{what} {told(value, '.3g')}" for what, value in values.items())
-            verdict = "reproduced" if holds(*values.values()) else "not reproduced"
-            out[claim] = {
-                "paper": paper,
-                "ours": ours,
-                "verdict": verdict if seeds >= SEEDS else "not testable here",
-            }
-
-    judge(
-        "U1",
-        "UniECG over PULSE: " + ", ".join(f"{score} x{published[score]}" for score in JUDGED),
-        {f"table.{score}_ratio_vs_pulse": f"{score} x" for score in JUDGED},
-        lambda *ratios: all(reaches(value, published[score]) for score, value in zip(JUDGED, ratios)),
-    )
-    judge(
-        "U2",
-        "understanding slightly below the model before stage 2",
-        {"table.stage2_change": "average changes by", "table.stage2_identical": "share of reports identical"},
-        lambda change, same: change[1] >= -SLIGHT and change[2] <= 0,
-    )
-    judge(
-        "U3",
-        "signal and image complement each other",
-        {
-            "table.both_over_signal": "both over signal alone",
-            "table.both_over_image": "both over image alone",
-            "table.conflict.signal": "in conflict the text follows the signal in a share of",
-            "table.conflict.image": "the image in",
-        },
-        lambda signal, image, *_: signal[1] > 0 and image[1] > 0,
-    )
-    judge(
-        "U4",
-        "each view needs a projection of its own",
-        {"table.separate_over_shared": "average of separate over shared projections, equal parameters"},
-        lambda gain: gain[1] > 0,
-    )
-    return out
+    found = {
+        "U1": judge(
+            metrics,
+            "UniECG over PULSE: " + ", ".join(f"{score} x{published[score]}" for score in JUDGED),
+            {f"table.{score}_ratio_vs_pulse": f"{score} x" for score in JUDGED},
+            lambda *ratios: all(reaches(value, published[score]) for score, value in zip(JUDGED, ratios)),
+        ),
+        "U2": judge(
+            metrics,
+            "understanding slightly below the model before stage 2",
+            {"table.stage2_change": "average changes by", "table.stage2_identical": "share of reports identical"},
+            lambda change, same: change[1] >= -SLIGHT and change[2] <= 0,
+        ),
+        "U3": judge(
+            metrics,
+            "signal and image complement each other",
+            {
+                "table.both_over_signal": "both over signal alone",
+                "table.both_over_image": "both over image alone",
+                "table.conflict.signal": "in conflict the text follows the signal in a share of",
+                "table.conflict.image": "the image in",
+            },
+            lambda signal, image, *_: signal[1] > 0 and image[1] > 0,
+        ),
+        "U4": judge(
+            metrics,
+            "each view needs a projection of its own",
+            {"table.separate_over_shared": "average of separate over shared projections, equal parameters"},
+            lambda gain: gain[1] > 0,
+        ),
+    }
+    return {claim: about for claim, about in found.items() if about}
 
 
 def reaches(value: Spread, ratio: float) -> bool:
     """Whether a ratio is the paper's or more on average, and above 1 for every seed."""
     return value[0] >= ratio and value[1] > 1
-
-
-def _spread(metrics: dict[str, float], key: str) -> Spread | None:
-    if key not in metrics:
-        return None
-    return metrics[key], metrics[f"{key}.low"], metrics[f"{key}.high"], int(metrics["table.seeds"])
 
 
 def system_table(profile: str = "laptop", root: Path | None = None) -> str:
