@@ -305,17 +305,22 @@ def test_generation_metrics_of_a_generator_that_knows(test_split):
     first = [row for row, name in enumerate(test_split.column("record")) if cohort.population_of([name])[2] == 0][:20]
     assert first == list(range(20)), "later visits come after all first ones"
     _, index, _ = cohort.population_of([test_split.column("record")[row] for row in first])
-    made = simulate(0, index, 102.4, 10.0, noise=False)
+    made = simulate(0, index, 102.4, 10.0, noise=False, first_beat=0.3)
     model = SimpleNamespace(
         generator=SimpleNamespace(signals=lambda conditions: made.signal), conditions=lambda prompts: prompts
     )
     truth = test_split.truth(range(20))["findings"]
-    reader = SimpleNamespace(read=lambda x: ({"rate_bpm": made.truth["rate_bpm"]}, truth))
+    reader = SimpleNamespace(
+        read=lambda x: (made.truth, truth), features=lambda x: x[:, 0].unflatten(1, (4, -1)).std(2)
+    )
     found = evaluate.generation_metrics(model, reader, test_split, 20)
     assert found["generation.hr_median_error_bpm"] < 1 and found["generation.findings_macro_f1"] == 1
+    assert found["generation.qrs_median_error_ms"] == found["generation.axis_median_error_deg"] == 0
+    assert found["generation.fid_ratio_to_floor"] < 10 and found["generation.precision"] > 0.5
     model.generator.signals = lambda conditions: torch.zeros(20, 12, 1024) + 1e-3 * torch.eye(12, 1024)
     flat = evaluate.generation_metrics(model, reader, test_split, 20)
     assert flat["generation.hr_mean_error_bpm"] > 20, "an ECG without a rate is an error"
+    assert flat["generation.recall"] == 0 and flat["generation.fid"] > 2 * found["generation.fid"]
 
 
 def test_shuffled_reports_score_badly():

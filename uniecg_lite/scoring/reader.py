@@ -46,11 +46,21 @@ class Reader(nn.Module):
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, TOLD), see `facts`."""
+        return self.head(self._seen(signal))
+
+    def _seen(self, signal: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             beat, _, times = usual_beat(signal, 100.0)  # (B, 12, 104)
         x = self.body(self.stem(see_small_waves(signal)))  # (B, W, 250)
         moments = self.beat(see_small_waves(beat)).flatten(1)  # (B, W * 26)
-        return self.head(torch.cat([x.mean(-1), x.amax(-1), moments, rhythm_features(times)], 1))
+        return torch.cat([x.mean(-1), x.amax(-1), moments, rhythm_features(times)], 1)
+
+    @torch.no_grad()
+    def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`."""
+        self.eval()
+        device = next(self.parameters()).device
+        return torch.cat([self.head[:-1](self._seen(part.to(device))).cpu() for part in signal.split(batch)])
 
     @torch.no_grad()
     def tell(
