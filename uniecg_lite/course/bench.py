@@ -8,7 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import LAPTOP, Profile
 from ..diffusets import VAE, ConditionEncoder, Denoiser, Generator
+from ..diffusets.published import LATENT as PUBLISHED_LATENT
 from ..diffusets.published import PATIENT, STEPS, TEXT, PublishedDenoiser, PublishedVAE, ancestral
+from ..diffusets.vae import LATENT
 from ..drawing import raster
 from ..language import Corpus, train_tokenizer
 from ..simulator import simulate
@@ -86,9 +88,10 @@ def generation_speeds(
     published = torch.randn(max(batches), TEXT + PATIENT, device=device)
     out, ratios = {}, []
     for size in batches:
-        condition, latent = conditions[:size], torch.randn(size, 4, 128, device=device)
+        condition, mine = conditions[:size], torch.randn(size, *LATENT, device=device)
+        latent = torch.randn(size, *PUBLISHED_LATENT, device=device)
         few = seconds_of(lambda c=condition: ours.sample(c, steps=steps), repeats)
-        ours_1000 = few * STEPS / steps + seconds_of(lambda x=latent: ours.vae.decode(x), repeats)
+        ours_1000 = few * STEPS / steps + seconds_of(lambda x=mine: ours.vae.decode(x), repeats)
         few = seconds_of(lambda c=published[:size]: ancestral(denoiser, c, most=steps), repeats)
         theirs = few * STEPS / steps + seconds_of(lambda x=latent: vae.decode(x), repeats)
         default = seconds_of(lambda c=condition: ours.signals(c), repeats)
@@ -114,10 +117,11 @@ def denoiser_efficiency(profile: Profile = LAPTOP, batch: int = max(BATCHES), si
     """Our denoiser's FLOP/s in one step of guided sampling, over those of one large matrix product, both in float32."""
     generator, conditions = new_generator(profile, batch)
     net, device = generator.denoiser, conditions.device
-    x, level = torch.randn(2 * batch, 4, 128, device=device), torch.rand(2 * batch, device=device)
+    x, level = torch.randn(2 * batch, *LATENT, device=device), torch.rand(2 * batch, device=device)
     told = torch.cat([conditions, net.null.expand_as(conditions)])
-    work = flops_of(lambda: net.train()(x, level, told))  # eval() may fuse layers, which are not counted
-    rate = work / seconds_of(lambda: net.eval()(x, level, told))
+    beats = generator.condition.beats(told)
+    work = flops_of(lambda: net.train()(x, level, told, beats))  # eval() may fuse layers, which are not counted
+    rate = work / seconds_of(lambda: net.eval()(x, level, told, beats))
     matrix = torch.randn(side, side, device=device)
     peak = 2 * side**3 / seconds_of(lambda: matrix @ matrix)
     return {

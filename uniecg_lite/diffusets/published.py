@@ -13,7 +13,7 @@ from diffusers import DDPMScheduler
 from torch import nn
 
 STEPS, BETAS = 1000, (0.00085, 0.012)
-LATENT_FACTOR = 0.18215
+LATENT, LATENT_FACTOR = (4, 128), 0.18215
 TEXT, PATIENT = 1536, 3  # widths of the pooled text vector, and of sex, age in years and rate in bpm
 LEVELS, KERNEL, HEADS, TIME = 6, 7, 8, 64
 
