@@ -92,14 +92,14 @@ LAPTOP = Profile(
     study_alignment=Training(30, 32, 3e-3),
     study_stage1=Training(240, 32, 2e-3),
     study_scored=128,
-    diag_strides=(5, 1),
+    diag_strides=(4, 2),
     diag_width=16,
     diag_wide=64,
     diag_levels=(6, 6, 6, 6),
     diag_rank=32,
     diag_tokenizer=Training(5000, 8, 5e-3),
     diag_forecast=Training(250, 32, 3e-3),
-    diag_tuning=Training(480, 32, 3e-3),
+    diag_tuning=Training(420, 32, 3e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)
