@@ -4,9 +4,9 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from . import lifelike, random, shapes
-from .clear import clear_of_limits
+from . import atria, random, repolarisation, ventricles
 from .disease import INJURY, RHYTHMS, Draws, Patients, draw
+from .shapes import lead_field
 
 
 @dataclass
@@ -48,11 +48,6 @@ class Hearts:
         return Hearts(self.who, **{k: v.float() if v.is_floating_point() else v for k, v in rest.items()})
 
 
-def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
-    """Draw the hearts with these record numbers, as lifelike as they are known: (B,) int64 -> Hearts."""
-    return clear_of_limits(lifelike.lifelike(textbook(seed, index, visit))).float()
-
-
 def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     """Hearts as a textbook draws them, before `lifelike`, in double precision: (B,) int64 -> Hearts."""
     who = draw(seed, index, visit)
@@ -60,16 +55,16 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     now = Draws(random.uniform(seed, index, stream=41 + 100 * visit, n=64))
     rr = 60 / _rate(who, now)
     pr, p_duration, qrs, qt = _intervals(who, now, rr)
-    field = shapes.lead_field(random.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
+    field = lead_field(random.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
     size = (1.0 - 0.12 * who.female.double()) * (1.12 - 0.003 * who.age)  # amplitudes fall with age and in women
-    centre, width, qrs_mv = shapes.qrs(who, own, now, field, size, qrs)
-    st, t, t_share = shapes.repolarisation(who, own, now, field, size, qrs_mv)
-    ventricles = shapes.ventricular(who, now, field)
+    centre, width, qrs_mv = ventricles.own_beat(who, own, now, field, size, qrs)
+    st, t, t_share = repolarisation.st_and_t(who, own, now, field, size, qrs_mv)
+    early = ventricles.early_beat(who, now, field)
     ectopic = who.has("VT")
-    st = torch.where(ectopic[:, None], -0.06 * ventricles.sum(2), st)
-    t = torch.where(ectopic[:, None], -0.21 * ventricles.sum(2), t)
-    qrs_mv = torch.where(ectopic[:, None, None], ventricles, qrs_mv)
-    p, p_centre, p_width = shapes.atria(who, own, now, field, p_duration, pr)
+    st = torch.where(ectopic[:, None], -0.06 * early.sum(2), st)
+    t = torch.where(ectopic[:, None], -0.21 * early.sum(2), t)
+    qrs_mv = torch.where(ectopic[:, None, None], early, qrs_mv)
+    p, p_centre, p_width = atria.p_wave(who, own, now, field, p_duration, pr)
     return Hearts(
         who,
         who.plan[:, : len(RHYTHMS)].int().argmax(1),
@@ -79,18 +74,18 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
         qrs,
         qt,
         t_share * qt,
-        torch.where(ectopic[:, None], shapes.VENTRICULAR_CENTRE * qrs[:, None], centre),
-        torch.where(ectopic[:, None], shapes.VENTRICULAR_WIDTH * qrs[:, None], width),
+        torch.where(ectopic[:, None], ventricles.VENTRICULAR_CENTRE * qrs[:, None], centre),
+        torch.where(ectopic[:, None], ventricles.VENTRICULAR_WIDTH * qrs[:, None], width),
         qrs_mv,
         st,
         t,
-        shapes.u_wave(who, now, t),
+        repolarisation.u_wave(who, now, t),
         p,
         p_centre,
         p_width,
-        shapes.early_p(who, now, field),
-        ventricles,
-        shapes.flutter(who, now, field),
+        atria.early_p(who, now, field),
+        early,
+        atria.flutter(who, now, field),
     )
 
 

@@ -4,7 +4,7 @@ import torch
 
 from ..ecg import LEADS, from_independent
 from .beats import ATRIAL, NO_P, VENTRICULAR, Beats
-from .disease import FINDINGS, INJURY, RHYTHMS
+from .disease import FINDINGS, INJURY, RHYTHMS, WIDE
 from .hearts import Hearts
 from .waves import beat_signal
 
@@ -19,7 +19,6 @@ Q_TERRITORY = {
     "Q_INF": (("II", "aVF"), ("III", "aVF")),
     "Q_LAT": (("I", "aVL"), ("V5", "V6")),
 }
-WIDE = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # these hide voltage, ST, T and Q criteria
 QTC_LONG = 480.0  # ms
 RR_RANGE = 0.16  # s, longest minus shortest in sinus arrhythmia
 LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
