@@ -4,6 +4,7 @@ A drawn finding shapes the heart (`hearts`); whether the record shows it by the 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -70,7 +71,7 @@ class Draws:
     """Hands out the columns of a table of uniform numbers in order."""
 
     def __init__(self, table: torch.Tensor):
-        self.columns = iter(table.unbind(-1))
+        self.columns = iter(table.T.contiguous())
 
     def next(self) -> torch.Tensor:
         """(B,) uniform on [0, 1)."""
@@ -108,9 +109,19 @@ class Patients:
     female: torch.Tensor  # (B,) bool
     plan: torch.Tensor  # (B, F) bool, what shapes this heart
 
+    def __post_init__(self):
+        self._one = dict(zip(FINDINGS, self.plan.T.contiguous()))  # code -> (B,)
+        self._bits = (self.plan.long() << torch.arange(len(FINDINGS))).sum(1)  # (B,) one bit for each finding
+
     def has(self, *codes: str) -> torch.Tensor:
         """(B,) True where any of these was drawn."""
-        return self.plan[:, [PLACE[code] for code in codes]].any(1)
+        return self._one[codes[0]] if len(codes) == 1 else (self._bits & _mask(codes)) != 0
+
+
+@cache
+def _mask(codes: tuple[str, ...]) -> int:
+    """The bits of these findings."""
+    return sum(1 << PLACE[code] for code in set(codes))
 
 
 def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:

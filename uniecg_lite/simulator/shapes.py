@@ -29,7 +29,7 @@ def see(field: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     """Dipoles in the leads: (B, 8, 3) and (B, 3) -> (B, 8), or (B, W, 3) -> (B, 8, W)."""
     if vectors.dim() == 2:
         return (field * vectors[:, None]).sum(-1)
-    return (field[:, :, None] * vectors[:, None]).sum(-1)
+    return torch.bmm(field, vectors.mT)
 
 
 def frontal_dipole(amplitude: torch.Tensor, angle: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
@@ -58,6 +58,5 @@ def turn_limbs(mv: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
 
 def put(rows: torch.Tensor, old: torch.Tensor, new) -> torch.Tensor:
     """`new` where rows (B,) are True, `old` (B, ...) elsewhere."""
-    place, out = rows.nonzero()[:, 0], old.clone()
-    out[place] = torch.as_tensor(new, dtype=old.dtype).expand(old.shape)[place]  # few rows: faster than torch.where
-    return out
+    new = torch.as_tensor(new, dtype=old.dtype)
+    return torch.where(rows.view(-1, *[1] * (old.dim() - 1)), new, old)
