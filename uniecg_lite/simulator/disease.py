@@ -46,7 +46,7 @@ APART = {  # what is not told beside what
     ("HYPERK", "HYPOK"): ("SARRH", "BIGU", "PVC"),
     ("HYPOK",): ("SBRAD",),
     ("STD",): ("LVH",),
-    ("HYPERK", "HYPOK", "LQT"): ("1AVB",),  # P would lie in T or U
+    ("HYPERK", "HYPOK", "LQT", "PERI"): ("1AVB",),  # P would lie in T or U, or be less than a depressed PR segment
     ("LQT",): ("SARRH",),
     ("Q_INF",): ("LAFB",),
     ("Q_LAT",): ("LPFB", "RAD", "LVH", "RVH", "CRBBB"),
@@ -60,7 +60,7 @@ APART = {  # what is not told beside what
     ("HYPERK", "HYPOK"): ("SARRH", "BIGU", "PVC"),
     ("HYPOK",): ("SBRAD",),
     ("STD",): ("LVH",),
-    ("HYPERK", "HYPOK", "LQT"): ("1AVB",),  # P would lie in T or U
+    ("HYPERK", "HYPOK", "LQT", "PERI"): ("1AVB",),  # P would lie in T or U, or be less than a depressed PR segment
     ("LQT",): ("SARRH",),
     ("Q_INF",): ("LAFB",),
     ("Q_LAT",): ("LPFB", "RAD", "LVH", "RVH", "CRBBB"),

@@ -122,7 +122,8 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
     p_duration = torch.where(who.has("LAE"), u.between(0.130, 0.150), u.between(0.088, 0.110))
     pr = u.between(0.136, 0.180) + 0.0002 * (who.age - 50)
     pr = pr - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
-    pr = torch.where(who.has("LAE"), pr.clamp(min=0.160), pr)
+    pr = torch.where(who.has("LAE"), pr.clamp(min=0.176), pr)
+    pr = torch.where(who.has("PERI"), pr.clamp(min=0.160), pr)
     pr = torch.where(who.has("1AVB"), u.between(0.218, 0.30), pr)
     pr = torch.where(who.has("WPW"), u.between(0.094, 0.110), pr)
     p_duration = torch.where(who.has("WPW"), 0.84 * p_duration, p_duration)  # it ends before the delta wave

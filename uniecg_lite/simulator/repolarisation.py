@@ -35,7 +35,7 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qrs_mv):
     t = t + away * who.has("CRBBB")[:, None]
     # strain and inversion: T turns over in the leads that look at the wall
     depth = now.between(0.20, 0.38)[:, None]
-    strain = who.has("LVH") & now.chance(0.4)
+    strain = who.has("LVH") & now.chance(0.4) & ~who.has(*INJURY)  # together they would leave no T
     lateral = torch.tensor([-0.9, -0.5, 0.5, 0.8, 0.5, -0.4, -1.0, -0.9], dtype=t.dtype)
     front = torch.tensor([0.2, 0.6, -0.7, -1.0, -1.1, -1.0, -0.7, -0.4], dtype=t.dtype)
     below = torch.tensor([0.4, -0.8, 0.4, 0.9, 1.0, 0.8, 0.4, 0.2], dtype=t.dtype)

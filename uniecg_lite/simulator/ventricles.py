@@ -58,7 +58,7 @@ def _normal(who: Patients, u: Draws, size: torch.Tensor):
     basal[:, 2] = torch.where(who.has("RVH"), 0.1 * size, basal[:, 2])
     basal[:, 0] = torch.where(who.has("RVH"), -0.45 * size, basal[:, 0])  # deep S in V5 and V6
     basal[:, 2] = torch.where(who.has("STE_POST"), 0.1 * size, basal[:, 2])
-    basal = torch.where(who.has("EREP")[:, None], 0.15 * basal, basal)  # R falls straight into the notch
+    basal = torch.where(who.has("EREP")[:, None], 0.0, basal)  # R falls straight into the notch
     none = torch.zeros_like(main)
     vectors = torch.stack([septal, main, basal, none, none, none], 1)  # (B, W, 3)
     ones = torch.ones(len(size), 1, dtype=size.dtype)
