@@ -17,7 +17,7 @@ def p_wave(who: Patients, own: Draws, now: Draws, field, duration, pr):
     left[:, 2] = torch.where(who.has("LAE"), now.between(0.17, 0.25), 0.03)
     left = left * torch.where(who.has("LAE", "PERI"), 1.25, 1.0)[:, None]
     left[:, 1] = torch.where(who.has("LAE"), left[:, 1].clamp(min=0.10), left[:, 1])
-    low = torch.where(who.has("HYPERK"), 0.34, torch.where(who.has("LOWV"), 0.8, 1.0))[:, None]
+    low = torch.where(who.has("HYPERK"), 0.30, torch.where(who.has("LOWV"), 0.8, 1.0))[:, None]
     dip = -0.055 * torch.tensor([0.7, 1.0, -0.3, 0.5, 0.8, 0.9, 0.9, 0.8], dtype=p.dtype)
     segment = who.has("PERI")[:, None] * dip
     mv = torch.stack([see(field, low * right), see(field, low * left), segment], -1)  # (B, 8, 3)

@@ -135,6 +135,8 @@ def _st(hearts: Hearts) -> Hearts:
     share = chest / ST_DOWN
     target = torch.where((share > 0.7) & (share < 1), 0.7 * ST_DOWN, target)
     target = torch.where((share >= 1) & (share < 1.35), 1.35 * ST_DOWN, target)
+    front = hearts.has("STE_POST")[:, None] & (torch.arange(6) < 3)  # V1 to V3 show the mirror image
+    target = torch.where(front, target.clamp(max=0.7 * ST_DOWN), target)
     st = hearts.st_mv.clone()
     st[:, V1:] += torch.where(chosen, target - chest, 0.0)
     st[:, :2] += torch.where(chosen, _limb_st(now[:, :2], injured) - now[:, :2], 0.0)
