@@ -39,6 +39,6 @@ def early_p(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
 def flutter(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
     """(B, 8) mV: saw teeth that point down in II, III and aVF and up in V1; or the fine unrest of fibrillation."""
     saw = torch.stack([u.between(0.0, 0.03), -u.between(0.17, 0.22), -u.between(0.08, 0.13)], -1)
-    size = (0.02 + 0.05 * u.next() ** 2)[:, None]
+    size = (torch.where(who.has("LOWV"), 0.6, 1.0) * (0.02 + 0.04 * u.next() ** 2))[:, None]
     fine = torch.stack([u.next() - 0.3, 0.4 + 0.6 * u.next(), -0.4 - 0.8 * u.next()], -1) * size
     return see(field, torch.where(who.has("AFLT")[:, None], saw, fine))

@@ -38,6 +38,7 @@ INJURY = ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST")
 OLD = ("Q_ANT", "Q_INF", "Q_LAT")
 WIDE = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # these hide voltage, ST, T and Q criteria
 APART = {  # what is not told beside what
+    ("BIGU",): ("WPW",),
     ("STE_POST",): ("CRBBB", "LVH"),
     ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
     ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),
@@ -52,6 +53,7 @@ APART = {  # what is not told beside what
     ("Q_LAT",): ("LPFB", "RAD", "LVH", "RVH", "CRBBB"),
 }
 APART = {  # what is not told beside what
+    ("BIGU",): ("WPW",),
     ("STE_POST",): ("CRBBB", "LVH"),
     ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
     ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),

@@ -132,7 +132,7 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
     wide = who.has("CLBBB", "CRBBB", "VT", "PACE")
     qrs = torch.where(wide, u.between(0.132, 0.168), qrs)
     qrs = torch.where(who.has("IVCD", "WPW"), u.between(0.130, 0.154), qrs)
-    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.102, 0.110), qrs)
+    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.100, 0.107), qrs)
     qtc = u.between(0.380, 0.430) + 0.008 * who.female.double()
     qtc = torch.where(who.has("CLBBB", "CRBBB", "IVCD", "WPW", "PACE"), qtc + 0.03, qtc)
     qtc = torch.where(who.has("LQT"), u.between(0.495, 0.570), qtc)
