@@ -39,7 +39,7 @@ OLD = ("Q_ANT", "Q_INF", "Q_LAT")
 WIDE = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # these hide voltage, ST, T and Q criteria
 APART = {  # what is not told beside what
     ("BIGU",): ("WPW",),
-    ("STE_POST",): ("CRBBB", "LVH"),
+    ("STE_POST",): ("CRBBB", "LVH", "STACH"),  # its T would hide the next P
     ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
     ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),
     ("PERI", "EREP"): ("LAFB", "LPFB", "LAD", "RAD"),
@@ -54,7 +54,7 @@ APART = {  # what is not told beside what
 }
 APART = {  # what is not told beside what
     ("BIGU",): ("WPW",),
-    ("STE_POST",): ("CRBBB", "LVH"),
+    ("STE_POST",): ("CRBBB", "LVH", "STACH"),  # its T would hide the next P
     ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
     ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),
     ("PERI", "EREP"): ("LAFB", "LPFB", "LAD", "RAD"),

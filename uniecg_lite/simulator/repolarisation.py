@@ -58,8 +58,7 @@ def _injuries(who: Patients, u: Draws, st, t, t_share):
         st = st + who.has(code)[:, None] * (much if code in INJURY else small) * level
         if code in INJURY and code != "STE_POST":
             t = t + who.has(code)[:, None] * 0.6 * much * level
-    upright = torch.where(who.has("STACH"), 0.15, 0.25)[:, None]  # a P close to it stays seen
-    t = put(who.has("STE_POST"), t, t.clamp(min=0.10) + upright)
+    t = put(who.has("STE_POST"), t, t.clamp(min=0.10) + 0.25)
     t = put(who.has("PERI"), t, t.clamp(min=0.12))
     t = put(who.has("EREP"), t, 1.25 * t.clamp(min=0.10))
     t = put(who.has("STD"), t, t.clamp(min=0.03) * 0.6)
