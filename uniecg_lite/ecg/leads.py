@@ -49,10 +49,9 @@ def from_independent(signal):
     """
     if signal.ndim < 2 or signal.shape[-2] != 8:
         raise BadECG(f"Expected (..., 8, L), got {tuple(signal.shape)}: give the leads I, II and V1 to V6.")
-    stack, join = (torch.stack, torch.cat) if torch.is_tensor(signal) else (np.stack, np.concatenate)
-    lead_i, lead_ii = signal[..., 0, :], signal[..., 1, :]  # (..., L)
-    limb = stack((lead_i, lead_ii, *derive_limb_leads(lead_i, lead_ii)), -2)  # (..., 6, L)
-    return join((limb, signal[..., 2:, :]), -2)  # (..., 12, L)
+    join = torch.cat if torch.is_tensor(signal) else np.concatenate
+    derived = derive_limb_leads(signal[..., :1, :], signal[..., 1:2, :])  # 4 of (..., 1, L)
+    return join((signal[..., :2, :], *derived, signal[..., 2:, :]), -2)  # (..., 12, L)
 
 
 def lead_law_residual(signal, quantile: float = 0.995):

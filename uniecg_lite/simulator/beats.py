@@ -108,7 +108,8 @@ def _drop(hearts: Hearts, onset, p_onset, u) -> torch.Tensor:
 def _dissociate(hearts: Hearts, onset, p_onset, u, n) -> torch.Tensor:
     """Complete block: P waves at a rate of their own, faster than the ventricles."""
     rr = hearts.rr[:, None]
-    pp = rr / (torch.where(rr > 1.45, 2, 1) + 0.36 + 0.28 * u[:, 13:14])  # never a multiple of RR
+    share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
+    pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
     own = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15])
     own = own - 1.0
     return torch.where(hearts.in_rhythm("3AVB")[:, None], own, p_onset)

@@ -1,37 +1,32 @@
 """Hearts clear of the textbook's limits: on a limit, nobody can tell on which side of it a heart lies.
 
-The last step of `hearts.sample`. It gives the fascicular blocks the limb leads that define them, and moves axis,
+The last step of `sample`. It gives the fascicular blocks the limb leads that define them, and moves axis,
 voltage, T and ST a little away from the numbers that decide, to the side where they were drawn.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..ecg import from_independent
 from . import random
-from .disease import INJURY, OLD
-from .shapes import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve
+from .disease import INJURY, OLD, WIDE
+from .hearts import Hearts
+from .shapes import V1, curve, turn_limbs
+from .truth import ST_DOWN, ST_LEVEL
+from .ventricles import BASAL, LATE, MAIN, NOTCH, SEPTAL
+from .waves import beat_signal
 
-if TYPE_CHECKING:
-    from .hearts import Hearts
-
-HIDDEN = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # no axis, voltage or ST is judged in these
 OTHER_ST = ("PERI", "EREP", "BRUG")  # ST of another kind
 AXIS_LIMITS = (-180.0, -90.0, -30.0, 90.0, 180.0)  # degrees
 SOKOLOW = (3.15, 3.9, 5.5)  # mV: at most this much without left ventricular hypertrophy, and the range with it
 TALLEST = 4.5  # mV, a QRS complex in a chest lead
 T_TALLEST = 0.85  # mV in a chest lead, where T is not drawn tall
-ST_UP = (0.1, 0.2, 0.2, 0.1, 0.1, 0.1)  # mV in V1..V6
-ST_DOWN = -0.1
 ELEVATED = tuple(code for code in INJURY if code != "STE_POST")  # whose mirror image lies in the chest leads
 
 
 def clear_of_limits(hearts: Hearts) -> Hearts:
-    """Hearts of `hearts.sample` in, the same hearts out, a little further from each limit."""
+    """Hearts in, the same hearts out, a little further from each limit."""
     return _st(_voltage(_axis(_fascicles(_ended(hearts)))))
 
 
@@ -97,11 +92,8 @@ def _axis(hearts: Hearts) -> Hearts:
     side = torch.where(near < 0, -1.0, 1.0)
     by = torch.where(near.abs() < margin, side * (margin - near.abs()), 0.0)
     by = torch.where(hearts.has("RVH") & ~((axis > 100) & (axis < 165)), 125 - axis, by)
-    by = torch.deg2rad(torch.where(hearts.has(*HIDDEN, "LAFB", "LPFB"), 0.0, by))[:, None]
-    first, second = hearts.qrs_mv[:, 0], (hearts.qrs_mv[:, 1] - hearts.qrs_mv[:, 0] / 2) * 2 / 3**0.5  # (B, W)
-    turned = by.cos() * first - by.sin() * second
-    avf = (by.sin() * first + by.cos() * second) * 3**0.5 / 2
-    return replace(hearts, qrs_mv=torch.cat([torch.stack([turned, avf + turned / 2], 1), hearts.qrs_mv[:, 2:]], 1))
+    by = torch.deg2rad(torch.where(hearts.has(*WIDE, "LAFB", "LPFB"), 0.0, by))[:, None]
+    return replace(hearts, qrs_mv=turn_limbs(hearts.qrs_mv, by))
 
 
 def _voltage(hearts: Hearts) -> Hearts:
@@ -113,36 +105,38 @@ def _voltage(hearts: Hearts) -> Hearts:
     wave = curve(mv[:, V1:], hearts.centre, hearts.width, _span(hearts))  # (B, 6, n)
     total = wave[:, 4:].amax(-1).amax(-1) - wave[:, 0].amin(-1)
     target = torch.where(hearts.has("LVH"), total.clamp(low, high), total.clamp(max=none))
-    scale = torch.where(hearts.has(*HIDDEN), 1.0, target / total)[:, None].expand(-1, 6).clone()
+    scale = torch.where(hearts.has(*WIDE), 1.0, target / total)[:, None].expand(-1, 6).clone()
     scale[:, 0] *= torch.where(right, (0.95 / wave[:, 0].amax(-1).clamp(min=0.05)).clamp(1, 4), 1.0)
     span = (wave.amax(-1) - wave.amin(-1)).amax(1)
     faint = hearts.has("LOWV")[:, None]
     scale = torch.where(faint, scale * (0.85 / (span * scale.amax(1)))[:, None].clamp(max=1), scale)
     highest = (wave.abs().amax(-1) * scale).amax(1, keepdim=True)
-    scale = scale * torch.where(hearts.has(*HIDDEN)[:, None], 1.0, (TALLEST / highest).clamp(max=1))
+    scale = scale * torch.where(hearts.has(*WIDE)[:, None], 1.0, (TALLEST / highest).clamp(max=1))
     mv[:, V1:] *= scale[..., None]
     limb = curve(mv[:, :2], hearts.centre, hearts.width, _span(hearts))
     frontal = from_independent(torch.cat([limb, limb.new_zeros(len(limb), 6, limb.shape[2])], 1))[:, :6]
     swing = (frontal.amax(-1) - frontal.amin(-1)).amax(1)
     mv[:, :2] *= torch.where(faint, (0.42 / swing).clamp(max=1)[:, None], 1.0)[..., None]
     chest_t = torch.where(
-        hearts.has("HYPT", "HYPERK", *HIDDEN)[:, None], hearts.t_mv[:, V1:], hearts.t_mv[:, V1:].clamp(max=T_TALLEST)
+        hearts.has("HYPT", "HYPERK", *WIDE)[:, None], hearts.t_mv[:, V1:], hearts.t_mv[:, V1:].clamp(max=T_TALLEST)
     )
     return replace(hearts, qrs_mv=mv, t_mv=torch.cat([hearts.t_mv[:, :V1], chest_t], 1))
 
 
 def _st(hearts: Hearts) -> Hearts:
     """ST at J + 20 ms well over or well under what counts as elevated or depressed; elevated only where drawn so."""
-    chosen = ~hearts.has(*HIDDEN, *OTHER_ST)[:, None]
+    chosen = ~hearts.has(*WIDE, *OTHER_ST)[:, None]
     injured = hearts.has(*ELEVATED)[:, None]
-    now = _at_j20(hearts)  # (B, 8)
-    chest, up = now[:, V1:], now.new_tensor(ST_UP)
+    now = beat_signal(hearts, hearts.qrs[:, None] + 0.02)[..., 0]  # (B, 8)
+    chest, up = now[:, V1:], ST_LEVEL[-6:].to(now.dtype)  # (B, 6), (6,)
     share = chest / up
     over = injured & (share >= 1)
     target = torch.where(over, up * share.clamp(min=1.4), up * share.clamp(max=0.75))
     share = chest / ST_DOWN
     target = torch.where((share > 0.7) & (share < 1), 0.7 * ST_DOWN, target)
     target = torch.where((share >= 1) & (share < 1.35), 1.35 * ST_DOWN, target)
+    front = hearts.has("STE_POST")[:, None] & (torch.arange(6) < 3)  # V1 to V3 show the mirror image
+    target = torch.where(front, target.clamp(max=0.7 * ST_DOWN), target)
     st = hearts.st_mv.clone()
     st[:, V1:] += torch.where(chosen, target - chest, 0.0)
     st[:, :2] += torch.where(chosen, _limb_st(now[:, :2], injured) - now[:, :2], 0.0)
@@ -157,13 +151,3 @@ def _limb_st(now: torch.Tensor, injured: torch.Tensor) -> torch.Tensor:
     good = ((size.abs() < 0.08) | (size.abs() > 0.13)).all(2) & (injured | (size < 0.08).all(2))
     best = torch.where(good.any(1), good.int().argmax(1), 0)
     return now * factors[best][:, None]
-
-
-def _at_j20(hearts: Hearts) -> torch.Tensor:
-    """The beat 20 ms after the complex: (B, 8) mV."""
-    at, width = hearts.qrs + 0.02, hearts.t_width
-    top = hearts.qt - 2 * width
-    tail = curve(hearts.qrs_mv, hearts.centre, hearts.width, at[:, None])[..., 0]
-    plateau = torch.sigmoid(at.new_tensor(0.028 / 0.006)) * torch.sigmoid((top - at) / (0.35 * width))
-    rising = torch.exp(-0.5 * ((at - top) / (1.25 * width)) ** 2)
-    return tail + plateau[:, None] * hearts.st_mv + rising[:, None] * hearts.t_mv

@@ -4,6 +4,7 @@ A drawn finding shapes the heart (`hearts`); whether the record shows it by the 
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -35,13 +36,44 @@ PLACE = {code: i for i, code in enumerate(FINDINGS)}
 SINUS = ("SR", "SBRAD", "STACH", "SARRH")
 INJURY = ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST")
 OLD = ("Q_ANT", "Q_INF", "Q_LAT")
+WIDE = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # these hide voltage, ST, T and Q criteria
+APART = {  # what is not told beside what
+    ("BIGU",): ("WPW",),
+    ("STE_POST",): ("CRBBB", "LVH", "STACH"),  # its T would hide the next P
+    ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
+    ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),
+    ("PERI", "EREP"): ("LAFB", "LPFB", "LAD", "RAD"),
+    ("BRUG", "HYPERK"): ("LPFB",),
+    ("HYPERK", "HYPOK"): ("SARRH", "BIGU", "PVC"),
+    ("HYPOK",): ("SBRAD",),
+    ("STD",): ("LVH",),
+    ("HYPERK", "HYPOK", "LQT", "PERI"): ("1AVB",),  # P would lie in T or U, or be less than a depressed PR segment
+    ("LQT",): ("SARRH",),
+    ("Q_INF",): ("LAFB",),
+    ("Q_LAT",): ("LPFB", "RAD", "LVH", "RVH", "CRBBB"),
+}
+APART = {  # what is not told beside what
+    ("BIGU",): ("WPW",),
+    ("STE_POST",): ("CRBBB", "LVH", "STACH"),  # its T would hide the next P
+    ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
+    ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),
+    ("PERI", "EREP"): ("LAFB", "LPFB", "LAD", "RAD"),
+    ("BRUG", "HYPERK"): ("LPFB",),
+    ("HYPERK", "HYPOK"): ("SARRH", "BIGU", "PVC"),
+    ("HYPOK",): ("SBRAD",),
+    ("STD",): ("LVH",),
+    ("HYPERK", "HYPOK", "LQT", "PERI"): ("1AVB",),  # P would lie in T or U, or be less than a depressed PR segment
+    ("LQT",): ("SARRH",),
+    ("Q_INF",): ("LAFB",),
+    ("Q_LAT",): ("LPFB", "RAD", "LVH", "RVH", "CRBBB"),
+}
 
 
 class Draws:
     """Hands out the columns of a table of uniform numbers in order."""
 
     def __init__(self, table: torch.Tensor):
-        self.columns = iter(table.unbind(-1))
+        self.columns = iter(table.T.contiguous())
 
     def next(self) -> torch.Tensor:
         """(B,) uniform on [0, 1)."""
@@ -79,9 +111,19 @@ class Patients:
     female: torch.Tensor  # (B,) bool
     plan: torch.Tensor  # (B, F) bool, what shapes this heart
 
+    def __post_init__(self):
+        self._one = dict(zip(FINDINGS, self.plan.T.contiguous()))  # code -> (B,)
+        self._bits = (self.plan.long() << torch.arange(len(FINDINGS))).sum(1)  # (B,) one bit for each finding
+
     def has(self, *codes: str) -> torch.Tensor:
         """(B,) True where any of these was drawn."""
-        return self.plan[:, [PLACE[code] for code in codes]].any(1)
+        return self._one[codes[0]] if len(codes) == 1 else (self._bits & _mask(codes)) != 0
+
+
+@cache
+def _mask(codes: tuple[str, ...]) -> int:
+    """The bits of these findings."""
+    return sum(1 << PLACE[code] for code in set(codes))
 
 
 def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
@@ -105,32 +147,60 @@ def _together(u: Draws, age: torch.Tensor, female: torch.Tensor) -> dict[str, to
     old, young = 0.5 + age / 100, 1.5 - age / 100  # (B,) about 1 on average
     man, woman = 1.2 - 0.4 * female.double(), 0.8 + 0.4 * female.double()
     plain = u.chance(0.10)
-    rhythm = {
+    found = _rhythms(u, plain, old, young)
+    sinus = _any(found, *SINUS) & ~plain
+    _ectopy(u, found, sinus)
+    narrow = sinus | found["AFIB"]
+    _conduction(u, found, narrow, old, young)
+    clear = narrow & ~_any(found, "CLBBB", "IVCD", "WPW")  # nothing hides voltage, ST, T and Q
+    _chambers_and_axis(u, found, sinus, narrow, clear, old)
+    _walls_and_salts(u, found, sinus, clear, man, woman)
+    for codes, others in APART.items():
+        for code in codes:
+            found[code] = found[code] & ~_any(found, *others)
+    return found
+
+
+def _any(found: dict[str, torch.Tensor], *codes: str) -> torch.Tensor:
+    """(B,) True where any of these was found."""
+    return torch.stack([found[code] for code in codes]).any(0)
+
+
+def _rhythms(u: Draws, plain: torch.Tensor, old: torch.Tensor, young: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The one rhythm of each patient; a plain heart may still be slow or fast."""
+    shares = {
         "AFIB": 0.065 * old,
         "AFLT": 0.035,
         "JUNC": 0.035,
         "SVTAC": 0.035 * young,
         "VT": 0.035,
         "PACE": 0.035 * old,
+        "WENCK": 0.035,
+        "MOB2": 0.035,
+        "3AVB": 0.035 * old,
+        "SARRH": 0.05 * young,
+        "SBRAD": 0.13,
+        "STACH": 0.12,
     }
-    rhythm |= {"WENCK": 0.035, "MOB2": 0.035, "3AVB": 0.035 * old, "SARRH": 0.05 * young, "SBRAD": 0.13, "STACH": 0.12}
-    found = {code: there & ~plain for code, there in u.one_of(rhythm).items()}
-    rate = u.one_of({"SBRAD": 0.15, "STACH": 0.15})  # a plain heart may still be slow or fast
-    found = {code: there | (plain & rate.get(code, torch.zeros_like(plain))) for code, there in found.items()}
-    found["SR"] = ~torch.stack(list(found.values())).any(0)
+    found = {code: there & ~plain for code, there in u.one_of(shares).items()}
+    for code, there in u.one_of({"SBRAD": 0.15, "STACH": 0.15}).items():
+        found[code] = found[code] | (plain & there)
+    found["SR"] = ~_any(found, *found)
+    return found
 
-    def any_of(*codes):
-        return torch.stack([found[code] for code in codes]).any(0)
 
-    sinus = any_of(*SINUS) & ~plain
-    steady = sinus & ~found["SARRH"]
-    found["1AVB"] = steady & ~found["STACH"] & u.chance(0.09)
-    ectopy = u.one_of({"PAC": 0.12, "PVC": 0.10, "BIGU": 0.07})
-    slow = steady & ~found["STACH"]
-    found |= {code: slow & ectopy[code] for code in ("PAC", "BIGU")}
-    found["PVC"] = (slow | found["AFIB"]) & ectopy["PVC"]
-    narrow = sinus | found["AFIB"]
-    conduction = {
+def _ectopy(u: Draws, found: dict[str, torch.Tensor], sinus: torch.Tensor) -> None:
+    """A long PR interval and early beats, where the rhythm is slow enough to tell."""
+    slow = sinus & ~found["SARRH"] & ~found["STACH"]
+    found["1AVB"] = slow & u.chance(0.09)
+    early = u.one_of({"PAC": 0.12, "PVC": 0.10, "BIGU": 0.07})
+    found |= {code: slow & early[code] for code in ("PAC", "BIGU")}
+    found["PVC"] = (slow | found["AFIB"]) & early["PVC"]
+
+
+def _conduction(u: Draws, found: dict[str, torch.Tensor], narrow: torch.Tensor, old, young) -> None:
+    """Bundle branch and fascicular blocks, pre-excitation."""
+    shares = {
         "CLBBB": 0.06 * old,
         "CRBBB": 0.065,
         "LAFB": 0.06,
@@ -138,52 +208,41 @@ def _together(u: Draws, age: torch.Tensor, female: torch.Tensor) -> dict[str, to
         "IVCD": 0.055,
         "WPW": 0.068 * young**2,
     }
-    found |= {code: narrow & there for code, there in u.one_of(conduction).items()}
-    found["WPW"] = found["WPW"] & slow & ~found["1AVB"]
+    found |= {code: narrow & there for code, there in u.one_of(shares).items()}
+    found["WPW"] = found["WPW"] & _any(found, "SR", "SBRAD") & ~found["1AVB"]
     found["LAFB"] = found["LAFB"] | (found["CRBBB"] & u.chance(0.15))
-    clear = narrow & ~any_of("CLBBB", "IVCD", "WPW")  # nothing hides voltage, ST, T and Q
+
+
+def _chambers_and_axis(u: Draws, found: dict[str, torch.Tensor], sinus, narrow, clear, old) -> None:
+    """Large ventricles and atria, and an axis turned by nothing else."""
     chamber = u.one_of({"LVH": 0.085 * old, "RVH": 0.055})
     found["LVH"] = clear & chamber["LVH"] & ~found["LPFB"]
-    found["RVH"] = clear & chamber["RVH"] & ~any_of("CRBBB", "LAFB", "LPFB")
+    found["RVH"] = clear & chamber["RVH"] & ~_any(found, "CRBBB", "LAFB", "LPFB")
     atria = u.one_of({"LAE": 0.075, "RAE": 0.072})
-    found |= {code: sinus & there & ~any_of("WPW", "STACH") for code, there in atria.items()}  # P stays clear of T
+    apart = sinus & ~_any(found, "WPW", "STACH")  # P stays clear of T
+    found |= {code: apart & there for code, there in atria.items()}
     found["RAE"] = found["RAE"] & ~found["CLBBB"]
     axis = u.one_of({"LAD": 0.07, "RAD": 0.05})
-    turned = any_of("LAFB", "LPFB", "RVH", "CLBBB")
-    found |= {code: narrow & there & ~turned for code, there in axis.items()}
-    found["RAD"] = found["RAD"] & ~any_of("LVH", "WPW")
+    free = narrow & ~_any(found, "LAFB", "LPFB", "RVH", "CLBBB")
+    found |= {code: free & there for code, there in axis.items()}
+    found["RAD"] = found["RAD"] & ~_any(found, "LVH", "WPW")
 
-    late = clear | any_of("WENCK", "MOB2", "3AVB", "JUNC")
-    disease = {code: 0.025 for code in INJURY} | {"Q_ANT": 0.022, "Q_INF": 0.012, "Q_LAT": 0.028}
-    disease |= {"STD": 0.033, "TINV": 0.01, "HYPT": 0.065, "HYPERK": 0.118, "HYPOK": 0.150, "LQT": 0.10 * woman}
-    disease |= {"PERI": 0.10, "EREP": 0.10 * man, "LOWV": 0.038, "BRUG": 0.09 * man}
+
+def _walls_and_salts(u: Draws, found: dict[str, torch.Tensor], sinus, clear, man, woman) -> None:
+    """At most one of the diseases that ST, T, Q or voltage show, in a rhythm and beside blocks that let it be seen."""
+    shares = {code: 0.025 for code in INJURY} | {"Q_ANT": 0.022, "Q_INF": 0.012, "Q_LAT": 0.028}
+    shares |= {"STD": 0.033, "TINV": 0.01, "HYPT": 0.065, "HYPERK": 0.118, "HYPOK": 0.150, "LQT": 0.10 * woman}
+    shares |= {"PERI": 0.10, "EREP": 0.10 * man, "LOWV": 0.038, "BRUG": 0.09 * man}
     again = {code: 0.06 for code in INJURY}  # a second chance for what fits where the first did not
     again |= {"STD": 0.05, "LOWV": 0.06, "STE_POST": 0.085, "Q_ANT": 0.01, "Q_INF": 0.02, "Q_LAT": 0.02}
-    calm = clear & sinus & ~any_of("LVH", "RVH", "CRBBB", "LAE", "RAE")
-    found |= {code: torch.zeros_like(plain) for code in disease}
-    for table in (disease, again):
-        free = ~any_of(*disease)
+    calm = clear & sinus & ~_any(found, "LVH", "RVH", "CRBBB", "LAE", "RAE")
+    room = dict.fromkeys(shares, calm) | dict.fromkeys(("TINV", "STD", "LOWV"), clear)
+    room |= dict.fromkeys(INJURY, clear | found["JUNC"])
+    room |= dict.fromkeys(("STE_INF", *OLD), clear | _any(found, "WENCK", "MOB2", "3AVB", "JUNC"))
+    for code in ("STE_ANT", "STE_SEP", "STE_LAT", "STE_POST", "Q_ANT", "LOWV"):
+        room[code] = room[code] & ~found["RVH"]
+    found |= dict.fromkeys(shares, torch.zeros_like(clear))
+    for table in (shares, again):
+        free = ~_any(found, *shares)
         for code, there in u.one_of(table).items():
-            room = late if code in ("STE_INF", *OLD) else clear | found["JUNC"] if code in INJURY else calm
-            if code in ("TINV", "STD", "LOWV"):
-                room = clear
-            beside = ("STE_ANT", "STE_SEP", "STE_LAT", "STE_POST", "Q_ANT", "LOWV")
-            found[code] = found[code] | (there & free & room & ~(found["RVH"] & (code in beside)))
-    found["STE_POST"] = found["STE_POST"] & ~any_of("CRBBB", "LVH")
-    found["LOWV"] = found["LOWV"] & ~any_of("LVH", "LAFB", "LPFB", "RAE", "CRBBB")
-    for code in ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"):
-        found[code] = found[code] & ~found["STACH"]
-    for code in ("PERI", "EREP"):
-        found[code] = found[code] & ~any_of("LAFB", "LPFB", "LAD", "RAD")
-    for code in ("BRUG", "HYPERK"):
-        found[code] = found[code] & ~found["LPFB"]
-    for code in ("HYPERK", "HYPOK"):
-        found[code] = found[code] & ~any_of("SARRH", "BIGU", "PVC")
-    found["HYPOK"] = found["HYPOK"] & ~found["SBRAD"]
-    found["STD"] = found["STD"] & ~found["LVH"]
-    for code in ("HYPERK", "HYPOK", "LQT"):
-        found[code] = found[code] & ~found["1AVB"]  # P would lie in T or U
-    found["LQT"] = found["LQT"] & ~found["SARRH"]
-    found["Q_INF"] = found["Q_INF"] & ~found["LAFB"]
-    found["Q_LAT"] = found["Q_LAT"] & ~any_of("LPFB", "RAD", "LVH", "RVH", "CRBBB")
-    return found
+            found[code] = found[code] | (there & free & room[code])

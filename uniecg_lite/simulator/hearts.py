@@ -4,9 +4,9 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from . import lifelike, random, shapes
-from .clear import clear_of_limits
+from . import atria, random, repolarisation, ventricles
 from .disease import INJURY, RHYTHMS, Draws, Patients, draw
+from .shapes import lead_field
 
 
 @dataclass
@@ -40,17 +40,12 @@ class Hearts:
 
     def in_rhythm(self, *codes: str) -> torch.Tensor:
         """(B,) True in one of these rhythms."""
-        return torch.stack([self.rhythm == RHYTHMS.index(code) for code in codes]).any(0)
+        return self.has(*codes)  # every heart was drawn exactly one
 
     def float(self) -> "Hearts":
         """In single precision. Parameters are drawn in double, so that they round to the same floats in any batch."""
         rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "who"}
         return Hearts(self.who, **{k: v.float() if v.is_floating_point() else v for k, v in rest.items()})
-
-
-def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
-    """Draw the hearts with these record numbers, as lifelike as they are known: (B,) int64 -> Hearts."""
-    return clear_of_limits(lifelike.lifelike(textbook(seed, index, visit))).float()
 
 
 def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
@@ -60,16 +55,16 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     now = Draws(random.uniform(seed, index, stream=41 + 100 * visit, n=64))
     rr = 60 / _rate(who, now)
     pr, p_duration, qrs, qt = _intervals(who, now, rr)
-    field = shapes.lead_field(random.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
+    field = lead_field(random.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
     size = (1.0 - 0.12 * who.female.double()) * (1.12 - 0.003 * who.age)  # amplitudes fall with age and in women
-    centre, width, qrs_mv = shapes.qrs(who, own, now, field, size, qrs)
-    st, t, t_share = shapes.repolarisation(who, own, now, field, size, qrs_mv)
-    ventricles = shapes.ventricular(who, now, field)
+    centre, width, qrs_mv = ventricles.own_beat(who, own, now, field, size, qrs)
+    st, t, t_share = repolarisation.st_and_t(who, own, now, field, size, qrs_mv)
+    early = ventricles.early_beat(who, now, field)
     ectopic = who.has("VT")
-    st = torch.where(ectopic[:, None], -0.06 * ventricles.sum(2), st)
-    t = torch.where(ectopic[:, None], -0.21 * ventricles.sum(2), t)
-    qrs_mv = torch.where(ectopic[:, None, None], ventricles, qrs_mv)
-    p, p_centre, p_width = shapes.atria(who, own, now, field, p_duration, pr)
+    st = torch.where(ectopic[:, None], -0.06 * early.sum(2), st)
+    t = torch.where(ectopic[:, None], -0.21 * early.sum(2), t)
+    qrs_mv = torch.where(ectopic[:, None, None], early, qrs_mv)
+    p, p_centre, p_width = atria.p_wave(who, own, now, field, p_duration, pr)
     return Hearts(
         who,
         who.plan[:, : len(RHYTHMS)].int().argmax(1),
@@ -79,18 +74,18 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
         qrs,
         qt,
         t_share * qt,
-        torch.where(ectopic[:, None], shapes.VENTRICULAR_CENTRE * qrs[:, None], centre),
-        torch.where(ectopic[:, None], shapes.VENTRICULAR_WIDTH * qrs[:, None], width),
+        torch.where(ectopic[:, None], ventricles.VENTRICULAR_CENTRE * qrs[:, None], centre),
+        torch.where(ectopic[:, None], ventricles.VENTRICULAR_WIDTH * qrs[:, None], width),
         qrs_mv,
         st,
         t,
-        shapes.u_wave(who, now, t),
+        repolarisation.u_wave(who, now, t),
         p,
         p_centre,
         p_width,
-        shapes.early_p(who, now, field),
-        ventricles,
-        shapes.flutter(who, now, field),
+        atria.early_p(who, now, field),
+        early,
+        atria.flutter(who, now, field),
     )
 
 
@@ -127,7 +122,8 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
     p_duration = torch.where(who.has("LAE"), u.between(0.130, 0.150), u.between(0.088, 0.110))
     pr = u.between(0.136, 0.180) + 0.0002 * (who.age - 50)
     pr = pr - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
-    pr = torch.where(who.has("LAE"), pr.clamp(min=0.160), pr)
+    pr = torch.where(who.has("LAE"), pr.clamp(min=0.176), pr)
+    pr = torch.where(who.has("PERI"), pr.clamp(min=0.160), pr)
     pr = torch.where(who.has("1AVB"), u.between(0.218, 0.30), pr)
     pr = torch.where(who.has("WPW"), u.between(0.094, 0.110), pr)
     p_duration = torch.where(who.has("WPW"), 0.84 * p_duration, p_duration)  # it ends before the delta wave
@@ -136,7 +132,7 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
     wide = who.has("CLBBB", "CRBBB", "VT", "PACE")
     qrs = torch.where(wide, u.between(0.132, 0.168), qrs)
     qrs = torch.where(who.has("IVCD", "WPW"), u.between(0.130, 0.154), qrs)
-    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.102, 0.110), qrs)
+    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.100, 0.107), qrs)
     qtc = u.between(0.380, 0.430) + 0.008 * who.female.double()
     qtc = torch.where(who.has("CLBBB", "CRBBB", "IVCD", "WPW", "PACE"), qtc + 0.03, qtc)
     qtc = torch.where(who.has("LQT"), u.between(0.495, 0.570), qtc)

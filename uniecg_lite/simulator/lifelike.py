@@ -1,23 +1,18 @@
 """What a textbook heart lacks beside a recorded one: each change measured on real sinus beats, each drawn per heart.
 
-`shapes` draws every wave as one dipole sees it. Real beats differ in three ways that a small classifier finds at once
-(`scoring.realism`): P and T lie further to the left and vary far more from person to person, T peaks later and falls
-steeper; the QRS is one sharp complex instead of three bumps; and each lead sees its own detail, because no heart is a
-single dipole. Every function takes hearts and gives them back changed; the truth is measured afterwards, as always.
+`hearts.textbook` draws every wave as one dipole sees it. Real beats differ in three ways that a small classifier finds
+at once (`scoring.realism`): P and T lie further to the left and vary far more from person to person, T peaks later and
+falls steeper; the QRS is one sharp complex instead of three bumps; and each lead sees its own detail, because no heart
+is a single dipole. Every function takes hearts and gives them back changed; the truth is measured afterwards.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from . import random
-from .shapes import BASAL, LATE, MAIN, NOTCH, SEPTAL
-
-if TYPE_CHECKING:
-    from .hearts import Hearts
+from .hearts import Hearts
+from .ventricles import BASAL, LATE, MAIN, NOTCH, SEPTAL
 
 # what shapes a wave in its own way keeps it
 OTHER_P = ("LAE", "RAE", "HYPERK", "LOWV", "PERI", "STACH", "WENCK", "MOB2", "3AVB")
@@ -44,7 +39,7 @@ DETAIL = (1.0, 1.3, 0.35, 0.8, 1.1, 1.3, 1.1, 1.0)  # how splintered
 
 
 def lifelike(hearts: Hearts) -> Hearts:
-    """All three changes. The hearts of `hearts.sample` in, in double or single precision."""
+    """All three changes. Hearts of `hearts.textbook` in, in double or single precision."""
     return qrs(t_wave(p_wave(hearts)))
 
 

@@ -7,8 +7,9 @@ import torch
 from ..ecg import from_independent
 from . import random
 from .beats import EARLY_P, NO_P, VENTRICULAR, Beats, schedule
-from .hearts import Hearts, sample
+from .hearts import Hearts
 from .noise import noise as recorder_noise
+from .sample import sample
 from .truth import measure
 from .waves import beat_signal, gauss, ventricular_beat
 

@@ -4,7 +4,7 @@ import torch
 
 from ..ecg import LEADS, from_independent
 from .beats import ATRIAL, NO_P, VENTRICULAR, Beats
-from .disease import FINDINGS, INJURY, RHYTHMS
+from .disease import FINDINGS, INJURY, RHYTHMS, WIDE
 from .hearts import Hearts
 from .waves import beat_signal
 
@@ -19,7 +19,6 @@ Q_TERRITORY = {
     "Q_INF": (("II", "aVF"), ("III", "aVF")),
     "Q_LAT": (("I", "aVL"), ("V5", "V6")),
 }
-WIDE = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # these hide voltage, ST, T and Q criteria
 QTC_LONG = 480.0  # ms
 RR_RANGE = 0.16  # s, longest minus shortest in sinus arrhythmia
 LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
@@ -57,7 +56,9 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
         "p_onset_s": torch.where(p_inside, beats.p_onset, torch.nan),
         **beat,
     }
-    truth["findings"] = _findings(hearts, beats, truth, inside, (truth["q_mv"] <= -0.08) & (q_s >= 0.018))
+    qs = (truth["r_mv"] < 0.06) & (truth["s_mv"] <= -0.08)  # with an r that is hardly one
+    nearly = qs | ((truth["q_mv"] <= -0.08) & (q_s >= 0.018))
+    truth["findings"] = _findings(hearts, beats, truth, inside, nearly)
     return truth
 
 

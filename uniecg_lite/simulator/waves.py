@@ -2,8 +2,8 @@
 
 import torch
 
-from . import shapes
 from .hearts import Hearts
+from .ventricles import VENTRICULAR_CENTRE, VENTRICULAR_WIDTH
 
 VENTRICULAR_QRS = 0.155  # s, of a premature ventricular beat
 VENTRICULAR_QT = 0.42
@@ -36,8 +36,8 @@ def beat_signal(hearts: Hearts, since: torch.Tensor, late: torch.Tensor | None =
 def ventricular_beat(parts: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
     """A premature beat from a ventricle: (B, 8, W) mV and (B, L) s -> (B, 8, L), wide, T against QRS."""
     n = 3
-    centre = shapes.VENTRICULAR_CENTRE[:n, None].float() * VENTRICULAR_QRS
-    width = shapes.VENTRICULAR_WIDTH[:n, None].float() * VENTRICULAR_QRS
+    centre = VENTRICULAR_CENTRE[:n, None].float() * VENTRICULAR_QRS
+    width = VENTRICULAR_WIDTH[:n, None].float() * VENTRICULAR_QRS
     basis = since.new_empty(len(since), n + 1, since.shape[1])
     gauss(since[:, None], centre, width, out=basis[:, :n])
     top = torch.tensor(VENTRICULAR_QT - 0.10)

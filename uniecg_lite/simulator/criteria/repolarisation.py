@@ -114,6 +114,8 @@ def q_waves(m: Measured) -> torch.Tensor:
 
 
 def old_infarct(*pairs) -> Callable[[Measured], torch.Tensor]:
+    """The rule of an old infarct: a pathological Q in both leads of one of these pairs, which nothing hides."""
+
     def rule(m: Measured) -> torch.Tensor:
         return any_pair(q_waves(m), pairs) & ~hiding(m) & ~right_ventricle(m)
 

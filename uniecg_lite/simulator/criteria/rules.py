@@ -65,16 +65,22 @@ def _no_p(m: Measured) -> torch.Tensor:
     return ~sinus_p(m) & ~flutter(m) & ~paced(m) & ~dropping(m) & ~dissociated(m)
 
 
+def _broad_tachycardia(m: Measured) -> torch.Tensor:
+    """Regular, fast and broad without a sinus P counts as ventricular, whatever else repeats itself twice a beat."""
+    fast = regular(m) & (m.rate_bpm > 100) & wide(m)
+    return fast & ~sinus_p(m) & ~paced(m) & ~dropping(m) & ~dissociated(m)
+
+
 RULES: dict[str, Callable[[Measured], torch.Tensor]] = {
     "SR": _rate(60, 100),
     "SBRAD": _rate(0, 59.999),
     "STACH": _rate(100.001, 300),
     "SARRH": irregular_sinus,
     "AFIB": lambda m: _no_p(m) & (spread(own_rr(m)) > 0.09),
-    "AFLT": lambda m: flutter(m) & ~paced(m),
+    "AFLT": lambda m: flutter(m) & ~paced(m) & ~_broad_tachycardia(m),
     "JUNC": lambda m: _no_p(m) & regular(m) & (m.rate_bpm >= 35) & (m.rate_bpm <= 65),
     "SVTAC": lambda m: _no_p(m) & regular(m) & (m.rate_bpm > 140) & ~wide(m),
-    "VT": lambda m: _no_p(m) & regular(m) & (m.rate_bpm > 100) & wide(m),
+    "VT": _broad_tachycardia,
     "PACE": lambda m: paced(m) & wide(m),
     "WENCK": lambda m: dropping(m) & ~dissociated(m) & growing(m),
     "MOB2": lambda m: dropping(m) & ~dissociated(m) & ~growing(m),
@@ -87,7 +93,7 @@ RULES: dict[str, Callable[[Measured], torch.Tensor]] = {
     "CRBBB": right_block,
     "LAFB": left_fascicle,
     "LPFB": left_posterior,
-    "IVCD": lambda m: wide(m) & ~left_block(m) & ~right_block(m) & ~pre_excited(m) & ~paced(m) & ~RULES["VT"](m),
+    "IVCD": lambda m: wide(m) & ~left_block(m) & ~right_block(m) & ~pre_excited(m) & ~paced(m) & ~_broad_tachycardia(m),
     "WPW": pre_excited,
     "LAD": lambda m: ~hiding(m) & (m.axis_deg < -30) & (m.axis_deg > -90),
     "RAD": lambda m: ~hiding(m) & (m.axis_deg > 90) & (m.axis_deg <= 180),
