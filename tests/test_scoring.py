@@ -316,11 +316,12 @@ def test_generation_metrics_of_a_generator_that_knows(test_split):
     found = evaluate.generation_metrics(model, reader, test_split, 20)
     assert found["generation.hr_median_error_bpm"] < 1 and found["generation.findings_macro_f1"] == 1
     assert found["generation.qrs_median_error_ms"] == found["generation.axis_median_error_deg"] == 0
-    assert found["generation.fid_ratio_to_floor"] < 10 and found["generation.precision"] > 0.5
+    assert found["generation.unified_fid_ratio_to_floor"] < 10 and found["generation.unified_precision"] > 0.5
     model.generator.signals = lambda conditions: torch.zeros(20, 12, 1024) + 1e-3 * torch.eye(12, 1024)
     flat = evaluate.generation_metrics(model, reader, test_split, 20)
     assert flat["generation.hr_mean_error_bpm"] > 20, "an ECG without a rate is an error"
-    assert flat["generation.recall"] == 0 and flat["generation.fid"] > 2 * found["generation.fid"]
+    assert flat["generation.unified_recall"] == 0
+    assert flat["generation.unified_fid"] > 2 * found["generation.unified_fid"]
 
 
 def test_shuffled_reports_score_badly():

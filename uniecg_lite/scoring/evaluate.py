@@ -11,7 +11,7 @@ from ..diffusets import clean_ecgs
 from ..drawing import raster
 from ..ecg import ECG
 from ..errors import BadECG
-from ..language import Corpus, fill, parse_report, phrasings, questions
+from ..language import Corpus, Request, fill, parse_report, phrasings, questions
 from .control import control, requested, standard
 from .fidelity import fidelity
 from .reader import Reader
@@ -84,25 +84,36 @@ def routing_metrics(model, cohort: Cohort, each: int = 120) -> dict[str, float]:
     }
 
 
-def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str = "unseen") -> dict[str, float]:
-    """ECGs asked for in words, made through LLM, mapper and generator, then measured: `control` and `fidelity`.
+def made_metrics(
+    reader: Reader, signal: torch.Tensor, requests: list[Request], truth: dict[str, torch.Tensor], cohort: Cohort
+) -> tuple[dict[str, float], dict[str, float]]:
+    """ECGs (B, 12, L) made for B requests: how they follow (`control`), and how they look as a crowd (`fidelity`).
 
-    Every request names a rate; PR, QRS, QT and axis are those of the patient whose request it is, as far as the words
-    imply them. The crowd is compared with clean ECGs of held-out patients, such as the generator learned from.
+    Every request names a rate; PR, QRS, QT and axis are those of the patient whose request it is (`truth`), as far as
+    the words imply them. The crowd is compared with clean ECGs of this cohort's patients, held out from training.
+    """
+    wanted, asked = requested(requests)
+    wanted |= {key: truth[key] for key in ("pr_ms", "qrs_ms", "qt_ms", "axis_deg")}
+    held_out, made = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
+    return control(reader, signal, wanted, asked), fidelity(held_out, made)
+
+
+def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str = "unseen") -> dict[str, float]:
+    """ECGs asked for in words, made through LLM, mapper and generator, then measured (`made_metrics`).
+
+    `generation.<name>` of `control`, `generation.unified_<name>` of `fidelity`, and `reader.findings_macro_f1`.
     """
     corpus, rng = Corpus(cohort.truth()), random.Random(1)
     requests = corpus.requests[: min(n, len(corpus.requests))]
     prompts = [fill(rng.choice(phrasings("generate", split)), request, rng) for request in requests]
     signal = model.generator.signals(model.conditions(prompts)).cpu()  # (n, 12, 1024)
-    wanted, asked = requested(requests)
-    truth = cohort.truth(range(len(requests)))
-    wanted |= {key: truth[key] for key in ("pr_ms", "qrs_ms", "qt_ms", "axis_deg")}
-    held_out, made = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
-    scores = control(reader, signal, wanted, asked) | fidelity(held_out, made)
-    ceiling = reader.read(cohort.signal(range(len(requests))))[1]
+    rows = range(len(requests))
+    follows, crowd = made_metrics(reader, signal, requests, cohort.truth(rows), cohort)
+    ceiling = reader.read(cohort.signal(rows))[1]
     return {
-        "reader.findings_macro_f1": macro_f1(ceiling, asked),
-        **{f"generation.{name}": value for name, value in scores.items()},
+        "reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1]),
+        **{f"generation.{name}": value for name, value in follows.items()},
+        **{f"generation.unified_{name}": value for name, value in crowd.items()},
     }
 
 
