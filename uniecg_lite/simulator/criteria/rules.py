@@ -53,6 +53,8 @@ from .rhythm import (
     ventricular,
 )
 
+BROADER_THAN_FLUTTER = 160  # ms
+
 
 def _rate(low: float, high: float) -> Callable[[Measured], torch.Tensor]:
     def rule(m: Measured) -> torch.Tensor:
@@ -66,8 +68,9 @@ def _no_p(m: Measured) -> torch.Tensor:
 
 
 def _broad_tachycardia(m: Measured) -> torch.Tensor:
-    """Regular, fast and broad without a sinus P counts as ventricular, whatever else repeats itself twice a beat."""
-    fast = regular(m) & (m.rate_bpm > 100) & wide(m)
+    """Regular, fast and broad without a sinus P counts as ventricular. Something else that repeats itself twice a beat
+    is flutter, whose f waves make a QRS look broad, unless the QRS is broader than they ever make it."""
+    fast = regular(m) & (m.rate_bpm > 100) & wide(m) & (~flutter(m) | (m.qrs_ms >= BROADER_THAN_FLUTTER))
     return fast & ~sinus_p(m) & ~paced(m) & ~dropping(m) & ~dissociated(m)
 
 
