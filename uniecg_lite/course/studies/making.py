@@ -68,7 +68,7 @@ VARIANTS = {
     "simulator": "the simulator itself: what the patients who are asked for really look like",
 }
 FIXED = frozenset({"retrieval", "simulator"})
-FEW = 16  # patients for whom 1000 steps are walked
+FEW = 20  # patients for whom 1000 steps are walked: two to three minutes on one core
 RARE = 6  # findings, those with the fewest training examples
 CARRIERS = 8  # held-out patients of each, at most
 RATES = tuple(range(40, 151, 10))  # bpm, each asked for twice
