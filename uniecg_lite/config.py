@@ -47,6 +47,7 @@ class Profile:
     reader: Training
     study_alignment: Training  # of each cell of a study
     study_stage1: Training
+    study_denoiser: Training
     study_scored: int  # held-out patients that a cell is scored on
     diag_strides: tuple[int, ...]  # of the ECG tokenizer's stages: samples per token
     diag_width: int  # channels of one lead
@@ -91,6 +92,7 @@ LAPTOP = Profile(
     reader=Training(500, 32, 3e-3),
     study_alignment=Training(30, 32, 3e-3),
     study_stage1=Training(240, 32, 2e-3),
+    study_denoiser=Training(150, 64, 2e-3),
     study_scored=128,
     diag_strides=(4, 2),
     diag_width=16,
@@ -131,6 +133,7 @@ SMOKE = replace(
     reader=_TINY,
     study_alignment=Training(6, 8, 1e-3, warmup=2),
     study_stage1=Training(6, 8, 1e-3, warmup=2),
+    study_denoiser=Training(6, 8, 1e-3, warmup=2),
     study_scored=8,
     diag_strides=(5, 4),
     diag_width=8,
@@ -168,6 +171,7 @@ GPU = replace(
     reader=Training(1500, 128, 1e-3),
     study_alignment=Training(150, 128, 2e-3),
     study_stage1=Training(1500, 128, 6e-4),
+    study_denoiser=Training(1500, 128, 6e-4),
     diag_width=32,
     diag_wide=256,
     diag_rank=64,

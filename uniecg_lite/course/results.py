@@ -14,7 +14,7 @@ from ..language.findings import table
 from .lesson import sums
 from .studies import STUDIES, read_cells
 from .studies.diag_verdicts import diag_claims, diag_metrics
-from .studies.verdicts import study_metrics, system_table, table_claims
+from .studies.verdicts import making_claims, making_metrics, study_metrics, system_table, table_claims
 
 RESULTS = ROOT / "results"
 
@@ -88,6 +88,7 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
     if not store.seed:  # studies start from the chain with seed 0
         metrics |= study_metrics(store.profile.name, RESULTS / "studies")
         metrics |= diag_metrics(store.profile.name, RESULTS / "studies")
+        metrics |= making_metrics(store.profile.name, RESULTS / "studies")
     seed = f".seed{store.seed}" if store.seed else ""
     file = RESULTS / f"{store.profile.name}.{machine()}{seed}.json"
     RESULTS.mkdir(exist_ok=True)
@@ -148,8 +149,8 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
         }
     return dict(
         sorted(
-            (out | table_claims(metrics) | diag_claims(metrics)).items(),
-            key=lambda item: (item[0][0] != "U", int(item[0][1:])),
+            (out | table_claims(metrics) | making_claims(metrics) | diag_claims(metrics)).items(),
+            key=lambda item: ("USD".index(item[0][0]), int(item[0][1:])),
         )
     )
 

@@ -2,18 +2,25 @@
 
 from .condition import ConditionEncoder
 from .denoiser import Denoiser
+from .design import FAULTS, PUBLISHED, Design, with_faults
 from .generator import HZ, LENGTH, Generator, clean_ecgs, train_condition, train_denoiser, train_vae
+from .transformer import new_denoiser
 from .vae import VAE
 
 __all__ = [
+    "FAULTS",
     "HZ",
     "LENGTH",
+    "PUBLISHED",
     "VAE",
     "ConditionEncoder",
     "Denoiser",
+    "Design",
     "Generator",
     "clean_ecgs",
+    "new_denoiser",
     "train_condition",
     "train_denoiser",
     "train_vae",
+    "with_faults",
 ]

@@ -11,6 +11,7 @@ from .pacemaker import RATES, WAVES, beat_train, likely_rates, waves
 
 TOLD = 1 + 2 * len(WAVES)  # numbers that tell a rate, or an age
 FINDINGS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
+USUAL = {"rate": (80.0, 30.0), "age": (60.0, 18.0)}  # what an open number counts as beside the words, and its spread
 
 
 class ConditionEncoder(nn.Module):
@@ -33,12 +34,24 @@ class ConditionEncoder(nn.Module):
         self.tell = nn.Linear(width, 2 * TOLD + 1 + len(CODES))  # rate and age finely, sex, findings
 
     def forward(self, texts: list[str]) -> torch.Tensor:
+        x, blank = self._states(texts)
+        x = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
+        return F.layer_norm(self.pool(x), (x.shape[-1],))  # (B, D_c)
+
+    def tokens(self, texts: list[str]) -> torch.Tensor:
+        """Texts -> (B, longest, D_c): a vector for each word; places without a word hold the whole text's vector."""
+        x, blank = self._states(texts)
+        whole = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
+        x = torch.where(blank[..., None], whole[:, None], x)
+        x = torch.cat([x, whole[:, None].expand(-1, self.longest - x.shape[1], -1)], 1)  # (B, longest, D)
+        return F.layer_norm(self.pool(x), (x.shape[-1],))
+
+    def _states(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last states (B, T, D), and where there is no word (B, T)."""
         rows = [torch.tensor(encode(self.tokenizer, text)[: self.longest]) for text in texts]
         ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(self.place.device)  # (B, T)
         blank = ids == self.tokenizer.pad_token_id
-        x = self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank)  # (B, T, D)
-        x = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
-        return F.layer_norm(self.pool(x), (x.shape[-1],))  # (B, D_c)
+        return self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank), blank
 
     def facts_loss(self, requests: list[Request]) -> torch.Tensor:
         """How well the vectors of these requests tell their rate, age, sex and findings; open parts do not count."""
@@ -66,3 +79,17 @@ def _number_loss(told: torch.Tensor, values: list[int | None]) -> torch.Tensor:
     known = torch.tensor([v is not None for v in values], device=told.device)
     target = waves(torch.tensor([float(v or 0) / 200 for v in values], device=told.device))
     return ((told - target).square().mean(1) * known).sum() / known.sum().clamp(min=1)
+
+
+def numbers_of(requests: list[Request], scaled: bool) -> torch.Tensor:
+    """Rate, age and sex of requests as numbers beside the words: (B, 3); an open one counts as the usual one.
+
+    As published bpm, years, and 1 for a man; or each with mean 0 and about unit spread.
+    """
+    out = []
+    for request in requests:
+        row = [USUAL[key][0] if getattr(request, key) is None else getattr(request, key) for key in ("rate", "age")]
+        out.append([*row, {"male": 1.0, "female": 0.0, None: 0.5}[request.sex]])
+    table = torch.tensor(out)
+    middle, spread = torch.tensor([USUAL["rate"], USUAL["age"], (0.5, 0.5)]).T
+    return (table - middle) / spread if scaled else table

@@ -13,20 +13,24 @@ class Block(nn.Module):
     """Residual block whose second half is scaled and shifted by the condition (FiLM): (B, in, L) -> (B, out, L).
 
     DiffuSETS attends to copies of one condition vector, which is the same as adding one bias; FiLM says so openly.
+    With `keys`, the block looks at keys of that width as well.
     """
 
-    def __init__(self, inside: int, outside: int, steer: int):
+    def __init__(self, inside: int, outside: int, steer: int, keys: int | None = None):
         super().__init__()
         self.first = nn.Sequential(nn.GroupNorm(8, inside), nn.SiLU(), nn.Conv1d(inside, outside, 3, padding=1))
         self.film = nn.Linear(steer, 2 * outside)
         self.norm = nn.GroupNorm(8, outside)
         self.second = nn.Sequential(nn.SiLU(), nn.Conv1d(outside, outside, 3, padding=1))
         self.skip = nn.Conv1d(inside, outside, 1) if inside != outside else nn.Identity()
+        self.look = CrossAttention(outside, keys) if keys else None
         nn.init.zeros_(self.second[1].weight)
 
-    def forward(self, x: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, steer: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
         scale, shift = self.film(steer)[..., None].chunk(2, 1)
         h = self.norm(self.first(x)) * (1 + scale) + shift
+        if self.look is not None:
+            h = self.look(h, keys)
         return self.skip(x) + self.second(h)
 
 
@@ -43,27 +47,54 @@ class Attention(nn.Module):
         return x + self.attend(tokens, tokens, tokens, need_weights=False)[0].transpose(1, 2)
 
 
-class Denoiser(nn.Module):
-    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), beats (B, 2 HARMONICS, 128) -> velocity."""
+class CrossAttention(nn.Module):
+    """Positions look at keys: (B, D, L), (B, T, D_k) -> (B, D, L).
 
-    def __init__(self, width: int, condition: int, channels: int = LATENT[0], length: int = LATENT[1]):
+    Where all keys are equal the weights are 1 / T whatever the position asks: every position gets the same vector.
+    """
+
+    def __init__(self, width: int, keys: int, heads: int = 4):
         super().__init__()
-        self.settings = {"width": width, "condition": condition}
+        self.norm = nn.LayerNorm(width)
+        self.bring = nn.Sequential(nn.Linear(keys, width), nn.LayerNorm(width))
+        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        keys = self.bring(keys)  # (B, T, D)
+        return x + self.attend(self.norm(x.transpose(1, 2)), keys, keys, need_weights=False)[0].transpose(1, 2)
+
+
+class Denoiser(nn.Module):
+    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), beats (B, 2 HARMONICS, 128) -> (B, 8, 128),
+    what the path asks for (`paths`): by default the velocity.
+
+    Args:
+        width: channels at the full length.
+        condition: D_c, the width of a condition.
+        words: how the condition enters: `film`; `tiled`, as keys that are copies of it, one per position, as DiffuSETS
+            does; `tokens`, as keys (B, T, D_c), one per word.
+    """
+
+    def __init__(
+        self, width: int, condition: int, channels: int = LATENT[0], length: int = LATENT[1], words: str = "film"
+    ):
+        super().__init__()
+        self.settings = {"width": width, "condition": condition} | ({"words": words} if words != "film" else {})
         widths = [width, 2 * width, 3 * width, 4 * width]
-        steer = 4 * width
+        steer, keys = 4 * width, None if words == "film" else condition
         self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
         self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
-        self.words = nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
+        self.words = None if keys else nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
         self.inward = nn.Conv1d(channels + len(self.place) + 2 * HARMONICS, width, 3, padding=1)
         self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
         for i, w in enumerate(widths):
-            self.down.append(Block(w, w, steer))
+            self.down.append(Block(w, w, steer, keys))
             self.narrow.append(nn.Conv1d(w, widths[i + 1], 4, 2, 1) if i + 1 < len(widths) else nn.Identity())
-        self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer)])
+        self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer, keys)])
         self.up, self.widen, self.look = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for i in reversed(range(len(widths))):
-            self.up.append(Block(2 * widths[i], widths[i], steer))
+            self.up.append(Block(2 * widths[i], widths[i], steer, keys))
             self.look.append(Attention(widths[i]) if i == 2 else nn.Identity())
             self.widen.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 4, 2, 1) if i else nn.Identity())
         self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
@@ -71,20 +102,25 @@ class Denoiser(nn.Module):
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor
     ) -> torch.Tensor:
-        steer = nn.functional.silu(self.time(_waves(level * 1000, 64)) + self.words(condition))  # (B, 4W)
+        steer, keys = self.time(time_waves(level * 1000, 64)), None
+        if self.words is not None:
+            steer = steer + self.words(condition)
+        else:
+            keys = condition if condition.dim() == 3 else condition[:, None].expand(-1, x.shape[-1], -1)  # (B, T, D_c)
+        steer = nn.functional.silu(steer)  # (B, 4W)
         h = self.inward(torch.cat([x, beats, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
         kept = []
         for block, narrow in zip(self.down, self.narrow):
-            h = block(h, steer)
+            h = block(h, steer, keys)
             kept.append(h)
             h = narrow(h)  # (B, .., L/2)
-        h = self.middle[1](self.middle[0](h), steer)  # (B, 4W, 16)
+        h = self.middle[1](self.middle[0](h), steer, keys)  # (B, 4W, 16)
         for block, look, widen in zip(self.up, self.look, self.widen):
-            h = widen(look(block(torch.cat([h, kept.pop()], 1), steer)))
+            h = widen(look(block(torch.cat([h, kept.pop()], 1), steer, keys)))
         return self.outward(h)
 
 
-def _waves(value: torch.Tensor, width: int) -> torch.Tensor:
+def time_waves(value: torch.Tensor, width: int) -> torch.Tensor:
     """(B,) -> (B, width) sines and cosines (Vaswani et al., section 3.5)."""
     frequency = torch.exp(-math.log(10000) * torch.arange(width // 2, device=value.device) / (width // 2))
     angle = value[:, None].float() * frequency

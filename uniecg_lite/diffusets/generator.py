@@ -5,18 +5,18 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import nn
 
 from ..cohort import Cohort, population_of
 from ..config import Training
 from ..ecg import ECG
-from ..language import Corpus
+from ..language import Corpus, Request
 from ..simulator import simulate
 from ..training import fit, rows_of
-from .condition import ConditionEncoder
-from .denoiser import Denoiser
-from .pacemaker import FIRST_BEAT, HZ
+from .condition import ConditionEncoder, numbers_of
+from .design import Design
+from .pacemaker import FIRST_BEAT, HARMONICS, HZ
+from .paths import Say, path_of
 from .vae import LATENT, VAE
 
 LENGTH = 1024  # samples: 10 s
@@ -35,36 +35,77 @@ def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
 
 
 class Generator(nn.Module):
-    """VAE + condition encoder + denoiser + few-step sampler."""
+    """VAE + condition encoder + denoiser + few-step sampler.
+
+    Args:
+        steps: of the sampler, where the design does not ask for ancestral ones.
+        guidance: how hard the words push, where the design is guided.
+        design: how it is trained and sampled; by default as ours is.
+    """
 
     def __init__(
-        self, vae: VAE, condition: ConditionEncoder, denoiser: Denoiser, steps: int = 20, guidance: float = 2.0
+        self,
+        vae: VAE,
+        condition: ConditionEncoder,
+        denoiser: nn.Module,
+        steps: int = 20,
+        guidance: float = 2.0,
+        design: Design | None = None,
     ):
         super().__init__()
         self.vae, self.condition, self.denoiser = vae, condition, denoiser
-        self.steps, self.guidance = steps, guidance
+        self.steps, self.guidance, self.design = steps, guidance, design or Design()
+
+    def conditions(self, requests: list[Request]) -> torch.Tensor:
+        """Requests -> what the design tells the denoiser: (B, D_c), or (B, T, D_c) for `tokens`."""
+        if self.design.numbers == "words":
+            texts = [request.text() for request in requests]
+            return self.condition.tokens(texts) if self.design.words == "tokens" else self.condition(texts)
+        words = self.condition([Request(findings=request.findings).text() for request in requests])
+        return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
+
+    def beats(self, condition: torch.Tensor) -> torch.Tensor:
+        """Conditions -> (B, 2 HARMONICS, 128): where regular beats fall, or zeros where the design is not paced."""
+        if self.design.paced:
+            return self.condition.beats(condition)
+        return condition.new_zeros(len(condition), 2 * HARMONICS, LATENT[1])
+
+    @torch.no_grad()
+    def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
+        """(N, 12, 1024) mV -> (N, 8, 128) latents of the spread that the denoiser sees."""
+        parts = [self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)]
+        return torch.cat(parts) * self.design.spread
 
     @torch.no_grad()
     def sample(
         self, condition: torch.Tensor, seed: int = 0, steps: int | None = None, guidance: float | None = None
     ) -> torch.Tensor:
-        """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers Euler sampler over the learned velocity.
+        """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser says.
 
-        Guidance g pushes from no condition towards the condition: v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022).
+        By default Euler steps over the learned velocity. Guidance g pushes from no condition towards the condition:
+        v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022).
         """
         self.eval()
-        guidance = self.guidance if guidance is None else guidance
-        noise = torch.randn(len(condition), *LATENT, generator=torch.Generator().manual_seed(seed))
-        x = noise.to(condition.device)
-        scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000)
-        scheduler.set_timesteps(steps or self.steps)
-        condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
-        beats = self.condition.beats(condition)  # (2B, 2 HARMONICS, 128)
-        for t, level in zip(scheduler.timesteps, scheduler.sigmas):
-            both = self.denoiser(torch.cat([x, x]), level.expand(2 * len(x)).to(x.device), condition, beats)
-            with_words, without = both.chunk(2)
-            x = scheduler.step(without + guidance * (with_words - without), t, x).prev_sample
-        return x
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(len(condition), *LATENT, generator=generator).to(condition.device)
+        say = self._say(condition, self.guidance if guidance is None else guidance)
+        return path_of(self.design).walk(say, x, steps or self.steps, generator) / self.design.spread
+
+    def _say(self, condition: torch.Tensor, guidance: float) -> Say:
+        """What is said on the way from noise: with guidance by two calls of the denoiser in one batch, else by one."""
+        if self.design.guided:
+            condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
+        beats = self.beats(condition)  # (2B, 2 HARMONICS, 128)
+
+        def say(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+            both = torch.cat([x, x]) if self.design.guided else x
+            said = self.denoiser(both, level.expand(len(both)).to(x.device), condition, beats)
+            if not self.design.guided:
+                return said
+            with_words, without = said.chunk(2)
+            return without + guidance * (with_words - without)
+
+        return say
 
     @torch.no_grad()
     def signals(self, condition: torch.Tensor, seed: int = 0, batch: int = 64, **how) -> torch.Tensor:
@@ -113,28 +154,30 @@ def train_condition(encoder: ConditionEncoder, corpus: Corpus, plan: Training, s
 def train_denoiser(
     generator: Generator, ecgs: torch.Tensor, corpus: Corpus, plan: Training, seed: int, folder: Path
 ) -> dict:
-    """Flow matching (Lipman et al., arXiv 2210.02747): x_s = (1 - s) x_0 + s noise, learn noise - x_0.
+    """Train the denoiser as the generator's design says; by default by flow matching, see `paths.Flow`.
 
-    All noise levels are trained; one condition in ten is dropped, for guidance; the average of the weights is kept.
+    By default all noise levels are trained; one condition in ten is dropped, for guidance; the average of the weights
+    is kept.
     """
-    net, encoder, device = generator.denoiser, generator.condition, generator.vae.scale.device
-    with torch.no_grad():
-        latents = torch.cat([generator.vae.encode(part.to(device)) for part in ecgs.split(256)])  # (N, 8, 128)
+    net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
+    path, latents = path_of(design), generator.latents(ecgs)  # (N, 8, 128)
 
     def loss(step, g):
         rng = random.Random(f"{seed}/{step}")
         rows = rows_of(step, seed, plan.batch, len(latents))
         clean = latents[rows]
         with torch.no_grad():
-            words = encoder([corpus.requests[row].thinned(rng).text() for row in rows.tolist()])
+            words = generator.conditions([corpus.requests[row].thinned(rng) for row in rows.tolist()])
         drop = (torch.rand(len(rows), 1, generator=g) < DROP_CONDITION).to(device)
-        words = torch.where(drop, net.null, words)
-        level = torch.sigmoid(torch.randn(len(rows), generator=g) * 1.2 + 0.3).to(device)
+        if design.guided:
+            words = torch.where(drop if words.dim() == 2 else drop[..., None], net.null, words)
+        level = path.levels(len(rows), g).to(device)
         noise = torch.randn(clean.shape, generator=g).to(device)
-        s = level[:, None, None]
-        beats = encoder.beats(words)
-        return F.mse_loss(net((1 - s) * clean + s * noise, level, words, beats).float(), noise - clean)
+        beats = generator.beats(words)
+        noisy, target = path.mix(clean, noise, level)
+        return F.mse_loss(net(noisy, level, words, beats).float(), target)
 
-    history = fit("denoiser", {"denoiser": net}, loss, plan, seed=seed, folder=folder, ema=0.995)
+    ema = 0.995 if design.averaged else None
+    history = fit("denoiser", {"denoiser": net}, loss, plan, seed=seed, folder=folder, ema=ema)
     net.requires_grad_(False).eval()
     return history

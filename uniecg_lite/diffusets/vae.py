@@ -38,11 +38,16 @@ class VAE(nn.Module):
     The original multiplies its latents by 0.18215, which leaves their spread at about 0.17; here `scale` is measured
     after training, so that latents have unit variance. The decoder speaks in the eight independent leads; the other
     four follow by Einthoven and Goldberger.
+
+    Args:
+        width: channels at a quarter of the length; twice as many at an eighth.
+        free_leads: all twelve leads are coded and decoded, as in the original, and the lead laws are left to chance.
     """
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, free_leads: bool = False):
         super().__init__()
-        w = width
+        self.free_leads, self.rows = free_leads, list(range(len(LEADS))) if free_leads else ROWS
+        w, leads = width, len(self.rows)
         self.encoder = nn.Sequential(
             nn.Conv1d(12, w, 8, 4, 2),
             ResBlock(w),  # (B, D, 256)
@@ -61,17 +66,17 @@ class VAE(nn.Module):
             ResBlock(w),  # (B, D, 256)
             nn.GroupNorm(8, w),
             nn.SiLU(),
-            nn.ConvTranspose1d(w, len(INDEPENDENT), 8, 4, 2),
-        )  # (B, 8, 1024)
-        self.straight_in = nn.Conv1d(len(INDEPENDENT), LATENT[0], PATCH, PATCH)
-        self.straight_out = nn.ConvTranspose1d(LATENT[0], len(INDEPENDENT), PATCH, PATCH)
+            nn.ConvTranspose1d(w, leads, 8, 4, 2),
+        )  # (B, leads, 1024)
+        self.straight_in = nn.Conv1d(leads, LATENT[0], PATCH, PATCH)
+        self.straight_out = nn.ConvTranspose1d(LATENT[0], leads, PATCH, PATCH)
         self.register_buffer("scale", torch.ones(1, LATENT[0], 1))
         self.register_buffer("shift", torch.zeros(1, LATENT[0], 1))
 
     def distribution(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 12, 1024) mV -> mean and log-variance, each (B, 8, 128), before scaling."""
         mean, log_variance = self.encoder(signal).chunk(2, 1)
-        return mean + self.straight_in(signal[:, ROWS]), log_variance.clamp(-30, 20)
+        return mean + self.straight_in(signal[:, self.rows]), log_variance.clamp(-30, 20)
 
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1024) mV -> (B, 8, 128) unit-scale latents."""
@@ -79,17 +84,18 @@ class VAE(nn.Module):
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """(B, 8, 128) unit-scale latents -> (B, 12, 1024) mV."""
-        return from_independent(self._leads(latent * self.scale + self.shift))
+        leads = self._leads(latent * self.scale + self.shift)
+        return leads if self.free_leads else from_independent(leads)
 
     def _leads(self, latent: torch.Tensor) -> torch.Tensor:
-        """(B, 8, 128) latents as they are -> (B, 8, 1024) mV, the independent leads."""
+        """(B, 8, 128) latents as they are -> (B, 8, 1024) mV, the independent leads, or all twelve free ones."""
         return self.decoder(latent) + self.straight_out(latent)
 
     def loss(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Squared error of the eight independent leads, plain and compressed, plus a small KL; all are means."""
+        """Squared error of the decoded leads, plain and compressed, plus a small KL; all are means."""
         mean, log_variance = self.distribution(signal)
         sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        made, leads = self._leads(sample), signal[:, ROWS]
+        made, leads = self._leads(sample), signal[:, self.rows]
         error, small = F.mse_loss(made, leads), F.mse_loss(torch.tanh(6 * made), torch.tanh(6 * leads))
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = 20 * (error + SMALL_WAVES * small + KL_WEIGHT * kl)
@@ -101,8 +107,9 @@ class VAE(nn.Module):
 
         What the networks say starts at 0, with little noise: training begins at the best linear map of this size.
         """
-        channels, leads = LATENT[0], len(INDEPENDENT)
-        patches = signal[:, ROWS].unflatten(2, (-1, PATCH)).transpose(1, 2).flatten(2).flatten(0, 1)  # (B * 128, 64)
+        channels, leads = LATENT[0], len(self.rows)
+        patches = signal[:, self.rows].unflatten(2, (-1, PATCH)).transpose(1, 2)  # (B, 128, leads, 8)
+        patches = patches.flatten(2).flatten(0, 1)  # (B * 128, 8 leads)
         mean = patches.mean(0)
         values, axes = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))  # ascending
         axes, spread = axes[:, -channels:], values[-channels:].sqrt()

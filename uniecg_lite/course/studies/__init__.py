@@ -3,12 +3,14 @@
 from .cells import STUDIES_FOLDER, read_cells
 from .grid import STUDIES, Study, run_study, study_list
 from .summary import paired, provenance, summary, summary_table
-from .verdicts import study_metrics, system_table, table_claims
+from .verdicts import making_claims, making_metrics, study_metrics, system_table, table_claims
 
 __all__ = [
     "STUDIES",
     "STUDIES_FOLDER",
     "Study",
+    "making_claims",
+    "making_metrics",
     "paired",
     "provenance",
     "read_cells",

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ...artifacts import Store, commit
 from ...config import profile as find_profile
 from ...errors import BadRequest, UniECGError
-from . import diag, realism, table
+from . import diag, making, realism, table
 from .cells import cell_path, read_cell, write_cell
 
 
@@ -62,6 +62,16 @@ STUDIES = {
         diag.prepare,
         diag.measure,
         diag.settings,
+    ),
+    "making": Study(
+        "making",
+        "S1 to S4: what does each fault of the original generator cost, which denoiser makes the best ECGs at equal "
+        "compute, and what do other generators reach?",
+        making.VARIANTS,
+        making.prepare,
+        making.measure,
+        making.settings,
+        making.FIXED,
     ),
     "realism": Study(
         "realism",
