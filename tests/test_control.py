@@ -54,8 +54,10 @@ def test_what_nobody_asked_for_does_not_count_and_what_cannot_be_measured_does()
 
 
 def test_requests_become_tables():
-    numbers, asked = requested([Request(rate=72, findings=(CODES[2], CODES[5])), Request(age=40)])
+    numbers, asked = requested([Request(rate=72, findings=(CODES[2], CODES[5])), Request(age=40, qrs=120, axis=-60)])
     assert numbers["rate_bpm"][0] == 72 and numbers["rate_bpm"][1].isnan()
+    assert numbers["qrs_ms"][1] == 120 and numbers["axis_deg"][1] == -60 and numbers["axis_deg"][0].isnan()
+    assert numbers["pr_ms"].isnan().all() and set(numbers) == set(NUMBERS)
     assert asked.shape == (2, len(CODES)) and asked.sum() == 2 and asked[0, [2, 5]].all()
 
 

@@ -221,6 +221,26 @@ def test_requests_are_read_back():
             assert Request.parse(r.text()) == r
 
 
+def test_measures_are_asked_for_in_tens_and_only_where_they_can_be_measured():
+    for request, r in zip(tiny.corpus().requests, tiny.corpus().readings):
+        assert (request.pr is None) == math.isnan(r.pr_ms)
+        assert request.pr is None or (request.pr % 10 == 0 and abs(request.pr - r.pr_ms) <= 5)
+        assert request.axis % 10 == 0 and abs(request.axis - r.axis_deg) <= 5
+
+
+def test_half_of_the_requests_name_no_measure():
+    rng, full = random.Random(0), Request(rate=70, pr=160, qrs=90, qt=400, axis=-30)
+    drawn = [full.few_measures(rng) for _ in range(2000)]
+    named = [len(r.measures) for r in drawn]
+    assert 0.5 < sum(n == 0 for n in named) / 2000 < 0.57, "half, and 1 in 16 of the others"
+    assert max(named) == 4 and all(r.rate == 70 for r in drawn)
+
+
+def test_measures_are_said_after_the_rate():
+    text = fill("Draw {what}, {rate}, {who}.", Request(rate=70, qrs=120, axis=-30), random.Random(0))
+    assert re.search(r"70.*, .*QRS.* 120.*, .*axis.* -30", text)
+
+
 def test_every_code_has_synonyms_and_no_synonym_two_codes():
     seen, unseen = PROMPTS["synonyms"], PROMPTS["synonyms_unseen"]
     assert tuple(seen) == CODES == tuple(unseen)

@@ -9,7 +9,9 @@ from ..language import CODES, Request, encode
 from ..language.tokenizer import number_rows
 from .pacemaker import RATES, WAVES, beat_train, likely_rates, waves
 
-TOLD = 1 + 2 * len(WAVES)  # numbers that tell a rate, or an age
+TOLD = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
+SCALES = {"rate": 200, "age": 200, "pr": 400, "qrs": 200, "qt": 800, "axis": 360}  # one cycle of its slowest wave
+NUMBERS_WEIGHT = {"rate": 1.0}  # of each number of a request; 0.5 where nothing is said
 FINDINGS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
 USUAL = {"rate": (80.0, 30.0), "age": (60.0, 18.0)}  # what an open number counts as beside the words, and its spread
 
@@ -31,7 +33,7 @@ class ConditionEncoder(nn.Module):
         self.place = nn.Parameter(0.02 * torch.randn(longest, width))
         self.body = transformer(width, layers)
         self.pool = nn.Linear(width, width)
-        self.tell = nn.Linear(width, 2 * TOLD + 1 + len(CODES))  # rate and age finely, sex, findings
+        self.tell = nn.Linear(width, len(SCALES) * TOLD + 1 + len(CODES))  # each number finely, sex, findings
 
     def forward(self, texts: list[str]) -> torch.Tensor:
         x, blank = self._states(texts)
@@ -54,10 +56,13 @@ class ConditionEncoder(nn.Module):
         return self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank), blank
 
     def facts_loss(self, requests: list[Request]) -> torch.Tensor:
-        """How well the vectors of these requests tell their rate, age, sex and findings; open parts do not count."""
+        """How well the vectors of these requests tell their numbers, sex and findings; open parts do not count."""
         told = self.tell(self([r.text() for r in requests]))
-        rate, age, sex, found = told.split([TOLD, TOLD, 1, len(CODES)], -1)
-        loss = _number_loss(rate, [r.rate for r in requests]) + 0.5 * _number_loss(age, [r.age for r in requests])
+        *numbers, sex, found = told.split([TOLD] * len(SCALES) + [1, len(CODES)], -1)
+        loss = sum(
+            NUMBERS_WEIGHT.get(name, 0.5) * _number_loss(each, [getattr(r, name) for r in requests], scale)
+            for each, (name, scale) in zip(numbers, SCALES.items())
+        )
         known = torch.tensor([r.sex is not None for r in requests], device=told.device)
         female = torch.tensor([float(r.sex == "female") for r in requests], device=told.device)
         sexes = F.binary_cross_entropy_with_logits(sex[:, 0], female, reduction="none")
@@ -74,10 +79,10 @@ class ConditionEncoder(nn.Module):
         return beat_train(self.tell(vectors)[:, :TOLD])
 
 
-def _number_loss(told: torch.Tensor, values: list[int | None]) -> torch.Tensor:
-    """Squared error of a number and of its sines and cosines, over the rows where it is known."""
+def _number_loss(told: torch.Tensor, values: list[int | None], scale: float) -> torch.Tensor:
+    """Squared error of a number over its scale and of its sines and cosines, over the rows where it is known."""
     known = torch.tensor([v is not None for v in values], device=told.device)
-    target = waves(torch.tensor([float(v or 0) / 200 for v in values], device=told.device))
+    target = waves(torch.tensor([float(v or 0) / scale for v in values], device=told.device))
     return ((told - target).square().mean(1) * known).sum() / known.sum().clamp(min=1)
 
 

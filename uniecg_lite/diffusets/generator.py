@@ -1,6 +1,7 @@
 """Words to an ECG: the trained parts together, and how each is trained."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -61,7 +62,7 @@ class Generator(nn.Module):
         if self.design.numbers == "words":
             texts = [request.text() for request in requests]
             return self.condition.tokens(texts) if self.design.words == "tokens" else self.condition(texts)
-        words = self.condition([Request(findings=request.findings).text() for request in requests])
+        words = self.condition([replace(request, age=None, sex=None, rate=None).text() for request in requests])
         return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
 
     def beats(self, condition: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from uniecg_lite.errors import BadRequest
 FINE, COARSE, TRACE, TEXT = "#fbdde2", "#f2a9b6", "#111111", "#4a5f94"
 NOTICE = "Educational, not for diagnosis"
 MM_PER_INCH = 25.4
+TITLE_LENGTH = 125  # letters of a title of size 10 that fit on the page
 COMPARE_S = 3.0
 
 
@@ -57,7 +58,8 @@ def figure(ecg, title: str | None = None, dpi: int = 72):
     ax.add_collection(LineCollection(lines, colors=TRACE, linewidths=0.9))
     ax.text(MARGIN_MM, 3.5, f"{NOTICE}   {MM_PER_S:g} mm/s, {MM_PER_MV:g} mm/mV", color=TEXT, fontsize=7)
     if title:
-        ax.text(MARGIN_MM, PAGE_MM[1] - 6.5, title, color=TEXT, fontsize=10)
+        size = 10 * min(1, TITLE_LENGTH / len(title))  # a long one in smaller letters
+        ax.text(MARGIN_MM, PAGE_MM[1] - 6.5, title, color=TEXT, fontsize=size)
     return fig
 
 

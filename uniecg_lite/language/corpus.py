@@ -1,5 +1,6 @@
 """Text to learn language from: prompts and answers drawn from the facts of training patients. No ECG is needed here."""
 
+import math
 import random
 import re
 from dataclasses import replace
@@ -11,7 +12,7 @@ from ..errors import BadRequest
 from .findings import CODES
 from .prompts import NO_ECG, Request, fill, phrasings, questions
 from .questions import ATTRIBUTE_TYPES, Kind, Question, Template, answer_text, ask, compare, matching, words
-from .reports import readings, report
+from .reports import Reading, readings, report, tens
 from .topics import ALWAYS
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
@@ -34,9 +35,7 @@ class Corpus:
         self.pairs = _pairs(self.patients)
         self.carriers = {c: [row for row, r in enumerate(self.readings) if c in r.findings] for c in CODES}
         self.requests = [
-            Request(
-                int(age), "female" if female else "male", round(r.rate_bpm), tuple(c for c in CODES if c in r.findings)
-            )
+            _request(int(age), "female" if female else "male", r)
             for age, female, r in zip(truth["age"].tolist(), truth["female"].tolist(), self.readings)
         ]
         self.reports = [report(r) for r in self.readings]
@@ -127,6 +126,13 @@ class Corpus:
             + words()
             + self.reports[:n]
         )
+
+
+def _request(age: int, sex: str, r: Reading) -> Request:
+    """All that could be asked for of this ECG; intervals and axis in tens, as reports tell them."""
+    measured = {"pr": r.pr_ms, "qrs": r.qrs_ms, "qt": r.qt_ms, "axis": r.axis_deg}
+    told = {key: tens(value) for key, value in measured.items() if not math.isnan(value)}
+    return Request(age, sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **told)
 
 
 def _pairs(patients: list) -> list[tuple[int, int]]:

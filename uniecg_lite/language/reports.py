@@ -70,8 +70,13 @@ def _named(mask: list[bool], names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name, there in zip(names, mask) if there)
 
 
+def tens(value: float) -> int:
+    """The nearest whole ten; fives go up."""
+    return int(10 * math.floor(value / 10 + 0.5))
+
+
 def _tens(value: float) -> str:
-    return "none" if math.isnan(value) else f"{int(10 * math.floor(value / 10 + 0.5))}"
+    return "none" if math.isnan(value) else str(tens(value))
 
 
 def _where(what: str, leads: tuple[str, ...]) -> str:

@@ -1,5 +1,7 @@
 """Do made ECGs do as they were told? Numbers and findings asked for against those read back, and the lead laws."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -41,9 +43,13 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
 
 
 def requested(requests: list[Request]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """What B requests name: {rate_bpm: (B,)} with NaN where it is open, and findings (B, F) bool."""
-    rate = torch.tensor([float("nan") if r.rate is None else float(r.rate) for r in requests])
-    return {"rate_bpm": rate}, torch.tensor([[code in r.findings for code in CODES] for r in requests])
+    """What B requests name: numbers as in `ERRORS`, (B,) with NaN where they are open, and findings (B, F) bool."""
+    fields = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs", "qt_ms": "qt", "axis_deg": "axis"}
+    numbers = {
+        name: torch.tensor([math.nan if getattr(r, key) is None else float(getattr(r, key)) for r in requests])
+        for name, key in fields.items()
+    }
+    return numbers, torch.tensor([[code in r.findings for code in CODES] for r in requests])
 
 
 def standard(signal: torch.Tensor) -> torch.Tensor:

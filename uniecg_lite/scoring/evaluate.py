@@ -84,18 +84,22 @@ def routing_metrics(model, cohort: Cohort, each: int = 120) -> dict[str, float]:
     }
 
 
+def wishes(cohort: Cohort, n: int) -> list[Request]:
+    """What is asked for in the scores of generation: the first n patients' age, sex, rate and findings, and some of
+    their PR, QRS, QT and axis."""
+    rng = random.Random(1)
+    return [request.few_measures(rng) for request in Corpus(cohort.truth(range(min(n, len(cohort))))).requests]
+
+
 def made_metrics(
-    reader: Reader, signal: torch.Tensor, requests: list[Request], truth: dict[str, torch.Tensor], cohort: Cohort
+    reader: Reader, signal: torch.Tensor, requests: list[Request], cohort: Cohort
 ) -> tuple[dict[str, float], dict[str, float]]:
     """ECGs (B, 12, L) made for B requests: how they follow (`control`), and how they look as a crowd (`fidelity`).
 
-    Every request names a rate; PR, QRS, QT and axis are those of the patient whose request it is (`truth`), as far as
-    the words imply them. The crowd is compared with clean ECGs of this cohort's patients, held out from training.
+    The crowd is compared with clean ECGs of this cohort's patients, held out from training.
     """
-    wanted, asked = requested(requests)
-    wanted |= {key: truth[key] for key in ("pr_ms", "qrs_ms", "qt_ms", "axis_deg")}
     held_out, made = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
-    return control(reader, signal, wanted, asked), fidelity(held_out, made)
+    return control(reader, signal, *requested(requests)), fidelity(held_out, made)
 
 
 def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str = "unseen") -> dict[str, float]:
@@ -103,13 +107,11 @@ def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str
 
     `generation.<name>` of `control`, `generation.unified_<name>` of `fidelity`, and `reader.findings_macro_f1`.
     """
-    corpus, rng = Corpus(cohort.truth()), random.Random(1)
-    requests = corpus.requests[: min(n, len(corpus.requests))]
+    requests, rng = wishes(cohort, n), random.Random(1)
     prompts = [fill(rng.choice(phrasings("generate", split)), request, rng) for request in requests]
     signal = model.generator.signals(model.conditions(prompts)).cpu()  # (n, 12, 1024)
-    rows = range(len(requests))
-    follows, crowd = made_metrics(reader, signal, requests, cohort.truth(rows), cohort)
-    ceiling = reader.read(cohort.signal(rows))[1]
+    follows, crowd = made_metrics(reader, signal, requests, cohort)
+    ceiling = reader.read(cohort.signal(range(len(requests))))[1]
     return {
         "reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1]),
         **{f"generation.{name}": value for name, value in follows.items()},

@@ -13,6 +13,7 @@ from ..ecg import ECG
 from ..errors import BadArtifact, BadRequest
 from ..language import chat, encode
 from ..language.corpus import WANTED
+from .rates import RateWords
 
 MAX_PROMPT = 200  # tokens of a user's words
 MAX_ANSWER = 160
@@ -91,7 +92,12 @@ class UniECG(nn.Module):
 
     # ---- learning -----------------------------------------------------------------------------------------------
     def answer_loss(
-        self, prompts: list[str], answers: list[list[int]], ecg: torch.Tensor | None, whole: bool = False
+        self,
+        prompts: list[str],
+        answers: list[list[int]],
+        ecg: torch.Tensor | None,
+        whole: bool = False,
+        rates: RateWords | None = None,
     ) -> torch.Tensor:
         """Negative log-likelihood of the answers given prompts and ECGs; `whole` counts the prompt's words too.
 
@@ -99,6 +105,7 @@ class UniECG(nn.Module):
             prompts: B prompts.
             answers: B answers as ids, end token included.
             ecg: (B, S, D_lm) projected tokens, or None.
+            rates: lets heart rates count more than other words (`RateWords.loss`).
         """
         heads = [self.prompt_ids(p) for p in prompts]
         rows = [torch.tensor(h + a) for h, a in zip(heads, answers)]
@@ -112,7 +119,10 @@ class UniECG(nn.Module):
         skip = 0 if ecg is None else ecg.shape[1]
         before = hidden[:, skip:-1]  # the ECG's last token, or begin, comes before the first word
         logits = self.llm.get_output_embeddings()(before[said[:, 1:]])  # (words, V)
-        return F.cross_entropy(logits.float(), ids[:, 1:][said[:, 1:]])
+        target = ids[:, 1:][said[:, 1:]]  # (words,)
+        if rates:
+            return rates.loss(logits, target, ids[:, :-1][said[:, 1:]])
+        return F.cross_entropy(logits.float(), target)
 
     # ---- reading ------------------------------------------------------------------------------------------------
     def _batch(self, prompts: list[str], ecg: torch.Tensor | None) -> dict[str, torch.Tensor]:

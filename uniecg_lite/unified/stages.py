@@ -17,16 +17,21 @@ from ..language.corpus import TEXT_MIX, WANTED
 from ..language.questions import QUESTION_TYPES, answer_text
 from ..training import accelerator, fit, rows_of
 from .model import UniECG
+from .rates import RateWords
 
 MODES = ("signal", "image", "both")
 MODE_WEIGHTS = (0.35, 0.25, 0.40)
-FIRST_WORDS = (
+FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
     WANTED.strip(": "),
-    "Age",
-    "Sex",
     "Rate",
     "Findings",
-)  # of the answer to a wish, before there are [ECG] tokens
+    "Age",
+    "Sex",
+    "Axis",
+    "QRS",
+    "PR",
+    "QT",
+)
 NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 ASK = 0.15  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
@@ -65,6 +70,7 @@ class Chatter:
 
     def __init__(self, model: UniECG, corpus: Corpus):
         self.model, self.corpus, self.kept = model, corpus, {}
+        self.rates = RateWords(model.tokenizer)
 
     def ids(self, answer: str) -> list[int]:
         """An answer as ids with a leading space and the end token; kept, since answers repeat."""
@@ -109,7 +115,7 @@ def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: P
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(corpus.reports))
-        return model.answer_loss(*chatter.text(rows, _rng(seed, step)), None, whole=True)
+        return model.answer_loss(*chatter.text(rows, _rng(seed, step)), None, whole=True, rates=chatter.rates)
 
     history = fit("language", {"llm": model.llm}, loss, plan, seed=seed, folder=folder)
     model.requires_grad_(False)
@@ -118,7 +124,7 @@ def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: P
 
 def _reading_loss(model: UniECG, chatter: Chatter, views: Views, rows, mode: str, rng) -> torch.Tensor:
     tokens = views.get(rows, mode, model.w_ts.weight.device)
-    return model.answer_loss(*chatter.reports(rows, rng), model.project(*tokens))
+    return model.answer_loss(*chatter.reports(rows, rng), model.project(*tokens), rates=chatter.rates)
 
 
 def projections(model: UniECG, modes: tuple[str, ...] = MODES) -> dict[str, torch.nn.Module]:
@@ -193,7 +199,7 @@ def stage1(
         rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
         share = rng.random()
         if share < NOT_AN_ECG:
-            return model.answer_loss(*chatter.text(rows, rng), None)
+            return model.answer_loss(*chatter.text(rows, rng), None, rates=chatter.rates)
         if share < NOT_AN_ECG + ASK:
             return _asking_loss(model, chatter, views, len(rows), modes, rng)
         return _reading_loss(model, chatter, views, rows, _mode(modes, rng), rng)
