@@ -6,30 +6,18 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite import cohort
-from uniecg_lite.artifacts import Store
 from uniecg_lite.config import SMOKE
 from uniecg_lite.course import results
 from uniecg_lite.course.studies import STUDIES, making, making_claims, making_metrics, run_study, summary
 from uniecg_lite.course.studies.cells import cell_path, write_cell
 from uniecg_lite.diffusets import FAULTS
-from uniecg_lite.scoring import Reader
 from uniecg_lite.scoring.control import standard
-from uniecg_lite.scoring.files import save_reader
-from uniecg_lite.unified.files import save_generator
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """The artifacts that the study starts from, at smoke size: real patients, random weights."""
-    store = Store(tmp_path_factory.mktemp("chain") / "smoke", SMOKE, 0)
-    with store.writing("cohort") as folder:
-        cohort.write(cohort.simulated(0, 300), folder / "splits")
-    with store.writing("reader") as folder:
-        save_reader(Reader(), folder)
-    with store.writing("diffusets", inputs=("cohort",)) as folder:
-        save_generator(tiny.generator(), folder)
-    return store
+    return tiny.making_chain(tmp_path_factory.mktemp("chain"))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +85,32 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     rows = results.studies_table(tmp_path / "none").splitlines()
     assert [row for row in rows if row.startswith("| `making`")][0].endswith("| 0 | not run yet |")
     assert set(STUDIES["making"].variants) == set(making.VARIANTS)
+
+
+# --- what faults cost
+
+
+def test_each_fault_is_compared_with_the_design_that_lacks_it_alone(tmp_path):
+    few = {"ancestral": 60.0, "published": 90.0}  # 1000 steps: the first few patients alone
+    for variant, value in {"ours": 2.0, "shrunk": 3.0, "unpaced": 4.0, "raw": 10.0, "epsilon": 8.0, **few}.items():
+        for seed in (0, 1):
+            metrics = {"few.fid": 5 * value * (1 + seed)} | ({} if variant in few else {"fid": value * (1 + seed)})
+            cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": metrics}
+            write_cell(cell_path("making", "laptop", variant, seed, tmp_path), cell)
+    found = making.costs("fid", root=tmp_path)
+    assert list(found) == ["shrunk", "unpaced", "raw", "ancestral", "published"], "no cells, no cost"
+    assert {fault: cost[0] for fault, cost in found.items()} == pytest.approx(
+        {"shrunk": 1.5, "unpaced": 2.0, "raw": 2.5, "ancestral": 7.5, "published": 45.0}
+    )
+    assert all(cost[3] == 2 for cost in found.values())
+    assert making.costs("fid", "difference", root=tmp_path)["shrunk"] == pytest.approx((1.5, 1.0, 2.0, 2))
+
+
+def test_a_quick_look_takes_the_first_training_patients_alone(chain, room):
+    quick = making.prepare(chain, training=40)
+    assert len(quick.known) == len(quick.ecgs) == 40 < len(room.known)
+    assert torch.allclose(quick.known, room.known[:40], atol=1e-4)
+    assert quick.wanted.requests[: quick.n] == room.wanted.requests[: room.n]
 
 
 # --- claims

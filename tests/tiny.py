@@ -7,13 +7,16 @@ from pathlib import Path
 
 import torch
 
+from uniecg_lite import cohort
 from uniecg_lite.artifacts import Store
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.diffusets import VAE, ConditionEncoder, Denoiser, Generator
 from uniecg_lite.language import Corpus, train_tokenizer
+from uniecg_lite.scoring import Reader
+from uniecg_lite.scoring.files import save_reader
 from uniecg_lite.simulator import simulate
 from uniecg_lite.unified import Mapper, UniECG, inject_ecg_tokens, pocket_llm
-from uniecg_lite.unified.files import new_encoders
+from uniecg_lite.unified.files import new_encoders, save_generator
 
 PROFILE = replace(SMOKE, records=40)
 PLAN = Training(steps=3, batch=4, lr=1e-2, warmup=1)
@@ -80,3 +83,15 @@ def whole_model(seed: int = 0) -> UniECG:
 def store(folder: Path, profile=PROFILE, seed: int = 0) -> Store:
     """A store under a temporary folder."""
     return Store(Path(folder) / profile.name, profile, seed)
+
+
+def making_chain(folder: Path) -> Store:
+    """What studies of made ECGs start from, at smoke size: patients, and a generator and a reader of random weights."""
+    chain = store(folder, SMOKE)
+    with chain.writing("cohort") as place:
+        cohort.write(cohort.simulated(0, 300), place / "splits")
+    with chain.writing("reader") as place:
+        save_reader(Reader(), place)
+    with chain.writing("diffusets", inputs=("cohort",)) as place:
+        save_generator(generator(), place)
+    return chain

@@ -40,6 +40,10 @@ class Cohort:
     def __len__(self) -> int:
         return len(self.table)
 
+    def first(self, n: int | None) -> "Cohort":
+        """The first n records alone; all of them where n is None."""
+        return self if n is None else Cohort(self.table.select(range(min(n, len(self)))))
+
     def signal(self, rows) -> torch.Tensor:
         """(B,) row numbers -> (B, 12, 1000) float32 in mV."""
         raw = self.table.select_columns("signal")[np.asarray(rows)]["signal"]

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ...artifacts import Store, commit
 from ...config import profile as find_profile
 from ...errors import BadRequest, UniECGError
-from . import diag, making, realism, table
+from . import diag, making, realism, sampling, table
 from .cells import cell_path, read_cell, write_cell
 
 
@@ -72,6 +72,14 @@ STUDIES = {
         making.measure,
         making.settings,
         making.FIXED,
+    ),
+    "sampling": Study(
+        "sampling",
+        "How many steps of the sampler are enough, and how hard should the words push?",
+        sampling.VARIANTS,
+        sampling.prepare,
+        sampling.measure,
+        sampling.settings,
     ),
     "realism": Study(
         "realism",

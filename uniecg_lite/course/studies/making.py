@@ -34,6 +34,7 @@ from ...scoring.fidelity import fidelity, memorised
 from ...scoring.files import load_reader
 from ...training import device_and_why
 from ...unified.files import load_generator
+from .summary import Spread, paired
 
 DESIGNS = {
     "ours": Design(),
@@ -69,6 +70,7 @@ VARIANTS = {
     "simulator": "the simulator itself: what the patients who are asked for really look like",
 }
 FIXED = frozenset({"retrieval", "simulator"})
+AGAINST = {"raw": "unpaced", "ancestral": "epsilon"}  # what a fault is compared with; the others with `ours`
 FEW = 20  # patients for whom 1000 steps are walked: two to three minutes on one core
 RARE = 6  # findings, those with the fewest training examples
 CARRIERS = 8  # held-out patients of each, at most
@@ -118,10 +120,15 @@ def settings(store: Store, variant: str) -> dict:
     return out | {"design": asdict(design)}
 
 
-def prepare(store: Store) -> Room:
-    """Clean ECGs of both splits, the chain's generator and reader, and the reader's features."""
+def prepare(store: Store, training: int | None = None) -> Room:
+    """Clean ECGs of both splits, the chain's generator and reader, and the reader's features.
+
+    Args:
+        store: of the chain.
+        training: for a quick look, only so many of the training patients.
+    """
     splits = store.path("cohort") / "splits"
-    train, test = load(splits, "train"), load(splits, "test")
+    train, test = load(splits, "train").first(training), load(splits, "test")
     corpus, everyone = Corpus(train.truth()), Corpus(test.truth())
     n = min(store.profile.study_scored, len(test) // 3)
     rare = tuple(sorted(corpus.carriers, key=lambda code: len(corpus.carriers[code]))[:RARE])
@@ -257,3 +264,26 @@ def rare(room: Room, signal: torch.Tensor) -> dict[str, float]:
         "rare.examples": max(len(room.corpus.carriers[code]) for code in room.rare),
         "rare.patients": len(signal),
     }
+
+
+def costs(metric: str, how: str = "ratio", profile: str = "laptop", root: Path | None = None) -> dict[str, Spread]:
+    """What each fault of the original, and then all together (`published`), does to a metric, seed by seed.
+
+    A fault is compared with the same design without it. A cell of 1000 steps has the metric of the first few patients
+    alone, as `few.<metric>`, and is compared in that.
+
+    Args:
+        metric: such as `fid_ratio_to_floor`.
+        how: `ratio` or `difference`, see `paired`.
+        profile: which cells.
+        root: where they are kept.
+
+    Returns:
+        Fault -> (mean, lowest, highest, n); faults without cells are left out.
+    """
+    out = {}
+    for fault in (*FAULTS, "published"):
+        few = "few." if DESIGNS[fault].ancestral else ""
+        pair = (fault, few + metric), (AGAINST.get(fault, "ours"), few + metric)
+        out[fault] = paired("making", *pair, how, profile, root)
+    return {fault: value for fault, value in out.items() if value is not None}
