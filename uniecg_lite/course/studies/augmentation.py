@@ -143,7 +143,7 @@ def means(found: dict[str, float]) -> dict[str, float]:
 # ---- examples ---------------------------------------------------------------------------------------------------
 def examples(room: Room, code: str, source: str, k: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positive (P, 12, 1000) and negative (N, 12, 1000) ECGs in mV; the first k positives, and the negatives, are the
-    same for every source."""
+    same for every source. A small cohort may hold fewer than k, and none beside them."""
     beside, others = SIZES.get(room.store.profile.name, USUAL)
     g = torch.Generator().manual_seed(seed)
     with_it = torch.zeros(len(room.train), dtype=torch.bool)
@@ -159,8 +159,9 @@ def examples(room: Room, code: str, source: str, k: int, seed: int) -> tuple[tor
         with torch.no_grad():
             signal = room.generator.signals(room.generator.conditions(requests), seed).cpu()
         positive.append(standard(signal) + rustle(seed, beside))
-    if source == "more":
-        positive.append(room.train.signal(carriers[k : k + beside].tolist()))
+    further = carriers[k : k + beside].tolist()
+    if source == "more" and further:
+        positive.append(room.train.signal(further))
     return torch.cat(positive), room.train.signal(without[:others].tolist())
 
 
