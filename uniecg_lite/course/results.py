@@ -13,6 +13,7 @@ from ..artifacts import ROOT, Store, commit
 from ..language.findings import table
 from .lesson import sums
 from .studies import STUDIES, read_cells
+from .studies.bridge_verdicts import augmentation_claims, augmentation_metrics, mapping_claims, mapping_metrics
 from .studies.diag_verdicts import diag_claims, diag_metrics
 from .studies.verdicts import making_claims, making_metrics, study_metrics, system_table, table_claims
 
@@ -89,6 +90,8 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         metrics |= study_metrics(store.profile.name, RESULTS / "studies")
         metrics |= diag_metrics(store.profile.name, RESULTS / "studies")
         metrics |= making_metrics(store.profile.name, RESULTS / "studies")
+        metrics |= mapping_metrics(store.profile.name, RESULTS / "studies")
+        metrics |= augmentation_metrics(store.profile.name, RESULTS / "studies")
     seed = f".seed{store.seed}" if store.seed else ""
     file = RESULTS / f"{store.profile.name}.{machine()}{seed}.json"
     RESULTS.mkdir(exist_ok=True)
@@ -147,12 +150,9 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
             "ours": f"heart rate: median error {value:.1f} bpm; sex and age are not measured yet",
             "verdict": "not testable here" if value <= 6 else "not reproduced",
         }
-    return dict(
-        sorted(
-            (out | table_claims(metrics) | making_claims(metrics) | diag_claims(metrics)).items(),
-            key=lambda item: ("USD".index(item[0][0]), int(item[0][1:])),
-        )
-    )
+    for judged in (table_claims, making_claims, mapping_claims, augmentation_claims, diag_claims):
+        out |= judged(metrics)
+    return dict(sorted(out.items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
 
 
 def load_all() -> list[dict]:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ...artifacts import Store, commit
 from ...config import profile as find_profile
 from ...errors import BadRequest, UniECGError
-from . import diag, making, realism, sampling, table
+from . import augmentation, diag, making, mapping, realism, sampling, table
 from .cells import cell_path, read_cell, write_cell
 
 
@@ -80,6 +80,23 @@ STUDIES = {
         sampling.prepare,
         sampling.measure,
         sampling.settings,
+    ),
+    "mapping": Study(
+        "mapping",
+        "U6 to U8, U11, U15: how deep a mapper, how many [ECG] tokens, which loss, are ECGs needed in stage 2, and "
+        "what does the road through the language model cost?",
+        mapping.VARIANTS,
+        mapping.prepare,
+        mapping.measure,
+        mapping.settings,
+    ),
+    "augmentation": Study(
+        "augmentation",
+        "U13: do made ECGs help a classifier that has few examples of a finding? Its verdict wants `--seeds 5`.",
+        augmentation.VARIANTS,
+        augmentation.prepare,
+        augmentation.measure,
+        augmentation.settings,
     ),
     "realism": Study(
         "realism",

@@ -110,7 +110,9 @@ def flat(found: dict[str, Spread | None]) -> dict[str, float]:
     return out
 
 
-def judge(metrics: dict[str, float], paper: str, needed: dict[str, str], holds: Callable[..., bool]) -> dict | None:
+def judge(
+    metrics: dict[str, float], paper: str, needed: dict[str, str], holds: Callable[..., bool], seeds: int = SEEDS
+) -> dict | None:
     """The verdict on a claim as {paper, ours, verdict}: reproduced, not reproduced, or not testable here.
 
     Args:
@@ -118,9 +120,10 @@ def judge(metrics: dict[str, float], paper: str, needed: dict[str, str], holds: 
         paper: the claim in words.
         needed: the metrics that it is judged by, and words for each.
         holds: from their spreads, in this order, whether the claim holds.
+        seeds: fewer bear no verdict.
 
     Returns:
-        None when a metric is missing; fewer than `SEEDS` seeds bear no verdict.
+        None when a metric is missing.
     """
     if not needed.keys() <= metrics.keys():
         return None
@@ -129,5 +132,5 @@ def judge(metrics: dict[str, float], paper: str, needed: dict[str, str], holds: 
     return {
         "paper": paper,
         "ours": "; ".join(f"{what} {told(value, '.3g')}" for what, value in zip(needed.values(), values)),
-        "verdict": verdict if min(value[3] for value in values) >= SEEDS else "not testable here",
+        "verdict": verdict if min(value[3] for value in values) >= seeds else "not testable here",
     }

@@ -1,0 +1,184 @@
+"""Study `mapping`: how the words reach the generator, and what each way costs (U6, U7, U8, U11, U15).
+
+All cells start from the chain's language model, [ECG] rows, generator and reader, and train for the same number of
+steps; the seeds vary the mapper's start, the order of the patients, the phrasings and the generator's noise. Whatever a
+way was shown in training, it is scored on words alone: held-out patients' requests in phrasings that nobody has seen.
+"""
+
+import random
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from ...artifacts import Store
+from ...cohort import Cohort, load
+from ...config import Profile, Training
+from ...diffusets import Generator, clean_ecgs
+from ...language import Corpus, Request, fill, phrasings
+from ...scoring import Reader
+from ...scoring.control import control, requested, standard
+from ...scoring.fidelity import fidelity
+from ...scoring.files import load_reader
+from ...unified import UniECG
+from ...unified.files import load_ecg_tokens, load_generator
+from .aligning import Lesson, Way, align, model_with_tokens, new_mapper
+
+WAYS = {
+    "ours": Way(),
+    "linear": Way(layers=0),
+    "depth1": Way(layers=1),
+    "depth4": Way(layers=4),
+    "tokens1": Way(tokens=1),
+    "tokens2": Way(tokens=2),
+    "tokens4": Way(tokens=4),
+    "tokens16": Way(tokens=16),
+    "attached": Way(attached=True),
+    "denoising": Way(mse=False, denoising=True),
+    "both": Way(denoising=True),
+}
+VARIANTS = {
+    "ours": "the profile's [ECG] tokens, a mapper of 2 + 2 layers, squared error, words alone",
+    "linear": "one matrix in place of the mapper (U6)",
+    "depth1": "1 + 1 layers (U6)",
+    "depth4": "4 + 4 layers (U6)",
+    "tokens1": "one [ECG] token (U7)",
+    "tokens2": "two (U7)",
+    "tokens4": "four (U7)",
+    "tokens16": "sixteen (U7)",
+    "attached": "the patient's ECG beside the words in every other step (U8)",
+    "denoising": "the generator's denoising loss, through it, in place of the squared error (U11)",
+    "both": "both losses (U11)",
+    "chain": "nothing trained: the mapper of notebook 08 as it is (U15)",
+    "direct": "nothing trained, no language model: the condition encoder reads the request (U15)",
+}
+PLANS = {"smoke": Training(6, 8, 1e-3, warmup=2), "gpu": Training(600, 128, 1e-3)}
+PLAN = Training(240, 32, 3e-3)
+POINTS = (10, 25, 50, 100)  # percent of the training, at which its alignment loss is kept
+
+
+@dataclass
+class Room:
+    """What the cells share: the chain's parts, training patients, and who is asked for."""
+
+    store: Store
+    train: Cohort
+    corpus: Corpus  # of the training patients
+    generator: Generator
+    reader: Reader
+    requests: list[Request]  # of n held-out patients
+    real: torch.Tensor  # (2 n, 256) features of other held-out patients' clean ECGs
+
+    @cached_property
+    def latents(self) -> torch.Tensor:
+        """(N, 8, 128) of the training patients' clean ECGs; only the denoising loss wants them."""
+        return self.generator.latents(clean_ecgs(self.train))
+
+    @property
+    def lesson(self) -> Lesson:
+        """What a mapper learns from."""
+        return Lesson(self.corpus, self.generator, lambda: self.latents, lambda rows: self.train.signal(rows.tolist()))
+
+
+def plan_of(profile: Profile) -> Training:
+    """How long each cell trains its mapper."""
+    return PLANS.get(profile.name, PLAN)
+
+
+def settings(store: Store, variant: str) -> dict:
+    """What a cell depends on: patients, training, way, and the artifacts it starts from."""
+    P = store.profile
+    more = {"direct": (), "chain": ("unified",)}.get(variant, ("stage1", "tokens"))
+    hashes = {name: store.meta(name)["hash"] for name in ("cohort", "diffusets", "reader", *more)}
+    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes}
+    out |= {"sample_steps": P.sample_steps, "guidance": P.guidance}
+    if variant not in WAYS:
+        return out
+    return out | {"mapper": asdict(plan_of(P)), "way": asdict(WAYS[variant]), "ecg_tokens": tokens_of(P, variant)}
+
+
+def tokens_of(profile: Profile, variant: str) -> int:
+    """How many [ECG] tokens a variant has."""
+    return WAYS[variant].tokens or profile.ecg_tokens
+
+
+def prepare(store: Store) -> Room:
+    """Open the cohort, the chain's generator and reader; features of held-out ECGs."""
+    splits = store.path("cohort") / "splits"
+    train, test = load(splits, "train"), load(splits, "test")
+    n, reader = min(store.profile.study_scored, len(test) // 3), load_reader(store)
+    others = Cohort(test.table.select(range(n, 3 * n)))
+    return Room(
+        store=store,
+        train=train,
+        corpus=Corpus(train.truth()),
+        generator=load_generator(store),
+        reader=reader,
+        requests=Corpus(test.truth(range(n))).requests,
+        real=reader.features(standard(clean_ecgs(others))),
+    )
+
+
+def measure(room: Room, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """Train and score one cell: how near its conditions come to the wanted ones, and what ECGs are made of them."""
+    out = {}
+    with torch.no_grad():
+        wanted = room.generator.condition([request.text() for request in room.requests])  # (n, D_c)
+    conditions = wanted
+    if variant != "direct":
+        model, out = bridged(room, variant, seed, folder)
+        rng = random.Random(seed)
+        prompts = [fill(rng.choice(phrasings("generate", "unseen")), request, rng) for request in room.requests]
+        conditions = model.conditions(prompts)
+    return out | nearness(conditions, wanted) | told(room, conditions) | made(room, conditions, seed)
+
+
+def bridged(room: Room, variant: str, seed: int, folder: Path) -> tuple[UniECG, dict[str, float]]:
+    """The model of a cell; how its alignment loss fell, seconds of its training, and how many numbers it trained."""
+    if variant == "chain":
+        return load_ecg_tokens(room.store, "unified"), {}
+    P, way = room.store.profile, WAYS[variant]
+    model = model_with_tokens(room.store, tokens_of(P, variant))
+    model.mapper = new_mapper(model, way, room.generator.condition.settings["width"], seed)
+    history = align(model, room.lesson, way, plan_of(P), seed, folder / "mapper")
+    curve = history["mse"]
+    out = {f"loss.at_{share}": curve[max(0, round(share / 100 * len(curve)) - 1)] for share in POINTS}
+    size = sum(p.numel() for p in model.mapper.parameters())
+    return model, out | {"train_seconds": history["seconds"], "parameters": size}
+
+
+# ---- scores -----------------------------------------------------------------------------------------------------
+def nearness(conditions: torch.Tensor, wanted: torch.Tensor) -> dict[str, float]:
+    """How near mapped conditions (B, D_c) come to the wanted ones (B, D_c).
+
+    Returns:
+        mse; explained, its share that is gone beside the mean of all wanted ones, which knows nothing of the words;
+        rank_mean and top1: where the own one stands among all by distance, and how often first; among: B.
+    """
+    mse, blind = F.mse_loss(conditions, wanted), F.mse_loss(wanted.mean(0).expand_as(wanted), wanted)
+    distance = torch.cdist(conditions, wanted)  # (B, B)
+    rank = 1 + (distance < distance.diagonal()[:, None]).sum(1)
+    return {
+        "mse": mse.item(),
+        "explained": (1 - mse / blind).item(),
+        "rank_mean": rank.float().mean().item(),
+        "top1": (rank == 1).float().mean().item(),
+        "among": len(wanted),
+    }
+
+
+@torch.no_grad()
+def told(room: Room, conditions: torch.Tensor) -> dict[str, float]:
+    """The rate that conditions (n, D_c) tell, against the rate that was asked for, before any ECG is made."""
+    error = (room.generator.condition.rate(conditions).cpu() - requested(room.requests)[0]["rate_bpm"]).abs()
+    error = error[~error.isnan()]
+    return {"told_hr_median_error_bpm": error.median().item(), "told_hr_mean_error_bpm": error.mean().item()}
+
+
+def made(room: Room, conditions: torch.Tensor, seed: int) -> dict[str, float]:
+    """ECGs made from conditions (n, D_c): what they have of what was asked for, and how like held-out ones they are."""
+    signal = room.generator.signals(conditions, seed).cpu()  # (n, 12, 1024)
+    features = room.reader.features(standard(signal))
+    return control(room.reader, signal, *requested(room.requests)) | fidelity(room.real, features)
