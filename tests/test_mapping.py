@@ -119,8 +119,8 @@ def test_mapper_and_rows_learn_and_nothing_else_does(room, tmp_path, variant):
 def test_squared_error_falls(room, tmp_path):
     model = aligning.model_with_tokens(room.store, 2)
     model.mapper = aligning.new_mapper(model, aligning.Way(layers=1), room.generator.condition.settings["width"], 0)
-    curve = aligning.align(model, room.lesson, aligning.Way(), Training(30, 8, 5e-3, warmup=2), 0, tmp_path)["mse"]
-    assert len(curve) == 3 and curve[-1] < 0.9 * curve[0]
+    curve = aligning.align(model, room.lesson, aligning.Way(), Training(20, 8, 5e-3, warmup=2), 0, tmp_path)["mse"]
+    assert len(curve) == 2 and curve[-1] < 0.9 * curve[0]
 
 
 def test_the_denoising_loss_reaches_the_condition(room):
@@ -141,7 +141,7 @@ def test_nearness_knows_what_is_near():
     assert mapping.nearness(wanted.roll(1, 0), wanted)["top1"] < 0.2
 
 
-@pytest.mark.parametrize("variant", ["linear", "tokens16", "chain", "direct"])
+@pytest.mark.parametrize("variant", ["linear", "chain", "direct"])
 def test_cells(room, tmp_path, variant):
     found = mapping.measure(room, variant, 0, tmp_path)
     assert {"mse", "top1", "told_hr_median_error_bpm", "hr_median_error_bpm", "findings_macro_f1"} <= set(found)
@@ -156,8 +156,8 @@ def test_cells(room, tmp_path, variant):
 
 def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
-    run_study("mapping", "smoke", seeds=2, variant="direct", root=tmp_path)
-    assert summary("mapping", "smoke", tmp_path)["direct"]["top1"] == (1, 1, 1, 2)
+    run_study("mapping", "smoke", seeds=1, variant="direct", root=tmp_path)
+    assert summary("mapping", "smoke", tmp_path)["direct"]["top1"] == (1, 1, 1, 1)
     rows = results.studies_table(tmp_path / "none").splitlines()
     assert [row for row in rows if row.startswith("| `mapping`")][0].endswith("| 0 | not run yet |")
     assert set(STUDIES["mapping"].variants) == set(mapping.VARIANTS)
