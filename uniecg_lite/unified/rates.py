@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 from ..language import encode
 
 RATES = (20, 301)  # bpm
-WEIGHT = 5.0  # words that this one counts for
+WEIGHT = 3.0  # words that this one counts for
 WIDTH = 0.01  # of the bell around a rate, as a share of it; at least half a beat per minute
 
 

@@ -32,7 +32,8 @@ FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
     "PR",
     "QT",
 )
-NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
+NOT_AN_ECG = 0.20  # share of text in stage 1, so that words are not forgotten
+STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.10, "no_ecg": 0.08, "ask_text": 0.10}
 ASK = 0.15  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
 
@@ -109,13 +110,13 @@ def _rng(seed: int, step: int) -> random.Random:
 
 
 def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Teach the LLM its language: reports, requests, definitions; every word counts, the prompt's too."""
+    """Teach the LLM its language: it answers with reports, requests in order, definitions; the answers' words count."""
     chatter = Chatter(model, corpus)
     model.llm.requires_grad_(True).train()
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(corpus.reports))
-        return model.answer_loss(*chatter.text(rows, _rng(seed, step)), None, whole=True, rates=chatter.rates)
+        return model.answer_loss(*chatter.text(rows, _rng(seed, step)), None, rates=chatter.rates)
 
     history = fit("language", {"llm": model.llm}, loss, plan, seed=seed, folder=folder)
     model.requires_grad_(False)
@@ -199,7 +200,7 @@ def stage1(
         rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
         share = rng.random()
         if share < NOT_AN_ECG:
-            return model.answer_loss(*chatter.text(rows, rng), None, rates=chatter.rates)
+            return model.answer_loss(*chatter.text(rows, rng, STAGE1_MIX), None, rates=chatter.rates)
         if share < NOT_AN_ECG + ASK:
             return _asking_loss(model, chatter, views, len(rows), modes, rng)
         return _reading_loss(model, chatter, views, rows, _mode(modes, rng), rng)
