@@ -38,7 +38,7 @@ def test_each_fault_is_a_cell_and_differs_in_it_alone(chain):
 
 
 def test_who_is_asked_for_is_not_who_is_compared_with(room):
-    assert len(room.theirs) == len(room.wanted.requests) >= room.n and len(room.real) == 2 * room.n
+    assert len(room.theirs) == len(room.requests) >= room.n and len(room.real) == 2 * room.n
     theirs = room.reader.features(standard(room.theirs[: room.n]))
     assert torch.cdist(theirs, room.real).min() > 1e-3
     assert len(room.known) == len(room.ecgs), "memory is looked for in all training ECGs"
@@ -47,7 +47,7 @@ def test_who_is_asked_for_is_not_who_is_compared_with(room):
 def test_rare_findings_are_those_with_the_fewest_examples(room):
     most = max(len(room.corpus.carriers[code]) for code in room.rare)
     assert all(len(rows) >= most for code, rows in room.corpus.carriers.items() if code not in room.rare)
-    assert all(set(request.findings) & set(room.rare) for request in room.wanted.requests[room.n :])
+    assert all(set(request.findings) & set(room.rare) for request in room.requests[room.n :])
 
 
 def test_the_sweep_asks_for_every_rate_with_a_rhythm_that_has_it():
@@ -110,7 +110,7 @@ def test_a_quick_look_takes_the_first_training_patients_alone(chain, room):
     quick = making.prepare(chain, training=40)
     assert len(quick.known) == len(quick.ecgs) == 40 < len(room.known)
     assert torch.allclose(quick.known, room.known[:40], atol=1e-4)
-    assert quick.wanted.requests[: quick.n] == room.wanted.requests[: room.n]
+    assert quick.requests[: quick.n] == room.requests[: room.n]
 
 
 # --- claims

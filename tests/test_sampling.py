@@ -38,7 +38,7 @@ def test_a_cell_measures_what_was_sampled_that_way(room, tmp_path, monkeypatch):
     monkeypatch.setattr(sampling, "crowd", lambda _, signal: made.append(signal) or {"fid": 1.0, "f1.SR": 0.5})
     found = sampling.measure(room, "steps2", 5, tmp_path)
     assert set(found) == {"fid", "seconds_per_ecg"} and found["seconds_per_ecg"] > 0
-    words = room.generator.conditions(room.wanted.requests[: room.n])
+    words = room.generator.conditions(room.requests[: room.n])
     torch.testing.assert_close(made[0], room.generator.signals(words, 5, steps=2).cpu())
     sampling.measure(room, "guidance4", 5, tmp_path)
     torch.testing.assert_close(made[1], room.generator.signals(words, 5, guidance=4.0).cpu())

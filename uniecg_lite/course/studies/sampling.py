@@ -33,7 +33,7 @@ def settings(store: Store, variant: str) -> dict:
 
 def measure(room: Room, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """One cell: `making.crowd` of the n patients without its `f1.*`, and `seconds_per_ecg`, from words to mV."""
-    requests = room.wanted.requests[: room.n]
+    requests = room.requests[: room.n]
     begun = time.perf_counter()
     signal = room.generator.signals(room.generator.conditions(requests), seed, **HOW[variant]).cpu()
     seconds = (time.perf_counter() - begun) / len(requests)
