@@ -14,6 +14,7 @@ from ..errors import BadECG
 from ..language import Corpus, Request, fill, parse_report, phrasings, questions
 from .control import control, requested, standard
 from .fidelity import fidelity
+from .person import PersonFit, person_scores
 from .reader import Reader
 from .signals import heart_rate, real_rates
 from .texts import macro_f1, report_scores
@@ -94,12 +95,18 @@ def wishes(cohort: Cohort, n: int) -> list[Request]:
 def made_metrics(
     reader: Reader, signal: torch.Tensor, requests: list[Request], cohort: Cohort
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """ECGs (B, 12, L) made for B requests: how they follow (`control`), and how they look as a crowd (`fidelity`).
+    """ECGs (B, 12, L) made for requests of the first B patients: how they follow (`control`, and sex and age by
+    `person_scores`, beside `true_*` of the patients' own ECGs), and how they look as a crowd (`fidelity`).
 
     The crowd is compared with clean ECGs of this cohort's patients, held out from training.
     """
     held_out, made = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
-    return control(reader, signal, *requested(requests)), fidelity(held_out, made)
+    follows, n = control(reader, signal, *requested(requests)), len(requests)
+    female, age = cohort.truth()["female"].bool(), cohort.truth()["age"]
+    fit = PersonFit(held_out[n:], female[n:], age[n:])  # on patients for whom nothing was made
+    follows |= person_scores(fit, made, female[:n], age[:n])
+    follows |= person_scores(fit, held_out[:n], female[:n], age[:n], "true_")
+    return follows, fidelity(held_out, made)
 
 
 def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str = "unseen") -> dict[str, float]:
