@@ -315,7 +315,8 @@ def test_generation_metrics_of_a_generator_that_knows(test_split):
     )
     found = evaluate.generation_metrics(model, reader, test_split, 20)
     assert found["generation.hr_median_error_bpm"] < 1 and found["generation.findings_macro_f1"] == 1
-    assert max(found[f"generation.{name}"] for name in ("qrs_mean_error_ms", "axis_mean_error_deg")) <= 5, "asked in tens"
+    off = [found[f"generation.{name}"] for name in ("qrs_mean_error_ms", "axis_mean_error_deg")]
+    assert 0 < max(off) <= 5, "they are asked for in tens"
     assert found["generation.sex_accuracy"] == found["generation.true_sex_accuracy"], "they are the true ones"
     assert found["generation.unified_fid_ratio_to_floor"] < 10 and found["generation.unified_precision"] > 0.5
     model.generator.signals = lambda conditions: torch.zeros(20, 12, 1024) + 1e-3 * torch.eye(12, 1024)
