@@ -292,6 +292,24 @@ def test_greedy_answers_take_the_likeliest_word(whole):
         ids.append(word)
 
 
+def test_ecg_states_and_their_gradients_are_those_of_one_pass(whole):
+    """The prompt is read without gradient, its own rows after it: here all at once, with gradient."""
+    rows = list(token_rows(whole).values())
+    for row in rows:
+        row.requires_grad_(True)
+    ids = torch.tensor([*whole.prompt_ids(PROMPTS[2]), *whole.wish_ids()[:-1], *whole.ecg_ids])[None]
+    one_pass = whole.llm_base()(inputs_embeds=whole.splice(ids, None)).last_hidden_state[:, -len(whole.ecg_ids) :]
+    states = whole.ecg_states([PROMPTS[2]])
+    torch.testing.assert_close(states, one_pass, rtol=1e-4, atol=1e-5)
+    for mine, theirs in zip(*(torch.autograd.grad(x.pow(3).sum(), rows) for x in (states, one_pass))):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
+        assert mine.abs().max() > 0
+    for row in rows:
+        row.requires_grad_(False)
+    ecg = torch.randn(1, 5, states.shape[-1], generator=torch.Generator().manual_seed(0))
+    assert (whole.ecg_states([PROMPTS[2]], ecg) - states).abs().max() > 1e-3, "an attached ECG is seen"
+
+
 @torch.no_grad()
 def test_ecg_states_do_not_depend_on_the_batch(whole):
     states = whole.ecg_states(PROMPTS)

@@ -48,6 +48,8 @@ class Profile:
     study_alignment: Training  # of each cell of a study
     study_stage1: Training
     study_denoiser: Training
+    study_mapper: Training
+    study_classifier: Training  # of a rare finding, with and without made ECGs
     study_scored: int  # held-out patients that a cell is scored on
     diag_strides: tuple[int, ...]  # of the ECG tokenizer's stages: samples per token
     diag_width: int  # channels of one lead
@@ -93,6 +95,8 @@ LAPTOP = Profile(
     study_alignment=Training(30, 32, 3e-3),
     study_stage1=Training(240, 32, 2e-3),
     study_denoiser=Training(150, 64, 2e-3),
+    study_mapper=Training(240, 32, 3e-3),
+    study_classifier=Training(150, 32, 3e-3, warmup=10),
     study_scored=128,
     diag_strides=(4, 2),
     diag_width=16,
@@ -134,6 +138,8 @@ SMOKE = replace(
     study_alignment=Training(6, 8, 1e-3, warmup=2),
     study_stage1=Training(6, 8, 1e-3, warmup=2),
     study_denoiser=Training(6, 8, 1e-3, warmup=2),
+    study_mapper=Training(6, 8, 1e-3, warmup=2),
+    study_classifier=Training(4, 8, 1e-3, warmup=2),
     study_scored=8,
     diag_strides=(5, 4),
     diag_width=8,
@@ -172,6 +178,7 @@ GPU = replace(
     study_alignment=Training(150, 128, 2e-3),
     study_stage1=Training(1500, 128, 6e-4),
     study_denoiser=Training(1500, 128, 6e-4),
+    study_mapper=Training(600, 128, 1e-3),
     diag_width=32,
     diag_wide=256,
     diag_rank=64,

@@ -58,8 +58,6 @@ AIMS = {
     "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
 }
 SECONDS = {"seconds.total": "total", "seconds.diagecg": "total_11_14"}  # metric -> its sum, see `lesson.SUMS`
-
-
 TRAINED = ("diffusets.vae", "diffusets.condition", "diffusets.denoiser")  # and the stages of notebooks 07 and 08
 FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
 
@@ -148,26 +146,23 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
             "verdict": "reproduced" if value >= 0.99 else "not reproduced",
         }
     if "generation.true_sex_accuracy" in metrics:
-        rate, sex, true_sex, age, true_age = (
-            metrics[f"generation.{name}"]
-            for name in (
-                "hr_median_error_bpm",
-                "sex_accuracy",
-                "true_sex_accuracy",
-                "age_correlation",
-                "true_age_correlation",
-            )
-        )
-        follows = rate <= 6 and sex - 0.5 >= FOLLOWS * (true_sex - 0.5) and age >= FOLLOWS * true_age
-        out["U10"] = {
-            "paper": "made ECGs follow heart rate, sex and age",
-            "ours": f"heart rate: median error {rate:.1f} bpm; sex is read right in {sex:.2f} of made ECGs "
-            f"({true_sex:.2f} of true ones); age read and asked correlate by {age:.2f} ({true_age:.2f})",
-            "verdict": "reproduced" if follows else "not reproduced",
-        }
+        out["U10"] = _person_claim({key.removeprefix("generation."): value for key, value in metrics.items()})
     for judged in (table_claims, making_claims, mapping_claims, augmentation_claims, diag_claims):
         out |= judged(metrics)
     return dict(sorted(out.items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
+
+
+def _person_claim(made: dict[str, float]) -> dict:
+    """U10: rate, sex and age of made ECGs; of sex and age, as much as of true ECGs or nearly so."""
+    rate, sex, age = (made[name] for name in ("hr_median_error_bpm", "sex_accuracy", "age_correlation"))
+    true_sex, true_age = made["true_sex_accuracy"], made["true_age_correlation"]
+    person = sex - 0.5 >= FOLLOWS * (true_sex - 0.5) and age >= FOLLOWS * true_age
+    return {
+        "paper": "made ECGs follow heart rate, sex and age",
+        "ours": f"heart rate: median error {rate:.1f} bpm; sex is read right in {sex:.2f} of made ECGs "
+        f"({true_sex:.2f} of true ones); age read and asked correlate by {age:.2f} ({true_age:.2f})",
+        "verdict": "reproduced" if person and meets("generation.hr_median_error_bpm", rate) else "not reproduced",
+    }
 
 
 def load_all() -> list[dict]:

@@ -10,8 +10,14 @@ from ..language.tokenizer import number_rows
 from .pacemaker import RATES, WAVES, beat_train, likely_rates, waves
 
 TOLD = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
-SCALES = {"rate": 200, "age": 200, "pr": 400, "qrs": 200, "qt": 800, "axis": 360}  # one cycle of its slowest wave
-NUMBERS_WEIGHT = {"rate": 1.0}  # of each number of a request; 0.5 where nothing is said
+NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
+    "rate": (200, 1.0),
+    "age": (200, 0.5),
+    "pr": (400, 0.5),
+    "qrs": (200, 0.5),
+    "qt": (800, 0.5),
+    "axis": (360, 0.5),
+}
 FINDINGS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
 USUAL = {"rate": (80.0, 30.0), "age": (60.0, 18.0)}  # what an open number counts as beside the words, and its spread
 
@@ -33,7 +39,7 @@ class ConditionEncoder(nn.Module):
         self.place = nn.Parameter(0.02 * torch.randn(longest, width))
         self.body = transformer(width, layers)
         self.pool = nn.Linear(width, width)
-        self.tell = nn.Linear(width, len(SCALES) * TOLD + 1 + len(CODES))  # each number finely, sex, findings
+        self.tell = nn.Linear(width, len(NUMBERS) * TOLD + 1 + len(CODES))  # each number finely, sex, findings
 
     def forward(self, texts: list[str]) -> torch.Tensor:
         x, blank = self._states(texts)
@@ -58,10 +64,10 @@ class ConditionEncoder(nn.Module):
     def facts_loss(self, requests: list[Request]) -> torch.Tensor:
         """How well the vectors of these requests tell their numbers, sex and findings; open parts do not count."""
         told = self.tell(self([r.text() for r in requests]))
-        *numbers, sex, found = told.split([TOLD] * len(SCALES) + [1, len(CODES)], -1)
+        *numbers, sex, found = told.split([TOLD] * len(NUMBERS) + [1, len(CODES)], -1)
         loss = sum(
-            NUMBERS_WEIGHT.get(name, 0.5) * _number_loss(each, [getattr(r, name) for r in requests], scale)
-            for each, (name, scale) in zip(numbers, SCALES.items())
+            weight * _number_loss(each, [getattr(r, name) for r in requests], scale)
+            for each, (name, (scale, weight)) in zip(numbers, NUMBERS.items())
         )
         known = torch.tensor([r.sex is not None for r in requests], device=told.device)
         female = torch.tensor([float(r.sex == "female") for r in requests], device=told.device)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from scipy.signal import resample_poly
 
 from uniecg_lite.ecg.leads import LAW_TOLERANCE_MV, LEADS, complete, lead_law_residual, lead_name, repair_hint
 from uniecg_lite.errors import BadECG
@@ -171,8 +172,6 @@ class ECG:
         pad = blocks * down  # a whole number of output samples, so that the time axis stays where it was
         count = round(self.signal.shape[1] * hz / self.hz)
         held = np.pad(self.signal, ((0, 0), (pad, pad)), mode="edge")  # (12, L + 2 pad)
-        from scipy.signal import resample_poly  # slow to import, seldom needed
-
         signal = resample_poly(held, up, down, axis=1)[:, blocks * up : blocks * up + count]  # (12, count)
         return replace(self, signal=signal, hz=hz)
 

@@ -35,6 +35,11 @@ def seen(phi: nn.Module) -> int:
     return phi.whole + (phi.tokens - phi.whole) // POOL
 
 
+def _places(mask: torch.Tensor) -> torch.Tensor:
+    """Positions (B, T) of words behind their padding."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the model answers: words, and an ECG when it decided to make one."""
@@ -174,16 +179,26 @@ class UniECG(nn.Module):
         return self.phi_v.eval()(image.to(self.w_ts.weight.device))
 
     # ---- making -------------------------------------------------------------------------------------------------
-    def ecg_states(self, prompts: list[str]) -> torch.Tensor:
-        """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts."""
-        inputs = self._batch(prompts, None)
-        said = [*self.wish_ids()[:-1], *self.ecg_ids]
-        rows = torch.tensor(said, device=inputs["inputs_embeds"].device).expand(len(prompts), -1)
-        inputs["inputs_embeds"] = torch.cat([inputs["inputs_embeds"], self.llm.get_input_embeddings()(rows)], 1)
-        mask = torch.cat([inputs["attention_mask"], torch.ones_like(rows)], 1)
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        hidden = self.llm_base()(inputs_embeds=inputs["inputs_embeds"], attention_mask=mask, position_ids=places)
-        return hidden.last_hidden_state[:, -len(self.ecg_ids) :]
+    def ecg_states(self, prompts: list[str], ecg: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts, with ECGs (B, S, D_lm) or without.
+
+        The LLM is causal and what comes before its own answer does not train, so that is read once without gradient,
+        and only the rows after it with one.
+        """
+        inputs, llm = self._batch(prompts, ecg), self.llm_base()
+        mask = inputs["attention_mask"]  # (B, S + T)
+        rows = torch.tensor([*self.wish_ids()[:-1], *self.ecg_ids], device=mask.device).expand(len(prompts), -1)
+        with torch.no_grad():
+            read = llm(**inputs, position_ids=_places(mask), use_cache=True).past_key_values
+        mask = torch.cat([mask, torch.ones_like(rows)], 1)
+        said = llm(
+            inputs_embeds=self.llm.get_input_embeddings()(rows),
+            attention_mask=mask,
+            position_ids=_places(mask)[:, -rows.shape[1] :],
+            past_key_values=read,
+            use_cache=True,
+        )
+        return said.last_hidden_state[:, -len(self.ecg_ids) :]
 
     def wish_ids(self) -> list[int]:
         """The answer to a wish for an ECG: what opens the word that answered it before stage 2, then [ECG_1] instead.

@@ -241,6 +241,15 @@ def token_rows(model: UniECG) -> dict[str, torch.nn.Parameter]:
     return {name: p for name, p in model.llm.named_parameters() if "trainable_tokens_delta" in name}
 
 
+def rows_but_the_first(model: UniECG) -> list:
+    """Let the [ECG] rows train, all but that of [ECG_1], which decides; returns the hooks, to be removed."""
+
+    def held(gradient: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.zeros_like(gradient[:1]), gradient[1:]])
+
+    return [row.requires_grad_(True).register_hook(held) for row in token_rows(model).values()]
+
+
 STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.24, "no_ecg": 0.12, "ask_text": 0.04}
 
 
@@ -270,11 +279,7 @@ def align_mapper(model: UniECG, corpus: Corpus, condition_encoder, plan: Trainin
     (`train_tokens`), and with tied weights a changed row would decide otherwise; the other rows learn *what*.
     """
     model.mapper.requires_grad_(True).train()
-    hooks = []
-    for p in token_rows(model).values():
-        keep = torch.ones(len(p), 1, device=p.device)
-        keep[0] = 0
-        hooks.append(p.requires_grad_(True).register_hook(lambda g, keep=keep: g * keep))
+    hooks = rows_but_the_first(model)
 
     def loss(step, generator):
         rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)

@@ -1,6 +1,6 @@
 """Studies: named, resumable grids of short trainings, one JSON per cell under `results/studies/`."""
 
-from .bridge_verdicts import augmentation_claims, augmentation_metrics, bridge_table, mapping_claims, mapping_metrics
+from .bridge_verdicts import augmentation_claims, augmentation_metrics, mapping_claims, mapping_metrics
 from .cells import STUDIES_FOLDER, read_cells
 from .grid import STUDIES, Study, run_study, study_list
 from .summary import paired, provenance, summary, summary_table
@@ -12,7 +12,6 @@ __all__ = [
     "Study",
     "augmentation_claims",
     "augmentation_metrics",
-    "bridge_table",
     "making_claims",
     "making_metrics",
     "mapping_claims",

@@ -15,7 +15,7 @@ from ...diffusets import Generator
 from ...diffusets.paths import path_of
 from ...language import Corpus
 from ...training import device_and_why, fit, rows_of
-from ...unified import Mapper, UniECG, inject_ecg_tokens, token_rows
+from ...unified import Mapper, UniECG, inject_ecg_tokens, rows_but_the_first, token_rows
 from ...unified.files import load_ecg_tokens, load_reading
 
 
@@ -83,35 +83,6 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
     return mapper.to(device_and_why()[0])
 
 
-def ecg_states(model: UniECG, prompts: list[str], ecg: torch.Tensor | None = None) -> torch.Tensor:
-    """Hidden states (B, n, D_lm) of [ECG_1..n] after the prompts, as `UniECG.ecg_states`; ECGs may be attached.
-
-    The LLM is causal and its prompts stay as they are, so they are read once without gradient, and only the rows after
-    them with one: the same numbers and gradients in less time.
-
-    Args:
-        ecg: (B, S, D_lm) projected tokens, or None.
-    """
-    inputs, llm = model._batch(prompts, ecg), model.llm_base()
-    mask = inputs["attention_mask"]  # (B, S + T)
-    rows = torch.tensor([*model.wish_ids()[:-1], *model.ecg_ids], device=mask.device).expand(len(prompts), -1)
-    with torch.no_grad():
-        read = llm(**inputs, position_ids=_places(mask), use_cache=True).past_key_values
-    mask = torch.cat([mask, torch.ones_like(rows)], 1)
-    said = llm(
-        inputs_embeds=model.llm.get_input_embeddings()(rows),
-        attention_mask=mask,
-        position_ids=_places(mask)[:, -rows.shape[1] :],
-        past_key_values=read,
-        use_cache=True,
-    )
-    return said.last_hidden_state[:, -len(model.ecg_ids) :]
-
-
-def _places(mask: torch.Tensor) -> torch.Tensor:
-    return (mask.cumsum(1) - 1).clamp(min=0)
-
-
 def denoising_loss(
     generator: Generator, clean: torch.Tensor, condition: torch.Tensor, g: torch.Generator
 ) -> torch.Tensor:
@@ -133,7 +104,7 @@ def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, fo
     """
     generator, device = lesson.generator, model.w_ts.weight.device
     model.mapper.requires_grad_(True).train()
-    hooks = [p.requires_grad_(True).register_hook(_but_the_first) for p in token_rows(model).values()]
+    hooks = rows_but_the_first(model)
     latents = lesson.latents() if way.denoising else None
 
     def loss(step, g):
@@ -144,7 +115,7 @@ def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, fo
             target = generator.condition([words for _, words in pairs])  # (B, D_c)
             shown = way.attached and step % 2
             ecg = model.project(model.encode_signal(lesson.ecgs(rows)), None) if shown else None
-        mapped = model.mapper(ecg_states(model, [prompt for prompt, _ in pairs], ecg)).float()  # (B, D_c)
+        mapped = model.mapper(model.ecg_states([prompt for prompt, _ in pairs], ecg)).float()  # (B, D_c)
         mse = F.mse_loss(mapped, target.float())
         total = mse if way.mse else 0.0
         if way.denoising:
@@ -157,7 +128,3 @@ def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, fo
         hook.remove()
     model.requires_grad_(False).eval()
     return history
-
-
-def _but_the_first(gradient: torch.Tensor) -> torch.Tensor:
-    return torch.cat([torch.zeros_like(gradient[:1]), gradient[1:]])

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ...artifacts import Store
 from ...cohort import Cohort, load
-from ...config import Profile, Training
+from ...config import Profile
 from ...diffusets import Generator
 from ...ecg import from_independent
 from ...language import CODES, Corpus
@@ -39,8 +39,6 @@ SOURCES = {
 VARIANTS = {f"{source}{k}": what.format(k) for k in EXAMPLES for source, what in SOURCES.items()}
 SIZES = {"smoke": (8, 40)}  # ECGs beside the examples, and training patients without the finding
 USUAL = (60, 1000)  # the same, for other profiles
-PLANS = {"smoke": Training(4, 8, 1e-3, warmup=2)}
-PLAN = Training(150, 32, 3e-3, warmup=10)
 WIDTH = 16  # channels of the classifier
 NOISES = 7301  # population of the noise on made ECGs and on copies
 HZ = 100.0
@@ -80,7 +78,7 @@ def settings(store: Store, variant: str) -> dict:
     P, folder = store.profile, real_folder()
     made, others = SIZES.get(P.name, USUAL)
     names, out = ("cohort",), {"records": P.records, "rare": list(RARE), "others": others, "width": WIDTH}
-    out |= {"classifier": asdict(plan_of(P))}
+    out |= {"classifier": asdict(P.study_classifier)}
     if not variant.startswith("plain"):
         out |= {"beside": made}
     if variant.startswith("made"):
@@ -88,11 +86,6 @@ def settings(store: Store, variant: str) -> dict:
     hashes = {name: store.meta(name)["hash"] for name in names}
     real = folder and blake2b((folder / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
     return out | {"inputs": hashes | {"manifest": real}}
-
-
-def plan_of(profile: Profile) -> Training:
-    """The classifier's training."""
-    return PLANS.get(profile.name, PLAN)
 
 
 def prepare(store: Store) -> Room:
@@ -177,7 +170,7 @@ def rustle(seed: int, n: int) -> torch.Tensor:
 # ---- the classifier ---------------------------------------------------------------------------------------------
 def trained(profile: Profile, positive: torch.Tensor, negative: torch.Tensor, seed: int, folder: Path) -> Classifier:
     """A classifier of positives (P, 12, 1000) against negatives (N, 12, 1000), half of each batch from either."""
-    device, plan = device_and_why()[0], plan_of(profile)
+    device, plan = device_and_why()[0], profile.study_classifier
     torch.manual_seed(seed)
     model, half = Classifier().to(device), plan.batch // 2
     label = torch.cat([torch.ones(half), torch.zeros(half)]).to(device)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from ...language.findings import table
 from .summary import Spread, flat, judge, paired, summary
 from .verdicts import ENOUGH
 
@@ -11,7 +10,6 @@ NEAR = 0.9  # of the other's macro F1: what counts as no worse
 SLOWER = 2.0  # bpm of median error more: the same
 FARTHER = 1.25  # times its FID: the same, as in the chain's aims
 RUNS = 5  # seeds that the verdict on made examples wants
-JUDGED = ("U6", "U7", "U8", "U11", "U13", "U15")
 
 
 def mapping_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str, float]:
@@ -130,14 +128,3 @@ def augmentation_claims(metrics: dict[str, float]) -> dict[str, dict]:
     if found and real not in metrics and found["verdict"] == "reproduced":
         found["verdict"] = "not testable here"
     return {"U13": found} if found else {}
-
-
-def bridge_table(profile: str = "laptop", root: Path | None = None) -> str:
-    """The claims of both studies as a Markdown table; `no cells yet` where none have been run."""
-    found = mapping_claims(mapping_metrics(profile, root)) | augmentation_claims(augmentation_metrics(profile, root))
-    statements = {claim["id"]: claim["statement"] for claim in table("published")["claims"]}
-    lines = ["| id | the paper says | ours | verdict |", "|---|---|---|---|"]
-    for claim in JUDGED:
-        about = found.get(claim, {"ours": "", "verdict": "no cells yet"})
-        lines.append(f"| {claim} | {statements[claim]} | {about['ours']} | {about['verdict']} |")
-    return "\n".join(lines)

@@ -108,7 +108,7 @@ class Patients:
         """Open the cohort."""
         splits = store.path("cohort") / "splits"
         train, test = load(splits, "train"), load(splits, "test")
-        return Patients(store, train, Cohort(test.table.select(range(min(store.profile.study_scored, len(test))))))
+        return Patients(store, train, test.first(store.profile.study_scored))
 
 
 def trained_codec(room: Patients, variant: str, seed: int, folder: Path) -> ECGTokenizer:

@@ -15,11 +15,12 @@ import torch.nn.functional as F
 
 from ...artifacts import Store
 from ...cohort import Cohort, load
-from ...config import Profile, Training
+from ...config import Profile
 from ...diffusets import Generator, clean_ecgs
 from ...language import Corpus, Request, fill, phrasings
 from ...scoring import Reader
 from ...scoring.control import control, requested, standard
+from ...scoring.evaluate import wishes
 from ...scoring.fidelity import fidelity
 from ...scoring.files import load_reader
 from ...unified import UniECG
@@ -54,8 +55,6 @@ VARIANTS = {
     "chain": "nothing trained: the mapper of notebook 08 as it is (U15)",
     "direct": "nothing trained, no language model: the condition encoder reads the request (U15)",
 }
-PLANS = {"smoke": Training(6, 8, 1e-3, warmup=2), "gpu": Training(600, 128, 1e-3)}
-PLAN = Training(240, 32, 3e-3)
 POINTS = (10, 25, 50, 100)  # percent of the training, at which its alignment loss is kept
 
 
@@ -82,11 +81,6 @@ class Room:
         return Lesson(self.corpus, self.generator, lambda: self.latents, lambda rows: self.train.signal(rows.tolist()))
 
 
-def plan_of(profile: Profile) -> Training:
-    """How long each cell trains its mapper."""
-    return PLANS.get(profile.name, PLAN)
-
-
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: patients, training, way, and the artifacts it starts from."""
     P = store.profile
@@ -96,7 +90,7 @@ def settings(store: Store, variant: str) -> dict:
     out |= {"sample_steps": P.sample_steps, "guidance": P.guidance}
     if variant not in WAYS:
         return out
-    return out | {"mapper": asdict(plan_of(P)), "way": asdict(WAYS[variant]), "ecg_tokens": tokens_of(P, variant)}
+    return out | {"mapper": asdict(P.study_mapper), "way": asdict(WAYS[variant]), "ecg_tokens": tokens_of(P, variant)}
 
 
 def tokens_of(profile: Profile, variant: str) -> int:
@@ -116,7 +110,7 @@ def prepare(store: Store) -> Room:
         corpus=Corpus(train.truth()),
         generator=load_generator(store),
         reader=reader,
-        requests=Corpus(test.truth(range(n))).requests,
+        requests=wishes(test, n),
         real=reader.features(standard(clean_ecgs(others))),
     )
 
@@ -142,7 +136,7 @@ def bridged(room: Room, variant: str, seed: int, folder: Path) -> tuple[UniECG, 
     P, way = room.store.profile, WAYS[variant]
     model = model_with_tokens(room.store, tokens_of(P, variant))
     model.mapper = new_mapper(model, way, room.generator.condition.settings["width"], seed)
-    history = align(model, room.lesson, way, plan_of(P), seed, folder / "mapper")
+    history = align(model, room.lesson, way, P.study_mapper, seed, folder / "mapper")
     curve = history["mse"]
     out = {f"loss.at_{share}": curve[max(0, round(share / 100 * len(curve)) - 1)] for share in POINTS}
     size = sum(p.numel() for p in model.mapper.parameters())
