@@ -1,4 +1,4 @@
-"""The number after "Rate": one word in seventy of a report, so it counts more, and nearly right is not wrong."""
+"""The number after "Rate": one word among many of a report, so it counts more, and nearly right is not wrong."""
 
 import torch
 from transformers import PreTrainedTokenizerBase
