@@ -60,7 +60,12 @@ AIMS = {
 SECONDS = {"seconds.total": "total", "seconds.diagecg": "total_11_14"}  # metric -> its sum, see `lesson.SUMS`
 
 
-TRAINED = ("diffusets.vae", "diffusets.condition", "diffusets.denoiser")  # and the stages of notebooks 07 and 08
+TRAINED = (
+    "diffusets.vae",
+    "diffusets.condition",
+    "diffusets.rhythm",
+    "diffusets.denoiser",
+)  # and the stages of notebooks 07 and 08
 FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
 
 
