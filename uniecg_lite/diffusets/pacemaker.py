@@ -55,6 +55,7 @@ def shown(times: torch.Tensor) -> torch.Tensor:
     Bumps before and after each R peak; the phase from beat to beat, as cosines and sines; this interval and the last.
     """
     place = (torch.arange(LATENT[1], device=times.device) + 0.5) * PATCH / HZ  # (128,)
+    times = F.pad(times, (0, 2), value=math.nan)
     away = (place - times[..., None]).nan_to_num(math.inf)  # (B, K, 128), from each beat
     out = []
     for width, offsets in (NEAR, FAR):
