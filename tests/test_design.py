@@ -12,7 +12,7 @@ from uniecg_lite.diffusets.condition import numbers_of
 from uniecg_lite.diffusets.denoiser import CrossAttention
 from uniecg_lite.diffusets.generator import train_denoiser
 from uniecg_lite.diffusets.others import ConditionalVAE, equal_width, nearest, train_conditional_vae
-from uniecg_lite.diffusets.pacemaker import HARMONICS
+from uniecg_lite.diffusets.pacemaker import SHOWN, beats_of
 from uniecg_lite.diffusets.paths import Diffusion, Flow
 from uniecg_lite.diffusets.transformer import PatchDenoiser, flops, matched_width
 from uniecg_lite.diffusets.vae import LATENT
@@ -38,7 +38,7 @@ def latent(n: int, seed: int) -> torch.Tensor:
 
 
 def beats(n: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(n, 2 * HARMONICS, LATENT[1], generator=seeded(seed))
+    return torch.randn(n, SHOWN, LATENT[1], generator=seeded(seed))
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,9 @@ def test_numbers_beside_the_words():
 def test_what_each_design_tells_the_denoiser(base):
     requests = tiny.corpus().requests[:3]
     texts = [r.text() for r in requests]
-    ours, theirs = (Generator(base.vae, base.condition, base.denoiser, design=d) for d in (Design(), PUBLISHED))
+    ours, theirs = (
+        Generator(base.vae, base.condition, base.rhythm, base.denoiser, design=d) for d in (Design(), PUBLISHED)
+    )
     assert torch.equal(ours.conditions(requests), base.condition(texts))
     raw = theirs.conditions(requests)
     assert raw.shape == (3, 131) and torch.equal(raw[:, 128:], numbers_of(requests, scaled=False))
@@ -169,9 +171,13 @@ def test_what_each_design_tells_the_denoiser(base):
 
 def test_a_design_that_is_not_paced_is_shown_no_beats(base):
     words = base.condition([r.text() for r in tiny.corpus().requests[:3]])
-    shown = {paced: Generator(base.vae, base.condition, base.denoiser, design=Design(paced=paced)) for paced in (0, 1)}
-    assert torch.equal(shown[1].beats(words), base.condition.beats(words)) and shown[1].beats(words).std() > 0.1
-    assert shown[0].beats(words).shape == shown[1].beats(words).shape and not shown[0].beats(words).any()
+    none, some = (
+        Generator(base.vae, base.condition, base.rhythm, base.denoiser, design=Design(paced=paced)).beats(
+            words, seeded()
+        )
+        for paced in (False, True)
+    )
+    assert none.shape == some.shape == (3, SHOWN, LATENT[1]) and not none.any() and some.std() > 0.1
 
 
 # --- denoisers
@@ -191,7 +197,7 @@ def test_every_design_trains_and_samples(name, clean, base, tmp_path):
     torch.manual_seed(0)
     vae = VAE(16, free_leads=design.free_leads).requires_grad_(False)
     vae.measure_scale(clean)
-    made = Generator(vae, base.condition, new_denoiser(design, 16, 128), 3, 2.0, design)
+    made = Generator(vae, base.condition, base.rhythm, new_denoiser(design, 16, 128), 3, 2.0, design)
     plan = tiny.replace(tiny.PLAN, steps=14, batch=8, lr=3e-3)
     history = train_denoiser(made, clean, tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in made.denoiser.parameters())
@@ -220,7 +226,7 @@ def test_the_last_weights_are_not_their_average(clean, base, tmp_path):
     kept = []
     for averaged in (True, False):
         torch.manual_seed(0)
-        made = Generator(base.vae, base.condition, Denoiser(16, 128), design=Design(averaged=averaged))
+        made = Generator(base.vae, base.condition, base.rhythm, Denoiser(16, 128), design=Design(averaged=averaged))
         train_denoiser(made, clean, tiny.corpus(), tiny.replace(tiny.PLAN, steps=5), 0, tmp_path / str(averaged))
         kept.append(made.denoiser.inward.weight.clone())
     assert not torch.equal(*kept)
@@ -242,11 +248,11 @@ def test_an_unguided_generator_asks_once_and_drops_no_condition(clean, base, tmp
     words = base.conditions(tiny.corpus().requests[:2])
     for design, steps in ((Design(guided=False), 3), (with_faults("unguided", "ancestral"), 1000)):
         spy = Spy()
-        Generator(base.vae, base.condition, spy, 3, design=design).sample(words)
+        Generator(base.vae, base.condition, base.rhythm, spy, 3, design=design).sample(words)
         assert [n for n, _ in spy.asked] == [2] * steps
     for guided in (True, False):
         spy, plan = Spy(), tiny.replace(tiny.PLAN, steps=3, batch=32)
-        made = Generator(base.vae, base.condition, spy, design=Design(guided=guided))
+        made = Generator(base.vae, base.condition, base.rhythm, spy, design=Design(guided=guided))
         train_denoiser(made, clean, tiny.corpus(), plan, 0, tmp_path / str(guided))
         dropped = sum((condition > 8).all(1).sum().item() for _, condition in spy.asked)
         assert (dropped > 0) == guided
@@ -292,7 +298,7 @@ def test_a_conditional_vae_of_equal_size_learns_and_is_steered(clean, tmp_path):
     torch.manual_seed(0)
     model, words = ConditionalVAE(16, 128), torch.randn(40, 128)
     plan = tiny.replace(tiny.PLAN, steps=20, batch=8, lr=1e-2)
-    history = train_conditional_vae(model, clean, words, beats(40), plan, 0, tmp_path)
+    history = train_conditional_vae(model, clean, words, beats_of(clean), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.8 * history["loss"][0]
     made = model.signals(words[:2], beats(2), seed=0)
     assert made.shape == (2, 12, 1024) and lead_law_residual(made, quantile=1).max() < 1e-5

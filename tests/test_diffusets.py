@@ -5,6 +5,7 @@ import random
 import pytest
 import tiny
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from uniecg_lite import cohort
@@ -20,9 +21,10 @@ from uniecg_lite.diffusets import (
     train_vae,
 )
 from uniecg_lite.diffusets import generator as room
-from uniecg_lite.diffusets.pacemaker import beat_train, waves
+from uniecg_lite.diffusets.pacemaker import FAR, NEAR, Rhythm, _place, _seconds, shown, waves
 from uniecg_lite.diffusets.vae import KL_WEIGHT, LATENT, PATCH, SMALL_WAVES
 from uniecg_lite.ecg import INDEPENDENT, LEADS, lead_law_residual
+from uniecg_lite.ecg.beats import MOST_BEATS
 from uniecg_lite.language import CODES, Request, train_tokenizer
 from uniecg_lite.simulator import simulate
 
@@ -168,7 +170,9 @@ class Exact(nn.Module):
 
 
 def with_denoiser(generator, denoiser):
-    return room.Generator(generator.vae, generator.condition, denoiser, generator.steps, generator.guidance)
+    return room.Generator(
+        generator.vae, generator.condition, generator.rhythm, denoiser, generator.steps, generator.guidance
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20])
@@ -201,8 +205,9 @@ def test_the_sampler_asks_with_and_without_words(generator, condition):
 @torch.no_grad()
 def test_guidance_one_is_the_condition_alone(generator, condition):
     """An Euler loop by hand, with the conditional velocity only."""
-    x = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(9))
-    levels, beats = torch.linspace(1, 1 / 1000, 5).tolist() + [0.0], generator.condition.beats(condition)
+    drawn = torch.Generator().manual_seed(9)
+    x, beats = torch.randn(3, *LATENT, generator=drawn), generator.beats(condition, drawn)
+    levels = torch.linspace(1, 1 / 1000, 5).tolist() + [0.0]
     for now, then in zip(levels, levels[1:]):
         x = x + (then - now) * generator.denoiser(x, torch.full((3,), now), condition, beats)
     torch.testing.assert_close(generator.sample(condition, seed=9, steps=5, guidance=1.0), x, atol=1e-4, rtol=1e-4)
@@ -219,7 +224,7 @@ def test_a_seed_decides_the_ecg(generator, condition):
 
 def test_words_steer_the_denoiser(generator, condition):
     x, level = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
-    beats = generator.condition.beats(condition)
+    beats = shown(REGULAR)
     out = generator.denoiser(x, level, condition, beats)
     assert out.shape == x.shape
     assert (out - generator.denoiser(x, level, condition.flip(0), beats)).abs()[0].max() > 1e-3
@@ -228,18 +233,73 @@ def test_words_steer_the_denoiser(generator, condition):
 
 def test_beats_steer_the_denoiser(generator, condition):
     x, level = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
-    beats = generator.condition.beats(condition)
+    beats = shown(REGULAR)
     with torch.no_grad():
         change = generator.denoiser(x, level, condition, beats) - generator.denoiser(x, level, condition, -beats)
     assert change.abs().max() > 1e-3
 
 
+def regular(rate: float, first: float = 0.3) -> torch.Tensor:
+    """Beats of a regular rhythm: (1, MOST_BEATS) s, NaN after 10 s."""
+    times = first + 60 / rate * torch.arange(MOST_BEATS)[None]
+    return times.masked_fill(times >= 10, float("nan"))
+
+
+REGULAR = torch.cat([regular(60), regular(75), regular(120)])
+
+
 @pytest.mark.parametrize("rate", [40, 75, 150])
-def test_the_beat_train_rises_with_every_beat(rate):
-    train = beat_train(waves(torch.tensor([rate / 200])))[0, 0]  # the first cosine, (128,)
+def test_the_phase_goes_around_once_a_beat(rate):
+    times = regular(rate)
+    cosine = shown(times)[0, len(NEAR[1]) + len(FAR[1])]  # (128,)
     seconds = (torch.arange(LATENT[1]) + 0.5) * PATCH / HZ
-    beat = (seconds - room.FIRST_BEAT) * rate / 60
-    torch.testing.assert_close(train, (2 * torch.pi * beat).cos(), atol=0.15, rtol=0)
+    torch.testing.assert_close(cosine, (2 * torch.pi * (seconds - 0.3) * rate / 60).cos(), atol=1e-3, rtol=0)
+
+
+def test_bumps_say_where_in_its_place_a_beat_falls():
+    """A beat 20 ms later, within the same place of 78 ms, is shown by other bumps."""
+    one, other = (shown(torch.tensor([[second]]))[0, : len(NEAR[1])] for second in (0.30, 0.32))  # (bumps, 128)
+    place = int(0.31 * HZ / PATCH)
+    assert one[:, place].argmax() - other[:, place].argmax() == 1
+    assert not one[:, 40:].any(), "far from any beat there is none"
+
+
+def test_a_short_record_without_beats_is_shown_as_finite_numbers():
+    assert shown(torch.full((1, MOST_BEATS), float("nan"))).isfinite().all()
+
+
+def test_intervals_are_said_finely():
+    gaps = torch.tensor([0.1, 0.3, 0.8, 1.5, 2.9])
+    back = _seconds(_place(gaps) + 0.5)
+    torch.testing.assert_close(back, gaps, rtol=0.015, atol=0)
+
+
+def test_a_rhythm_keeps_the_rate_that_is_told(generator, condition):
+    rate = torch.tensor([45.0, 80.0, 140.0])
+    times = generator.rhythm.sample(condition, rate, torch.Generator().manual_seed(0))
+    for row, wanted in zip(times, rate):
+        row = row[~row.isnan()]
+        assert (
+            row[-1] < 10
+            and (row.diff() > 0).all()
+            and (len(row) - 1) * 60 / (row[-1] - row[0]) == pytest.approx(wanted, rel=0.25)
+        )
+
+
+def test_a_rhythm_learns_who_is_regular(tmp_path):
+    """Two kinds of words, a regular rhythm and one of short and long intervals in turn."""
+    torch.manual_seed(0)
+    rhythm, told = Rhythm(8, width=32), F.one_hot(torch.arange(64) % 2, 8).float()
+    gap = torch.where((torch.arange(64) % 2)[:, None] == 0, 0.8, torch.tensor([0.5, 1.1] * 5))
+    times = gap.cumsum(1)
+    optimizer = torch.optim.Adam(rhythm.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        rhythm.loss(times, told).backward()
+        optimizer.step()
+    made = rhythm.sample(told[:2], torch.tensor([75.0, 75.0]), torch.Generator().manual_seed(1)).diff(dim=1)
+    even, odd = (row[~row.isnan()] for row in made)
+    assert even.std() < 0.05 < 0.2 < odd.std()
 
 
 # --- condition encoder

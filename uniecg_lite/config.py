@@ -41,6 +41,7 @@ class Profile:
     stage1: Training
     vae: Training
     condition: Training
+    rhythm: Training
     denoiser: Training
     tokens: Training
     mapper: Training
@@ -88,6 +89,7 @@ LAPTOP = Profile(
     stage1=Training(1050, 32, 2e-3),
     vae=Training(320, 32, 2e-3),
     condition=Training(350, 64, 3e-3),
+    rhythm=Training(250, 128, 4e-3),
     denoiser=Training(600, 64, 2e-3),
     tokens=Training(60, 48, 3e-4, warmup=5),
     mapper=Training(600, 48, 2e-3),
@@ -131,6 +133,7 @@ SMOKE = replace(
     stage1=_TINY,
     vae=_TINY,
     condition=_TINY,
+    rhythm=_TINY,
     denoiser=_TINY,
     tokens=_TINY,
     mapper=_TINY,
@@ -171,6 +174,7 @@ GPU = replace(
     stage1=Training(3000, 128, 6e-4),
     vae=Training(2000, 128, 1e-3),
     condition=Training(1000, 128, 1e-3),
+    rhythm=Training(1000, 256, 2e-3),
     denoiser=Training(5000, 128, 6e-4),
     tokens=Training(200, 128, 3e-3),
     mapper=Training(1500, 128, 1e-3),

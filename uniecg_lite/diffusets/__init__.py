@@ -3,7 +3,8 @@
 from .condition import ConditionEncoder
 from .denoiser import Denoiser
 from .design import FAULTS, PUBLISHED, Design, with_faults
-from .generator import HZ, LENGTH, Generator, clean_ecgs, train_condition, train_denoiser, train_vae
+from .generator import HZ, LENGTH, Generator, clean_ecgs, train_condition, train_denoiser, train_rhythm, train_vae
+from .pacemaker import Rhythm
 from .transformer import new_denoiser
 from .vae import VAE
 
@@ -17,10 +18,12 @@ __all__ = [
     "Denoiser",
     "Design",
     "Generator",
+    "Rhythm",
     "clean_ecgs",
     "new_denoiser",
     "train_condition",
     "train_denoiser",
+    "train_rhythm",
     "train_vae",
     "with_faults",
 ]

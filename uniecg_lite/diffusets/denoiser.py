@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from .pacemaker import HARMONICS
+from .pacemaker import SHOWN
 from .vae import LATENT
 
 
@@ -65,7 +65,7 @@ class CrossAttention(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), beats (B, 2 HARMONICS, 128) -> (B, 8, 128),
+    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), beats (B, SHOWN, 128) -> (B, 8, 128),
     what the path asks for (`paths`): by default the velocity.
 
     Args:
@@ -86,7 +86,7 @@ class Denoiser(nn.Module):
         self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.words = None if keys else nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
-        self.inward = nn.Conv1d(channels + len(self.place) + 2 * HARMONICS, width, 3, padding=1)
+        self.inward = nn.Conv1d(channels + len(self.place) + SHOWN, width, 3, padding=1)
         self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
         for i, w in enumerate(widths):
             self.down.append(Block(w, w, steer, keys))

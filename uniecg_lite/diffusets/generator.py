@@ -16,7 +16,7 @@ from ..simulator import simulate
 from ..training import fit, rows_of
 from .condition import ConditionEncoder, numbers_of
 from .design import Design
-from .pacemaker import FIRST_BEAT, HARMONICS, HZ
+from .pacemaker import FIRST_BEAT, HZ, SHOWN, Rhythm, beats_of, shown
 from .paths import Say, path_of
 from .vae import LATENT, VAE
 
@@ -36,7 +36,7 @@ def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
 
 
 class Generator(nn.Module):
-    """VAE + condition encoder + denoiser + few-step sampler.
+    """VAE + condition encoder + rhythm + denoiser + few-step sampler.
 
     Args:
         steps: of the sampler, where the design does not ask for ancestral ones.
@@ -48,13 +48,14 @@ class Generator(nn.Module):
         self,
         vae: VAE,
         condition: ConditionEncoder,
+        rhythm: Rhythm,
         denoiser: nn.Module,
         steps: int = 20,
         guidance: float = 2.0,
         design: Design | None = None,
     ):
         super().__init__()
-        self.vae, self.condition, self.denoiser = vae, condition, denoiser
+        self.vae, self.condition, self.rhythm, self.denoiser = vae, condition, rhythm, denoiser
         self.steps, self.guidance, self.design = steps, guidance, design or Design()
 
     def conditions(self, requests: list[Request]) -> torch.Tensor:
@@ -65,11 +66,12 @@ class Generator(nn.Module):
         words = self.condition([replace(request, age=None, sex=None, rate=None).text() for request in requests])
         return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
 
-    def beats(self, condition: torch.Tensor) -> torch.Tensor:
-        """Conditions -> (B, 2 HARMONICS, 128): where regular beats fall, or zeros where the design is not paced."""
+    @torch.no_grad()
+    def beats(self, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Conditions -> (B, SHOWN, 128): beats that the rhythm says, or zeros where the design is not paced."""
         if self.design.paced:
-            return self.condition.beats(condition)
-        return condition.new_zeros(len(condition), 2 * HARMONICS, LATENT[1])
+            return shown(self.rhythm.sample(condition, self.condition.rate(condition), generator))
+        return condition.new_zeros(len(condition), SHOWN, LATENT[1])
 
     @torch.no_grad()
     def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
@@ -89,14 +91,18 @@ class Generator(nn.Module):
         self.eval()
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(len(condition), *LATENT, generator=generator).to(condition.device)
-        say = self._say(condition, self.guidance if guidance is None else guidance)
+        beats = self.beats(condition, generator)  # (B, SHOWN, 128)
+        say = self._say(condition, beats, self.guidance if guidance is None else guidance)
         return path_of(self.design).walk(say, x, steps or self.steps, generator) / self.design.spread
 
-    def _say(self, condition: torch.Tensor, guidance: float) -> Say:
-        """What is said on the way from noise: with guidance by two calls of the denoiser in one batch, else by one."""
+    def _say(self, condition: torch.Tensor, beats: torch.Tensor, guidance: float) -> Say:
+        """What is said on the way from noise: with guidance by two calls of the denoiser in one batch, else by one.
+
+        Both see the beats: guidance is about what the words say beyond them.
+        """
         if self.design.guided:
             condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
-        beats = self.beats(condition)  # (2B, 2 HARMONICS, 128)
+            beats = torch.cat([beats, beats])
 
         def say(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
             both = torch.cat([x, x]) if self.design.guided else x
@@ -152,6 +158,30 @@ def train_condition(encoder: ConditionEncoder, corpus: Corpus, plan: Training, s
     return history
 
 
+def train_rhythm(
+    rhythm: Rhythm,
+    encoder: ConditionEncoder,
+    ecgs: torch.Tensor,
+    corpus: Corpus,
+    plan: Training,
+    seed: int,
+    folder: Path,
+) -> dict:
+    """Teach the rhythm to say the beats of (N, 12, 1024) mV from the words of their requests; then freeze it."""
+    device, times = encoder.place.device, beats_of(ecgs)  # (N, K)
+
+    def loss(step, generator):
+        rng = random.Random(f"{seed}/{step}")
+        rows = rows_of(step, seed, plan.batch, len(times))
+        with torch.no_grad():
+            words = encoder([corpus.requests[row].thinned(rng).text() for row in rows.tolist()])
+        return rhythm.loss(times[rows].to(device), words)
+
+    history = fit("rhythm", {"rhythm": rhythm}, loss, plan, seed=seed, folder=folder)
+    rhythm.requires_grad_(False).eval()
+    return history
+
+
 def train_denoiser(
     generator: Generator, ecgs: torch.Tensor, corpus: Corpus, plan: Training, seed: int, folder: Path
 ) -> dict:
@@ -162,6 +192,7 @@ def train_denoiser(
     """
     net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
     path, latents = path_of(design), generator.latents(ecgs)  # (N, 8, 128)
+    times = beats_of(ecgs).to(device)  # (N, K)
 
     def loss(step, g):
         rng = random.Random(f"{seed}/{step}")
@@ -174,7 +205,7 @@ def train_denoiser(
             words = torch.where(drop if words.dim() == 2 else drop[..., None], net.null, words)
         level = path.levels(len(rows), g).to(device)
         noise = torch.randn(clean.shape, generator=g).to(device)
-        beats = generator.beats(words)
+        beats = shown(times[rows]) if design.paced else clean.new_zeros(len(rows), SHOWN, LATENT[1])
         noisy, target = path.mix(clean, noise, level)
         return F.mse_loss(net(noisy, level, words, beats).float(), target)
 

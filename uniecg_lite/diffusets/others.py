@@ -9,7 +9,7 @@ from torch import nn
 from ..config import Training
 from ..ecg import from_independent
 from ..training import fit, rows_of
-from .pacemaker import HARMONICS
+from .pacemaker import SHOWN, shown
 from .vae import LATENT, SMALL_WAVES, VAE
 
 TOLD = 8  # rows of a latent's length that the condition is spread over
@@ -18,7 +18,7 @@ KL_WEIGHT = 0.02  # so large that latents drawn from the prior are like those of
 
 class ConditionalVAE(nn.Module):
     """A VAE whose decoder is told condition and beats, and whose prior is trained to be sampled from: the generator
-    without diffusion. ECGs (B, 12, 1024) mV, conditions (B, D_c) and beats (B, 2 HARMONICS, 128) in, ECGs out.
+    without diffusion. ECGs (B, 12, 1024) mV, conditions (B, D_c) and beats (B, SHOWN, 128) in, ECGs out.
     """
 
     def __init__(self, width: int, condition: int):
@@ -26,7 +26,7 @@ class ConditionalVAE(nn.Module):
         self.vae = VAE(width)
         self.told = nn.Linear(condition, TOLD * LATENT[1])
         first = self.vae.decoder[0]
-        self.vae.decoder[0] = nn.Conv1d(LATENT[0] + TOLD + 2 * HARMONICS, first.out_channels, 3, padding=1)
+        self.vae.decoder[0] = nn.Conv1d(LATENT[0] + TOLD + SHOWN, first.out_channels, 3, padding=1)
 
     def decode(self, latent: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor) -> torch.Tensor:
         """Latents (B, 8, 128), conditions and beats -> the eight independent leads (B, 8, 1024) mV."""
@@ -61,18 +61,19 @@ def train_conditional_vae(
     model: ConditionalVAE,
     ecgs: torch.Tensor,
     conditions: torch.Tensor,
-    beats: torch.Tensor,
+    times: torch.Tensor,
     plan: Training,
     seed: int,
     folder: Path,
 ) -> dict:
-    """Train on ECGs (N, 12, 1024) mV, their conditions (N, D_c) and beats (N, 2 HARMONICS, 128)."""
+    """Train on ECGs (N, 12, 1024) mV, their conditions (N, D_c) and beats (N, K) s."""
     device = model.told.weight.device
     model.vae.start(ecgs[:2048].to(device))
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(ecgs))
-        return model.loss(*(part[rows].to(device) for part in (ecgs, conditions, beats)))
+        signal, condition, beats = (part[rows].to(device) for part in (ecgs, conditions, times))
+        return model.loss(signal, condition, shown(beats))
 
     history = fit("conditional VAE", {"model": model}, loss, plan, seed=seed, folder=folder)
     model.requires_grad_(False).eval()

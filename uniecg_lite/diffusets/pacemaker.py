@@ -1,18 +1,30 @@
-"""The pacemaker: from what a condition tells of the rate to waves that rise with every beat."""
+"""The pacemaker: where the beats of a wanted ECG fall, and what the denoiser is shown of them.
+
+DiffuSETS gives the rate as a number beside the words, and the denoiser has to count, to place each beat and to draw it,
+all at once. Here a small network says the beats first (`Rhythm`), and the denoiser draws waves around them: a latent
+place covers 78 ms, and the same QRS complex looks different in it 20 ms later.
+"""
 
 import math
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+from ..ecg.beats import MOST_BEATS, peak_times
 from .vae import LATENT, PATCH
 
 HZ = 102.4
+SECONDS = LATENT[1] * PATCH / HZ  # 10
 FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, so that only the rhythm is left to say
 WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over 200
 RATES = (20, 260)  # bpm that can be told
-HARMONICS = 3
 DOUBT = 2e-3  # squared distance at which another rate is e times less likely
+NEAR = (0.02, [0.02 * k for k in range(-5, 7)])  # s: width and places of bumps around each R peak: the QRS complex
+FAR = (0.05, [-0.40, -0.35, -0.30, -0.25, -0.20, -0.15, 0.18, 0.24, 0.30, 0.36, 0.42, 0.50])  # P and T waves
+SHOWN = len(NEAR[1]) + len(FAR[1]) + 6  # channels of `shown`
+GAPS = (0.08, 3.0, 160)  # s: shortest and longest interval that a rhythm can say, and how many there are between
 
 
 def waves(share: torch.Tensor) -> torch.Tensor:
@@ -23,23 +35,102 @@ def waves(share: torch.Tensor) -> torch.Tensor:
 
 def likely_rates(told: torch.Tensor) -> torch.Tensor:
     """What a condition tells of the rate (B, 1 + 2 len(WAVES)), see `waves` -> (B, R) how likely each of `RATES` is."""
-    return (-torch.cdist(told, _rates(told.device)[0]).square() / DOUBT).softmax(1)
-
-
-def beat_train(told: torch.Tensor) -> torch.Tensor:
-    """The same -> (B, 2 HARMONICS, 128): cosines and sines of the beat's phase along the latents' places.
-
-    DiffuSETS gives the rate as a number beside the words, and the denoiser has to learn to count. Here it is shown
-    where regular beats fall: the mean over all rates, by their likelihood.
-    """
-    return (likely_rates(told) @ _rates(told.device)[1]).unflatten(1, (-1, LATENT[1]))
+    return (-torch.cdist(told, _rates(told.device)).square() / DOUBT).softmax(1)
 
 
 @lru_cache
-def _rates(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each rate: its `waves` (R, 1 + 2 len(WAVES)), and its beat train (R, 2 HARMONICS * 128)."""
-    rate = torch.arange(*RATES, device=device).float()
-    seconds = (torch.arange(LATENT[1], device=device) + 0.5) * PATCH / HZ - FIRST_BEAT
-    phase = 2 * math.pi * rate[:, None] / 60 * seconds  # (R, 128)
-    train = [wave(k * phase) for k in range(1, HARMONICS + 1) for wave in (torch.cos, torch.sin)]
-    return waves(rate / 200), torch.stack(train, 1).flatten(1)
+def _rates(device: torch.device) -> torch.Tensor:
+    """The `waves` of each rate: (R, 1 + 2 len(WAVES))."""
+    return waves(torch.arange(*RATES, device=device).float() / 200)
+
+
+def beats_of(ecgs: torch.Tensor) -> torch.Tensor:
+    """(N, 12, 1024) mV -> (N, MOST_BEATS) s: where the R peaks are, NaN after the last."""
+    return torch.cat([peak_times(part, HZ) for part in ecgs.split(256)])
+
+
+def shown(times: torch.Tensor) -> torch.Tensor:
+    """Beats (B, K) s, NaN after the last -> (B, SHOWN, 128): what the denoiser is shown of them, place by place.
+
+    Bumps before and after each R peak; the phase from beat to beat, as cosines and sines; this interval and the last.
+    """
+    place = (torch.arange(LATENT[1], device=times.device) + 0.5) * PATCH / HZ  # (128,)
+    times = F.pad(times, (0, 2), value=math.nan)
+    away = (place - times[..., None]).nan_to_num(math.inf)  # (B, K, 128), from each beat
+    out = []
+    for width, offsets in (NEAR, FAR):
+        bump = torch.tensor(offsets, device=times.device)[:, None]
+        out.append(torch.exp(-0.5 * ((away[:, :, None] - bump) / width).square()).sum(1))  # (B, bumps, 128)
+    gap = times.diff(dim=1)  # (B, K - 1)
+    usual = gap.nanmedian(1, keepdim=True).values.nan_to_num(0.8)
+    count = (times[..., None] <= place).sum(1)  # (B, 128) beats until here
+    last = (~times.isnan()).sum(1, keepdim=True)
+    begun = times.gather(1, (count - 1).clamp(min=0)).where(count > 0, times[:, :1].nan_to_num(0.3) - usual)
+    gaps = torch.cat([usual, gap, usual], 1).nan_to_num(0.0)  # before the first, between, after the last
+    here = torch.where(count < last, gaps.gather(1, count.clamp(max=gaps.shape[1] - 1)), usual)
+    before = gaps.gather(1, (count - 1).clamp(min=0))
+    turn = 2 * torch.pi * (place - begun.nan_to_num(0.0)) / here.clamp(min=0.1)
+    phase = [wave(k * turn) for k in (1, 2) for wave in (torch.cos, torch.sin)]
+    out.append(torch.stack([*phase, (here - 0.8) / 0.4, (before - 0.8) / 0.4], 1))
+    return torch.cat(out, 1)
+
+
+class Rhythm(nn.Module):
+    """Words to beats: one interval after the other, each a choice among `GAPS`, from condition and past intervals."""
+
+    def __init__(self, condition: int, width: int = 96):
+        super().__init__()
+        self.settings = {"condition": condition, "width": width}
+        self.begin = nn.Sequential(nn.Linear(condition, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width))
+        self.gap = nn.Embedding(GAPS[2] + 1, width)  # the last one: nothing yet
+        self.cell = nn.GRU(2 * width, width, batch_first=True)
+        self.say = nn.Linear(width, GAPS[2])
+
+    def forward(self, gaps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Gaps as places (B, K), conditions (B, D_c) -> (B, K, GAPS[2]) logits of each, given those before."""
+        told, state = self.begin(condition).chunk(2, 1)  # (B, W) each
+        past = torch.cat([torch.full_like(gaps[:, :1], GAPS[2]), gaps[:, :-1]], 1)
+        x = torch.cat([self.gap(past), told[:, None].expand(-1, past.shape[1], -1)], 2)
+        return self.say(self.cell(x, torch.tanh(state)[None].contiguous())[0])
+
+    def loss(self, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the beats (B, K) s, NaN after the last, of ECGs with these conditions (B, D_c)."""
+        gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
+        places = _place(gaps.nan_to_num(1.0))
+        said = self(places, condition)[~gaps.isnan()]
+        return F.cross_entropy(said, places[~gaps.isnan()])
+
+    @torch.no_grad()
+    def sample(self, condition: torch.Tensor, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Conditions (B, D_c) and the rates that they tell (B,) bpm -> beats (B, MOST_BEATS) s, NaN after 10 s.
+
+        What is said is stretched so that the mean rate is the one told.
+        """
+        told, state = self.begin(condition).chunk(2, 1)
+        state, gap = torch.tanh(state)[None].contiguous(), condition.new_full((len(condition),), GAPS[2]).long()
+        gaps = []
+        for _ in range(MOST_BEATS):
+            out, state = self.cell(torch.cat([self.gap(gap), told], 1)[:, None], state)
+            chance = self.say(out[:, 0]).softmax(1).cpu()
+            gap = torch.multinomial(chance, 1, generator=generator)[:, 0]
+            gaps.append(_seconds(gap + torch.rand(len(gap), generator=generator)))
+            gap = gap.to(condition.device)
+        gaps = torch.stack(gaps, 1)  # (B, K) s
+        times = gaps.cumsum(1)
+        held = (times < SECONDS).sum(1, keepdim=True).clamp(min=2)
+        mean = (times.gather(1, held - 1) - times[:, :1]) / (held - 1)
+        stretch = 60 / rate.cpu()[:, None] / mean.clamp(min=0.1)
+        times = times[:, :1] + (times - times[:, :1]) * stretch
+        return times.masked_fill(times >= SECONDS, math.nan).to(condition.device)
+
+
+def _place(gap: torch.Tensor) -> torch.Tensor:
+    """Intervals in s -> places among `GAPS`, evenly in their logarithm."""
+    low, high, n = GAPS
+    return (n * (gap.clamp(low, high) / low).log() / math.log(high / low)).long().clamp(0, n - 1)
+
+
+def _seconds(place: torch.Tensor) -> torch.Tensor:
+    """Places among `GAPS`, with fractions -> intervals in s."""
+    low, high, n = GAPS
+    return low * torch.exp(place / n * math.log(high / low))

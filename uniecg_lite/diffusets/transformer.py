@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .denoiser import Denoiser, time_waves
 from .design import Design
-from .pacemaker import HARMONICS
+from .pacemaker import SHOWN
 from .vae import LATENT
 
 HEADS = 4
@@ -38,7 +38,7 @@ class _Layer(nn.Module):
 class PatchDenoiser(nn.Module):
     """DiT (Peebles and Xie, arXiv 2212.09748) in one dimension, with the interface of `Denoiser`.
 
-    Noisy latents (B, 8, 128), level (B,), condition (B, D_c), beats (B, 2 HARMONICS, 128) -> (B, 8, 128). A token is
+    Noisy latents (B, 8, 128), level (B,), condition (B, D_c), beats (B, SHOWN, 128) -> (B, 8, 128). A token is
     `patch` neighbours of a latent and of the beats.
     """
 
@@ -49,7 +49,7 @@ class PatchDenoiser(nn.Module):
         self.null = nn.Parameter(torch.zeros(condition))
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
-        self.inward = nn.Linear((channels + 2 * HARMONICS) * patch, width)
+        self.inward = nn.Linear((channels + SHOWN) * patch, width)
         self.place = nn.Parameter(0.02 * torch.randn(length // patch, width))
         self.layers = nn.ModuleList(_Layer(width, width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -89,7 +89,7 @@ def flops(net: nn.Module, condition: int) -> int:
 
     Layers that PyTorch does not count, such as norms, are left out. The net is on the `meta` device.
     """
-    shapes = (LATENT, (), (condition,), (2 * HARMONICS, LATENT[1]))
+    shapes = (LATENT, (), (condition,), (SHOWN, LATENT[1]))
     inputs = [torch.zeros(1, *shape, device="meta") for shape in shapes]
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         net.train()(*inputs)  # eval() and fused attention would hide layers

@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from ..artifacts import Store, save_tensors, state
 from ..config import PROFILES, Profile
-from ..diffusets import VAE, ConditionEncoder, Denoiser, Generator
+from ..diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm
 from ..encoders import ImageEncoder, SignalEncoder
 from ..errors import BadArtifact
 from ..training import device_and_why
@@ -86,14 +86,16 @@ def load_ecg_tokens(store: Store, stage: str) -> UniECG:
     return model.requires_grad_(False).eval().to(device_and_why()[0])
 
 
+GENERATOR = ("vae", "condition", "rhythm", "denoiser")  # its parts
+
+
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Write VAE, condition encoder with its tokenizer, and denoiser."""
-    for name in ("vae", "condition", "denoiser"):
+    """Write VAE, condition encoder with its tokenizer, rhythm and denoiser."""
+    for name in GENERATOR:
         save_tensors(getattr(generator, name).state_dict(), folder / name)
     generator.condition.tokenizer.save_pretrained(folder / "tokenizer")
-    (folder / "config.json").write_text(
-        json.dumps({"condition": generator.condition.settings, "denoiser": generator.denoiser.settings}, indent=1)
-    )
+    settings = {name: getattr(generator, name).settings for name in GENERATOR if name != "vae"}
+    (folder / "config.json").write_text(json.dumps(settings, indent=1))
 
 
 def load_generator(store: Store) -> Generator:
@@ -104,11 +106,12 @@ def load_generator(store: Store) -> Generator:
     generator = Generator(
         VAE(profile.vae_width),
         ConditionEncoder(tokenizer, **about["condition"]),
+        Rhythm(**about["rhythm"]),
         Denoiser(**about["denoiser"]),
         profile.sample_steps,
         profile.guidance,
     )
-    for name in ("vae", "condition", "denoiser"):
+    for name in GENERATOR:
         getattr(generator, name).load_state_dict(store.tensors("diffusets", name))
     return generator.requires_grad_(False).eval().to(device_and_why()[0])
 

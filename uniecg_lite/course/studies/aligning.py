@@ -12,6 +12,7 @@ from torch import nn
 from ...artifacts import Store
 from ...config import Training
 from ...diffusets import Generator
+from ...diffusets.pacemaker import shown
 from ...diffusets.paths import path_of
 from ...language import Corpus
 from ...training import device_and_why, fit, rows_of
@@ -48,13 +49,13 @@ class Lesson:
     Args:
         corpus: of the N training patients.
         generator: frozen; its condition encoder gives the targets.
-        latents: () -> (N, 8, 128), for the denoising loss.
+        clean: () -> latents (N, 8, 128) and beats (N, K) s, for the denoising loss.
         ecgs: rows (B,) -> (B, 12, 1000) mV, to attach.
     """
 
     corpus: Corpus
     generator: Generator
-    latents: Callable[[], torch.Tensor]
+    clean: Callable[[], tuple[torch.Tensor, torch.Tensor]]
     ecgs: Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -84,13 +85,14 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
 
 
 def denoising_loss(
-    generator: Generator, clean: torch.Tensor, condition: torch.Tensor, g: torch.Generator
+    generator: Generator, clean: torch.Tensor, times: torch.Tensor, condition: torch.Tensor, g: torch.Generator
 ) -> torch.Tensor:
-    """The frozen denoiser's loss on latents (B, 8, 128) under these conditions (B, D_c), which get its gradient."""
+    """The frozen denoiser's loss on latents (B, 8, 128) with beats (B, K) s under these conditions (B, D_c), which get
+    its gradient."""
     path = path_of(generator.design)
     level = path.levels(len(clean), g).to(clean.device)
     noisy, target = path.mix(clean, torch.randn(clean.shape, generator=g).to(clean.device), level)
-    return F.mse_loss(generator.denoiser(noisy, level, condition, generator.beats(condition)).float(), target)
+    return F.mse_loss(generator.denoiser(noisy, level, condition, shown(times)).float(), target)
 
 
 def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, folder: Path) -> dict:
@@ -105,7 +107,7 @@ def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, fo
     generator, device = lesson.generator, model.w_ts.weight.device
     model.mapper.requires_grad_(True).train()
     hooks = rows_but_the_first(model)
-    latents = lesson.latents() if way.denoising else None
+    latents, times = (part.to(device) for part in lesson.clean()) if way.denoising else (None, None)
 
     def loss(step, g):
         rows, rng = rows_of(step, seed, plan.batch, len(lesson.corpus.requests)), random.Random(f"{seed}/{step}")
@@ -113,13 +115,14 @@ def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, fo
         pairs = [lesson.corpus.say("generate", row, rng) for row in rows.tolist()]
         with torch.no_grad():
             target = generator.condition([words for _, words in pairs])  # (B, D_c)
-            shown = way.attached and step % 2
-            ecg = model.project(model.encode_signal(lesson.ecgs(rows)), None) if shown else None
+            seen = way.attached and step % 2
+            ecg = model.project(model.encode_signal(lesson.ecgs(rows)), None) if seen else None
         mapped = model.mapper(model.ecg_states([prompt for prompt, _ in pairs], ecg)).float()  # (B, D_c)
         mse = F.mse_loss(mapped, target.float())
         total = mse if way.mse else 0.0
         if way.denoising:
-            total = total + denoising_loss(generator, latents[rows[noised]].to(device), mapped[noised], g)
+            who = rows[noised]
+            total = total + denoising_loss(generator, latents[who], times[who], mapped[noised], g)
         return {"loss": total, "mse": mse.detach()}
 
     parts = {"mapper": model.mapper, "llm": model.llm}

@@ -27,6 +27,7 @@ from ...diffusets import (
     with_faults,
 )
 from ...diffusets.others import KL_WEIGHT, ConditionalVAE, equal_width, nearest, train_conditional_vae
+from ...diffusets.pacemaker import beats_of
 from ...language import Corpus, Request
 from ...scoring import Reader, heart_rate
 from ...scoring.control import control, number_errors, requested, standard
@@ -172,7 +173,8 @@ def measure(room: Room, variant: str, seed: int, folder: Path) -> dict[str, floa
         return scores(room, room.ecgs[nearest(wanted, known)])
     model = trained_vae(room, known, seed, folder)
     device = model.told.weight.device
-    made = model.signals(wanted.to(device), beats(room, wanted).to(device), seed)
+    drawn = torch.Generator().manual_seed(seed)
+    made = model.signals(wanted.to(device), room.generator.beats(wanted.to(device), drawn), seed)
     return scores(room, made.cpu()) | {"parameters": _size(model)}
 
 
@@ -186,7 +188,7 @@ def trained(room: Room, design: Design, seed: int, folder: Path) -> Generator:
         train_vae(vae, room.ecgs, P.vae, seed, folder / "vae")
     torch.manual_seed(seed)
     net = new_denoiser(design, P.unet_width, chain.condition.settings["width"]).to(device)
-    made = Generator(vae, chain.condition, net, P.sample_steps, P.guidance, design)
+    made = Generator(vae, chain.condition, chain.rhythm, net, P.sample_steps, P.guidance, design)
     train_denoiser(made, room.ecgs, room.corpus, P.study_denoiser, seed, folder / "denoiser")
     return made
 
@@ -196,7 +198,7 @@ def trained_vae(room: Room, known: torch.Tensor, seed: int, folder: Path) -> Con
     width = known.shape[1]
     model = ConditionalVAE(equal_width(_size(room.generator.denoiser), width), width).to(device_and_why()[0])
     plan = room.store.profile.study_denoiser
-    train_conditional_vae(model, room.ecgs, known, beats(room, known), plan, seed, folder / "conditional_vae")
+    train_conditional_vae(model, room.ecgs, known, beats_of(room.ecgs), plan, seed, folder / "conditional_vae")
     return model
 
 
@@ -205,13 +207,6 @@ def said(room: Room, requests: list[Request]) -> torch.Tensor:
     """Conditions of requests in full words: (B, D_c)."""
     parts = [requests[i : i + 256] for i in range(0, len(requests), 256)]
     return torch.cat([room.generator.conditions(part).cpu() for part in parts])
-
-
-@torch.no_grad()
-def beats(room: Room, conditions: torch.Tensor) -> torch.Tensor:
-    """(B, D_c) -> (B, 2 HARMONICS, 128), see `pacemaker.beat_train`."""
-    device = room.generator.vae.scale.device
-    return torch.cat([room.generator.beats(part.to(device)).cpu() for part in conditions.split(256)])
 
 
 def _size(module: torch.nn.Module) -> int:

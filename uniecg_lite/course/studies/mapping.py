@@ -17,6 +17,7 @@ from ...artifacts import Store
 from ...cohort import Cohort, load
 from ...config import Profile
 from ...diffusets import Generator, clean_ecgs
+from ...diffusets.pacemaker import beats_of
 from ...language import Corpus, Request, fill, phrasings
 from ...scoring import Reader
 from ...scoring.control import control, requested, standard
@@ -71,14 +72,15 @@ class Room:
     real: torch.Tensor  # (2 n, 256) features of other held-out patients' clean ECGs
 
     @cached_property
-    def latents(self) -> torch.Tensor:
-        """(N, 8, 128) of the training patients' clean ECGs; only the denoising loss wants them."""
-        return self.generator.latents(clean_ecgs(self.train))
+    def clean(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Latents (N, 8, 128) and beats of the training patients' clean ECGs; only the denoising loss wants them."""
+        ecgs = clean_ecgs(self.train)
+        return self.generator.latents(ecgs), beats_of(ecgs)
 
     @property
     def lesson(self) -> Lesson:
         """What a mapper learns from."""
-        return Lesson(self.corpus, self.generator, lambda: self.latents, lambda rows: self.train.signal(rows.tolist()))
+        return Lesson(self.corpus, self.generator, lambda: self.clean, lambda rows: self.train.signal(rows.tolist()))
 
 
 def settings(store: Store, variant: str) -> dict:
