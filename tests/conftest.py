@@ -1,4 +1,4 @@
-"""Shared by the tests: a toy ECG made of Gaussians, and the folder of real records when it is there."""
+"""Shared by the tests: a toy ECG of Gaussians, where studies of made ECGs start, and real records if they are there."""
 
 import os
 from pathlib import Path
@@ -42,3 +42,19 @@ def real_records() -> list[Path]:
     if not records:
         pytest.skip(f"no real records: set UNIECG_REAL_ECG (looked in {real_folder().name})")
     return records
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory):
+    """The artifacts that studies of made ECGs start from, at smoke size: simulated patients, random weights."""
+    import tiny
+
+    return tiny.making_chain(tmp_path_factory.mktemp("chain"))
+
+
+@pytest.fixture(scope="session")
+def room(chain):
+    """What their cells share."""
+    from uniecg_lite.course.studies import making
+
+    return making.prepare(chain)

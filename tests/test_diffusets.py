@@ -160,11 +160,12 @@ class Exact(nn.Module):
         super().__init__()
         self.target, self.other = target, target if unconditional is None else unconditional
         self.null = nn.Parameter(torch.zeros(128))
-        self.levels, self.conditions = [], []
+        self.levels, self.conditions, self.beats = [], [], []
 
     def forward(self, x, level, condition, beats):
         self.levels.append(level[0].item())
         self.conditions.append(condition)
+        self.beats.append(beats)
         goal = torch.cat([self.target, self.other])
         return (x - goal) / level[:, None, None]
 
@@ -193,13 +194,15 @@ def test_guidance_moves_between_the_two_targets(generator, condition):
         torch.testing.assert_close(found, two + g * (one - two), atol=1e-3, rtol=0)
 
 
-def test_the_sampler_asks_with_and_without_words(generator, condition):
+def test_the_sampler_asks_with_and_without_words_but_always_with_beats(generator, condition):
     exact = Exact(torch.zeros(3, *LATENT))
     with torch.no_grad():
         exact.null.fill_(7.0)
     with_denoiser(generator, exact).sample(condition, steps=2)
     for asked in exact.conditions:
         assert torch.equal(asked[:3], condition) and (asked[3:] == 7).all()
+    for seen in exact.beats:
+        assert torch.equal(seen[:3], seen[3:]) and seen.any()
 
 
 @torch.no_grad()
@@ -211,6 +214,20 @@ def test_guidance_one_is_the_condition_alone(generator, condition):
     for now, then in zip(levels, levels[1:]):
         x = x + (then - now) * generator.denoiser(x, torch.full((3,), now), condition, beats)
     torch.testing.assert_close(generator.sample(condition, seed=9, steps=5, guidance=1.0), x, atol=1e-4, rtol=1e-4)
+
+
+def test_beats_can_be_held_while_the_words_change(generator, condition):
+    drawn = torch.Generator().manual_seed(4)
+    torch.randn(3, *LATENT, generator=drawn)  # the sampler's noise comes first
+    assert torch.equal(
+        generator.sample(condition, 4), generator.sample(condition, 4, beats=generator.beats(condition, drawn))
+    )
+    held, other = shown(REGULAR), condition.roll(1, 0)
+    unheard, heard = (
+        [generator.signals(words, 4, batch=2, guidance=g, beats=held) for words in (condition, other)] for g in (0, 1)
+    )
+    assert torch.equal(*unheard) and not torch.allclose(*heard), "at guidance 0 only the beats are left"
+    assert not torch.allclose(unheard[0], generator.signals(other, 4, batch=2, guidance=0.0, beats=held.flip(0)))
 
 
 def test_a_seed_decides_the_ecg(generator, condition):
@@ -264,8 +281,20 @@ def test_bumps_say_where_in_its_place_a_beat_falls():
     assert not one[:, 40:].any(), "far from any beat there is none"
 
 
-def test_a_short_record_without_beats_is_shown_as_finite_numbers():
-    assert shown(torch.full((1, MOST_BEATS), float("nan"))).isfinite().all()
+def test_a_pause_is_shown_while_it_lasts_and_in_the_interval_after_it():
+    here, before = shown(torch.tensor([[0.3, 1.1, 3.1, 3.9, 4.7]]))[0, -2:] * 0.4 + 0.8  # (128,) s
+    seconds = (torch.arange(LATENT[1]) + 0.5) * PATCH / HZ
+    for intervals, pause in ((here, 1.1), (before, 3.1)):
+        lasting = (seconds > pause) & (seconds < pause + (2.0 if intervals is here else 0.8))
+        torch.testing.assert_close(intervals, torch.where(lasting, 2.0, 0.8), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("times", [[], [0.3]])
+def test_a_record_without_intervals_is_shown_as_finite_numbers_and_changes_no_other(times):
+    few = torch.tensor([times + [float("nan")] * (MOST_BEATS - len(times))])
+    both = shown(torch.cat([few, regular(75)]))
+    assert both.isfinite().all() and torch.equal(both[1], shown(regular(75))[0])
+    assert both[0, : len(NEAR[1]) + len(FAR[1])].any() == bool(times), "no beat, no bump"
 
 
 def test_intervals_are_said_finely():
@@ -286,7 +315,21 @@ def test_a_rhythm_keeps_the_rate_that_is_told(generator, condition):
         )
 
 
-def test_a_rhythm_learns_who_is_regular(tmp_path):
+def test_a_seed_decides_the_beats(generator, condition):
+    first, again, other = (generator.beats(condition, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_an_interval_is_said_from_the_past_alone(generator, condition):
+    gaps = torch.arange(3 * 12).reshape(3, 12) * 4  # (B, K) places
+    later = gaps.clone()
+    later[:, 5:] = 0
+    said, other = generator.rhythm(gaps, condition), generator.rhythm(later, condition)
+    assert torch.equal(said[:, :6], other[:, :6]) and not torch.allclose(said[:, 6], other[:, 6])
+    assert not torch.allclose(said[0, 0], generator.rhythm(gaps, -condition)[0, 0]), "and from the words"
+
+
+def test_a_rhythm_learns_who_is_regular_and_that_short_follows_long():
     """Two kinds of words, a regular rhythm and one of short and long intervals in turn."""
     torch.manual_seed(0)
     rhythm, told = Rhythm(8, width=32), F.one_hot(torch.arange(64) % 2, 8).float()
@@ -300,6 +343,7 @@ def test_a_rhythm_learns_who_is_regular(tmp_path):
     made = rhythm.sample(told[:2], torch.tensor([75.0, 75.0]), torch.Generator().manual_seed(1)).diff(dim=1)
     even, odd = (row[~row.isnan()] for row in made)
     assert even.std() < 0.05 < 0.2 < odd.std()
+    assert ((odd[1:] > 0.8) != (odd[:-1] > 0.8)).all()
 
 
 # --- condition encoder

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 
 from uniecg_lite.config import SMOKE
@@ -12,17 +11,6 @@ from uniecg_lite.course.studies import STUDIES, making, making_claims, making_me
 from uniecg_lite.course.studies.cells import cell_path, write_cell
 from uniecg_lite.diffusets import FAULTS
 from uniecg_lite.scoring.control import standard
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    """The artifacts that the study starts from, at smoke size: real patients, random weights."""
-    return tiny.making_chain(tmp_path_factory.mktemp("chain"))
-
-
-@pytest.fixture(scope="module")
-def room(chain):
-    return making.prepare(chain)
 
 
 def test_each_fault_is_a_cell_and_differs_in_it_alone(chain):

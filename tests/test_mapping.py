@@ -7,8 +7,7 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite import cohort
-from uniecg_lite.artifacts import Store, save_tensors
+from uniecg_lite.artifacts import save_tensors
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.course.studies import (
@@ -21,10 +20,8 @@ from uniecg_lite.course.studies import (
     summary,
 )
 from uniecg_lite.course.studies.cells import cell_path, write_cell
-from uniecg_lite.scoring import Reader
-from uniecg_lite.scoring.files import save_reader
 from uniecg_lite.unified import inject_ecg_tokens, token_rows
-from uniecg_lite.unified.files import save_ecg_tokens, save_generator, save_reading
+from uniecg_lite.unified.files import save_ecg_tokens, save_reading
 
 PROMPTS = ["Make an ECG: a woman of 63, atrial fibrillation, 120 bpm", "Draw an ECG."]
 
@@ -32,13 +29,7 @@ PROMPTS = ["Make an ECG: a woman of 63, atrial fibrillation, 120 bpm", "Draw an 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """The artifacts that the study starts from, at smoke size: real patients, random weights."""
-    store = Store(tmp_path_factory.mktemp("chain") / "smoke", SMOKE, 0)
-    with store.writing("cohort") as folder:
-        cohort.write(cohort.simulated(0, 300), folder / "splits")
-    with store.writing("reader") as folder:
-        save_reader(Reader(), folder)
-    with store.writing("diffusets", inputs=("cohort",)) as folder:
-        save_generator(tiny.generator(), folder)
+    store = tiny.making_chain(tmp_path_factory.mktemp("chain"))
     with store.writing("encoders", inputs=("cohort",)) as folder:
         model = tiny.reading_model()
         parts = {"phi_s": model.phi_s, "phi_v": model.phi_v}

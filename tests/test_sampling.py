@@ -3,24 +3,12 @@
 import math
 
 import pytest
-import tiny
 import torch
 
 from uniecg_lite.config import SMOKE
 from uniecg_lite.course.studies import run_study, sampling, summary
 from uniecg_lite.course.studies.cells import cell_path, write_cell
 from uniecg_lite.errors import BadRequest
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory):
-    """The artifacts that the study starts from, at smoke size: simulated patients, random weights."""
-    return tiny.making_chain(tmp_path_factory.mktemp("chain"))
-
-
-@pytest.fixture(scope="module")
-def room(chain):
-    return sampling.prepare(chain)
 
 
 def test_a_cell_differs_from_the_profile_in_steps_or_in_guidance(chain):

@@ -1,4 +1,4 @@
-"""Text to ECG, after DiffuSETS (arXiv 2501.05932): VAE, condition encoder, denoiser and sampler."""
+"""Text to ECG, after DiffuSETS (arXiv 2501.05932): VAE, condition encoder, rhythm, denoiser and sampler."""
 
 from .condition import ConditionEncoder
 from .denoiser import Denoiser

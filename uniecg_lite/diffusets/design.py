@@ -24,7 +24,7 @@ class Design:
     family: str = "unet"  # or a diffusion transformer on patched latents
     words: str = "film"  # `tiled`: attention to copies of one vector; `tokens`: attention to a vector per word
     numbers: str = "words"  # rate, age and sex in the text's vector; `scaled` or `raw`: three numbers beside it
-    paced: bool = True  # the denoiser is shown where regular beats fall; False: zeros in their place
+    paced: bool = True  # a rhythm says the beats and the denoiser is shown them; False: zeros in their place
     path: str = "flow"  # flow matching; `epsilon`, `v`: DDPM with 1000 levels, saying the noise or the velocity
     unit_latents: bool = True  # False: spread `SHRUNK`
     free_leads: bool = False  # True: the VAE speaks in twelve leads, and nothing ties them
@@ -44,7 +44,7 @@ class Design:
         if self.family == "transformer" and self.words != "film":
             raise BadRequest("The diffusion transformer takes one vector: set words to 'film'.")
         if self.paced and (self.numbers != "words" or self.words == "tokens"):
-            raise BadRequest("Beats follow from one vector that tells the rate: set paced to False as well.")
+            raise BadRequest("The rhythm needs one vector that tells the rate: set paced to False as well.")
 
     @property
     def spread(self) -> float:

@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -81,17 +82,23 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, condition: torch.Tensor, seed: int = 0, steps: int | None = None, guidance: float | None = None
+        self,
+        condition: torch.Tensor,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        beats: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser says.
 
         By default Euler steps over the learned velocity. Guidance g pushes from no condition towards the condition:
-        v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022).
+        v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022). Beats (B, SHOWN, 128) are those that the rhythm says from the
+        condition, unless others are given.
         """
         self.eval()
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(len(condition), *LATENT, generator=generator).to(condition.device)
-        beats = self.beats(condition, generator)  # (B, SHOWN, 128)
+        beats = self.beats(condition, generator) if beats is None else beats  # (B, SHOWN, 128)
         say = self._say(condition, beats, self.guidance if guidance is None else guidance)
         return path_of(self.design).walk(say, x, steps or self.steps, generator) / self.design.spread
 
@@ -115,10 +122,13 @@ class Generator(nn.Module):
         return say
 
     @torch.no_grad()
-    def signals(self, condition: torch.Tensor, seed: int = 0, batch: int = 64, **how) -> torch.Tensor:
-        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz."""
-        parts = condition.split(batch)
-        return torch.cat([self.vae.decode(self.sample(c, seed + i, **how)).float() for i, c in enumerate(parts)])
+    def signals(
+        self, condition: torch.Tensor, seed: int = 0, batch: int = 64, beats: torch.Tensor | None = None, **how
+    ) -> torch.Tensor:
+        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for beats and the rest see `sample`."""
+        parts = zip(condition.split(batch), repeat(None) if beats is None else beats.split(batch))
+        latents = [self.sample(c, seed + i, beats=b, **how) for i, (c, b) in enumerate(parts)]
+        return torch.cat([self.vae.decode(latent).float() for latent in latents])
 
     def make(self, condition: torch.Tensor, seed: int = 0, **how) -> list[ECG]:
         """Conditions (B, D_c) -> B ECGs."""

@@ -61,7 +61,7 @@ class PatchDenoiser(nn.Module):
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor
     ) -> torch.Tensor:
         steer = nn.functional.silu(self.time(time_waves(level * 1000, 64)) + self.words(condition))  # (B, D)
-        tokens = torch.cat([x, beats], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, 14 patch)
+        tokens = torch.cat([x, beats], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, C patch)
         h = self.inward(tokens) + self.place  # (B, T, D)
         for layer in self.layers:
             h = layer(h, steer)
