@@ -1,12 +1,26 @@
 """beats: R peaks and the representative beat, against the truth of simulated hearts and against a loop."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from conftest import toy_ecg
 
 from uniecg_lite.ecg import ECG, lead_law_residual
-from uniecg_lite.ecg.beats import AFTER, BEFORE, MOST_BEATS, bends, peak_times, r_peaks, usual_beat
+from uniecg_lite.ecg.beats import (
+    AFTER,
+    BEFORE,
+    MOST_BEATS,
+    QUANTILES,
+    RHYTHM,
+    _peaks,
+    bends,
+    peak_times,
+    r_peaks,
+    rhythm_features,
+    usual_beat,
+)
 from uniecg_lite.errors import BadECG
 from uniecg_lite.simulator import FINDINGS, RHYTHMS, sample, simulate
 from uniecg_lite.simulator.waves import beat_signal
@@ -193,6 +207,37 @@ def test_gradients_reach_the_signal(noisy):
     signal = noisy.signal[:3].clone().requires_grad_()
     usual_beat(signal, 100.0)[0].square().sum().backward()
     assert signal.grad.isfinite().all() and (signal.grad.abs().sum((1, 2)) > 0).all()
+
+
+def test_of_two_equal_neighbours_one_is_the_peak():
+    smooth = torch.zeros(1, 1, 1000)
+    smooth[..., 100::80] = smooth[..., 101::80] = 1.0  # as rounding can leave them
+    assert _peaks(smooth, 100.0)[0].nonzero()[:, 0].tolist() == list(range(100, 1000, 80))
+
+
+# --- the rhythm
+
+
+def test_rhythm_features_of_known_beats():
+    times = torch.full((4, MOST_BEATS), torch.nan)
+    times[0, :6] = 0.4 + 0.75 * torch.arange(6)
+    times[1, :4] = torch.tensor([0.5, 1.0, 2.5, 3.0])
+    times[2, :1] = 0.7
+    out = rhythm_features(times)
+    assert out.shape == (4, RHYTHM) and out.isfinite().all()
+    numbers, first, shares = out.split([RHYTHM - MOST_BEATS, 1, MOST_BEATS - 1], 1)
+    assert first[:, 0].tolist() == pytest.approx([0.4, 0.5, 0.7, 1.0])
+    assert numbers[0, :2].tolist() == pytest.approx([0, -1 / 6], abs=1e-5) and numbers[0, 2:].abs().max() < 1e-4
+    assert not numbers[2:].any() and not shares[2:].any(), "no two beats, no rhythm"
+    share = torch.tensor([-0.4, 0.8, -0.4])  # 0.5, 1.5, 0.5 s about 0.833 s
+    torch.testing.assert_close(shares[1, :3], 4 * share)
+    variance = share.square().mean().item()
+    wanted = [(72 - 80) / 30, (2.5 / 3 - 0.8) / 0.3, 3 * 1.0, 5 * variance**0.5, 5 * (1.2 + 1.2) / 3]
+    assert numbers[1, :5].tolist() == pytest.approx(wanted, abs=1e-5)
+    alike = [torch.sum(share[k:] * share[:-k]).item() / 3 / (variance + 4e-4) for k in (1, 2)]
+    assert numbers[1, 5:8].tolist() == pytest.approx([*alike, 0.0], abs=1e-5), "unlike the one before, like the second"
+    torch.testing.assert_close(numbers[1, 8:15], 4 * torch.quantile(share, torch.tensor(QUANTILES)))
+    assert numbers[1, 15:].tolist() == pytest.approx([math.log(3), 0, 0, math.log(3), 0, 0], abs=1e-5)
 
 
 # --- nothing there

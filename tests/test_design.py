@@ -210,16 +210,13 @@ def test_every_design_trains_and_samples(name, clean, base, tmp_path):
 
 
 def test_free_leads_start_from_principal_components_of_all_twelve(clean):
-    """Linear paths keep the lead laws; the networks, once they speak, do not."""
     torch.manual_seed(0)
     vae = VAE(16, free_leads=True).eval()
     vae.start(clean)
     with torch.no_grad():
         made = vae.decode(vae.encode(clean))
         assert (made - clean).square().mean() < 0.15 * clean.square().mean()
-        assert lead_law_residual(made, quantile=1).max() < 1e-4
-        vae.decoder[-1].weight.add_(0.1 * torch.randn(vae.decoder[-1].weight.shape, generator=seeded()))
-        assert lead_law_residual(vae.decode(vae.encode(clean)), quantile=1).max() > 0.01
+        assert lead_law_residual(made, quantile=1).max() > 0.01, "what nothing ties does not hold"
 
 
 def test_the_last_weights_are_not_their_average(clean, base, tmp_path):

@@ -10,14 +10,11 @@ import torch
 from uniecg_lite import cohort
 from uniecg_lite.config import Training
 from uniecg_lite.drawing import raster
-from uniecg_lite.ecg.beats import MOST_BEATS
 from uniecg_lite.encoders import (
-    RHYTHM,
     Captioner,
     coca_loss,
     report_ids,
     retrieval,
-    rhythm_features,
     see_small_waves,
     train_encoders,
 )
@@ -99,23 +96,6 @@ def test_the_beat_is_the_same_wherever_a_record_begins(encoders):
     own = (beat - again)[:, 1:].square().mean((1, 2)).sqrt()
     other = (beat[:, 1:] - others).square().mean((1, 2)).sqrt()
     assert len(whole) > 2 and own.mean() < 0.25 * other.mean() and record.square().mean((1, 2)).sqrt().min() > own.max()
-
-
-def test_rhythm_features_of_known_beats():
-    times = torch.full((3, MOST_BEATS), torch.nan)
-    times[0, :6] = 0.4 + 0.75 * torch.arange(6)
-    times[1, :4] = torch.tensor([0.5, 1.0, 2.5, 3.0])
-    out = rhythm_features(times)
-    assert out.shape == (3, RHYTHM) and out.isfinite().all()
-    zeros = torch.zeros(MOST_BEATS - 1)
-    torch.testing.assert_close(out[0], torch.cat([torch.tensor([0.0, -1 / 6, 0, 0, 0, 0]), zeros, torch.tensor([0.4])]))
-    share = torch.tensor([-0.4, 0.8, -0.4])  # 0.5, 1.5, 0.5 s about 0.833 s
-    assert out[1, 0].item() == pytest.approx((72 - 80) / 30, abs=1e-5)
-    assert out[1, 2].item() == pytest.approx(5 * share.square().mean().sqrt().item(), abs=1e-5)
-    assert out[1, 3].item() == pytest.approx(5 * (1.2 + 1.2) / 3, abs=1e-5)
-    assert out[1, 4:6].tolist() == pytest.approx([3 * -0.4, 3 * 0.8], abs=1e-5)
-    assert out[1, 6:9].tolist() == pytest.approx((4 * share).tolist(), abs=1e-5)
-    assert out[2, -1] == 1 and out[2, 0] == 0 and not out[2, 2:-1].any(), "no beats, no rhythm"
 
 
 def test_a_flat_record_has_tokens_too(encoders):

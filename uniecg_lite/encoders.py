@@ -13,7 +13,7 @@ from torch import nn
 
 from .config import Training
 from .drawing import raster
-from .ecg.beats import MOST_BEATS, usual_beat
+from .ecg.beats import RHYTHM, rhythm_features, usual_beat
 from .language import encode
 from .measured import MEASURED, Teller, targets
 from .training import fit, rows_of
@@ -76,38 +76,6 @@ class _Tokens(nn.Module):
             pooled, tokens = torch.cat([pooled, seen], 1), torch.cat([extra, tokens], 1)
         front = self.front(pooled).unflatten(1, (FRONT, -1))  # (B, 1 + M, D)
         return self.body(torch.cat([front, tokens], 1) + self.place)
-
-
-RHYTHM = MOST_BEATS + 6
-
-
-def rhythm_features(times: torch.Tensor) -> torch.Tensor:
-    """R peaks (B, MOST_BEATS) in s, NaN after the last -> (B, RHYTHM).
-
-    Rate, mean RR, its spread, its mean change from beat to beat, shortest and longest as shares of the mean; then every
-    RR interval over the mean. All on unit scales; zeros where there are fewer than two beats.
-    """
-    gap = times[:, 1:] - times[:, :-1]  # (B, K - 1)
-    known = ~gap.isnan()
-    count = known.sum(1, keepdim=True).clamp(min=1)
-    mean = gap.nansum(1, keepdim=True) / count
-    share = torch.where(known, gap / mean.clamp(min=0.2) - 1, 0.0)
-    change = (share[:, 1:] - share[:, :-1]).abs() * known[:, 1:]
-    rate = torch.where(mean > 0, (60 / mean.clamp(min=0.2) - 80) / 30, 0.0)
-    spread = (share.square().sum(1, keepdim=True) / count).sqrt()
-    return torch.cat(
-        [
-            rate,
-            (mean - 0.8) / 0.3,
-            5 * spread,
-            5 * change.sum(1, keepdim=True) / count,
-            3 * share.amin(1, keepdim=True),
-            3 * share.amax(1, keepdim=True),
-            4 * share,
-            times[:, :1].nan_to_num(1.0),
-        ],
-        1,
-    )
 
 
 class _UsualBeat(nn.Module):

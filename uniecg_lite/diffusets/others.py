@@ -10,10 +10,10 @@ from ..config import Training
 from ..ecg import from_independent
 from ..training import fit, rows_of
 from .pacemaker import SHOWN, shown
-from .vae import LATENT, SMALL_WAVES, VAE
+from .vae import LATENT, VAE, press, release
 
 TOLD = 8  # rows of a latent's length that the condition is spread over
-KL_WEIGHT = 0.02  # so large that latents drawn from the prior are like those of ECGs
+KL_WEIGHT = 0.005  # so large that latents drawn from the prior are like those of ECGs
 
 
 class ConditionalVAE(nn.Module):
@@ -29,25 +29,25 @@ class ConditionalVAE(nn.Module):
         self.vae.decoder[0] = nn.Conv1d(LATENT[0] + TOLD + SHOWN, first.out_channels, 3, padding=1)
 
     def decode(self, latent: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor) -> torch.Tensor:
-        """Latents (B, 8, 128), conditions and beats -> the eight independent leads (B, 8, 1024) mV."""
+        """Latents (B, 8, 128), conditions and beats -> the eight independent leads (B, 8, 1024) in pressed mV."""
         told = self.told(condition).unflatten(1, (TOLD, LATENT[1]))  # (B, 8, 128)
         return self.vae.decoder(torch.cat([latent, told, beats], 1)) + self.vae.straight_out(latent)
 
     def loss(self, signal: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The errors of `VAE.loss` plus a KL that is weighted to be sampled from."""
+        """The error of `VAE.loss` plus a KL that is weighted to be sampled from."""
         mean, log_variance = self.vae.distribution(signal)
         latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         made, leads = self.decode(latent, condition, beats), signal[:, self.vae.rows]
-        error, small = F.mse_loss(made, leads), F.mse_loss(torch.tanh(6 * made), torch.tanh(6 * leads))
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        loss = 20 * (error + SMALL_WAVES * small + KL_WEIGHT * kl)
-        return {"loss": loss, "mse": error.detach(), "kl": kl.detach()}
+        loss = 80 * (F.mse_loss(made, press(leads)) + KL_WEIGHT * kl)
+        return {"loss": loss, "mse": F.mse_loss(release(made), leads).detach(), "kl": kl.detach()}
 
     @torch.no_grad()
     def signals(self, condition: torch.Tensor, beats: torch.Tensor, seed: int = 0) -> torch.Tensor:
         """Conditions (B, D_c) and beats -> (B, 12, 1024) mV."""
         latent = torch.randn(len(condition), *LATENT, generator=torch.Generator().manual_seed(seed))
-        return from_independent(self.decode(latent.to(condition.device), condition, beats).float())
+        leads = self.decode(latent.to(condition.device), condition, beats).float()
+        return from_independent(release(leads))
 
 
 def equal_width(parameters: int, condition: int) -> int:

@@ -18,13 +18,14 @@ from .vae import LATENT, PATCH
 HZ = 102.4
 SECONDS = LATENT[1] * PATCH / HZ  # 10
 FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, so that only the rhythm is left to say
+FIRST_PEAK = FIRST_BEAT + 0.045  # s: its usual R peak
 WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over 200
 RATES = (20, 260)  # bpm that can be told
 DOUBT = 2e-3  # squared distance at which another rate is e times less likely
 NEAR = (0.02, [0.02 * k for k in range(-5, 7)])  # s: width and places of bumps around each R peak: the QRS complex
 FAR = (0.05, [-0.40, -0.35, -0.30, -0.25, -0.20, -0.15, 0.18, 0.24, 0.30, 0.36, 0.42, 0.50])  # P and T waves
 SHOWN = len(NEAR[1]) + len(FAR[1]) + 6  # channels of `shown`
-GAPS = (0.08, 3.0, 160)  # s: shortest and longest interval that a rhythm can say, and how many there are between
+SHARES = (0.3, 3.5, 160)  # shortest and longest interval that a rhythm can say, over the mean, and how many between
 
 
 def waves(share: torch.Tensor) -> torch.Tensor:
@@ -76,61 +77,62 @@ def shown(times: torch.Tensor) -> torch.Tensor:
 
 
 class Rhythm(nn.Module):
-    """Words to beats: one interval after the other, each a choice among `GAPS`, from condition and past intervals."""
+    """Words to beats: one RR interval after the other, each as a share of the mean one, from condition and past.
+
+    As shares, bigeminy is short, long, short, long at any rate. The first R peak is where every training ECG has it.
+    """
 
     def __init__(self, condition: int, width: int = 96):
         super().__init__()
         self.settings = {"condition": condition, "width": width}
         self.begin = nn.Sequential(nn.Linear(condition, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width))
-        self.gap = nn.Embedding(GAPS[2] + 1, width)  # the last one: nothing yet
+        self.gap = nn.Embedding(SHARES[2] + 1, width)  # the last one: nothing yet
         self.cell = nn.GRU(2 * width, width, batch_first=True)
-        self.say = nn.Linear(width, GAPS[2])
+        self.say = nn.Linear(width, SHARES[2])
 
     def forward(self, gaps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Gaps as places (B, K), conditions (B, D_c) -> (B, K, GAPS[2]) logits of each, given those before."""
+        """Gaps as places (B, K), conditions (B, D_c) -> (B, K, SHARES[2]) logits of each, given those before."""
         told, state = self.begin(condition).chunk(2, 1)  # (B, W) each
-        past = torch.cat([torch.full_like(gaps[:, :1], GAPS[2]), gaps[:, :-1]], 1)
+        past = torch.cat([torch.full_like(gaps[:, :1], SHARES[2]), gaps[:, :-1]], 1)
         x = torch.cat([self.gap(past), told[:, None].expand(-1, past.shape[1], -1)], 2)
         return self.say(self.cell(x, torch.tanh(state)[None].contiguous())[0])
 
     def loss(self, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the beats (B, K) s, NaN after the last, of ECGs with these conditions (B, D_c)."""
-        gaps = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
-        places = _place(gaps.nan_to_num(1.0))
-        said = self(places, condition)[~gaps.isnan()]
-        return F.cross_entropy(said, places[~gaps.isnan()])
+        gaps = times.diff(dim=1)  # (B, K - 1)
+        places = _place((gaps / gaps.nanmean(1, keepdim=True)).nan_to_num(1.0))
+        return F.cross_entropy(self(places, condition)[~gaps.isnan()], places[~gaps.isnan()])
 
     @torch.no_grad()
     def sample(self, condition: torch.Tensor, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Conditions (B, D_c) and the rates that they tell (B,) bpm -> beats (B, MOST_BEATS) s, NaN after 10 s.
 
-        What is said is stretched so that the mean rate is the one told.
+        What is said is stretched until the mean rate of the beats within 10 s is the one told.
         """
         told, state = self.begin(condition).chunk(2, 1)
-        state, gap = torch.tanh(state)[None].contiguous(), condition.new_full((len(condition),), GAPS[2]).long()
-        gaps = []
-        for _ in range(MOST_BEATS):
+        state, gap = torch.tanh(state)[None].contiguous(), condition.new_full((len(condition),), SHARES[2]).long()
+        shares = []
+        for _ in range(MOST_BEATS - 1):
             out, state = self.cell(torch.cat([self.gap(gap), told], 1)[:, None], state)
             chance = self.say(out[:, 0]).softmax(1).cpu()
             gap = torch.multinomial(chance, 1, generator=generator)[:, 0]
-            gaps.append(_seconds(gap + torch.rand(len(gap), generator=generator)))
+            shares.append(_share(gap + torch.rand(len(gap), generator=generator)))
             gap = gap.to(condition.device)
-        gaps = torch.stack(gaps, 1)  # (B, K) s
-        times = gaps.cumsum(1)
-        held = (times < SECONDS).sum(1, keepdim=True).clamp(min=2)
-        mean = (times.gather(1, held - 1) - times[:, :1]) / (held - 1)
-        stretch = 60 / rate.cpu()[:, None] / mean.clamp(min=0.1)
-        times = times[:, :1] + (times - times[:, :1]) * stretch
-        return times.masked_fill(times >= SECONDS, math.nan).to(condition.device)
+        usual = 60 / rate.cpu()[:, None]  # (B, 1) s
+        since = F.pad(torch.stack(shares, 1) * usual, (1, 0)).cumsum(1)  # (B, K) s since the first beat
+        for _ in range(3):  # a stretch can move a beat over the end
+            held = (since < SECONDS - FIRST_PEAK).sum(1, keepdim=True).clamp(min=2) - 1
+            since = since * usual * held / since.gather(1, held)
+        return (FIRST_PEAK + since).masked_fill(FIRST_PEAK + since >= SECONDS, math.nan).to(condition.device)
 
 
-def _place(gap: torch.Tensor) -> torch.Tensor:
-    """Intervals in s -> places among `GAPS`, evenly in their logarithm."""
-    low, high, n = GAPS
-    return (n * (gap.clamp(low, high) / low).log() / math.log(high / low)).long().clamp(0, n - 1)
+def _place(share: torch.Tensor) -> torch.Tensor:
+    """Intervals over their mean -> places among `SHARES`, evenly in their logarithm."""
+    low, high, n = SHARES
+    return (n * (share.clamp(low, high) / low).log() / math.log(high / low)).long().clamp(0, n - 1)
 
 
-def _seconds(place: torch.Tensor) -> torch.Tensor:
-    """Places among `GAPS`, with fractions -> intervals in s."""
-    low, high, n = GAPS
+def _share(place: torch.Tensor) -> torch.Tensor:
+    """Places among `SHARES`, with fractions -> intervals over their mean."""
+    low, high, n = SHARES
     return low * torch.exp(place / n * math.log(high / low))

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 
 BEFORE, AFTER = 0.40, 0.64  # s around the R peak that one beat spans
 MOST_BEATS = 36
+RHYTHM = MOST_BEATS + 21  # features of a rhythm
+QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 SHARE = 0.20  # of the usual peak, below which a bend is no QRS complex
 T_AFTER, T_SHARE = 0.30, 0.3  # s after a QRS complex in which a bend of less than this share of it is its T wave
 
@@ -21,11 +23,12 @@ def r_peaks(signal: torch.Tensor, hz: float) -> torch.Tensor:
 def _peaks(smooth: torch.Tensor, hz: float) -> torch.Tensor:
     reach = 2 * round(0.22 * hz) + 1
     highest = F.max_pool1d(smooth, reach, 1, reach // 2)
+    again = F.pad(smooth[..., :-1] >= highest[..., 1:], (1, 0))  # of two equal neighbours the first is the peak
     usual = F.max_pool1d(smooth, round(1.6 * hz), round(1.6 * hz)).median(-1, keepdim=True).values  # (B, 1, 1)
     far, near = round(T_AFTER * hz), round(0.20 * hz)
     earlier = F.max_pool1d(F.pad(smooth, (far, 0)), far - near + 1, 1)[..., : smooth.shape[-1]]  # 200 to 300 ms before
     t_wave = smooth < T_SHARE * earlier
-    return ((smooth >= highest) & (smooth > SHARE * usual) & ~t_wave)[:, 0]
+    return ((smooth >= highest) & (smooth > SHARE * usual) & ~t_wave & ~again)[:, 0]
 
 
 def bends(signal: torch.Tensor, hz: float) -> torch.Tensor:
@@ -91,3 +94,28 @@ def usual_beat(signal: torch.Tensor, hz: float) -> tuple[torch.Tensor, torch.Ten
     mean = (beats * weight).sum(2) / total
     spread = ((beats - mean[:, :, None]).square() * weight).sum(2).div(total).clamp(min=1e-12).sqrt()
     return mean, spread, times
+
+
+def rhythm_features(times: torch.Tensor) -> torch.Tensor:
+    """R peaks (B, MOST_BEATS) in s, NaN after the last -> (B, RHYTHM).
+
+    Rate, mean RR and its range. Of RR over the mean: spread, mean change from beat to beat, how alike an interval is
+    to the first, second and third before it, and quantiles. The three largest steps up and down from an interval to
+    the next. When the first beat comes, and each RR over the mean. All on unit scales; zeros for less than two beats.
+    """
+    gap = times.diff(dim=1)  # (B, K - 1)
+    known = ~gap.isnan()
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    mean = gap.nansum(1, keepdim=True) / count
+    share = torch.where(known, gap / mean.clamp(min=0.2) - 1, 0.0)
+    variance = share.square().sum(1, keepdim=True) / count
+    change = (share.diff(dim=1).abs() * known[:, 1:]).sum(1, keepdim=True) / count
+    rate = torch.where(mean > 0, (60 / mean.clamp(min=0.2) - 80) / 30, 0.0)
+    usual = torch.where(mean > 0, (mean - 0.8) / 0.3, 0.0)
+    extent = mean * (share.amax(1, keepdim=True) - share.amin(1, keepdim=True))
+    alike = [(share[:, k:] * share[:, :-k]).sum(1, keepdim=True) / count / (variance + 4e-4) for k in (1, 2, 3)]
+    quantiles = share.masked_fill(~known, torch.nan).nanquantile(share.new_tensor(QUANTILES), 1).T.nan_to_num()
+    step = (gap[:, 1:] / gap[:, :-1]).log().nan_to_num()  # (B, K - 2)
+    steps = [step.topk(3, 1).values, (-step).topk(3, 1).values]
+    numbers = [rate, usual, 3 * extent, 5 * variance.sqrt(), 5 * change, *alike, 4 * quantiles, *steps]
+    return torch.cat([*numbers, times[:, :1].nan_to_num(1.0), 4 * share], 1)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..config import Training
-from ..ecg.beats import usual_beat
-from ..encoders import RHYTHM, rhythm_features, see_small_waves
+from ..ecg.beats import RHYTHM, rhythm_features, usual_beat
+from ..encoders import see_small_waves
 from ..facts import TOLD, facts, facts_loss, untell
 from ..simulator import simulate
 from ..training import fit
@@ -31,7 +31,7 @@ class Reader(nn.Module):
     """(B, 12, 1000) mV at 100 Hz -> numbers, finding logits and signs per lead.
 
     Built unlike phi_s: the representative beat is read whole, each of its moments by weights of its own; beside it go
-    dilated convolutions over the whole record, their mean and maximum over time, and the RR intervals. No attention.
+    dilated convolutions over the whole record, their mean and maximum over time, and `rhythm_features`. No attention.
     """
 
     def __init__(self, width: int = 48):
@@ -42,7 +42,8 @@ class Reader(nn.Module):
         )  # (B, W, 250)
         self.body = nn.Sequential(*(_Residual(width, spread) for spread in (1, 2, 4, 8, 16, 1)))
         self.beat = nn.Sequential(nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), _Residual(width, 1), nn.AvgPool1d(4))
-        self.head = nn.Sequential(nn.Linear(2 * width + 26 * width + RHYTHM, 256), nn.ReLU(), nn.Linear(256, TOLD))
+        self.rhythm = nn.Sequential(nn.Linear(RHYTHM, 64), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(2 * width + 26 * width + 64, 256), nn.ReLU(), nn.Linear(256, TOLD))
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, TOLD), see `facts`."""
@@ -53,7 +54,7 @@ class Reader(nn.Module):
             beat, _, times = usual_beat(signal, 100.0)  # (B, 12, 104)
         x = self.body(self.stem(see_small_waves(signal)))  # (B, W, 250)
         moments = self.beat(see_small_waves(beat)).flatten(1)  # (B, W * 26)
-        return torch.cat([x.mean(-1), x.amax(-1), moments, rhythm_features(times)], 1)
+        return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm_features(times))], 1)
 
     @torch.no_grad()
     def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
