@@ -11,6 +11,7 @@ from uniecg_lite.ecg import ECG, lead_law_residual
 from uniecg_lite.ecg.beats import (
     AFTER,
     BEFORE,
+    LOUD,
     MOST_BEATS,
     QUANTILES,
     RHYTHM,
@@ -223,7 +224,7 @@ def test_rhythm_features_of_known_beats():
     times[0, :6] = 0.4 + 0.75 * torch.arange(6)
     times[1, :4] = torch.tensor([0.5, 1.0, 2.5, 3.0])
     times[2, :1] = 0.7
-    out = rhythm_features(times)
+    out = rhythm_features(times) / LOUD
     assert out.shape == (4, RHYTHM) and out.isfinite().all()
     numbers, first, shares = out.split([RHYTHM - MOST_BEATS, 1, MOST_BEATS - 1], 1)
     assert first[:, 0].tolist() == pytest.approx([0.4, 0.5, 0.7, 1.0])

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 BEFORE, AFTER = 0.40, 0.64  # s around the R peak that one beat spans
 MOST_BEATS = 36
 RHYTHM = MOST_BEATS + 21  # features of a rhythm
+LOUD = 3.0  # so that these few are heard among the many numbers of a beat
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 SHARE = 0.20  # of the usual peak, below which a bend is no QRS complex
 T_AFTER, T_SHARE = 0.30, 0.3  # s after a QRS complex in which a bend of less than this share of it is its T wave
@@ -101,7 +102,8 @@ def rhythm_features(times: torch.Tensor) -> torch.Tensor:
 
     Rate, mean RR and its range. Of RR over the mean: spread, mean change from beat to beat, how alike an interval is
     to the first, second and third before it, and quantiles. The three largest steps up and down from an interval to
-    the next. When the first beat comes, and each RR over the mean. All on unit scales; zeros for less than two beats.
+    the next. When the first beat comes, and each RR over the mean. All on unit scales, times `LOUD`; zeros where there
+    are fewer than two beats.
     """
     gap = times.diff(dim=1)  # (B, K - 1)
     known = ~gap.isnan()
@@ -118,4 +120,4 @@ def rhythm_features(times: torch.Tensor) -> torch.Tensor:
     step = (gap[:, 1:] / gap[:, :-1]).log().nan_to_num()  # (B, K - 2)
     steps = [step.topk(3, 1).values, (-step).topk(3, 1).values]
     numbers = [rate, usual, 3 * extent, 5 * variance.sqrt(), 5 * change, *alike, 4 * quantiles, *steps]
-    return torch.cat([*numbers, times[:, :1].nan_to_num(1.0), 4 * share], 1)
+    return LOUD * torch.cat([*numbers, times[:, :1].nan_to_num(1.0), 4 * share], 1)

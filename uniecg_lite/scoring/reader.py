@@ -43,7 +43,7 @@ class Reader(nn.Module):
         self.body = nn.Sequential(*(_Residual(width, spread) for spread in (1, 2, 4, 8, 16, 1)))
         self.beat = nn.Sequential(nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), _Residual(width, 1), nn.AvgPool1d(4))
         self.rhythm = nn.Sequential(nn.Linear(RHYTHM, 64), nn.ReLU())
-        self.head = nn.Sequential(nn.Linear(2 * width + 26 * width + 64, 256), nn.ReLU(), nn.Linear(256, TOLD))
+        self.head = nn.Sequential(nn.Linear(28 * width + 64 + RHYTHM, 256), nn.ReLU(), nn.Linear(256, TOLD))
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, TOLD), see `facts`."""
@@ -52,9 +52,10 @@ class Reader(nn.Module):
     def _seen(self, signal: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             beat, _, times = usual_beat(signal, 100.0)  # (B, 12, 104)
+            rhythm = rhythm_features(times)  # (B, RHYTHM)
         x = self.body(self.stem(see_small_waves(signal)))  # (B, W, 250)
         moments = self.beat(see_small_waves(beat)).flatten(1)  # (B, W * 26)
-        return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm_features(times))], 1)
+        return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm), rhythm], 1)
 
     @torch.no_grad()
     def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
