@@ -30,6 +30,7 @@ from ...diffusets.others import KL_WEIGHT, ConditionalVAE, equal_width, nearest,
 from ...diffusets.pacemaker import beats_of
 from ...language import Corpus, Request
 from ...scoring import Reader, heart_rate
+from ...scoring.clip import ClipPair, clip_scores
 from ...scoring.control import control, number_errors, requested, standard
 from ...scoring.fidelity import fidelity, memorised
 from ...scoring.files import load_reader
@@ -93,6 +94,7 @@ class Room:
     rare: tuple[str, ...]  # codes
     real: torch.Tensor  # (2 n, 256) features of other held-out patients' clean ECGs
     known: torch.Tensor  # (N, 256) features of the training ECGs
+    pair: ClipPair  # of those and their words
 
     @property
     def few(self) -> int:
@@ -137,6 +139,7 @@ def prepare(store: Store, training: int | None = None) -> Room:
     rows = [*range(n), *sorted(carriers)]
     ecgs, held_out, reader = clean_ecgs(train), clean_ecgs(test), load_reader(store)
     rng = random.Random(1)
+    known = reader.features(standard(ecgs))
     return Room(
         store=store,
         ecgs=ecgs,
@@ -148,7 +151,8 @@ def prepare(store: Store, training: int | None = None) -> Room:
         n=n,
         rare=rare,
         real=reader.features(standard(held_out[n : 3 * n])),
-        known=reader.features(standard(ecgs)),
+        known=known,
+        pair=ClipPair(known, [request.few_measures(rng).text() for request in corpus.requests]),
     )
 
 
@@ -238,7 +242,7 @@ def scores(room: Room, signal: torch.Tensor) -> dict[str, float]:
 
 
 def crowd(room: Room, signal: torch.Tensor) -> dict[str, float]:
-    """Control, fidelity, memory and lead laws of ECGs (k, 12, 1024) made for the first k patients.
+    """Control, fidelity, CLIP score, memory and lead laws of ECGs (k, 12, 1024) made for the first k patients.
 
     Every request names a rate, some name PR, QRS, QT and axis.
     """
@@ -246,6 +250,7 @@ def crowd(room: Room, signal: torch.Tensor) -> dict[str, float]:
     wanted, asked = requested(room.requests[:k])
     features = room.reader.features(standard(signal))
     out = control(room.reader, signal, wanted, asked) | fidelity(room.real, features)
+    out |= clip_scores(room.pair, features, [request.text() for request in room.requests[:k]])
     return out | memorised(room.known, room.real, features)
 
 
