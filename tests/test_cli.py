@@ -324,6 +324,21 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
     assert results.claims({"routing.accuracy": 0.9})["U9"]["verdict"] == "not reproduced"
 
 
+@pytest.mark.parametrize(
+    "sex, age, true, verdict",
+    [
+        (0.78, 0.58, (0.80, 0.60), "reproduced"),
+        (0.60, 0.58, (0.80, 0.60), "not reproduced"),
+        (0.80, 0.60, (0.52, 0.10), "not testable here"),
+    ],
+)
+def test_sex_and_age_are_judged_only_where_true_ecgs_show_them(sex, age, true, verdict):
+    made = {"hr_median_error_bpm": 2.0, "sex_accuracy": sex, "age_correlation": age}
+    made |= {"true_sex_accuracy": true[0], "true_age_correlation": true[1]}
+    claim = results.claims({f"generation.{name}": value for name, value in made.items()})["U10"]
+    assert claim["verdict"] == verdict
+
+
 # --- what a notebook uses
 
 
