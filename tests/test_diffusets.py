@@ -311,13 +311,10 @@ def test_intervals_are_said_finely():
     torch.testing.assert_close(_share(_place(shares) + 0.5), shares, rtol=0.01, atol=0)
 
 
-def test_a_rhythm_keeps_the_rate_that_is_told(generator, condition):
-    rate = torch.tensor([45.0, 80.0, 140.0])
-    times = generator.rhythm.sample(condition, rate, torch.Generator().manual_seed(0))
+def test_beats_begin_where_they_begin_in_training_and_end_with_the_record(generator, condition):
+    times = generator.rhythm.sample(condition, torch.tensor([45.0, 80.0, 140.0]), torch.Generator().manual_seed(0))
     assert (times[:, 0] == FIRST_PEAK).all() and (times.nan_to_num(0) < 10).all()
-    for row, wanted in zip(times, rate):
-        gap = row[~row.isnan()].diff()
-        assert (gap > 0).all() and 60 / gap.mean() == pytest.approx(float(wanted), rel=0.25)
+    assert all((row[~row.isnan()].diff() > 0).all() for row in times)
 
 
 def test_a_seed_decides_the_beats(generator, condition):
@@ -334,7 +331,7 @@ def test_an_interval_is_said_from_the_past_alone(generator, condition):
     assert not torch.allclose(said[0, 0], generator.rhythm(gaps, -condition)[0, 0]), "and from the words"
 
 
-def test_a_rhythm_learns_who_is_regular_and_that_short_follows_long():
+def test_a_rhythm_learns_who_is_regular_and_that_short_follows_long_at_any_rate():
     """Two kinds of words, a regular rhythm and one of short and long intervals in turn."""
     torch.manual_seed(0)
     rhythm, told = Rhythm(8, width=32), F.one_hot(torch.arange(64) % 2, 8).float()
@@ -347,6 +344,13 @@ def test_a_rhythm_learns_who_is_regular_and_that_short_follows_long():
         optimizer.step()
     made = rhythm.sample(told[:2], torch.tensor([75.0, 75.0]), torch.Generator().manual_seed(1)).diff(dim=1)
     even, odd = (row[~row.isnan()] for row in made)
+    slow, fast = (
+        rhythm.sample(told[:2], torch.full((2,), rate), torch.Generator().manual_seed(1)).diff(dim=1).nanmean(1)
+        for rate in (45.0, 140.0)
+    )
+    torch.testing.assert_close(
+        60 / torch.stack([slow, fast]), torch.tensor([[45.0], [140.0]]).expand(2, 2), rtol=0.03, atol=0
+    )
     assert even.std() < 0.05 < 0.2 < odd.std()
     assert ((odd[1:] > 0.8) != (odd[:-1] > 0.8)).all()
 
