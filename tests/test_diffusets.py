@@ -358,7 +358,7 @@ def test_a_rhythm_learns_who_is_regular_and_that_short_follows_long_at_any_rate(
 # --- condition encoder
 
 
-def test_the_likeliest_rate_is_the_one_told(generator):
+def test_the_rate_is_the_one_told(generator):
     encoder = generator.condition
     with torch.no_grad():
         vectors = encoder([r.text() for r in tiny.corpus().requests[:20]])

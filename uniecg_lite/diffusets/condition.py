@@ -7,7 +7,7 @@ from torch import nn
 from ..encoders import transformer
 from ..language import CODES, Request, encode
 from ..language.tokenizer import number_rows
-from .pacemaker import RATES, WAVES, likely_rates, waves
+from .pacemaker import WAVES, nearest_rate, waves
 
 TOLD = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
 NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
@@ -77,8 +77,8 @@ class ConditionEncoder(nn.Module):
         return loss + 0.3 * (sexes * known).mean() + FINDINGS_WEIGHT * findings
 
     def rate(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(B, D_c) -> (B,) the likeliest rate in whole bpm that the vectors tell."""
-        return likely_rates(self.tell(vectors)[:, :TOLD]).argmax(1) + float(RATES[0])
+        """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell."""
+        return nearest_rate(self.tell(vectors)[:, :TOLD])
 
 
 def _number_loss(told: torch.Tensor, values: list[int | None], scale: float) -> torch.Tensor:

@@ -21,7 +21,6 @@ FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, 
 FIRST_PEAK = FIRST_BEAT + 0.045  # s: its usual R peak
 WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over 200
 RATES = (20, 260)  # bpm that can be told
-DOUBT = 2e-3  # squared distance at which another rate is e times less likely
 NEAR = (0.02, [0.02 * k for k in range(-5, 7)])  # s: width and places of bumps around each R peak: the QRS complex
 FAR = (0.05, [-0.40, -0.35, -0.30, -0.25, -0.20, -0.15, 0.18, 0.24, 0.30, 0.36, 0.42, 0.50])  # P and T waves
 SHOWN = len(NEAR[1]) + len(FAR[1]) + 6  # channels of `shown`
@@ -34,9 +33,9 @@ def waves(share: torch.Tensor) -> torch.Tensor:
     return torch.cat([share[:, None], angle.sin(), angle.cos()], 1)
 
 
-def likely_rates(told: torch.Tensor) -> torch.Tensor:
-    """What a condition tells of the rate (B, 1 + 2 len(WAVES)), see `waves` -> (B, R) how likely each of `RATES` is."""
-    return (-torch.cdist(told, _rates(told.device)).square() / DOUBT).softmax(1)
+def nearest_rate(told: torch.Tensor) -> torch.Tensor:
+    """What a condition tells of the rate (B, 1 + 2 len(WAVES)), see `waves` -> (B,) the nearest of `RATES` in bpm."""
+    return torch.cdist(told, _rates(told.device)).argmin(1) + float(RATES[0])
 
 
 @lru_cache
@@ -66,11 +65,11 @@ def shown(times: torch.Tensor) -> torch.Tensor:
     usual = gap.nanmedian(1, keepdim=True).values.nan_to_num(0.8)
     count = (times[..., None] <= place).sum(1)  # (B, 128) beats until here
     last = (~times.isnan()).sum(1, keepdim=True)
-    begun = times.gather(1, (count - 1).clamp(min=0)).where(count > 0, times[:, :1].nan_to_num(0.3) - usual)
+    begun = times.gather(1, (count - 1).clamp(min=0)).where(count > 0, times[:, :1].nan_to_num(FIRST_BEAT) - usual)
     gaps = torch.cat([usual, gap, usual], 1).nan_to_num(0.0)  # before the first, between, after the last
     here = torch.where(count < last, gaps.gather(1, count.clamp(max=gaps.shape[1] - 1)), usual)
     before = gaps.gather(1, (count - 1).clamp(min=0))
-    turn = 2 * torch.pi * (place - begun.nan_to_num(0.0)) / here.clamp(min=0.1)
+    turn = 2 * torch.pi * (place - begun) / here.clamp(min=0.1)
     phase = [wave(k * turn) for k in (1, 2) for wave in (torch.cos, torch.sin)]
     out.append(torch.stack([*phase, (here - 0.8) / 0.4, (before - 0.8) / 0.4], 1))
     return torch.cat(out, 1)

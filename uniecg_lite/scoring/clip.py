@@ -27,8 +27,9 @@ class ClipPair:
         self.words = sorted({word for words in counted for word in words})
         table = self._table(counted)  # (N, W)
         self.usual = table.nanmean(0)
-        self.scales = [_scale(features.double()), _scale(self._filled(table))]
-        x, y = (_scaled(part, scale) for part, scale in zip((features.double(), self._filled(table)), self.scales))
+        sides = features.double(), self._filled(table)
+        self.scales = [_scale(side) for side in sides]
+        x, y = map(_scaled, sides, self.scales)  # (N, D), (N, W)
         left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
         u, shared, v = torch.linalg.svd(left @ (x.T @ y / len(x)) @ right, full_matrices=False)
         strength = shared[:SHARED].sqrt()  # a dimension counts as far as both sides share it
