@@ -72,6 +72,15 @@ def test_an_obedient_generator_has_no_errors(made):
     assert all(isinstance(value, float) for value in found.values())
 
 
+def test_the_spread_of_beats_is_that_of_sinus_rhythms_alone(made):
+    wanted, findings = {k: made.truth[k] for k in NUMBERS}, made.truth["findings"].bool()
+    found = control(all_seeing(made.truth), made.signal, wanted, findings)
+    assert 0.005 < found["beat_size_spread"] < 0.06
+    extra = findings.clone()
+    extra[:, CODES.index("PVC")] = True
+    assert "beat_size_spread" not in control(all_seeing(made.truth), made.signal, wanted, extra)
+
+
 def test_ecgs_of_other_patients_do_not_pass(made):
     order = torch.arange(40).roll(1)
     wanted, asked = {k: made.truth[k][order] for k in NUMBERS}, made.truth["findings"].bool()[order]

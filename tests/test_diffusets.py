@@ -15,13 +15,14 @@ from uniecg_lite.diffusets import (
     VAE,
     ConditionEncoder,
     Denoiser,
+    Generator,
     clean_ecgs,
     train_condition,
     train_denoiser,
     train_vae,
 )
-from uniecg_lite.diffusets import generator as room
-from uniecg_lite.diffusets.pacemaker import FAR, FIRST_PEAK, NEAR, Rhythm, _place, _share, shown, waves
+from uniecg_lite.diffusets.pacemaker import FAR, FIRST_BEAT, FIRST_PEAK, NEAR, Rhythm, _place, _share, shown, waves
+from uniecg_lite.diffusets.sketch import PLAN
 from uniecg_lite.diffusets.vae import KL_WEIGHT, LATENT, PATCH, SMALL, press, release
 from uniecg_lite.ecg import INDEPENDENT, LEADS, lead_law_residual
 from uniecg_lite.ecg.beats import MOST_BEATS
@@ -150,7 +151,7 @@ def test_clean_ecgs_are_the_patients_of_the_cohort(tmp_path):
     assert seed == 4 and 2 < visits.sum() < 11, "later visits among them"
     for visit in (0, 1):
         rows = torch.nonzero(visits == visit)[:, 0]
-        again = simulate(4, index[rows], HZ, 10.0, noise=False, first_beat=room.FIRST_BEAT, visit=visit)
+        again = simulate(4, index[rows], HZ, 10.0, noise=False, first_beat=FIRST_BEAT, visit=visit)
         assert torch.equal(made[rows], again.signal) and _same_hearts(again.truth, table.truth(rows))
 
 
@@ -169,20 +170,27 @@ class Exact(nn.Module):
         super().__init__()
         self.target, self.other = target, target if unconditional is None else unconditional
         self.null = nn.Parameter(torch.zeros(128))
-        self.levels, self.conditions, self.beats = [], [], []
+        self.levels, self.conditions, self.plans = [], [], []
 
-    def forward(self, x, level, condition, beats):
+    def forward(self, x, level, condition, plan):
         self.levels.append(level[0].item())
         self.conditions.append(condition)
-        self.beats.append(beats)
+        self.plans.append(plan)
         goal = torch.cat([self.target, self.other])
         return (x - goal) / level[:, None, None]
 
 
 def with_denoiser(generator, denoiser):
-    return room.Generator(
-        generator.vae, generator.condition, generator.rhythm, denoiser, generator.steps, generator.guidance
-    )
+    said = generator.condition, generator.rhythm, generator.usual_beat
+    return Generator(generator.vae, *said, denoiser, generator.steps, generator.guidance)
+
+
+def left(generator, latents):
+    """What a sampler's latents are to the denoiser, where the sketch is empty."""
+    return latents * generator.design.spread
+
+
+EMPTY = torch.zeros(3, PLAN, LATENT[1])
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20])
@@ -190,8 +198,8 @@ def with_denoiser(generator, denoiser):
 def test_with_the_exact_velocity_the_sampler_finds_the_target(generator, condition, steps, guidance):
     target = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(5))
     exact = Exact(target)
-    found = with_denoiser(generator, exact).sample(condition, seed=1, steps=steps, guidance=guidance)
-    torch.testing.assert_close(found, target, atol=1e-3, rtol=0)
+    found = with_denoiser(generator, exact).sample(condition, seed=1, steps=steps, guidance=guidance, plan=EMPTY)
+    torch.testing.assert_close(left(generator, found), target, atol=1e-3, rtol=0)
     assert len(exact.levels) == steps and exact.levels[0] == 1 and exact.levels == sorted(exact.levels)[::-1]
 
 
@@ -199,18 +207,18 @@ def test_guidance_moves_between_the_two_targets(generator, condition):
     """With exact velocities guidance g ends at x_0 + g (x_c - x_0)."""
     one, two = (torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(s)) for s in (5, 6))
     for g in (0.0, 0.5, 1.0, 2.0):
-        found = with_denoiser(generator, Exact(one, two)).sample(condition, seed=1, steps=1, guidance=g)
-        torch.testing.assert_close(found, two + g * (one - two), atol=1e-3, rtol=0)
+        found = with_denoiser(generator, Exact(one, two)).sample(condition, seed=1, steps=1, guidance=g, plan=EMPTY)
+        torch.testing.assert_close(left(generator, found), two + g * (one - two), atol=1e-3, rtol=0)
 
 
-def test_the_sampler_asks_with_and_without_words_but_always_with_beats(generator, condition):
+def test_the_sampler_asks_with_and_without_words_but_always_with_the_plan(generator, condition):
     exact = Exact(torch.zeros(3, *LATENT))
     with torch.no_grad():
         exact.null.fill_(7.0)
     with_denoiser(generator, exact).sample(condition, steps=2)
     for asked in exact.conditions:
         assert torch.equal(asked[:3], condition) and (asked[3:] == 7).all()
-    for seen in exact.beats:
+    for seen in exact.plans:
         assert torch.equal(seen[:3], seen[3:]) and seen.any()
 
 
@@ -218,25 +226,25 @@ def test_the_sampler_asks_with_and_without_words_but_always_with_beats(generator
 def test_guidance_one_is_the_condition_alone(generator, condition):
     """An Euler loop by hand, with the conditional velocity only."""
     drawn = torch.Generator().manual_seed(9)
-    x, beats = torch.randn(3, *LATENT, generator=drawn), generator.beats(condition, drawn)
+    x, plan = torch.randn(3, *LATENT, generator=drawn), generator.plan(condition, drawn, 1.0)
     levels = torch.linspace(1, 1 / 1000, 5).tolist() + [0.0]
     for now, then in zip(levels, levels[1:]):
-        x = x + (then - now) * generator.denoiser(x, torch.full((3,), now), condition, beats)
-    torch.testing.assert_close(generator.sample(condition, seed=9, steps=5, guidance=1.0), x, atol=1e-4, rtol=1e-4)
+        x = x + (then - now) * generator.denoiser(x, torch.full((3,), now), condition, plan)
+    found = generator.sample(condition, seed=9, steps=5, guidance=1.0)
+    torch.testing.assert_close(left(generator, found - plan[:, -LATENT[0] :]), x, atol=1e-3, rtol=1e-4)
 
 
-def test_beats_can_be_held_while_the_words_change(generator, condition):
+def test_a_plan_can_be_held_while_the_words_change(generator, condition):
     drawn = torch.Generator().manual_seed(4)
     torch.randn(3, *LATENT, generator=drawn)  # the sampler's noise comes first
-    assert torch.equal(
-        generator.sample(condition, 4), generator.sample(condition, 4, beats=generator.beats(condition, drawn))
-    )
-    held, other = shown(REGULAR), condition.roll(1, 0)
+    plan = generator.plan(condition, drawn)
+    assert torch.equal(generator.sample(condition, 4), generator.sample(condition, 4, plan=plan))
+    held, other = held_plan(), condition.roll(1, 0)
     unheard, heard = (
-        [generator.signals(words, 4, batch=2, guidance=g, beats=held) for words in (condition, other)] for g in (0, 1)
+        [generator.signals(words, 4, batch=2, guidance=g, plan=held) for words in (condition, other)] for g in (0, 1)
     )
-    assert torch.equal(*unheard) and not torch.allclose(*heard), "at guidance 0 only the beats are left"
-    assert not torch.allclose(unheard[0], generator.signals(other, 4, batch=2, guidance=0.0, beats=held.flip(0)))
+    assert torch.equal(*unheard) and not torch.allclose(*heard), "at guidance 0 only the plan is left"
+    assert not torch.allclose(unheard[0], generator.signals(other, 4, batch=2, guidance=0.0, plan=held.flip(0)))
 
 
 def test_a_seed_decides_the_ecg(generator, condition):
@@ -250,18 +258,18 @@ def test_a_seed_decides_the_ecg(generator, condition):
 
 def test_words_steer_the_denoiser(generator, condition):
     x, level = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
-    beats = shown(REGULAR)
-    out = generator.denoiser(x, level, condition, beats)
+    plan = held_plan()
+    out = generator.denoiser(x, level, condition, plan)
     assert out.shape == x.shape
-    assert (out - generator.denoiser(x, level, condition.flip(0), beats)).abs()[0].max() > 1e-3
-    assert (out - generator.denoiser(x, level + 0.3, condition, beats)).abs().max() > 1e-3
+    assert (out - generator.denoiser(x, level, condition.flip(0), plan)).abs()[0].max() > 1e-3
+    assert (out - generator.denoiser(x, level + 0.3, condition, plan)).abs().max() > 1e-3
 
 
-def test_beats_steer_the_denoiser(generator, condition):
+def test_plans_steer_the_denoiser(generator, condition):
     x, level = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
-    beats = shown(REGULAR)
+    plan = held_plan()
     with torch.no_grad():
-        change = generator.denoiser(x, level, condition, beats) - generator.denoiser(x, level, condition, -beats)
+        change = generator.denoiser(x, level, condition, plan) - generator.denoiser(x, level, condition, -plan)
     assert change.abs().max() > 1e-3
 
 
@@ -272,6 +280,12 @@ def regular(rate: float, first: float = 0.3) -> torch.Tensor:
 
 
 REGULAR = torch.cat([regular(60), regular(75), regular(120)])
+
+
+def held_plan() -> torch.Tensor:
+    """Plans (3, PLAN, 128) with regular beats and any sketch."""
+    sketch = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(3))
+    return torch.cat([shown(REGULAR), sketch], 1)
 
 
 @pytest.mark.parametrize("rate", [40, 75, 150])
@@ -317,8 +331,8 @@ def test_beats_begin_where_they_begin_in_training_and_end_with_the_record(genera
     assert all((row[~row.isnan()].diff() > 0).all() for row in times)
 
 
-def test_a_seed_decides_the_beats(generator, condition):
-    first, again, other = (generator.beats(condition, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+def test_a_seed_decides_the_plan(generator, condition):
+    first, again, other = (generator.plan(condition, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 

@@ -105,10 +105,7 @@ def test_squared_error_falls(room, tmp_path):
 def test_the_denoising_loss_reaches_the_condition(room):
     condition = room.generator.condition(["Rate 70.", "Rate 120."]).detach().requires_grad_(True)
     some = [part[:2] for part in room.clean]
-    losses = [
-        aligning.denoising_loss(room.generator, *some, condition, torch.Generator().manual_seed(seed))
-        for seed in (0, 0, 1)
-    ]
+    losses = [room.generator.loss(*some, condition, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2], "noise by the generator alone"
     assert torch.autograd.grad(losses[0], condition)[0].abs().max() > 0
 

@@ -27,6 +27,7 @@ from uniecg_lite.scoring import (
     report_scores,
     train_reader,
 )
+from uniecg_lite.scoring.signals import beat_size_spread
 from uniecg_lite.scoring.texts import UNREAD, table_of
 from uniecg_lite.simulator import simulate
 from uniecg_lite.simulator.truth import LEAD_SIGNS, lead_signs
@@ -61,6 +62,19 @@ def test_no_rate_is_nan_and_not_a_number_out_of_thin_air():
     single = torch.zeros(1, 12, 1000)
     single[..., 500:503] = 1.0
     assert heart_rate(single, 100.0).isnan().all()
+
+
+def test_the_spread_of_beat_sizes():
+    signal, places = spikes(60, 100.0)
+    assert beat_size_spread(signal, 100.0).item() < 0.01, "all alike"
+    louder = torch.ones(1000)
+    for k, place in enumerate(places):
+        louder[round(100 * place) - 30 : round(100 * place) + 30] = 1.2 if k % 2 else 0.8
+    assert beat_size_spread(signal * louder, 100.0).item() == pytest.approx(0.2, abs=0.02)
+    assert beat_size_spread(3 * signal * louder, 100.0).item() == pytest.approx(0.2, abs=0.02), "a share"
+    assert beat_size_spread(torch.zeros(2, 12, 1000), 100.0).isnan().all()
+    own = beat_size_spread(simulate(0, torch.arange(40), noise=False).signal, 100.0)
+    assert own.nanmedian() < 0.06, "a heart's beats are alike"
 
 
 def test_rates_of_noisy_records():

@@ -10,7 +10,7 @@ import torch
 from uniecg_lite import cohort
 from uniecg_lite.artifacts import Store
 from uniecg_lite.config import SMOKE, Training
-from uniecg_lite.diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm
+from uniecg_lite.diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm, UsualBeat
 from uniecg_lite.language import Corpus, train_tokenizer
 from uniecg_lite.scoring import Reader
 from uniecg_lite.scoring.files import save_reader
@@ -63,11 +63,11 @@ def generator(seed: int = 0) -> Generator:
     words = train_tokenizer([r.text() for r in corpus().requests], 400)
     condition = ConditionEncoder(words)
     width = condition.settings["width"]
-    rhythm, denoiser = Rhythm(width), Denoiser(PROFILE.unet_width, width)
+    said, denoiser = (Rhythm(width), UsualBeat(width, 64)), Denoiser(PROFILE.unet_width, width)
     with torch.no_grad():
         for p in denoiser.parameters():
-            p.add_(0.02 * torch.randn_like(p))
-    made = Generator(VAE(PROFILE.vae_width), condition, rhythm, denoiser, PROFILE.sample_steps, PROFILE.guidance)
+            p.add_(0.01 * torch.randn_like(p))
+    made = Generator(VAE(PROFILE.vae_width), condition, *said, denoiser, PROFILE.sample_steps, PROFILE.guidance)
     return made.requires_grad_(False).eval()
 
 

@@ -37,7 +37,7 @@ SIZES = {  # what of a profile an artifact depends on, beside its inputs
     "language": ("lm_width", "lm_layers", "lm_heads", "ecg_tokens", "language", "llm"),
     "alignment": ("alignment",),
     "stage1": ("stage1",),
-    "diffusets": ("vae_width", "unet_width", "vae", "condition", "rhythm", "denoiser"),
+    "diffusets": ("vae_width", "unet_width", "vae", "condition", "rhythm", "usual_beat", "denoiser"),
     "reader": ("reader",),
     "tokens": ("ecg_tokens", "tokens"),
     "unified": ("map_layers", "mapper"),

@@ -7,7 +7,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..config import LAPTOP, Profile
-from ..diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm
+from ..diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm, UsualBeat
 from ..diffusets.published import LATENT as PUBLISHED_LATENT
 from ..diffusets.published import PATIENT, STEPS, TEXT, PublishedDenoiser, PublishedVAE, ancestral
 from ..diffusets.vae import LATENT
@@ -60,7 +60,8 @@ def new_generator(profile: Profile, most: int = max(BATCHES)) -> tuple[Generator
     texts = [request.text() for request in Corpus(simulate(0, torch.arange(most)).truth).requests]
     condition = ConditionEncoder(train_tokenizer(texts, 400))
     width = condition.settings["width"]
-    parts = VAE(profile.vae_width), condition, Rhythm(width), Denoiser(profile.unet_width, width)
+    said = condition, Rhythm(width), UsualBeat(width)
+    parts = VAE(profile.vae_width), *said, Denoiser(profile.unet_width, width)
     generator = Generator(*parts, profile.sample_steps, profile.guidance)
     generator = generator.requires_grad_(False).eval().to(device_and_why()[0])
     return generator, generator.condition(texts)
@@ -120,9 +121,9 @@ def denoiser_efficiency(profile: Profile = LAPTOP, batch: int = max(BATCHES), si
     net, device = generator.denoiser, conditions.device
     x, level = torch.randn(2 * batch, *LATENT, device=device), torch.rand(2 * batch, device=device)
     told = torch.cat([conditions, net.null.expand_as(conditions)])
-    beats = generator.beats(told, torch.Generator().manual_seed(0))
-    work = flops_of(lambda: net.train()(x, level, told, beats))  # eval() may fuse layers, which are not counted
-    rate = work / seconds_of(lambda: net.eval()(x, level, told, beats))
+    plan = generator.plan(told, torch.Generator().manual_seed(0))
+    work = flops_of(lambda: net.train()(x, level, told, plan))  # eval() may fuse layers, which are not counted
+    rate = work / seconds_of(lambda: net.eval()(x, level, told, plan))
     matrix = torch.randn(side, side, device=device)
     peak = 2 * side**3 / seconds_of(lambda: matrix @ matrix)
     return {

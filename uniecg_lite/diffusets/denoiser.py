@@ -1,11 +1,10 @@
 """The denoiser: a one-dimensional U-Net over latents, steered by noise level and condition."""
 
-import math
-
 import torch
 from torch import nn
 
-from .pacemaker import SHOWN
+from .paths import level_waves
+from .sketch import PLAN
 from .vae import LATENT
 
 
@@ -65,7 +64,7 @@ class CrossAttention(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), beats (B, SHOWN, 128) -> (B, 8, 128),
+    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128),
     what the path asks for (`paths`): by default the velocity.
 
     Args:
@@ -86,7 +85,7 @@ class Denoiser(nn.Module):
         self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.words = None if keys else nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
-        self.inward = nn.Conv1d(channels + len(self.place) + SHOWN, width, 3, padding=1)
+        self.inward = nn.Conv1d(channels + len(self.place) + PLAN, width, 3, padding=1)
         self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
         for i, w in enumerate(widths):
             self.down.append(Block(w, w, steer, keys))
@@ -100,15 +99,15 @@ class Denoiser(nn.Module):
         self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
 
     def forward(
-        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor
+        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
-        steer, keys = self.time(time_waves(level * 1000, 64)), None
+        steer, keys = self.time(level_waves(level, 64)), None
         if self.words is not None:
             steer = steer + self.words(condition)
         else:
             keys = condition if condition.dim() == 3 else condition[:, None].expand(-1, x.shape[-1], -1)  # (B, T, D_c)
         steer = nn.functional.silu(steer)  # (B, 4W)
-        h = self.inward(torch.cat([x, beats, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
+        h = self.inward(torch.cat([x, plan, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
         kept = []
         for block, narrow in zip(self.down, self.narrow):
             h = block(h, steer, keys)
@@ -118,13 +117,6 @@ class Denoiser(nn.Module):
         for block, look, widen in zip(self.up, self.look, self.widen):
             h = widen(look(block(torch.cat([h, kept.pop()], 1), steer, keys)))
         return self.outward(h)
-
-
-def time_waves(value: torch.Tensor, width: int) -> torch.Tensor:
-    """(B,) -> (B, width) sines and cosines (Vaswani et al., section 3.5)."""
-    frequency = torch.exp(-math.log(10000) * torch.arange(width // 2, device=value.device) / (width // 2))
-    angle = value[:, None].float() * frequency
-    return torch.cat([angle.sin(), angle.cos()], 1)
 
 
 def _places(length: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from ..errors import BadRequest
 
 SHRUNK = 0.171  # spread of the published latents after their constant 0.18215
+LEFT = 0.3  # spread of what a sketch leaves of unit latents
 _CHOICES = {
     "family": ("unet", "transformer"),
     "words": ("film", "tiled", "tokens"),
@@ -24,7 +25,8 @@ class Design:
     family: str = "unet"  # or a diffusion transformer on patched latents
     words: str = "film"  # `tiled`: attention to copies of one vector; `tokens`: attention to a vector per word
     numbers: str = "words"  # rate, age and sex in the text's vector; `scaled` or `raw`: three numbers beside it
-    paced: bool = True  # a rhythm says the beats and the denoiser is shown them; False: zeros in their place
+    paced: bool = True  # a rhythm says where the beats fall and the denoiser is shown them; False: zeros instead
+    sketched: bool = True  # the usual beat is said and laid out first, the denoiser draws the rest; False: draws all
     path: str = "flow"  # flow matching; `epsilon`, `v`: DDPM with 1000 levels, saying the noise or the velocity
     unit_latents: bool = True  # False: spread `SHRUNK`
     free_leads: bool = False  # True: the VAE speaks in twelve leads, and nothing ties them
@@ -45,17 +47,20 @@ class Design:
             raise BadRequest("The diffusion transformer takes one vector: set words to 'film'.")
         if self.paced and (self.numbers != "words" or self.words == "tokens"):
             raise BadRequest("The rhythm needs one vector that tells the rate: set paced to False as well.")
+        if self.sketched and not self.paced:
+            raise BadRequest("A sketch lays its beats where the rhythm says: set sketched to False as well.")
 
     @property
     def spread(self) -> float:
-        """The standard deviation of the latents that the denoiser sees."""
-        return 1.0 if self.unit_latents else SHRUNK
+        """What latents, less a sketch's, are multiplied by, so that the denoiser sees unit spread, or `SHRUNK`."""
+        return (1.0 if self.unit_latents else SHRUNK) / (LEFT if self.sketched else 1.0)
 
 
 FAULTS = {  # `ancestral` is to be compared with path="epsilon", `raw` with `unpaced`, the others with our defaults
     "shrunk": {"unit_latents": False},
-    "unpaced": {"paced": False},
-    "raw": {"numbers": "raw", "paced": False},
+    "unsketched": {"sketched": False},
+    "unpaced": {"paced": False, "sketched": False},
+    "raw": {"numbers": "raw", "paced": False, "sketched": False},
     "tiled": {"words": "tiled"},
     "unguided": {"guided": False},
     "last_weights": {"averaged": False},

@@ -1,44 +1,24 @@
-"""Words to an ECG: the trained parts together, and how each is trained."""
+"""Words to an ECG: the trained parts together."""
 
-import random
-import time
 from dataclasses import replace
 from itertools import repeat
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..cohort import Cohort, population_of
-from ..config import Training
 from ..ecg import ECG
-from ..language import Corpus, Request
-from ..simulator import simulate
-from ..training import fit, rows_of
+from ..language import Request
 from .condition import ConditionEncoder, numbers_of
 from .design import Design
-from .pacemaker import FIRST_BEAT, HZ, SHOWN, Rhythm, beats_of, shown
+from .pacemaker import HZ, Rhythm, shown
 from .paths import Say, path_of
+from .sketch import PLAN, UsualBeat, laid_out, usual_beats
 from .vae import LATENT, VAE
-
-LENGTH = 1024  # samples: 10 s
-DROP_CONDITION = 0.1
-
-
-def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
-    """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned: (N, 12, 1024) mV."""
-    seed, index, visit = population_of(cohort.column("record"))
-    out = torch.empty(len(index), 12, LENGTH)
-    for number in visit.unique().tolist():
-        for rows in (visit == number).nonzero()[:, 0].split(batch):
-            how = dict(noise=False, first_beat=FIRST_BEAT, visit=number)
-            out[rows] = simulate(seed, index[rows], HZ, LENGTH / HZ, **how).signal
-    return out
 
 
 class Generator(nn.Module):
-    """VAE + condition encoder + rhythm + denoiser + few-step sampler.
+    """VAE + condition encoder + rhythm + usual beat + denoiser + few-step sampler.
 
     Args:
         steps: of the sampler, where the design does not ask for ancestral ones.
@@ -51,13 +31,15 @@ class Generator(nn.Module):
         vae: VAE,
         condition: ConditionEncoder,
         rhythm: Rhythm,
+        usual_beat: UsualBeat,
         denoiser: nn.Module,
         steps: int = 20,
         guidance: float = 2.0,
         design: Design | None = None,
     ):
         super().__init__()
-        self.vae, self.condition, self.rhythm, self.denoiser = vae, condition, rhythm, denoiser
+        self.vae, self.condition, self.denoiser = vae, condition, denoiser
+        self.rhythm, self.usual_beat = rhythm, usual_beat
         self.steps, self.guidance, self.design = steps, guidance, design or Design()
 
     def conditions(self, requests: list[Request]) -> torch.Tensor:
@@ -69,17 +51,38 @@ class Generator(nn.Module):
         return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
 
     @torch.no_grad()
-    def beats(self, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Conditions -> (B, SHOWN, 128): beats that the rhythm says, or zeros where the design is not paced."""
-        if self.design.paced:
-            return shown(self.rhythm.sample(condition, self.condition.rate(condition), generator))
-        return condition.new_zeros(len(condition), SHOWN, LATENT[1])
+    def plan(self, condition: torch.Tensor, generator: torch.Generator, guidance: float | None = None) -> torch.Tensor:
+        """Conditions (B, D_c) -> (B, PLAN, 128): where beats fall, and the latents of a sketch of them.
+
+        Both are said from the condition; zeros where the design has no rhythm, or no sketch.
+        """
+        if not self.design.paced:
+            return condition.new_zeros(len(condition), PLAN, LATENT[1])
+        times = self.rhythm.sample(condition, self.condition.rate(condition), generator)
+        guidance = (self.guidance if guidance is None else guidance) if self.design.guided else 1.0
+        beats = self.usual_beat.sample(condition, guidance, generator) if self.design.sketched else None
+        return self.planned(beats, times)
+
+    @torch.no_grad()
+    def plans(self, ecgs: torch.Tensor) -> torch.Tensor:
+        """(N, 12, 1024) mV -> (N, PLAN, 128), the plans that these ECGs would have been drawn from, on their device."""
+        if not self.design.paced:
+            return ecgs.new_zeros(len(ecgs), PLAN, LATENT[1])
+        device = self.vae.scale.device
+        parts = [(part.to(device) for part in usual_beats(some)) for some in ecgs.split(256)]
+        return torch.cat([self.planned(*part).to(ecgs.device) for part in parts])
+
+    def planned(self, beats: torch.Tensor | None, times: torch.Tensor) -> torch.Tensor:
+        """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""
+        sketch = times.new_zeros(len(times), *LATENT)
+        if self.design.sketched:
+            sketch = self.vae.encode(laid_out(beats, times))
+        return torch.cat([shown(times), sketch], 1)
 
     @torch.no_grad()
     def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
-        """(N, 12, 1024) mV -> (N, 8, 128) latents of the spread that the denoiser sees."""
-        parts = [self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)]
-        return torch.cat(parts) * self.design.spread
+        """(N, 12, 1024) mV -> (N, 8, 128) latents of unit scale."""
+        return torch.cat([self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)])
 
     @torch.no_grad()
     def sample(
@@ -88,33 +91,34 @@ class Generator(nn.Module):
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
-        beats: torch.Tensor | None = None,
+        plan: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser says.
 
         By default Euler steps over the learned velocity. Guidance g pushes from no condition towards the condition:
-        v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022). Beats (B, SHOWN, 128) are those that the rhythm says from the
-        condition, unless others are given.
+        v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022). The plan (B, PLAN, 128) is said from the condition, unless
+        another is given.
         """
         self.eval()
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(len(condition), *LATENT, generator=generator).to(condition.device)
-        beats = self.beats(condition, generator) if beats is None else beats  # (B, SHOWN, 128)
-        say = self._say(condition, beats, self.guidance if guidance is None else guidance)
-        return path_of(self.design).walk(say, x, steps or self.steps, generator) / self.design.spread
+        guidance = self.guidance if guidance is None else guidance
+        plan = self.plan(condition, generator, guidance) if plan is None else plan
+        x = path_of(self.design).walk(self._say(condition, plan, guidance), x, steps or self.steps, generator)
+        return x / self.design.spread + _sketch(plan)
 
-    def _say(self, condition: torch.Tensor, beats: torch.Tensor, guidance: float) -> Say:
+    def _say(self, condition: torch.Tensor, plan: torch.Tensor, guidance: float) -> Say:
         """What is said on the way from noise: with guidance by two calls of the denoiser in one batch, else by one.
 
-        Both see the beats: guidance is about what the words say beyond them.
+        Both see the plan: guidance is about what the words say beyond it.
         """
         if self.design.guided:
             condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
-            beats = torch.cat([beats, beats])
+            plan = torch.cat([plan, plan])
 
         def say(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
             both = torch.cat([x, x]) if self.design.guided else x
-            said = self.denoiser(both, level.expand(len(both)).to(x.device), condition, beats)
+            said = self.denoiser(both, level.expand(len(both)).to(x.device), condition, plan)
             if not self.design.guided:
                 return said
             with_words, without = said.chunk(2)
@@ -122,13 +126,26 @@ class Generator(nn.Module):
 
         return say
 
+    def loss(
+        self, latents: torch.Tensor, plan: torch.Tensor, condition: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """The denoiser's error on latents (B, 8, 128) with these plans (B, PLAN, 128) and conditions (B, D_c).
+
+        It learns what the sketch leaves of the latents; by default by flow matching, see `paths.Flow`.
+        """
+        path, clean = path_of(self.design), (latents - _sketch(plan)) * self.design.spread
+        level = path.levels(len(clean), generator).to(clean.device)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noisy, target = path.mix(clean, noise, level)
+        return F.mse_loss(self.denoiser(noisy, level, condition, plan).float(), target)
+
     @torch.no_grad()
     def signals(
-        self, condition: torch.Tensor, seed: int = 0, batch: int = 64, beats: torch.Tensor | None = None, **how
+        self, condition: torch.Tensor, seed: int = 0, batch: int = 64, plan: torch.Tensor | None = None, **how
     ) -> torch.Tensor:
-        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for beats and the rest see `sample`."""
-        parts = zip(condition.split(batch), repeat(None) if beats is None else beats.split(batch))
-        latents = [self.sample(c, seed + i, beats=b, **how) for i, (c, b) in enumerate(parts)]
+        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`."""
+        parts = zip(condition.split(batch), repeat(None) if plan is None else plan.split(batch))
+        latents = [self.sample(c, seed + i, plan=p, **how) for i, (c, p) in enumerate(parts)]
         return torch.cat([self.vae.decode(latent).float() for latent in latents])
 
     def make(self, condition: torch.Tensor, seed: int = 0, **how) -> list[ECG]:
@@ -139,93 +156,6 @@ class Generator(nn.Module):
         ]
 
 
-def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path) -> dict:
-    """Train the VAE on (N, 12, 1024) mV, then measure the scale of its latents."""
-    device = vae.scale.device
-    vae.start(ecgs[:2048].to(device))
-    history = fit(
-        "VAE",
-        {"vae": vae},
-        lambda step, g: vae.loss(ecgs[rows_of(step, seed, plan.batch, len(ecgs))].to(device)),
-        plan,
-        seed=seed,
-        folder=folder,
-    )
-    vae.requires_grad_(False).eval()
-    vae.measure_scale(ecgs[:1024].to(device))
-    return history
-
-
-def train_condition(encoder: ConditionEncoder, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Teach the condition encoder to tell the facts of a request, whichever of them are given; then freeze it."""
-
-    def loss(step, generator):
-        rng = random.Random(f"{seed}/{step}")
-        rows = rows_of(step, seed, plan.batch, len(corpus.requests)).tolist()
-        return encoder.facts_loss([corpus.requests[row].thinned(rng) for row in rows])
-
-    history = fit("condition encoder", {"condition": encoder}, loss, plan, seed=seed, folder=folder)
-    encoder.requires_grad_(False).eval()
-    return history
-
-
-def train_rhythm(
-    rhythm: Rhythm,
-    encoder: ConditionEncoder,
-    ecgs: torch.Tensor,
-    corpus: Corpus,
-    plan: Training,
-    seed: int,
-    folder: Path,
-) -> dict:
-    """Teach the rhythm to say the beats of (N, 12, 1024) mV from the words of their requests; then freeze it.
-
-    Each request is read once, with some of its parts left open: reading costs more than a step of the rhythm.
-    """
-    begun = time.time()
-    device, times, rng = encoder.place.device, beats_of(ecgs), random.Random(seed)  # (N, K)
-    texts = [request.thinned(rng).text() for request in corpus.requests]
-    with torch.no_grad():
-        words = torch.cat([encoder(texts[i : i + 256]) for i in range(0, len(texts), 256)])  # (N, D_c)
-
-    def loss(step, generator):
-        rows = rows_of(step, seed, plan.batch, len(times))
-        return rhythm.loss(times[rows].to(device), words[rows.to(device)])
-
-    ready = time.time() - begun
-    history = fit("rhythm", {"rhythm": rhythm}, loss, plan, seed=seed, folder=folder)
-    rhythm.requires_grad_(False).eval()
-    return history | {"seconds": ready + history["seconds"]}
-
-
-def train_denoiser(
-    generator: Generator, ecgs: torch.Tensor, corpus: Corpus, plan: Training, seed: int, folder: Path
-) -> dict:
-    """Train the denoiser as the generator's design says; by default by flow matching, see `paths.Flow`.
-
-    By default all noise levels are trained; one condition in ten is dropped, for guidance; the average of the weights
-    is kept.
-    """
-    net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
-    path, latents = path_of(design), generator.latents(ecgs)  # (N, 8, 128)
-    times = beats_of(ecgs).to(device)  # (N, K)
-
-    def loss(step, g):
-        rng = random.Random(f"{seed}/{step}")
-        rows = rows_of(step, seed, plan.batch, len(latents))
-        clean = latents[rows]
-        with torch.no_grad():
-            words = generator.conditions([corpus.requests[row].thinned(rng) for row in rows.tolist()])
-        drop = (torch.rand(len(rows), 1, generator=g) < DROP_CONDITION).to(device)
-        if design.guided:
-            words = torch.where(drop if words.dim() == 2 else drop[..., None], net.null, words)
-        level = path.levels(len(rows), g).to(device)
-        noise = torch.randn(clean.shape, generator=g).to(device)
-        beats = shown(times[rows]) if design.paced else clean.new_zeros(len(rows), SHOWN, LATENT[1])
-        noisy, target = path.mix(clean, noise, level)
-        return F.mse_loss(net(noisy, level, words, beats).float(), target)
-
-    ema = 0.995 if design.averaged else None
-    history = fit("denoiser", {"denoiser": net}, loss, plan, seed=seed, folder=folder, ema=ema)
-    net.requires_grad_(False).eval()
-    return history
+def _sketch(plan: torch.Tensor) -> torch.Tensor:
+    """Plans (B, PLAN, 128) -> the latents of their sketches (B, 8, 128)."""
+    return plan[:, -LATENT[0] :]

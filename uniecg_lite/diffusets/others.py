@@ -9,7 +9,7 @@ from torch import nn
 from ..config import Training
 from ..ecg import from_independent
 from ..training import fit, rows_of
-from .pacemaker import SHOWN, shown
+from .sketch import PLAN
 from .vae import LATENT, VAE, press, release
 
 TOLD = 8  # rows of a latent's length that the condition is spread over
@@ -17,8 +17,8 @@ KL_WEIGHT = 0.005  # so large that latents drawn from the prior are like those o
 
 
 class ConditionalVAE(nn.Module):
-    """A VAE whose decoder is told condition and beats, and whose prior is trained to be sampled from: the generator
-    without diffusion. ECGs (B, 12, 1024) mV, conditions (B, D_c) and beats (B, SHOWN, 128) in, ECGs out.
+    """A VAE whose decoder is told condition and plan, and whose prior is trained to be sampled from: the generator
+    without diffusion. ECGs (B, 12, 1024) mV, conditions (B, D_c) and plans (B, PLAN, 128) in, ECGs out.
     """
 
     def __init__(self, width: int, condition: int):
@@ -26,27 +26,27 @@ class ConditionalVAE(nn.Module):
         self.vae = VAE(width)
         self.told = nn.Linear(condition, TOLD * LATENT[1])
         first = self.vae.decoder[0]
-        self.vae.decoder[0] = nn.Conv1d(LATENT[0] + TOLD + SHOWN, first.out_channels, 3, padding=1)
+        self.vae.decoder[0] = nn.Conv1d(LATENT[0] + TOLD + PLAN, first.out_channels, 3, padding=1)
 
-    def decode(self, latent: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor) -> torch.Tensor:
-        """Latents (B, 8, 128), conditions and beats -> the eight independent leads (B, 8, 1024) in pressed mV."""
+    def decode(self, latent: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
+        """Latents (B, 8, 128), conditions and plans -> the eight independent leads (B, 8, 1024) in pressed mV."""
         told = self.told(condition).unflatten(1, (TOLD, LATENT[1]))  # (B, 8, 128)
-        return self.vae.decoder(torch.cat([latent, told, beats], 1)) + self.vae.straight_out(latent)
+        return self.vae.decoder(torch.cat([latent, told, plan], 1)) + self.vae.straight_out(latent)
 
-    def loss(self, signal: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor) -> dict[str, torch.Tensor]:
+    def loss(self, signal: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> dict[str, torch.Tensor]:
         """The error of `VAE.loss` plus a KL that is weighted to be sampled from."""
         mean, log_variance = self.vae.distribution(signal)
         latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        made, leads = self.decode(latent, condition, beats), signal[:, self.vae.rows]
+        made, leads = self.decode(latent, condition, plan), signal[:, self.vae.rows]
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = 80 * (F.mse_loss(made, press(leads)) + KL_WEIGHT * kl)
         return {"loss": loss, "mse": F.mse_loss(release(made), leads).detach(), "kl": kl.detach()}
 
     @torch.no_grad()
-    def signals(self, condition: torch.Tensor, beats: torch.Tensor, seed: int = 0) -> torch.Tensor:
-        """Conditions (B, D_c) and beats -> (B, 12, 1024) mV."""
+    def signals(self, condition: torch.Tensor, plan: torch.Tensor, seed: int = 0) -> torch.Tensor:
+        """Conditions (B, D_c) and plans -> (B, 12, 1024) mV."""
         latent = torch.randn(len(condition), *LATENT, generator=torch.Generator().manual_seed(seed))
-        leads = self.decode(latent.to(condition.device), condition, beats).float()
+        leads = self.decode(latent.to(condition.device), condition, plan).float()
         return from_independent(release(leads))
 
 
@@ -61,21 +61,21 @@ def train_conditional_vae(
     model: ConditionalVAE,
     ecgs: torch.Tensor,
     conditions: torch.Tensor,
-    times: torch.Tensor,
-    plan: Training,
+    plans: torch.Tensor,
+    training: Training,
     seed: int,
     folder: Path,
 ) -> dict:
-    """Train on ECGs (N, 12, 1024) mV, their conditions (N, D_c) and beats (N, K) s."""
+    """Train on ECGs (N, 12, 1024) mV, their conditions (N, D_c) and plans (N, PLAN, 128)."""
     device = model.told.weight.device
     model.vae.start(ecgs[:2048].to(device))
 
     def loss(step, generator):
-        rows = rows_of(step, seed, plan.batch, len(ecgs))
-        signal, condition, beats = (part[rows].to(device) for part in (ecgs, conditions, times))
-        return model.loss(signal, condition, shown(beats))
+        rows = rows_of(step, seed, training.batch, len(ecgs))
+        signal, condition, plan = (part[rows].to(device) for part in (ecgs, conditions, plans))
+        return model.loss(signal, condition, plan)
 
-    history = fit("conditional VAE", {"model": model}, loss, plan, seed=seed, folder=folder)
+    history = fit("conditional VAE", {"model": model}, loss, training, seed=seed, folder=folder)
     model.requires_grad_(False).eval()
     return history
 

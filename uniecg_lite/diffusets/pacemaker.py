@@ -16,7 +16,8 @@ from ..ecg.beats import MOST_BEATS, peak_times
 from .vae import LATENT, PATCH
 
 HZ = 102.4
-SECONDS = LATENT[1] * PATCH / HZ  # 10
+LENGTH = LATENT[1] * PATCH  # 1024 samples
+SECONDS = LENGTH / HZ  # 10
 FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, so that only the rhythm is left to say
 FIRST_PEAK = FIRST_BEAT + 0.045  # s: its usual R peak
 WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over 200

@@ -4,6 +4,7 @@ All paths share one interface. `level` is in [0, 1], 0 clean and 1 noise; `say(x
 latents x (B, 8, 128) and one level for all; schedulers are diffusers'.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -28,8 +29,8 @@ class Flow:
         return level if self.all_levels else (1 + level * (LEVELS - 3)) / (LEVELS - 1)
 
     def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clean and noise (B, 8, 128) at levels (B,) -> the point on the path and what the net should say there."""
-        s = level[:, None, None]
+        """Clean and noise (B, ...) at levels (B,) -> the point on the path and what the net should say there."""
+        s = level.reshape(-1, *[1] * (clean.dim() - 1))
         return (1 - s) * clean + s * noise, noise - clean
 
     def walk(self, say: Say, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
@@ -84,6 +85,13 @@ class Diffusion:
         for t in scheduler.timesteps:
             x = scheduler.step(say(x, t / LEVELS), t, x, **noisy).prev_sample
         return x
+
+
+def level_waves(level: torch.Tensor, width: int) -> torch.Tensor:
+    """Levels (B,) -> (B, width) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
+    frequency = torch.exp(-math.log(10000) * torch.arange(width // 2, device=level.device) / (width // 2))
+    angle = 1000 * level[:, None].float() * frequency
+    return torch.cat([angle.sin(), angle.cos()], 1)
 
 
 def path_of(design: Design) -> Flow | Diffusion:

@@ -7,9 +7,10 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from .denoiser import Denoiser, time_waves
+from .denoiser import Denoiser
 from .design import Design
-from .pacemaker import SHOWN
+from .paths import level_waves
+from .sketch import PLAN
 from .vae import LATENT
 
 HEADS = 4
@@ -38,8 +39,8 @@ class _Layer(nn.Module):
 class PatchDenoiser(nn.Module):
     """DiT (Peebles and Xie, arXiv 2212.09748) in one dimension, with the interface of `Denoiser`.
 
-    Noisy latents (B, 8, 128), level (B,), condition (B, D_c), beats (B, SHOWN, 128) -> (B, 8, 128). A token is
-    `patch` neighbours of a latent and of the beats.
+    Noisy latents (B, 8, 128), level (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128). A token is
+    `patch` neighbours of a latent and of the plan.
     """
 
     def __init__(self, width: int, condition: int, layers: int = 4, patch: int = 4):
@@ -49,7 +50,7 @@ class PatchDenoiser(nn.Module):
         self.null = nn.Parameter(torch.zeros(condition))
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
-        self.inward = nn.Linear((channels + SHOWN) * patch, width)
+        self.inward = nn.Linear((channels + PLAN) * patch, width)
         self.place = nn.Parameter(0.02 * torch.randn(length // patch, width))
         self.layers = nn.ModuleList(_Layer(width, width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -58,10 +59,10 @@ class PatchDenoiser(nn.Module):
         nn.init.zeros_(self.outward.bias)
 
     def forward(
-        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, beats: torch.Tensor
+        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
-        steer = nn.functional.silu(self.time(time_waves(level * 1000, 64)) + self.words(condition))  # (B, D)
-        tokens = torch.cat([x, beats], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, C patch)
+        steer = nn.functional.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, D)
+        tokens = torch.cat([x, plan], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, C patch)
         h = self.inward(tokens) + self.place  # (B, T, D)
         for layer in self.layers:
             h = layer(h, steer)
@@ -89,7 +90,7 @@ def flops(net: nn.Module, condition: int) -> int:
 
     Layers that PyTorch does not count, such as norms, are left out. The net is on the `meta` device.
     """
-    shapes = (LATENT, (), (condition,), (SHOWN, LATENT[1]))
+    shapes = (LATENT, (), (condition,), (PLAN, LATENT[1]))
     inputs = [torch.zeros(1, *shape, device="meta") for shape in shapes]
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
         net.train()(*inputs)  # eval() and fused attention would hide layers

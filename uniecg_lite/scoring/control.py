@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from ..ecg import lead_law_residual
 from ..language import CODES, Request
 from .reader import Reader
-from .signals import heart_rate
+from .signals import beat_size_spread, heart_rate
 from .texts import finding_scores, macro_f1
 
 ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it cannot be measured)
@@ -18,6 +18,8 @@ ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it 
     "qt_ms": ("qt", "ms", 150.0),
     "axis_deg": ("axis", "deg", 90.0),
 }
+ALIKE = {"SR", "SBRAD", "STACH"}  # rhythms whose beats are alike,
+UNLIKE = {"PVC", "BIGU", "PAC"}  # but for these
 
 
 def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -72,8 +74,9 @@ def control(
         asked: (B, F) bool, findings that were asked for, in the order of `CODES`.
 
     Returns:
-        `number_errors`; hr_median_error_reader_bpm; findings_macro_f1 and `f1.<code>`; lead_law_residual_mv, of the ECG
-        that breaks the lead laws most.
+        `number_errors`; hr_median_error_reader_bpm; findings_macro_f1 and `f1.<code>`; beat_size_spread, the median of
+        those asked for with a sinus rhythm and no extra beats; lead_law_residual_mv, of the ECG that breaks the lead
+        laws most.
     """
     signal = signal.float()
     numbers, found = reader.read(standard(signal))
@@ -84,4 +87,7 @@ def control(
         out["hr_median_error_reader_bpm"] = by_reader["hr_median_error_bpm"]
     out["findings_macro_f1"] = macro_f1(found, asked)
     out |= {f"f1.{code}": value for code, value in finding_scores(found, asked).items()}
+    alike, unlike = (asked[:, [CODES.index(code) for code in codes]].any(1) for codes in (ALIKE, UNLIKE))
+    if (even := alike & ~unlike).any():
+        out["beat_size_spread"] = beat_size_spread(signal[even], signal.shape[-1] / 10).nanmedian().item()
     return out | {"lead_law_residual_mv": lead_law_residual(signal).max().item()}

@@ -5,8 +5,9 @@ import math
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 
-from ..ecg.beats import BEFORE, r_peaks, usual_beat
+from ..ecg.beats import BEFORE, peak_times, r_peaks, usual_beat
 
 AGREE = 0.10  # real records whose two reference detectors differ by more are disputed, and left out
 HZ = 100.0  # of `measure_beat`
@@ -21,6 +22,25 @@ def heart_rate(signal: torch.Tensor, hz: float) -> torch.Tensor:
     first = torch.where(peaks, place, torch.inf).amin(1)
     last = torch.where(peaks, place, -torch.inf).amax(1)
     return torch.where(count > 1, 60 * hz * (count - 1) / (last - first), torch.nan)
+
+
+def beat_size_spread(signal: torch.Tensor, hz: float) -> torch.Tensor:
+    """How much the QRS complexes of one record differ in size: (B, 12, L) -> (B,), NaN under four beats.
+
+    A size is the peak to peak of 160 ms around the R peak, over all leads (root of the sum of squares); their standard
+    deviation over their mean, the first and the last beat left out. A healthy heart's breathing makes some hundredths.
+    """
+    times, reach = peak_times(signal, hz), round(0.08 * hz)  # (B, K)
+    inner = ~times.isnan()
+    inner[:, 0] = False
+    inner &= F.pad(inner[:, 1:], (0, 1))  # the last one has no beat after it
+    start = (times.nan_to_num(0.0) * hz).long().sub(reach).clamp(0, signal.shape[-1] - 2 * reach - 1)
+    row = torch.arange(len(signal), device=signal.device)[:, None]
+    cut = signal.unfold(2, 2 * reach + 1, 1)[row, :, start]  # (B, K, 12, W)
+    size = torch.where(inner, (cut.amax(-1) - cut.amin(-1)).norm(dim=-1), torch.nan)  # (B, K)
+    mean = size.nanmean(1)
+    spread = ((size - mean[:, None]).square().nansum(1) / (inner.sum(1) - 1).clamp(min=1)).sqrt() / mean
+    return torch.where(inner.sum(1) > 1, spread, torch.nan)
 
 
 def real_rates(folder: str | Path) -> dict[str, float]:

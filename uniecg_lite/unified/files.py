@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 
 from ..artifacts import Store, save_tensors, state
 from ..config import PROFILES, Profile
-from ..diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm
+from ..diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm, UsualBeat
 from ..encoders import ImageEncoder, SignalEncoder
 from ..errors import BadArtifact
 from ..training import device_and_why
@@ -86,11 +86,11 @@ def load_ecg_tokens(store: Store, stage: str) -> UniECG:
     return model.requires_grad_(False).eval().to(device_and_why()[0])
 
 
-GENERATOR = ("vae", "condition", "rhythm", "denoiser")  # its parts
+GENERATOR = ("vae", "condition", "rhythm", "usual_beat", "denoiser")  # its parts
 
 
 def save_generator(generator: Generator, folder: Path) -> None:
-    """Write VAE, condition encoder with its tokenizer, rhythm and denoiser."""
+    """Write VAE, condition encoder with its tokenizer, rhythm, usual beat and denoiser."""
     for name in GENERATOR:
         save_tensors(getattr(generator, name).state_dict(), folder / name)
     generator.condition.tokenizer.save_pretrained(folder / "tokenizer")
@@ -107,6 +107,7 @@ def load_generator(store: Store) -> Generator:
         VAE(profile.vae_width),
         ConditionEncoder(tokenizer, **about["condition"]),
         Rhythm(**about["rhythm"]),
+        UsualBeat(**about["usual_beat"]),
         Denoiser(**about["denoiser"]),
         profile.sample_steps,
         profile.guidance,

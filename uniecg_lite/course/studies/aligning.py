@@ -12,8 +12,6 @@ from torch import nn
 from ...artifacts import Store
 from ...config import Training
 from ...diffusets import Generator
-from ...diffusets.pacemaker import shown
-from ...diffusets.paths import path_of
 from ...language import Corpus
 from ...training import device_and_why, fit, rows_of
 from ...unified import Mapper, UniECG, inject_ecg_tokens, rows_but_the_first, token_rows
@@ -49,7 +47,7 @@ class Lesson:
     Args:
         corpus: of the N training patients.
         generator: frozen; its condition encoder gives the targets.
-        clean: () -> latents (N, 8, 128) and beats (N, K) s, for the denoising loss.
+        clean: () -> latents (N, 8, 128) and plans (N, PLAN, 128), for the denoising loss.
         ecgs: rows (B,) -> (B, 12, 1000) mV, to attach.
     """
 
@@ -84,17 +82,6 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
     return mapper.to(device_and_why()[0])
 
 
-def denoising_loss(
-    generator: Generator, clean: torch.Tensor, times: torch.Tensor, condition: torch.Tensor, g: torch.Generator
-) -> torch.Tensor:
-    """The frozen denoiser's loss on latents (B, 8, 128) with beats (B, K) s under these conditions (B, D_c), which get
-    its gradient."""
-    path = path_of(generator.design)
-    level = path.levels(len(clean), g).to(clean.device)
-    noisy, target = path.mix(clean, torch.randn(clean.shape, generator=g).to(clean.device), level)
-    return F.mse_loss(generator.denoiser(noisy, level, condition, shown(times)).float(), target)
-
-
 def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, folder: Path) -> dict:
     """Train `model.mapper` and the [ECG] rows but the first, as `unified.align_mapper`, in this way.
 
@@ -107,7 +94,7 @@ def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, fo
     generator, device = lesson.generator, model.w_ts.weight.device
     model.mapper.requires_grad_(True).train()
     hooks = rows_but_the_first(model)
-    latents, times = (part.to(device) for part in lesson.clean()) if way.denoising else (None, None)
+    latents, plans = (part.to(device) for part in lesson.clean()) if way.denoising else (None, None)
 
     def loss(step, g):
         rows, rng = rows_of(step, seed, plan.batch, len(lesson.corpus.requests)), random.Random(f"{seed}/{step}")
@@ -122,7 +109,7 @@ def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, fo
         total = mse if way.mse else 0.0
         if way.denoising:
             who = rows[noised]
-            total = total + denoising_loss(generator, latents[who], times[who], mapped[noised], g)
+            total = total + generator.loss(latents[who], plans[who], mapped[noised], g)
         return {"loss": total, "mse": mse.detach()}
 
     parts = {"mapper": model.mapper, "llm": model.llm}

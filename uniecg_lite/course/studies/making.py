@@ -27,7 +27,6 @@ from ...diffusets import (
     with_faults,
 )
 from ...diffusets.others import KL_WEIGHT, ConditionalVAE, equal_width, nearest, train_conditional_vae
-from ...diffusets.pacemaker import beats_of
 from ...language import Corpus, Request
 from ...scoring import Reader, heart_rate
 from ...scoring.clip import ClipPair, clip_scores
@@ -42,8 +41,8 @@ DESIGNS = {
     "ours": Design(),
     **{name: with_faults(name) for name in FAULTS},
     "published": PUBLISHED,
-    "scaled": Design(numbers="scaled", paced=False),
-    "tokens": Design(words="tokens", paced=False),
+    "scaled": Design(numbers="scaled", paced=False, sketched=False),
+    "tokens": Design(words="tokens", paced=False, sketched=False),
     "epsilon": Design(path="epsilon"),
     "velocity": Design(path="v"),
     "transformer": Design(family="transformer"),
@@ -52,7 +51,8 @@ DESIGNS = {
 VARIANTS = {
     "ours": "U-Net, flow matching, every cure",
     "shrunk": "latents of spread 0.171 in place of 1",
-    "unpaced": "the denoiser is not shown where beats fall",
+    "unsketched": "the denoiser is shown where beats fall, but no sketch of them",
+    "unpaced": "the denoiser is shown neither",
     "raw": "rate, age and sex as raw numbers beside the words' vector; against `unpaced`",
     "tiled": "cross-attention to copies of one vector in place of FiLM",
     "unguided": "no condition is dropped in training, no guidance",
@@ -67,12 +67,12 @@ VARIANTS = {
     "velocity": "DDPM, the net says the velocity, a few solver steps",
     "transformer": "a diffusion transformer on patched latents, of equal compute, flow matching",
     "transformer_epsilon": "the same, DDPM, the net says the noise",
-    "conditional_vae": "no diffusion: a VAE told condition and beats, of as many parameters",
+    "conditional_vae": "no diffusion: a VAE told condition and plan, of as many parameters",
     "retrieval": "no generator: the training ECG whose request is most like the wanted one",
     "simulator": "the simulator itself: what the patients who are asked for really look like",
 }
 FIXED = frozenset({"retrieval", "simulator"})
-AGAINST = {"raw": "unpaced", "ancestral": "epsilon"}  # what a fault is compared with; the others with `ours`
+AGAINST = {"unpaced": "unsketched", "raw": "unpaced", "ancestral": "epsilon"}  # who is compared; others with `ours`
 FEW = 20  # patients for whom 1000 steps are walked: two to three minutes on one core
 RARE = 6  # findings, those with the fewest training examples
 CARRIERS = 8  # held-out patients of each, at most
@@ -178,7 +178,7 @@ def measure(room: Room, variant: str, seed: int, folder: Path) -> dict[str, floa
     model = trained_vae(room, known, seed, folder)
     device = model.told.weight.device
     drawn = torch.Generator().manual_seed(seed)
-    made = model.signals(wanted.to(device), room.generator.beats(wanted.to(device), drawn), seed)
+    made = model.signals(wanted.to(device), room.generator.plan(wanted.to(device), drawn), seed)
     return scores(room, made.cpu()) | {"parameters": _size(model)}
 
 
@@ -192,7 +192,8 @@ def trained(room: Room, design: Design, seed: int, folder: Path) -> Generator:
         train_vae(vae, room.ecgs, P.vae, seed, folder / "vae")
     torch.manual_seed(seed)
     net = new_denoiser(design, P.unet_width, chain.condition.settings["width"]).to(device)
-    made = Generator(vae, chain.condition, chain.rhythm, net, P.sample_steps, P.guidance, design)
+    said = chain.condition, chain.rhythm, chain.usual_beat
+    made = Generator(vae, *said, net, P.sample_steps, P.guidance, design)
     train_denoiser(made, room.ecgs, room.corpus, P.study_denoiser, seed, folder / "denoiser")
     return made
 
@@ -201,8 +202,9 @@ def trained_vae(room: Room, known: torch.Tensor, seed: int, folder: Path) -> Con
     """A conditional VAE with as many parameters as the chain's denoiser, trained on conditions (N, D_c)."""
     width = known.shape[1]
     model = ConditionalVAE(equal_width(_size(room.generator.denoiser), width), width).to(device_and_why()[0])
-    plan = room.store.profile.study_denoiser
-    train_conditional_vae(model, room.ecgs, known, beats_of(room.ecgs), plan, seed, folder / "conditional_vae")
+    budget = room.store.profile.study_denoiser
+    plans = room.generator.plans(room.ecgs)
+    train_conditional_vae(model, room.ecgs, known, plans, budget, seed, folder / "conditional_vae")
     return model
 
 

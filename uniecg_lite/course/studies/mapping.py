@@ -17,7 +17,6 @@ from ...artifacts import Store
 from ...cohort import Cohort, load
 from ...config import Profile
 from ...diffusets import Generator, clean_ecgs
-from ...diffusets.pacemaker import beats_of
 from ...language import Corpus, Request, fill, phrasings
 from ...scoring import Reader
 from ...scoring.control import control, requested, standard
@@ -73,9 +72,9 @@ class Room:
 
     @cached_property
     def clean(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Latents (N, 8, 128) and beats of the training patients' clean ECGs; only the denoising loss wants them."""
+        """Latents (N, 8, 128) and plans (N, PLAN, 128) of the training patients' clean ECGs, for the denoising loss."""
         ecgs = clean_ecgs(self.train)
-        return self.generator.latents(ecgs), beats_of(ecgs)
+        return self.generator.latents(ecgs), self.generator.plans(ecgs)
 
     @property
     def lesson(self) -> Lesson:
