@@ -10,7 +10,7 @@ import torch
 from uniecg_lite import cohort
 from uniecg_lite.artifacts import Store
 from uniecg_lite.config import SMOKE, Training
-from uniecg_lite.diffusets import VAE, ConditionEncoder, Denoiser, Generator, Rhythm, UsualBeat
+from uniecg_lite.diffusets import HZ, LENGTH, VAE, ConditionEncoder, Denoiser, Generator, Rhythm, UsualBeat, usual_beats
 from uniecg_lite.language import Corpus, train_tokenizer
 from uniecg_lite.scoring import Reader
 from uniecg_lite.scoring.files import save_reader
@@ -26,6 +26,12 @@ PLAN = Training(steps=3, batch=4, lr=1e-2, warmup=1)
 def patients(n: int = 300):
     """Simulated ECGs with noise, and what is true about them."""
     return simulate(0, torch.arange(n))
+
+
+@cache
+def clean_few() -> torch.Tensor:
+    """Noise-free ECGs as the generator learns them: (40, 12, 1024) mV."""
+    return simulate(0, torch.arange(40), HZ, LENGTH / HZ, noise=False, first_beat=0.3).signal
 
 
 @cache
@@ -58,7 +64,7 @@ def reading_model(seed: int = 0) -> UniECG:
 
 
 def generator(seed: int = 0) -> Generator:
-    """A text-to-ECG generator of smoke size with random weights."""
+    """A text-to-ECG generator of smoke size with random weights, on principal components of a few ECGs."""
     torch.manual_seed(seed)
     words = train_tokenizer([r.text() for r in corpus().requests], 400)
     condition = ConditionEncoder(words)
@@ -67,7 +73,11 @@ def generator(seed: int = 0) -> Generator:
     with torch.no_grad():
         for p in denoiser.parameters():
             p.add_(0.01 * torch.randn_like(p))
-    made = Generator(VAE(PROFILE.vae_width), condition, *said, denoiser, PROFILE.sample_steps, PROFILE.guidance)
+    clean, vae = clean_few(), VAE(PROFILE.vae_width)
+    vae.start(clean)
+    vae.measure_scale(clean)
+    said[1].start(usual_beats(clean)[0])
+    made = Generator(vae, condition, *said, denoiser, PROFILE.sample_steps, PROFILE.guidance)
     return made.requires_grad_(False).eval()
 
 

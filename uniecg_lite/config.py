@@ -94,7 +94,7 @@ LAPTOP = Profile(
     usual_beat=Training(2000, 128, 4e-3),
     denoiser=Training(300, 64, 2e-3),
     tokens=Training(60, 48, 3e-4, warmup=5),
-    mapper=Training(850, 48, 2e-3),
+    mapper=Training(1000, 48, 2e-3),
     reader=Training(600, 32, 3e-3),
     study_alignment=Training(30, 32, 3e-3),
     study_stage1=Training(240, 32, 2e-3),

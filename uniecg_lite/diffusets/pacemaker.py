@@ -1,8 +1,8 @@
 """The pacemaker: where the beats of a wanted ECG fall, and what the denoiser is shown of them.
 
 DiffuSETS gives the rate as a number beside the words, and the denoiser has to count, to place each beat and to draw it,
-all at once. Here a small network says the beats first (`Rhythm`), and the denoiser draws waves around them: a latent
-place covers 78 ms, and the same QRS complex looks different in it 20 ms later.
+all at once. Here a small network says the beats first (`Rhythm`), and the denoiser is shown them: a latent place
+covers 78 ms, and the same QRS complex looks different in it 20 ms later. What a beat looks like: see `sketch`.
 """
 
 import math
