@@ -231,7 +231,7 @@ def test_every_design_trains_and_samples(name, clean, base, tmp_path):
     vae.measure_scale(clean)
     made = with_denoiser(base, new_denoiser(design, 16, 128), 3, 2.0, design, vae=vae)
     plan = tiny.replace(tiny.PLAN, steps=40, batch=8, lr=3e-3)
-    history = train_denoiser(made, clean, tiny.corpus(), plan, 0, tmp_path)
+    history = train_denoiser(made, made.material(clean), tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in made.denoiser.parameters())
     assert made.latents(clean).std().item() == pytest.approx(1, rel=0.02)
     words = made.conditions(tiny.corpus().requests[:2])
@@ -256,7 +256,9 @@ def test_the_last_weights_are_not_their_average(clean, base, tmp_path):
     for averaged in (True, False):
         torch.manual_seed(0)
         made = with_denoiser(base, Denoiser(16, 128), design=Design(averaged=averaged))
-        train_denoiser(made, clean, tiny.corpus(), tiny.replace(tiny.PLAN, steps=5), 0, tmp_path / str(averaged))
+        train_denoiser(
+            made, made.material(clean), tiny.corpus(), tiny.replace(tiny.PLAN, steps=5), 0, tmp_path / str(averaged)
+        )
         kept.append(made.denoiser.inward.weight.clone())
     assert not torch.equal(*kept)
 
@@ -282,7 +284,7 @@ def test_an_unguided_generator_asks_once_and_drops_no_condition(clean, base, tmp
     for guided in (True, False):
         spy, plan = Spy(), tiny.replace(tiny.PLAN, steps=3, batch=32)
         made = with_denoiser(base, spy, design=Design(guided=guided))
-        train_denoiser(made, clean, tiny.corpus(), plan, 0, tmp_path / str(guided))
+        train_denoiser(made, made.material(clean), tiny.corpus(), plan, 0, tmp_path / str(guided))
         dropped = sum((condition > 8).all(1).sum().item() for _, condition in spy.asked)
         assert (dropped > 0) == guided
 

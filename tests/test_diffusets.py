@@ -442,7 +442,7 @@ class Spy(nn.Module):
 def test_one_condition_in_ten_is_dropped_and_all_levels_are_trained(generator, clean, tmp_path):
     spy = Spy()
     plan = tiny.replace(tiny.PLAN, steps=30, batch=32)
-    train_denoiser(with_denoiser(generator, spy), clean, tiny.corpus(), plan, 0, tmp_path)
+    train_denoiser(with_denoiser(generator, spy), generator.material(clean), tiny.corpus(), plan, 0, tmp_path)
     words, level = torch.cat([c for _, _, c in spy.asked]), torch.cat([s for _, s, _ in spy.asked])
     dropped = (words.std(1) < 1e-3).float()
     assert len(words) == 960 and 0.05 < dropped.mean() < 0.16
@@ -454,7 +454,7 @@ def test_the_denoiser_learns_velocities(generator, clean, tmp_path):
     torch.manual_seed(0)
     made = with_denoiser(generator, Denoiser(16, 128))
     plan = tiny.replace(tiny.PLAN, steps=30, batch=16, lr=3e-3)
-    history = train_denoiser(made, clean, tiny.corpus(), plan, 0, tmp_path)
+    history = train_denoiser(made, made.material(clean), tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.9 * history["loss"][0]
 
 

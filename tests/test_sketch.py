@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from uniecg_lite.config import Training
 from uniecg_lite.diffusets import HZ, LENGTH, UsualBeat, train_usual_beat, usual_beats
 from uniecg_lite.diffusets.pacemaker import beats_of
-from uniecg_lite.diffusets.sketch import KINDS, SPAN, laid_out
+from uniecg_lite.diffusets.sketch import COMPONENTS, SPAN, laid_out
 from uniecg_lite.ecg import lead_law_residual
 from uniecg_lite.language import CODES
 from uniecg_lite.simulator import simulate
@@ -67,7 +67,7 @@ def test_components_keep_the_beats(hearts):
     net = UsualBeat(8, 16)
     net.start(beats)
     parts = net.components(beats)
-    assert parts.shape == (len(beats), KINDS) and parts.mean(0).abs().max() < 1e-3
+    assert parts.shape == (len(beats), COMPONENTS) and parts.mean(0).abs().max() < 1e-3
     missed = (net.beats(parts) - beats).square().mean() / beats.square().mean()
     assert missed < 0.02
     spread = parts.std(0)

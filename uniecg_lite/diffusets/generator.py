@@ -79,6 +79,10 @@ class Generator(nn.Module):
             sketch = self.vae.encode(laid_out(beats, times))
         return torch.cat([shown(times), sketch], 1)
 
+    def material(self, ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128) and `plans` (N, PLAN, 128)."""
+        return self.latents(ecgs), self.plans(ecgs)
+
     @torch.no_grad()
     def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
         """(N, 12, 1024) mV -> (N, 8, 128) latents of unit scale."""

@@ -19,7 +19,7 @@ PLAN = SHOWN + LATENT[0]  # channels of a plan: where the beats are, and the lat
 SPAN = round((BEFORE + AFTER) * HZ)  # samples of a beat, from 0.40 s before its R peak to 0.64 s after
 SHARE = 0.6  # of the way to the next R peak, after which a wave belongs to the next beat
 FADE = 0.015  # s: how softly one beat gives way to the next
-KINDS = 64  # principal components of usual beats
+COMPONENTS = 64  # principal components of usual beats
 EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are as large
 STEPS = 20  # of the way from noise to a beat
 
@@ -85,21 +85,21 @@ class _Layer(nn.Module):
 class UsualBeat(nn.Module):
     """Words to the usual beat, by flow matching in its principal components.
 
-    Noisy components (B, KINDS), level in [0, 1] (B,), condition (B, D_c) -> (B, KINDS), their velocity.
+    Noisy components (B, COMPONENTS), level in [0, 1] (B,), condition (B, D_c) -> (B, COMPONENTS), their velocity.
     """
 
     def __init__(self, condition: int, width: int = 384, layers: int = 3):
         super().__init__()
         self.settings = {"condition": condition, "width": width, "layers": layers}
         self.register_buffer("mean", torch.zeros(len(ROWS) * SPAN))
-        self.register_buffer("axes", torch.zeros(len(ROWS) * SPAN, KINDS))
-        self.register_buffer("scale", torch.ones(KINDS))
+        self.register_buffer("axes", torch.zeros(len(ROWS) * SPAN, COMPONENTS))
+        self.register_buffer("scale", torch.ones(COMPONENTS))
         self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
         self.time = nn.Linear(64, width)
         self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
-        self.inward = nn.Linear(KINDS, width)
+        self.inward = nn.Linear(COMPONENTS, width)
         self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
-        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, KINDS))
+        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, COMPONENTS))
 
     @torch.no_grad()
     def start(self, beats: torch.Tensor) -> None:
@@ -107,16 +107,16 @@ class UsualBeat(nn.Module):
         flat = beats.flatten(1)
         self.mean.copy_(flat.mean(0))
         values, axes = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean) / len(flat))  # ascending
-        spread = values[-KINDS:].clamp(min=1e-8).sqrt()
-        self.axes.copy_(axes[:, -KINDS:])
+        spread = values[-COMPONENTS:].clamp(min=1e-8).sqrt()
+        self.axes.copy_(axes[:, -COMPONENTS:])
         self.scale.copy_(spread**EVEN * spread[-1] ** (1 - EVEN))
 
     def components(self, beats: torch.Tensor) -> torch.Tensor:
-        """Usual beats (B, 8, SPAN) -> (B, KINDS)."""
+        """Usual beats (B, 8, SPAN) -> (B, COMPONENTS)."""
         return (beats.flatten(1) - self.mean) @ self.axes / self.scale
 
     def beats(self, components: torch.Tensor) -> torch.Tensor:
-        """(B, KINDS) -> usual beats (B, 8, SPAN) in pressed mV."""
+        """(B, COMPONENTS) -> usual beats (B, 8, SPAN) in pressed mV."""
         return ((components * self.scale) @ self.axes.T + self.mean).unflatten(1, (len(ROWS), SPAN))
 
     def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
@@ -127,7 +127,7 @@ class UsualBeat(nn.Module):
         return self.outward(h)
 
     def loss(self, components: torch.Tensor, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Flow matching of components (B, KINDS) under conditions (B, D_c), see `paths.Flow`."""
+        """Flow matching of components (B, COMPONENTS) under conditions (B, D_c), see `paths.Flow`."""
         flow, device = Flow(), components.device
         level = flow.levels(len(components), generator).to(device)
         noise = torch.randn(components.shape, generator=generator).to(device)
@@ -137,7 +137,7 @@ class UsualBeat(nn.Module):
     @torch.no_grad()
     def sample(self, condition: torch.Tensor, guidance: float, generator: torch.Generator) -> torch.Tensor:
         """Conditions (B, D_c) -> usual beats (B, 8, SPAN) in pressed mV, guided as `Generator.sample` is."""
-        x = torch.randn(len(condition), KINDS, generator=generator).to(condition.device)
+        x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
         both = torch.cat([condition, self.null.expand_as(condition)])  # (2B, D_c)
 
         def say(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:

@@ -95,7 +95,7 @@ def train_usual_beat(
     """
     device = words.device
     net.start(beats.to(device))
-    components = net.components(beats.to(device))  # (N, KINDS)
+    components = net.components(beats.to(device))  # (N, COMPONENTS)
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(beats)).to(device)
@@ -108,15 +108,20 @@ def train_usual_beat(
 
 
 def train_denoiser(
-    generator: Generator, ecgs: torch.Tensor, corpus: Corpus, plan: Training, seed: int, folder: Path
+    generator: Generator,
+    material: tuple[torch.Tensor, torch.Tensor],
+    corpus: Corpus,
+    plan: Training,
+    seed: int,
+    folder: Path,
 ) -> dict:
-    """Train the denoiser as the generator's design says, see `Generator.loss`; sketches are those of the true beats.
+    """Train the denoiser on `Generator.material` as the generator's design says, see `Generator.loss`; sketches are those of the true beats.
 
     By default all noise levels are trained; one condition in ten is dropped, for guidance; the average of the weights
     is kept.
     """
     net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
-    latents, plans = generator.latents(ecgs), generator.plans(ecgs)  # (N, 8, 128), (N, PLAN, 128)
+    latents, plans = material  # (N, 8, 128), (N, PLAN, 128)
 
     def loss(step, g):
         rng = random.Random(f"{seed}/{step}")

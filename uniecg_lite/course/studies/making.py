@@ -6,7 +6,7 @@ carriers of rare findings, and at rates swept from slow to fast.
 """
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -95,6 +95,16 @@ class Room:
     real: torch.Tensor  # (2 n, 256) features of other held-out patients' clean ECGs
     known: torch.Tensor  # (N, 256) features of the training ECGs
     pair: ClipPair  # of those and their words
+    kept: dict = field(default_factory=dict)  # see `material`
+
+    def material(self, made: Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """`Generator.material` of the training ECGs, kept for designs that share it: with the chain's VAE, most do."""
+        key = made.design.paced, made.design.sketched
+        if made.design.free_leads:
+            return made.material(self.ecgs)
+        if key not in self.kept:
+            self.kept[key] = made.material(self.ecgs)
+        return self.kept[key]
 
     @property
     def few(self) -> int:
@@ -194,7 +204,7 @@ def trained(room: Room, design: Design, seed: int, folder: Path) -> Generator:
     net = new_denoiser(design, P.unet_width, chain.condition.settings["width"]).to(device)
     said = chain.condition, chain.rhythm, chain.usual_beat
     made = Generator(vae, *said, net, P.sample_steps, P.guidance, design)
-    train_denoiser(made, room.ecgs, room.corpus, P.study_denoiser, seed, folder / "denoiser")
+    train_denoiser(made, room.material(made), room.corpus, P.study_denoiser, seed, folder / "denoiser")
     return made
 
 

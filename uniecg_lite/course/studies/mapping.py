@@ -74,7 +74,7 @@ class Room:
     def clean(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents (N, 8, 128) and plans (N, PLAN, 128) of the training patients' clean ECGs, for the denoising loss."""
         ecgs = clean_ecgs(self.train)
-        return self.generator.latents(ecgs), self.generator.plans(ecgs)
+        return self.generator.material(ecgs)
 
     @property
     def lesson(self) -> Lesson:
