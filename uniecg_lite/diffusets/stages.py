@@ -115,7 +115,7 @@ def train_denoiser(
     seed: int,
     folder: Path,
 ) -> dict:
-    """Train the denoiser on `Generator.material` as the design says, see `Generator.loss`; plans are those of true beats.
+    """Train the denoiser on `Generator.material` as the design says, see `Generator.loss`; plans are of true beats.
 
     By default all noise levels are trained; one condition in ten is dropped, for guidance; the average of the weights
     is kept.
