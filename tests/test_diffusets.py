@@ -434,7 +434,7 @@ class Spy(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
         self.asked = []
 
-    def forward(self, x, level, condition, beats):
+    def forward(self, x, level, condition, plan):
         self.asked.append((x.detach().clone(), level.clone(), condition.detach().clone()))
         return self.gain * x
 

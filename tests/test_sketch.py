@@ -6,7 +6,6 @@ import torch.nn.functional as F
 
 from uniecg_lite.config import Training
 from uniecg_lite.diffusets import HZ, LENGTH, UsualBeat, train_usual_beat, usual_beats
-from uniecg_lite.diffusets.pacemaker import beats_of
 from uniecg_lite.diffusets.sketch import COMPONENTS, SPAN, laid_out
 from uniecg_lite.ecg import lead_law_residual
 from uniecg_lite.language import CODES
@@ -40,7 +39,7 @@ def test_beats_of_the_sketch_fall_where_they_were_said(hearts):
     signal, usual = hearts
     beats, times = (part[usual][:40] for part in usual_beats(signal))
     moved = times + 0.037  # s: to places that no training ECG had them
-    found = beats_of(laid_out(beats, moved.masked_fill(moved > 9.8, torch.nan)))
+    found = usual_beats(laid_out(beats, moved.masked_fill(moved > 9.8, torch.nan)))[1]
     error = (found[:, 1:6] - moved[:, 1:6]).abs()
     assert error.nanmedian() < 0.006 and error.nan_to_num(1.0).quantile(0.95) < 0.02
 

@@ -58,6 +58,7 @@ AIMS = {
     "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
 }
 SECONDS = {"seconds.total": "total", "seconds.diagecg": "total_11_14"}  # metric -> its sum, see `lesson.SUMS`
+# what a notebook trains to make ECGs, beside 07 and 08
 TRAINED = tuple(f"diffusets.{part}" for part in ("vae", "condition", "reading", "rhythm", "usual_beat", "denoiser"))
 FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
 LEGIBLE = (0.60, 0.30)  # sex accuracy and age correlation that true ECGs must show before made ones can be judged

@@ -69,8 +69,8 @@ class Generator(nn.Module):
         if not self.design.paced:
             return ecgs.new_zeros(len(ecgs), PLAN, LATENT[1])
         device = self.vae.scale.device
-        parts = [(part.to(device) for part in usual_beats(some)) for some in ecgs.split(256)]
-        return torch.cat([self.planned(*part).to(ecgs.device) for part in parts])
+        parts = zip(*(part.split(256) for part in usual_beats(ecgs)))
+        return torch.cat([self.planned(beats.to(device), times.to(device)).to(ecgs.device) for beats, times in parts])
 
     def planned(self, beats: torch.Tensor | None, times: torch.Tensor) -> torch.Tensor:
         """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""

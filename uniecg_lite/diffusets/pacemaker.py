@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..ecg.beats import MOST_BEATS, peak_times
+from ..ecg.beats import MOST_BEATS
 from .vae import LATENT, PATCH
 
 HZ = 102.4
@@ -43,11 +43,6 @@ def nearest_rate(told: torch.Tensor) -> torch.Tensor:
 def _rates(device: torch.device) -> torch.Tensor:
     """The `waves` of each rate: (R, 1 + 2 len(WAVES))."""
     return waves(torch.arange(*RATES, device=device).float() / 200)
-
-
-def beats_of(ecgs: torch.Tensor) -> torch.Tensor:
-    """(N, 12, 1024) mV -> (N, MOST_BEATS) s: where the R peaks are, NaN after the last."""
-    return torch.cat([peak_times(part, HZ) for part in ecgs.split(256)])
 
 
 def shown(times: torch.Tensor) -> torch.Tensor:

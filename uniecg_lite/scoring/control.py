@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from ..ecg import lead_law_residual
 from ..language import CODES, Request
+from ..language.findings import FINDINGS
 from .reader import Reader
 from .signals import beat_size_spread, heart_rate
 from .texts import finding_scores, macro_f1
@@ -18,8 +19,8 @@ ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it 
     "qt_ms": ("qt", "ms", 150.0),
     "axis_deg": ("axis", "deg", 90.0),
 }
-ALIKE = {"SR", "SBRAD", "STACH"}  # rhythms whose beats are alike,
-UNLIKE = {"PVC", "BIGU", "PAC"}  # but for these
+ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
+EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
 
 
 def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -87,7 +88,7 @@ def control(
         out["hr_median_error_reader_bpm"] = by_reader["hr_median_error_bpm"]
     out["findings_macro_f1"] = macro_f1(found, asked)
     out |= {f"f1.{code}": value for code, value in finding_scores(found, asked).items()}
-    alike, unlike = (asked[:, [CODES.index(code) for code in codes]].any(1) for codes in (ALIKE, UNLIKE))
-    if (even := alike & ~unlike).any():
+    alike, extra = (asked[:, [CODES.index(code) for code in codes]].any(1) for codes in (ALIKE, EXTRA))
+    if (even := alike & ~extra).any():
         out["beat_size_spread"] = beat_size_spread(signal[even], signal.shape[-1] / 10).nanmedian().item()
     return out | {"lead_law_residual_mv": lead_law_residual(signal).max().item()}
