@@ -41,7 +41,16 @@ SIZES = {  # what of a profile an artifact depends on, beside its inputs
     "reader": ("reader",),
     "tokens": ("ecg_tokens", "tokens"),
     "unified": ("map_layers", "mapper"),
-    "diag_tokenizer": ("diag_strides", "diag_width", "diag_wide", "diag_levels", "diag_tokenizer"),
+    "diag_tokenizer": (
+        "diag_strides",
+        "diag_width",
+        "diag_wide",
+        "diag_levels",
+        "diag_tokenizer",
+        "diag_facts_width",
+        "diag_facts_layers",
+        "diag_facts",
+    ),
     "diag_forecast": ("diag_rank", "diag_forecast"),
     "diagecg": ("diag_tuning",),
 }

@@ -57,8 +57,11 @@ class Profile:
     diag_width: int  # channels of one lead
     diag_wide: int  # channels of all leads
     diag_levels: tuple[int, ...]  # of each number of a token
+    diag_facts_width: int  # of the fact words' encoder
+    diag_facts_layers: int
     diag_rank: int  # of LoRA
     diag_tokenizer: Training
+    diag_facts: Training
     diag_forecast: Training
     diag_tuning: Training
     llm: str | None = None  # a folder for AutoModelForCausalLM in place of the pocket language model
@@ -106,8 +109,11 @@ LAPTOP = Profile(
     diag_width=16,
     diag_wide=64,
     diag_levels=(6, 6, 6, 6),
+    diag_facts_width=96,
+    diag_facts_layers=2,
     diag_rank=32,
     diag_tokenizer=Training(5000, 8, 5e-3),
+    diag_facts=Training(800, 32, 2e-3),
     diag_forecast=Training(250, 32, 3e-3),
     diag_tuning=Training(420, 32, 3e-3),
 )
@@ -151,8 +157,11 @@ SMOKE = replace(
     diag_width=8,
     diag_wide=16,
     diag_levels=(5, 5, 5),
+    diag_facts_width=32,
+    diag_facts_layers=1,
     diag_rank=4,
     diag_tokenizer=_TINY,
+    diag_facts=_TINY,
     diag_forecast=_TINY,
     diag_tuning=_TINY,
 )
@@ -189,8 +198,11 @@ GPU = replace(
     study_mapper=Training(600, 128, 1e-3),
     diag_width=32,
     diag_wide=256,
+    diag_facts_width=256,
+    diag_facts_layers=4,
     diag_rank=64,
     diag_tokenizer=Training(6000, 64, 2e-3),
+    diag_facts=Training(3000, 128, 1e-3),
     diag_forecast=Training(1500, 128, 1e-3),
     diag_tuning=Training(3000, 128, 1e-3),
 )

@@ -5,7 +5,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..language import NAMES
+from ..measured import GROUPS
 from ..scoring.evidence import WAVES, ratios, wave_windows
+from .fact_words import FACTS
 from .model import DiagECG
 
 ABOUT = {  # wave: findings that it carries
@@ -48,10 +50,12 @@ def attention_metrics(
 ) -> dict[str, float]:
     """`diagecg.attention.<asked>.<wave>`: questions about the findings of one wave, attention in each kind of wave.
 
-    Every question is asked about every record (codes (B, T)). Controls: `.shuffled.`, the same attention over the waves
+    Every question is asked about every record (words (B, T)); counted is attention to codes, not to fact words, of
+    which `diagecg.attention.fact` tells (`fact_ratio`). Controls: `.shuffled.`, the same attention over the waves
     of another record, and with `control`, an untrained model, `.untrained.`.
     """
-    waves = token_waves(simulated.truth, codes.shape[1], simulated.signal.shape[-1], simulated.hz)
+    facts = codes.shape[1] > model.codec.waves
+    waves = token_waves(simulated.truth, model.codec.waves, simulated.signal.shape[-1], simulated.hz)
     kinds = {"": (model, waves), "shuffled.": (model, waves.roll(1, 0))}
     if control is not None:
         kinds["untrained."] = (control, waves)
@@ -61,11 +65,23 @@ def attention_metrics(
             if (id(who), asked) not in seen:
                 each = [attention(who, [QUESTION.format(NAMES[c])] * len(codes), codes) for c in found]
                 seen[id(who), asked] = torch.stack(each).mean(0)  # (B, T)
-            values = wave_ratios(seen[id(who), asked], where).nanmean(0).tolist()
+            values = wave_ratios(seen[id(who), asked][:, : waves.shape[-1]], where).nanmean(0).tolist()
             out |= {f"diagecg.attention.{name}{asked}.{wave}": value for wave, value in zip(WAVES, values)}
         own = [out[f"diagecg.attention.{name}{wave}.{wave}"] for wave in WAVES]
         out[f"diagecg.attention.{name}own"] = sum(own) / len(own)
-    return out
+    return out | ({"diagecg.attention.fact": fact_ratio(model, codes)} if facts else {})
+
+
+def fact_ratio(model: DiagECG, words: torch.Tensor) -> float:
+    """Questions about findings: attention to the fact words that tell of the asked finding, over their share of all
+    fact words; 1 is chance. Words (B, T), fact words last.
+    """
+    places, out = model.codec.facts.places, []
+    for code in (code for found in ABOUT.values() for code in found):
+        mass = attention(model, [QUESTION.format(NAMES[code])] * len(words), words)[:, -places:].mean(0)  # (places,)
+        own = FACTS.index(next(name for name, codes in GROUPS.items() if code in codes))
+        out.append(mass.unflatten(0, (len(FACTS), -1)).sum(1)[own] / mass.sum() * len(FACTS))
+    return torch.stack(out).mean().item()
 
 
 def attention_figure(mass: torch.Tensor, signal: torch.Tensor, waves: torch.Tensor, title: str, seconds: float = 4.0):

@@ -16,13 +16,14 @@ TOKENIZER, TUNED = "diag_tokenizer", "diagecg"
 
 
 def new_codec(profile: Profile, **other) -> ECGTokenizer:
-    """An untrained tokenizer of the profile's size."""
+    """An untrained tokenizer of the profile's size, with fact words unless `facts` is None."""
     sizes = dict(strides=profile.diag_strides, width=profile.diag_width, wide=profile.diag_wide)
-    return ECGTokenizer(**{**sizes, "levels": profile.diag_levels, **other})
+    facts = {"width": profile.diag_facts_width, "layers": profile.diag_facts_layers}
+    return ECGTokenizer(**{**sizes, "levels": profile.diag_levels, "facts": facts, **other})
 
 
 def save_codec(codec: ECGTokenizer, folder: Path, codes=None) -> None:
-    """Write the tokenizer, and the codes of the training split."""
+    """Write the tokenizer, and what it says of the training split: codes, fact words behind them."""
     save_tensors(codec.state_dict(), folder / "codec")
     (folder / "config.json").write_text(json.dumps(codec.settings))
     if codes is not None:
@@ -36,9 +37,10 @@ def load_codec(store: Store) -> ECGTokenizer:
     return codec.requires_grad_(False).eval()
 
 
-def load_codes(store: Store):
-    """The codes (N, T) int16 of the training split."""
-    return store.tensors(TOKENIZER, "codes")["train"]
+def load_codes(store: Store, facts: bool = False):
+    """The codes (N, T) int16 of the training split, with `facts` its fact words behind them."""
+    said = store.tensors(TOKENIZER, "codes")["train"]
+    return said if facts else said[:, : load_codec(store).waves]
 
 
 def new_diagecg(store: Store, codec: ECGTokenizer | None = None) -> DiagECG:

@@ -13,19 +13,22 @@ from ..ecg import ECG
 from ..errors import BadRequest
 from ..language import chat, encode
 from ..unified.llm import SPARE_ROWS
+from .fact_words import fact_rows
 from .tokenizer import ECGTokenizer
 
 MAX_PROMPT, MAX_ANSWER = 200, 160  # tokens
 ADAPTERS = ("lora_", "modules_to_save", "trainable_tokens")  # what of a peft model can train, by name
 
 
-def code_names(codes: int) -> list[str]:
-    """The new words: start and end of an ECG, then one word per code."""
-    return ["[ecg]", "[/ecg]", *(f"[c{i}]" for i in range(codes))]
+def code_names(codes: int, facts: int = 0) -> list[str]:
+    """The new words: start and end of an ECG, then one word per code, then the fact words."""
+    return ["[ecg]", "[/ecg]", *(f"[c{i}]" for i in range(codes)), *(f"[f{i}]" for i in range(facts))]
 
 
 class DiagECG(nn.Module):
     """LLM + ECG tokenizer: begin, [ecg] codes [/ecg], User: words / Assistant: -> words; or codes -> more codes.
+
+    Where the tokenizer has fact words, they stand behind the codes.
 
     Giving the language model its new words is part of the making: their rows start the same each time (`code_rows`).
     """
@@ -34,7 +37,7 @@ class DiagECG(nn.Module):
         super().__init__()
         self.llm, self.tokenizer, self.codec = llm, tokenizer, codec
         self.bridge: nn.Module | None = None  # a projection of numbers in place of codes, in a study alone
-        names = code_names(codec.codes)
+        names = code_names(codec.codes, codec.words - codec.codes)
         if names[0] not in tokenizer.get_vocab():
             tokenizer.add_tokens(names, special_tokens=True)
             if len(tokenizer) > llm.get_input_embeddings().weight.shape[0]:
@@ -60,7 +63,7 @@ class DiagECG(nn.Module):
             lora_alpha=2 * rank,
             target_modules="all-linear",
             modules_to_save=sorted(norms),
-            trainable_token_indices={words: list(range(self.start, self.first + self.codec.codes))},
+            trainable_token_indices={words: list(range(self.start, self.first + self.codec.words))},
         )
         self.llm = get_peft_model(self.llm, settings).requires_grad_(False)
 
@@ -84,7 +87,7 @@ class DiagECG(nn.Module):
 
     # ---- what goes in -------------------------------------------------------------------------------------------
     def block(self, ecg: torch.Tensor) -> torch.Tensor:
-        """Codes (B, n, T) of n ECGs -> their embeddings (B, n * (T + 2), D), each between [ecg] and [/ecg].
+        """Words (B, n, T) of n ECGs -> their embeddings (B, n * (T + 2), D), each between [ecg] and [/ecg].
 
         Numbers (B, n, T, D_codec) in place of codes pass `bridge`.
         """
@@ -116,17 +119,25 @@ class DiagECG(nn.Module):
 
     # ---- learning -----------------------------------------------------------------------------------------------
     def answer_loss(self, prompts: list[str], answers: list[list[int]], ecg: torch.Tensor | None) -> torch.Tensor:
-        """Negative log-likelihood of answers (ids, end token included) given B prompts and codes (B, n, T)."""
-        heads = [self.prompt_ids(p) for p in prompts]
-        rows = [torch.tensor(h + a) for h, a in zip(heads, answers)]
+        """Negative log-likelihood of answers (ids, end token included) given B prompts and words (B, n, T)."""
+        return self.talk_loss([[turn] for turn in zip(prompts, answers)], ecg)
+
+    def talk_loss(self, talks: list[list[tuple[str, list[int]]]], ecg: torch.Tensor | None) -> torch.Tensor:
+        """`answer_loss` of B talks: prompts about the same ECG one after the other, each with its answer."""
+        rows, marks = [], []
+        for talk in talks:
+            row, mark = [], []
+            for prompt, answer in talk:
+                head = self.prompt_ids(prompt)[bool(row) :]  # the begin token comes once
+                row, mark = row + head + answer, mark + [False] * len(head) + [True] * len(answer)
+            rows.append(torch.tensor(row))
+            marks.append(torch.tensor(mark))
         ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(self.device)  # (B, T)
-        place = torch.arange(ids.shape[1], device=self.device)[None]
-        start, end = (torch.tensor([len(x) for x in each], device=self.device)[:, None] for each in (heads, rows))
-        said = (place >= start) & (place < end)  # (B, T) words to predict
+        said = nn.utils.rnn.pad_sequence(marks, True, False).to(self.device)[:, 1:]  # (B, T - 1) words to predict
         inputs = self.splice(ids, ecg)
         hidden = self.base()(inputs_embeds=inputs).last_hidden_state[:, inputs.shape[1] - ids.shape[1] : -1]
-        logits = self.whole().get_output_embeddings()(hidden[said[:, 1:]])  # (words, V)
-        return F.cross_entropy(logits.float(), ids[:, 1:][said[:, 1:]])
+        logits = self.whole().get_output_embeddings()(hidden[said])  # (words, V)
+        return F.cross_entropy(logits.float(), ids[:, 1:][said])
 
     def code_logits(self, codes: torch.Tensor) -> torch.Tensor:
         """Windows of codes (B, T) -> logits (B, T, codes): place t is the forecast of code t from those before it."""
@@ -201,6 +212,7 @@ def code_rows(llm: PreTrainedModel, codec: ECGTokenizer, start: int) -> None:
     """Let the rows of codes start as waves of their numbers: codes of nearly the same shape start as neighbours.
 
     Each of a code's numbers, on -1 .. 1, gives sines and cosines of growing frequency; together they fill the row.
+    For fact words see `fact_rows`.
     """
     rows = llm.get_input_embeddings().weight  # (V, D)
     level = codec.fsq.implicit_codebook.float().cpu()  # (K, numbers)
@@ -209,7 +221,10 @@ def code_rows(llm: PreTrainedModel, codec: ECGTokenizer, start: int) -> None:
     # low frequencies weigh most: codes that differ by one level stay neighbours
     wave = torch.cat([angle.sin(), angle.cos()], -1) / torch.arange(1, each + 1).repeat(2) ** 0.5
     wave = wave.flatten(1)[:, : rows.shape[1]]
-    scale = rows[:start].std()
-    rows[start + 2 : start + 2 + len(level)] = (wave / wave.std() * scale).to(rows)
+    scale, first = rows[:start].std(), start + 2
+    rows[first : first + len(level)] = (wave / wave.std() * scale).to(rows)
+    if codec.facts is not None:
+        first += len(level)
+        rows[first : first + codec.facts.words] = (fact_rows(codec.facts.words, rows.shape[1]) * scale.cpu()).to(rows)
     generator = torch.Generator().manual_seed(0)
     rows[start : start + 2] = (torch.randn(2, rows.shape[1], generator=generator) * scale.cpu()).to(rows)

@@ -11,14 +11,20 @@ from ..ecg.beats import usual_beat
 from ..errors import BadECG
 from ..language import Corpus, parse_report
 from ..language.questions import Question
+from ..measured import GROUPS, grid
+from ..scoring.claims import f1
 from ..scoring.evaluate import PROMPT
 from ..scoring.grounded import grounded
 from ..scoring.questions import draw_questions, qa_scores
 from ..scoring.signals import R_PEAK, heart_rate, measure_beat, real_rates
-from ..scoring.texts import report_scores
+from ..scoring.texts import macro_f1, report_scores
+from ..simulator import FINDINGS
+from .fact_words import NOISES, FactWords, digits_of, fact_targets
 from .model import DiagECG
 from .stages import HORIZON, SCALES, background, windows
 from .tokenizer import ECGTokenizer
+
+INTERVALS = {"rate_bpm": "hr_mae_bpm", "pr_ms": "pr_mae_ms", "qrs_ms": "qrs_mae_ms", "qt_ms": "qt_mae_ms"}
 
 
 @torch.no_grad()
@@ -65,6 +71,29 @@ def entropy(codes: torch.Tensor, size: int) -> torch.Tensor:
     """Entropy of how often each of `size` codes is used, in nats."""
     share = torch.bincount(codes.long().flatten(), minlength=size) / codes.numel()
     return -(share * share.clamp(min=1e-12).log()).sum()
+
+
+@torch.no_grad()
+def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: dict[str, torch.Tensor]) -> dict[str, float]:
+    """What fact words tell without a language model: `diagecg.facts.findings_macro_f1`, `.hr_mae_bpm` and the like,
+    `.words_used`, a share of all fact words. Truth of the same ECGs (B, 12, 1000) mV.
+    """
+    device = next(facts.parameters()).device
+    words = torch.cat([facts.encode(x.to(device)) for x in signal.split(128)])  # (B, places)
+    told = {name: value.cpu() for name, value in facts.tell(digits_of(words)).items()}
+    out = {"words_used": len(words.unique()) / facts.words}
+    for key, name in INTERVALS.items():
+        error = (told[key][:, :-1].softmax(1) @ grid(key) - truth[key]).abs()  # the last place is "none"
+        out[name] = error[~error.isnan()].mean().item()
+    found = torch.zeros(len(words), len(FINDINGS), dtype=torch.bool)
+    for name, codes in GROUPS.items():
+        found[:, [FINDINGS.index(code) for code in codes]] = told[name] > 0
+    out["findings_macro_f1"] = macro_f1(found, truth["findings"].bool())
+    for name, wanted in fact_targets(truth).items():
+        if name in NOISES:
+            said, there = told[name] > 0, wanted > 0
+            out[f"{name}_f1"] = f1((said & there).sum().item(), (said & ~there).sum().item(), there.sum().item())
+    return {f"diagecg.facts.{name}": value for name, value in out.items()}
 
 
 # ---- forecasts --------------------------------------------------------------------------------------------------
@@ -116,7 +145,7 @@ def told_on(model: DiagECG, signal: torch.Tensor, seconds: float, seed: int = 0)
 
 # ---- answers ----------------------------------------------------------------------------------------------------
 def reports(model: DiagECG, corpus: Corpus, codes: torch.Tensor, told: bool = True) -> list[str]:
-    """The model's reports of these patients: codes (B, T), and age and sex when `told`."""
+    """The model's reports of these patients: words (B, T), and age and sex when `told`."""
     prompts = [f"{background(corpus, i)} {PROMPT}" if told else PROMPT for i in range(len(codes))]
     return model.write(prompts, shown(codes)[:, None])
 
@@ -184,8 +213,9 @@ def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
         prompts.append(known + PROMPT)
         wanted.append(rate)
     signal, rate = torch.stack(signals), torch.tensor(wanted)
-    codes, back = again(model.codec, signal)
-    said = [parse_report(text).rate_bpm for text in model.write(prompts, codes[:, None])]
+    back, device = again(model.codec, signal)[1], model.device
+    words = torch.cat([model.codec.say(x.to(device)).cpu() for x in signal.split(128)])
+    said = [parse_report(text).rate_bpm for text in model.write(prompts, words[:, None])]
     error = (torch.tensor(said).nan_to_num(80.0) - rate).abs()
     return {
         "diagecg.real_hr_median_error_bpm": error.median().item(),

@@ -11,13 +11,17 @@ from ..config import Training
 from ..language import Corpus
 from ..training import fit, rows_of
 from ..unified import Chatter
+from .fact_words import FactWords, fact_targets
 from .model import DiagECG
 from .tokenizer import ECGTokenizer
 
 SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows and horizons: 283+30, 142+15, 70+7, ...
+WHOLE = 0.4  # share of the fact words' training before anything is cut to digits
 HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measured here
-ASK = 0.5  # share of tuning steps that asks questions, the others want reports
+ASK = 0.6  # share of tuning steps that asks questions, the others want reports
 COMPARE = 0.25  # share of those that ask about two ECGs
+TURNS = 6  # questions about the same ECGs, one after the other
+WAVES = 0.3  # share of tuning steps that shows wave words, too, where there are fact words
 
 
 def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
@@ -33,15 +37,43 @@ def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: i
     return history
 
 
+def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
+    """Train fact words to tell the facts of the training patients.
+
+    The first steps leave the digits whole, between -1 and 1: gradients then know how far, not only which way.
+    """
+    device = next(facts.parameters()).device
+    wanted = {name: value.to(device) for name, value in fact_targets(cohort.truth()).items()}
+    facts.requires_grad_(True).train()
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(cohort))
+        mine = {name: value[rows] for name, value in wanted.items()}
+        return facts.loss(cohort.signal(rows).to(device), mine, cut=step >= WHOLE * plan.steps)
+
+    history = fit("fact words", {"facts": facts}, loss, plan, seed=seed, folder=folder)
+    facts.requires_grad_(False).eval()
+    return history
+
+
 @torch.no_grad()
-def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, numbers: bool = False) -> torch.Tensor:
-    """The codes (N, T) int16 of these rows, all by default; `numbers`: what they were cut from, (N, T, D) float16."""
+def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, kind: str = "codes") -> torch.Tensor:
+    """What the tokenizer says of these rows, all by default.
+
+    Args:
+        codec: trained.
+        cohort: N ECGs.
+        rows: which of them.
+        batch: how many at a time.
+        kind: `codes` (N, T) int16; `words`, the fact words behind them, if there are any; `numbers` (N, T, D) float16,
+            what the codes were cut from.
+    """
     rows = list(range(len(cohort)) if rows is None else rows)
+    say = {"codes": codec.encode, "words": codec.say, "numbers": codec.numbers}[kind]
     device, out = next(codec.parameters()).device, []
-    for i in tqdm(range(0, len(rows), batch), desc="codes", leave=False):
-        x = cohort.signal(rows[i : i + batch]).to(device)
-        out.append(codec.numbers(x).half().cpu() if numbers else codec.encode(x).short().cpu())
-    return torch.cat(out)
+    for i in tqdm(range(0, len(rows), batch), desc=kind, leave=False):
+        out.append(say(cohort.signal(rows[i : i + batch]).to(device)).cpu())
+    return torch.cat([part.half() if kind == "numbers" else part.short() for part in out])
 
 
 def windows(codes: torch.Tensor, parts: int) -> torch.Tensor:
@@ -90,13 +122,18 @@ def tune(
 ) -> dict:
     """Train the adapters on questions and reports; the loss counts answers only.
 
+    A question step asks `TURNS` questions about the same ECGs in a row: showing ECGs is what costs. Where there are
+    fact words, most steps leave the wave words out, which makes them twice as fast; the fact words stand as far from
+    the prompt as ever.
+
     Args:
         model: with adapters.
         corpus: of the training patients.
-        codes: (N, T) theirs, or (N, T, D) numbers for a model with a bridge.
+        codes: (N, T) their words, or (N, T, D) numbers for a model with a bridge.
         told: age and sex stand in prompts about one ECG.
     """
     chatter, parts = Chatter(model, corpus), {"llm": model.llm.train()}
+    skip = not codes.is_floating_point() and codes.shape[1] > model.codec.waves
     for p in model.adapters().values():
         p.requires_grad_(True)
     if model.bridge is not None:
@@ -107,14 +144,17 @@ def tune(
         if rng.random() < ASK:
             start = "comparison" if rng.random() < COMPARE else "single"
             n = plan.batch // 2 if start == "comparison" else plan.batch  # two ECGs are twice as long
-            rows, prompts, answers = chatter.questions(n, rng, start)  # rows (n, 1 or 2)
+            rows, talks = chatter.talks(n, rng, start, TURNS)  # rows (n, 1 or 2)
         else:
             rows = rows_of(step, seed, plan.batch, len(corpus.reports))[:, None]
-            prompts, answers = chatter.reports(rows[:, 0], rng)
+            talks = [[turn] for turn in zip(*chatter.reports(rows[:, 0], rng))]
         if rows.shape[1] == 1:
-            prompts = with_background(corpus, rows[:, 0], prompts, told)
+            first = with_background(corpus, rows[:, 0], [talk[0][0] for talk in talks], told)
+            talks = [[(prompt, talk[0][1]), *talk[1:]] for prompt, talk in zip(first, talks)]
         shown = codes[rows]
-        return model.answer_loss(prompts, answers, shown.float() if shown.is_floating_point() else shown.long())
+        if skip and rng.random() > WAVES:
+            shown = shown[..., model.codec.waves :]
+        return model.talk_loss(talks, shown.float() if shown.is_floating_point() else shown.long())
 
     history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
     model.requires_grad_(False).eval()

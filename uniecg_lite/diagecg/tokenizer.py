@@ -12,6 +12,7 @@ from torch import nn
 from vector_quantize_pytorch import FSQ
 
 from ..ecg import INDEPENDENT, LEADS, from_independent
+from .fact_words import FactWords
 
 ROWS = tuple(LEADS.index(name) for name in INDEPENDENT)
 LEVELS = (6, 6, 6, 6)  # 6^4 = 1296 codes, as published
@@ -45,9 +46,10 @@ class ECGTokenizer(nn.Module):
         lead_wise: one encoder for every lead alone, shared; False: one encoder that sees all leads at once.
         leads: how many leads are coded: 8, the others follow by the lead laws, or 12, as published.
         groups: of GroupNorm in every block, as published; 0: none, which keeps amplitudes plain.
+        facts: sizes of `FactWords`, which then follow the wave words; None: wave words alone, as published.
     """
 
-    def __init__(self, strides=(5, 1), width=16, wide=64, levels=LEVELS, lead_wise=True, leads=8, groups=0):
+    def __init__(self, strides=(5, 1), width=16, wide=64, levels=LEVELS, lead_wise=True, leads=8, groups=0, facts=None):
         super().__init__()
         self.settings = dict(
             strides=list(strides),
@@ -57,6 +59,7 @@ class ECGTokenizer(nn.Module):
             lead_wise=lead_wise,
             leads=leads,
             groups=groups,
+            facts=facts,
         )
         self.stride, self.codes = math.prod(strides), math.prod(levels)
         self.leads, self.lead_wise = leads, lead_wise
@@ -76,6 +79,17 @@ class ECGTokenizer(nn.Module):
             ]
             wide = outward
         self.decoder = nn.Sequential(*body)
+        self.facts = FactWords(**facts) if facts else None
+
+    @property
+    def waves(self) -> int:
+        """Wave words of 10 s at 100 Hz."""
+        return -(-1000 // self.stride)
+
+    @property
+    def words(self) -> int:
+        """How many words there are: `codes` for waves, and those for facts."""
+        return self.codes + (self.facts.words if self.facts else 0)
 
     def numbers(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, L) mV -> (B, T, D), before they are cut to levels."""
@@ -98,8 +112,14 @@ class ECGTokenizer(nn.Module):
 
     @torch.no_grad()
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, L) mV -> codes (B, T), int64."""
+        """(B, 12, L) mV -> codes (B, T), the wave words, int64."""
         return self.fsq(self.numbers(signal))[1].long()
+
+    @torch.no_grad()
+    def say(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> all words (B, T + places), int64: wave words, and fact words if there are any."""
+        waves = self.encode(signal)
+        return waves if self.facts is None else torch.cat([waves, self.codes + self.facts.encode(signal)], 1)
 
     @torch.no_grad()
     def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:

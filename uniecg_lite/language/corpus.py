@@ -89,6 +89,20 @@ class Corpus:
                         continue
         raise BadRequest(f"No ECG here fits a question of kind {kind!r}: give more ECGs, or another kind.")
 
+    def more(self, asked: Question, n: int, rng: random.Random, split: str = "seen") -> list[Question]:
+        """Up to n more questions about the ECGs of one; of two ECGs some may allow none."""
+        out, rows = [], asked.ecg_id
+        for _ in range(n):
+            try:
+                if len(rows) == 1:
+                    out.append(self.ask(rows[0], rng, split))
+                else:
+                    pair, same = [self.readings[row] for row in rows], "consecutive" in asked.question_type
+                    out.append(replace(compare(*pair, rng, split, same), ecg_id=rows))
+            except BadRequest:
+                continue
+        return out
+
     def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
         """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
         kind, (first, second) = template.template_id, (rng.randrange(len(self.readings)) for _ in range(2))

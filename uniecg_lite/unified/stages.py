@@ -91,6 +91,14 @@ class Chatter:
         rows = torch.tensor([q.ecg_id for q in asked])
         return rows, [q.question for q in asked], [self.ids(answer_text(q)) for q in asked]
 
+    def talks(self, n: int, rng: random.Random, start: str, turns: int):
+        """`questions`, and up to `turns` of them about the same ECGs: rows (n, 1 or 2), n lists of (prompt, answer)."""
+        kinds = [name for name in QUESTION_TYPES if name.startswith(start)]
+        first = [self.corpus.asked(rng, kind=kinds) for _ in range(n)]
+        talks = [[q, *self.corpus.more(q, turns - 1, rng)] for q in first]
+        said = [[(q.question, self.ids(answer_text(q))) for q in talk] for talk in talks]
+        return torch.tensor([q.ecg_id for q in first]), said
+
     def text(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, wish: list[int] | None = None):
         """Conversations in words alone: (prompts, answers as ids).
 

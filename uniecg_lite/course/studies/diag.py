@@ -15,6 +15,7 @@ from ...cohort import Cohort, load
 from ...config import Profile, Training
 from ...diagecg import DiagECG, ECGTokenizer, codes_of, forecast, new_codec, new_diagecg, train_tokenizer, tune
 from ...diagecg.attention import attention_metrics
+from ...diagecg.files import load_codec
 from ...diagecg.scores import (
     codec_metrics,
     forecast_metrics,
@@ -37,7 +38,8 @@ CODES_VARIANTS = {
     "fine": "two levels more of each number",
 }
 VARIANTS = {
-    "full": "forecasting, then tuning, with age and sex in the prompt",
+    "full": "codes alone, as published: forecasting, then tuning, with age and sex in the prompt",
+    "facts": "as `full`, with the chain's fact words behind the codes: ours",
     "joint": "the same on codes of a joint encoder (D1)",
     "continuous": "as `unforecast`, with the numbers before the cut, through a linear projection, as tokens (D2)",
     "unforecast": "tuning alone, by as many steps as forecasting and tuning (D3)",
@@ -64,7 +66,7 @@ def codec_of(profile: Profile, variant: str) -> ECGTokenizer:
         "coarse": {"levels": tuple(n - 2 for n in levels)},
         "fine": {"levels": tuple(n + 2 for n in levels)},
     }
-    return new_codec(profile, **other.get(variant, {}))
+    return new_codec(profile, facts=None, **other.get(variant, {}))
 
 
 def joint_width(profile: Profile) -> int:
@@ -72,9 +74,9 @@ def joint_width(profile: Profile) -> int:
 
     At the same width it would be larger: it has a matrix for every pair of leads.
     """
-    wanted = _size(new_codec(profile))
+    wanted = _size(new_codec(profile, facts=None))
     widths = range(1, profile.diag_width + 1)
-    return min(widths, key=lambda w: abs(_size(new_codec(profile, lead_wise=False, width=w)) - wanted))
+    return min(widths, key=lambda w: abs(_size(new_codec(profile, facts=None, lead_wise=False, width=w)) - wanted))
 
 
 def _size(module: torch.nn.Module) -> int:
@@ -142,7 +144,8 @@ def settings(store: Store, variant: str) -> dict:
     plans = {name: asdict(short(getattr(P, f"diag_{name}"))) for name in ("tokenizer", "forecast", "tuning")}
     if variant in WITHOUT_FORECAST:
         plans["tuning"]["steps"] += plans.pop("forecast")["steps"]
-    hashes = {name: store.meta(name)["hash"] for name in ("cohort", "language")}
+    inputs = ("cohort", "language", *(["diag_tokenizer"] if variant == "facts" else []))
+    hashes = {name: store.meta(name)["hash"] for name in inputs}
     return {"records": P.records, "scored": P.study_scored, **plans, "rank": P.diag_rank, "inputs": hashes}
 
 
@@ -158,15 +161,15 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     model, codes = trained(room, variant, seed, folder)
     told, numbers = variant != "unknown", variant == "continuous"
     corpus = Corpus(room.test.truth(), room.test.column("patient"))
-    seen = codes_of(model.codec, room.test, numbers=numbers)
+    seen = codes_of(model.codec, room.test, kind="numbers" if numbers else "words")
     out = qa_metrics(model, room.test, seen, QUESTIONS * P.study_scored, 0, told)
     out |= report_metrics(reports(model, corpus, seen, told), corpus)
     if not numbers:
         out |= codec_metrics(model.codec, room.test.signal(range(len(room.test))))
-        out |= forecast_metrics(model, seen, codes)
-    if variant == "full":
+        out |= forecast_metrics(model, seen[:, : model.codec.waves], codes[:, : model.codec.waves])
+    if variant in ("full", "facts"):
         strangers = simulate(STRANGERS, torch.arange(P.study_scored))
-        shown = model.codec.encode(strangers.signal.to(model.device)).cpu()
+        shown = model.codec.say(strangers.signal.to(model.device)).cpu()
         out |= attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
         if real_folder() is not None:
             out |= real_metrics(model, real_folder())
@@ -177,7 +180,9 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
     """The model of a cell, and the codes (or numbers) of the training patients."""
     P, numbers = room.store.profile, variant == "continuous"
     codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder)
-    codes = codes_of(codec, room.train, numbers=numbers)
+    if variant == "facts":
+        codec.facts = load_codec(room.store).facts
+    codes = codes_of(codec, room.train, kind="numbers" if numbers else "words")
     torch.manual_seed(seed)
     model, plan = new_diagecg(room.store, codec), short(P.diag_tuning)
     model.adapt(P.diag_rank)
@@ -187,7 +192,7 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
     if variant in WITHOUT_FORECAST:  # its steps go to tuning
         plan = replace(plan, steps=plan.steps + short(P.diag_forecast).steps)
     else:
-        forecast(model, codes, short(P.diag_forecast), seed, folder / "forecast")
+        forecast(model, codes[:, : codec.waves], short(P.diag_forecast), seed, folder / "forecast")
     corpus = Corpus(room.train.truth(), room.train.column("patient"))
     tune(model, corpus, codes, plan, seed, folder / "tuning", told=variant != "unknown")
     return model, codes

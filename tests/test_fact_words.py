@@ -1,0 +1,173 @@
+"""Fact words of DiagECG-lite: digits, places, training, rows, talks about one ECG."""
+
+import copy
+import random
+
+import pytest
+import torch
+from test_diagecg import SIGNAL, codec, model
+from tiny import PLAN, PROFILE, corpus, patients
+
+from uniecg_lite.diagecg import FactWords, code_names, train_facts, tune
+from uniecg_lite.diagecg import attention as looking
+from uniecg_lite.diagecg.fact_words import (
+    DIGITS,
+    EACH,
+    FACTS,
+    NOISES,
+    SIZE,
+    digits_of,
+    fact_rows,
+    fact_targets,
+    quality_of,
+)
+from uniecg_lite.diagecg.scores import fact_metrics
+from uniecg_lite.language.questions import QUESTION_TYPES
+from uniecg_lite.measured import GROUPS
+from uniecg_lite.simulator import FINDINGS
+from uniecg_lite.unified import Chatter
+
+
+class Everyone:
+    """A cohort of the tests' patients."""
+
+    def __len__(self):
+        return len(patients().signal)
+
+    def signal(self, rows):
+        return patients().signal[torch.as_tensor(rows)]
+
+    def truth(self):
+        return patients().truth
+
+
+def facts() -> FactWords:
+    torch.manual_seed(0)
+    return FactWords(PROFILE.diag_facts_width, PROFILE.diag_facts_layers).eval()
+
+
+def test_every_place_has_words_of_its_own():
+    made = facts().encode(SIGNAL)
+    assert made.shape == (6, EACH * len(FACTS)) and made.dtype == torch.int64
+    assert torch.equal(made // SIZE, torch.arange(made.shape[1]).expand(6, -1)) and made.max() < facts().words
+    assert {name: wanted.shape[0] for name, wanted in fact_targets(patients().truth).items()}.keys() == set(FACTS)
+
+
+def test_a_word_is_its_digits():
+    with torch.no_grad():
+        digits = facts().digits(SIGNAL)
+    assert digits.shape == (6, len(FACTS), EACH * DIGITS) and set(digits.unique().tolist()) == {-1.0, 1.0}
+    assert torch.equal(digits_of(facts().encode(SIGNAL)), digits)
+
+
+def test_the_cut_is_the_sign_and_gradients_pass_it():
+    ours = facts()
+    with torch.no_grad():
+        whole, cut = ours.digits(SIGNAL, cut=False), ours.digits(SIGNAL)
+    assert whole.abs().max() < 1 and ((whole.sign() == cut) | (whole.abs() < 1e-3)).all()
+    ours.loss(SIGNAL, {k: v[:6] for k, v in fact_targets(patients().truth).items()}).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for n, p in ours.named_parameters() if "cut" in n)
+    assert ours.eyes.stem[0].weight.grad.abs().sum() > 0
+
+
+def test_fact_words_follow_wave_words():
+    ours = codec()
+    said = ours.say(SIGNAL)
+    assert torch.equal(said[:, : ours.waves], ours.encode(SIGNAL)) and said.shape[1] == ours.waves + ours.facts.places
+    assert torch.equal(said[:, ours.waves :] - ours.codes, ours.facts.encode(SIGNAL)) and said.max() < ours.words
+    alone = codec(facts=None)
+    assert torch.equal(alone.say(SIGNAL), alone.encode(SIGNAL)) and alone.words == alone.codes
+    names = code_names(ours.codes, ours.words - ours.codes)
+    assert len(set(names)) == 2 + ours.words == len(names)
+
+
+def test_training_repeats_itself_and_teaches(tmp_path):
+    one, other = facts(), facts()
+    wanted = fact_targets(patients().truth)
+    before = one.loss(patients().signal, wanted).item()
+    runs = [train_facts(each, Everyone(), PLAN, 0, tmp_path / name) for each, name in ((one, "a"), (other, "b"))]
+    assert runs[0]["loss"] == runs[1]["loss"] and one.loss(patients().signal, wanted) < before
+    assert not any(p.requires_grad for p in one.parameters())
+
+
+def test_noise_is_seen_in_its_own_lead():
+    generator = torch.Generator().manual_seed(0)
+    static, drift = SIGNAL.clone(), SIGNAL.clone()
+    static[:, 3] += 0.1 * torch.randn(6, 1000, generator=generator)
+    drift[:, 5] += 0.5 * torch.sin(torch.arange(1000) / 100 * 6.28 * 0.2)
+    plain = quality_of(SIGNAL)
+    for change, column in ((quality_of(static) - plain, 12 + 3), (quality_of(drift) - plain, 5)):
+        assert (change[:, column] > 0.3).all()
+        others = [i for i in range(24) if i % 12 != column % 12]
+        assert torch.equal(change[:, others], torch.zeros(6, 22))
+
+
+def test_rows_of_alike_digits_start_alike():
+    rows = fact_rows(3 * SIZE, 96).unflatten(0, (3, SIZE))
+    assert torch.equal(rows.flatten(0, 1), fact_rows(3 * SIZE, 96))
+    assert (rows[0, 0] - rows[0, 1]).norm() < (rows[0, 0] - rows[0, SIZE - 1]).norm()
+    both = rows[1, 1] + rows[1, 2] - rows[1, 0]  # digits add up
+    torch.testing.assert_close(both, rows[1, 3], rtol=1e-4, atol=1e-4)
+    assert (rows[0, 1] - rows[1, 1]).norm() > 1, "the same digits in another place are another word"
+
+
+def test_perfect_words_score_perfectly():
+    class Perfect(FactWords):
+        def tell(self, digits):
+            return {
+                name: (value - 0.5) * 1e4 if name in (*GROUPS, *NOISES) else value.clamp(min=1e-9).log()
+                for name, value in fact_targets(patients().truth).items()
+            }
+
+    torch.manual_seed(0)
+    found = fact_metrics(Perfect(32, 1), patients().signal, patients().truth)
+    assert found["diagecg.facts.findings_macro_f1"] == 1 and found["diagecg.facts.hr_mae_bpm"] < 2
+    assert found["diagecg.facts.static_f1"] in (0.0, 1.0) and 0 < found["diagecg.facts.words_used"] <= 1
+    assert len(FINDINGS) == sum(map(len, GROUPS.values()))
+
+
+# --- talks
+
+
+def test_more_questions_are_about_the_same_ecgs():
+    for start in ("single", "comparison"):
+        rng = random.Random(0)
+        first = corpus().asked(rng, kind=[k for k in QUESTION_TYPES if k.startswith(start)])
+        more = corpus().more(first, 5, random.Random(1))
+        assert all(q.ecg_id == first.ecg_id for q in more) and len(more) <= 5
+        assert more == corpus().more(first, 5, random.Random(1))
+
+
+def test_a_talk_has_prompts_and_answers_in_turn():
+    ours = model()
+    shown = ours.codec.say(patients().signal)
+    chatter = Chatter(ours, corpus())
+    rows, talks = chatter.talks(3, random.Random(0), "single", 4)
+    assert rows.shape == (3, 1) and all(1 <= len(talk) <= 4 for talk in talks)
+    prompts, answers = zip(*[talk[0] for talk in talks])
+    first = ours.answer_loss(list(prompts), list(answers), shown[rows])
+    torch.testing.assert_close(ours.talk_loss([talk[:1] for talk in talks], shown[rows]), first)
+    talk = talks[0]
+    counts = torch.tensor([float(len(answer)) for _, answer in talk])
+    losses = [ours.talk_loss([talk[: i + 1]], shown[rows[:1]]) * counts[: i + 1].sum() for i in range(len(talk))]
+    alone = ours.answer_loss([talk[0][0]], [talk[0][1]], shown[rows[:1]]) * counts[0]
+    torch.testing.assert_close(losses[0], alone)
+    assert all(b > a for a, b in zip(losses, losses[1:])), "each answer adds its own loss"
+
+
+def test_tuning_changes_neither_tokenizer_nor_language_model(tmp_path):
+    ours = model()
+    ours.adapt(PROFILE.diag_rank)
+    hashes = ours.fingerprint()
+    assert any("codec.facts" in name for name in hashes)
+    shown = ours.codec.say(patients().signal).short()
+    history = tune(ours, corpus(), shown, PLAN, 0, tmp_path)
+    assert ours.fingerprint() == hashes and all(x == x for x in history["loss"])
+    assert ours.write(["Read this."], shown[:1, None].long()) == ours.write(["Read this."], shown[:1, None].long())
+
+
+def test_even_attention_favours_no_fact(monkeypatch):
+    ours = copy.copy(model())
+    shown = ours.codec.say(SIGNAL)
+    monkeypatch.setattr(looking, "attention", lambda m, prompts, words: torch.full(words.shape, 0.001))
+    assert looking.fact_ratio(ours, shown) == pytest.approx(1.0)
