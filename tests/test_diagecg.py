@@ -320,7 +320,7 @@ def test_adapters_come_back_and_merge_into_the_same_model(tmp_path):
 def test_the_tuned_model_comes_back_from_disk(tmp_path):
     kept, ours = store(tmp_path), model()
     with kept.writing("diag_tokenizer") as folder:
-        save_codec(ours.codec, folder, codes().short())
+        save_codec(ours.codec, folder, codes=codes().short())
     with kept.writing("diagecg", inputs=("diag_tokenizer",)) as folder:
         save_merged(ours, folder)
     again = load_diagecg(kept)

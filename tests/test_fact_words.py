@@ -1,6 +1,5 @@
 """Fact words of DiagECG-lite: digits, places, training, rows, talks about one ECG."""
 
-import copy
 import random
 
 import pytest
@@ -10,22 +9,15 @@ from tiny import PLAN, PROFILE, corpus, patients
 
 from uniecg_lite.diagecg import FactWords, code_names, train_facts, tune
 from uniecg_lite.diagecg import attention as looking
-from uniecg_lite.diagecg.fact_words import (
-    DIGITS,
-    EACH,
-    FACTS,
-    NOISES,
-    SIZE,
-    digits_of,
-    fact_rows,
-    fact_targets,
-    quality_of,
-)
+from uniecg_lite.diagecg.fact_words import DIGITS, EACH, FACTS, NOISES, SIZE, digits_of, fact_rows, noisy
 from uniecg_lite.diagecg.scores import fact_metrics
 from uniecg_lite.language.questions import QUESTION_TYPES
-from uniecg_lite.measured import GROUPS
-from uniecg_lite.simulator import FINDINGS
+from uniecg_lite.measured import GROUPS, targets
+from uniecg_lite.simulator import FINDINGS, simulate
+from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
 from uniecg_lite.unified import Chatter
+
+LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}
 
 
 class Everyone:
@@ -50,7 +42,7 @@ def test_every_place_has_words_of_its_own():
     made = facts().encode(SIGNAL)
     assert made.shape == (6, EACH * len(FACTS)) and made.dtype == torch.int64
     assert torch.equal(made // SIZE, torch.arange(made.shape[1]).expand(6, -1)) and made.max() < facts().words
-    assert {name: wanted.shape[0] for name, wanted in fact_targets(patients().truth).items()}.keys() == set(FACTS)
+    assert (*targets(patients().truth), *NOISES) == FACTS
 
 
 def test_a_word_is_its_digits():
@@ -63,18 +55,18 @@ def test_a_word_is_its_digits():
 def test_the_cut_is_the_sign_and_gradients_pass_it():
     ours = facts()
     with torch.no_grad():
-        whole, cut = ours.digits(SIGNAL, cut=False), ours.digits(SIGNAL)
+        whole, cut = (ours.digits(SIGNAL, cut=c)[:, : -len(NOISES)] for c in (False, True))
     assert whole.abs().max() < 1 and ((whole.sign() == cut) | (whole.abs() < 1e-3)).all()
-    ours.loss(SIGNAL, {k: v[:6] for k, v in fact_targets(patients().truth).items()}).backward()
+    ours.loss(SIGNAL, {k: v[:6] for k, v in targets(patients().truth).items()}).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for n, p in ours.named_parameters() if "cut" in n)
     assert ours.eyes.stem[0].weight.grad.abs().sum() > 0
 
 
-def test_fact_words_follow_wave_words():
+def test_fact_words_are_read_and_wave_words_where_there_are_none():
     ours = codec()
     said = ours.say(SIGNAL)
-    assert torch.equal(said[:, : ours.waves], ours.encode(SIGNAL)) and said.shape[1] == ours.waves + ours.facts.places
-    assert torch.equal(said[:, ours.waves :] - ours.codes, ours.facts.encode(SIGNAL)) and said.max() < ours.words
+    assert torch.equal(said - ours.codes, ours.facts.encode(SIGNAL))
+    assert ours.codes <= said.min() <= said.max() < ours.words
     alone = codec(facts=None)
     assert torch.equal(alone.say(SIGNAL), alone.encode(SIGNAL)) and alone.words == alone.codes
     names = code_names(ours.codes, ours.words - ours.codes)
@@ -83,7 +75,7 @@ def test_fact_words_follow_wave_words():
 
 def test_training_repeats_itself_and_teaches(tmp_path):
     one, other = facts(), facts()
-    wanted = fact_targets(patients().truth)
+    wanted = targets(patients().truth)
     before = one.loss(patients().signal, wanted).item()
     runs = [train_facts(each, Everyone(), PLAN, 0, tmp_path / name) for each, name in ((one, "a"), (other, "b"))]
     assert runs[0]["loss"] == runs[1]["loss"] and one.loss(patients().signal, wanted) < before
@@ -92,14 +84,19 @@ def test_training_repeats_itself_and_teaches(tmp_path):
 
 def test_noise_is_seen_in_its_own_lead():
     generator = torch.Generator().manual_seed(0)
-    static, drift = SIGNAL.clone(), SIGNAL.clone()
-    static[:, 3] += 0.1 * torch.randn(6, 1000, generator=generator)
-    drift[:, 5] += 0.5 * torch.sin(torch.arange(1000) / 100 * 6.28 * 0.2)
-    plain = quality_of(SIGNAL)
-    for change, column in ((quality_of(static) - plain, 12 + 3), (quality_of(drift) - plain, 5)):
-        assert (change[:, column] > 0.3).all()
-        others = [i for i in range(24) if i % 12 != column % 12]
-        assert torch.equal(change[:, others], torch.zeros(6, 22))
+    quiet = simulate(5, torch.arange(6), noise=False).signal
+    assert not noisy(quiet).any()
+    quiet[:, 3] += 0.1 * torch.randn(6, 1000, generator=generator)
+    quiet[:, 5] += 0.5 * torch.sin(torch.arange(1000) / 100 * 6.28 * 0.2)
+    found = noisy(quiet)
+    assert torch.equal(found[:, 1], (torch.arange(12) == 3).expand(6, -1)), "static"
+    assert torch.equal(found[:, 0], (torch.arange(12) == 5).expand(6, -1)), "drift"
+
+
+def test_noisy_leads_of_simulated_records_are_mostly_found():
+    made = simulate(7, torch.arange(256))
+    found = fact_metrics(facts(), made.signal, made.truth)
+    assert found["diagecg.facts.drift_f1"] > 0.8 and found["diagecg.facts.static_f1"] > 0.6
 
 
 def test_rows_of_alike_digits_start_alike():
@@ -115,9 +112,9 @@ def test_perfect_words_score_perfectly():
     class Perfect(FactWords):
         def tell(self, digits):
             return {
-                name: (value - 0.5) * 1e4 if name in (*GROUPS, *NOISES) else value.clamp(min=1e-9).log()
-                for name, value in fact_targets(patients().truth).items()
-            }
+                name: (value - 0.5) * 1e4 if name in GROUPS else value.clamp(min=1e-9).log()
+                for name, value in targets(patients().truth).items()
+            } | {name: patients().truth[f"{name}_mv"] - least for name, least in LEAST.items()}
 
     torch.manual_seed(0)
     found = fact_metrics(Perfect(32, 1), patients().signal, patients().truth)
@@ -166,8 +163,24 @@ def test_tuning_changes_neither_tokenizer_nor_language_model(tmp_path):
     assert ours.write(["Read this."], shown[:1, None].long()) == ours.write(["Read this."], shown[:1, None].long())
 
 
-def test_even_attention_favours_no_fact(monkeypatch):
-    ours = copy.copy(model())
+def test_even_attention_favours_no_fact_and_a_look_at_the_own_one_does(monkeypatch):
+    ours = model()
     shown = ours.codec.say(SIGNAL)
     monkeypatch.setattr(looking, "attention", lambda m, prompts, words: torch.full(words.shape, 0.001))
-    assert looking.fact_ratio(ours, shown) == pytest.approx(1.0)
+    even = looking.fact_attention(ours, shown)
+    assert set(even) == {code for codes in looking.ABOUT.values() for code in codes}
+    assert looking.own_fact(even) == pytest.approx(1.0)
+    only = {code: torch.zeros(len(FACTS)) for code in even}
+    for name, found in GROUPS.items():
+        for code in found:
+            if code in only:
+                only[code][FACTS.index(name)] = len(FACTS)
+    assert looking.own_fact(only) == pytest.approx(len(FACTS))
+
+
+def test_a_forecast_looks_at_the_codes_before_it():
+    ours = model()
+    shown = ours.codec.encode(SIGNAL)[:, :20]
+    mass = looking.look_back(ours, shown)
+    assert mass.shape == shown.shape and (mass >= 0).all() and (mass.sum(1) < 1).all()
+    torch.testing.assert_close(looking.look_back(ours, shown[:1]), mass[:1], rtol=1e-4, atol=1e-6)

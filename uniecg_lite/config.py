@@ -112,10 +112,10 @@ LAPTOP = Profile(
     diag_facts_width=96,
     diag_facts_layers=2,
     diag_rank=32,
-    diag_tokenizer=Training(5000, 8, 5e-3),
+    diag_tokenizer=Training(3200, 8, 5e-3),
     diag_facts=Training(800, 32, 2e-3),
-    diag_forecast=Training(250, 32, 3e-3),
-    diag_tuning=Training(420, 32, 3e-3),
+    diag_forecast=Training(180, 32, 3e-3),
+    diag_tuning=Training(450, 32, 3e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)

@@ -21,7 +21,7 @@ QUESTION = "Does this ECG show {}?"
 
 @torch.no_grad()
 def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: int = 32) -> torch.Tensor:
-    """Attention (B, T), mean over layers and heads, of the last word before the answer to each code of (B, T)."""
+    """Attention (B, T), mean over layers and heads, of the last word before the answer to each ECG word of (B, T)."""
     model.eval()
     out = []
     for i in range(0, len(prompts), batch):
@@ -29,10 +29,27 @@ def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: in
         ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(model.device)
         inputs = model.splice(ids, codes[i : i + batch, None].long())  # padding comes last: nothing before looks at it
         last = torch.tensor([len(r) for r in rows], device=model.device) - 1 + inputs.shape[1] - ids.shape[1]
-        layers = model.base()(inputs_embeds=inputs, output_attentions=True).attentions  # each (B, H, S, S)
-        mass = torch.stack([a[torch.arange(len(rows)), :, last] for a in layers]).float().mean((0, 2))  # (B, S)
-        out.append(mass[:, 2 : 2 + codes.shape[1]].cpu())  # after begin and [ecg]
+        out.append(_looks(model, inputs, last)[:, 2 : 2 + codes.shape[1]])  # after begin and [ecg]
     return torch.cat(out)
+
+
+@torch.no_grad()
+def look_back(model: DiagECG, codes: torch.Tensor) -> torch.Tensor:
+    """Attention (B, T), mean over layers and heads, of the forecast that follows codes (B, T) to each of them."""
+    model.eval()
+    begin = torch.full((len(codes), 1), model.tokenizer.bos_token_id, device=model.device)
+    inputs = model.splice(begin, codes[:, None].long())[:, :-1]  # without [/ecg]: the ECG goes on
+    last = torch.full((len(codes),), inputs.shape[1] - 1, device=model.device)
+    return _looks(model, inputs, last)[:, 2:]
+
+
+def _looks(model: DiagECG, inputs: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    """Embeddings (B, S, D), places (B,) -> attention of those places (B, S), mean over layers and heads."""
+    whole, rows = model.whole(), torch.arange(len(inputs))
+    whole.set_attn_implementation("eager")  # the only one that hands out its attention
+    layers = model.base()(inputs_embeds=inputs, output_attentions=True).attentions  # each (B, H, S, S)
+    whole.set_attn_implementation("sdpa")
+    return torch.stack([a[rows, :, last] for a in layers]).float().mean((0, 2)).cpu()
 
 
 def token_waves(truth: dict[str, torch.Tensor], tokens: int, length: int, hz: float = 100.0) -> torch.Tensor:
@@ -50,12 +67,11 @@ def attention_metrics(
 ) -> dict[str, float]:
     """`diagecg.attention.<asked>.<wave>`: questions about the findings of one wave, attention in each kind of wave.
 
-    Every question is asked about every record (words (B, T)); counted is attention to codes, not to fact words, of
-    which `diagecg.attention.fact` tells (`fact_ratio`). Controls: `.shuffled.`, the same attention over the waves
-    of another record, and with `control`, an untrained model, `.untrained.`.
+    Every question is asked about every record (codes (B, T)), so the model must be one that reads codes. Controls:
+    `.shuffled.`, the same attention over the waves of another record, and with `control`, an untrained model,
+    `.untrained.`.
     """
-    facts = codes.shape[1] > model.codec.waves
-    waves = token_waves(simulated.truth, model.codec.waves, simulated.signal.shape[-1], simulated.hz)
+    waves = token_waves(simulated.truth, codes.shape[1], simulated.signal.shape[-1], simulated.hz)
     kinds = {"": (model, waves), "shuffled.": (model, waves.roll(1, 0))}
     if control is not None:
         kinds["untrained."] = (control, waves)
@@ -65,23 +81,30 @@ def attention_metrics(
             if (id(who), asked) not in seen:
                 each = [attention(who, [QUESTION.format(NAMES[c])] * len(codes), codes) for c in found]
                 seen[id(who), asked] = torch.stack(each).mean(0)  # (B, T)
-            values = wave_ratios(seen[id(who), asked][:, : waves.shape[-1]], where).nanmean(0).tolist()
+            values = wave_ratios(seen[id(who), asked], where).nanmean(0).tolist()
             out |= {f"diagecg.attention.{name}{asked}.{wave}": value for wave, value in zip(WAVES, values)}
         own = [out[f"diagecg.attention.{name}{wave}.{wave}"] for wave in WAVES]
         out[f"diagecg.attention.{name}own"] = sum(own) / len(own)
-    return out | ({"diagecg.attention.fact": fact_ratio(model, codes)} if facts else {})
+    return out
 
 
-def fact_ratio(model: DiagECG, words: torch.Tensor) -> float:
-    """Questions about findings: attention to the fact words that tell of the asked finding, over their share of all
-    fact words; 1 is chance. Words (B, T), fact words last.
+def fact_attention(model: DiagECG, words: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Finding -> how often a question about it looks at the words of each fact, over an even share, (FACTS,).
+
+    Words (B, places) are fact words; the mean over the B records is taken.
     """
-    places, out = model.codec.facts.places, []
+    out = {}
     for code in (code for found in ABOUT.values() for code in found):
-        mass = attention(model, [QUESTION.format(NAMES[code])] * len(words), words)[:, -places:].mean(0)  # (places,)
-        own = FACTS.index(next(name for name, codes in GROUPS.items() if code in codes))
-        out.append(mass.unflatten(0, (len(FACTS), -1)).sum(1)[own] / mass.sum() * len(FACTS))
-    return torch.stack(out).mean().item()
+        mass = attention(model, [QUESTION.format(NAMES[code])] * len(words), words).mean(0)  # (places,)
+        each = mass.unflatten(0, (len(FACTS), -1)).sum(1)
+        out[code] = each / each.mean()
+    return out
+
+
+def own_fact(looks: dict[str, torch.Tensor]) -> float:
+    """From `fact_attention`: how often questions look at the words that tell of what is asked; 1 is chance."""
+    own = {code: FACTS.index(name) for name, codes in GROUPS.items() for code in codes}
+    return sum(each[own[code]].item() for code, each in looks.items()) / len(looks)
 
 
 def attention_figure(mass: torch.Tensor, signal: torch.Tensor, waves: torch.Tensor, title: str, seconds: float = 4.0):

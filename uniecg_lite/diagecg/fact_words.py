@@ -11,12 +11,11 @@ from torch import nn
 from vector_quantize_pytorch import FSQ
 
 from ..encoders import FRONT, SignalEncoder
-from ..language.reports import DRIFT_FROM_MV, STATIC_FROM_MV
-from ..measured import MEASURED, Teller, targets
+from ..measured import MEASURED, Teller
+from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
 
-NOISES = {"drift": ("drift_mv", DRIFT_FROM_MV), "static": ("static_mv", STATIC_FROM_MV)}  # fact: (truth, mV from which)
+NOISES = ("drift", "static")
 FACTS = (*MEASURED, *NOISES)
-NOISE_WEIGHT = 4.0
 EACH, DIGITS = 2, 6  # words for a fact, and yes-or-no digits of a word
 SIZE = 2**DIGITS  # words that one place chooses from
 
@@ -26,7 +25,8 @@ class FactWords(nn.Module):
 
     The encoder is built like phi_s (`encoders.SignalEncoder`), with weights and a training of its own. Each of its
     measured tokens is cut to digits by finite scalar quantisation with two levels; heads that tell the facts from the
-    digits teach it, and are needed no more when it has learned.
+    digits teach it, and are needed no more when it has learned. Noise needs no learning: a digit for each lead says
+    whether it is noisy (`noisy`).
 
     Args:
         width: of the encoder.
@@ -38,13 +38,11 @@ class FactWords(nn.Module):
     def __init__(self, width: int, layers: int):
         super().__init__()
         self.settings = {"width": width, "layers": layers}
-        self.eyes, facts, digits = SignalEncoder(width, layers), len(FACTS), EACH * DIGITS
-        self.quality = nn.Sequential(nn.Linear(24, width), nn.GELU(), nn.Linear(width, len(NOISES) * width))
+        self.eyes, facts, digits = SignalEncoder(width, layers), len(MEASURED), EACH * DIGITS
         self.cut = nn.Parameter(torch.randn(facts, width, digits) / width**0.5)
         self.fsq = FSQ([2] * digits, preserve_symmetry=True)
         self.back = nn.Parameter(torch.randn(facts, digits, width) / digits**0.5)
         self.teller = Teller(width)
-        self.noise = nn.ModuleDict({name: nn.Linear(width, 12) for name in NOISES})
 
     @property
     def words(self) -> int:
@@ -57,24 +55,19 @@ class FactWords(nn.Module):
         Without the cut, numbers between -1 and 1.
         """
         measured = self.eyes(signal)[:, 1:FRONT]  # (B, M, D)
-        quality = self.quality(quality_of(signal)).unflatten(1, (len(NOISES), -1))
-        numbers = torch.einsum("bfd,fdk->bfk", torch.cat([measured, quality], 1), self.cut)
-        return self.fsq(numbers)[0] if cut else numbers.tanh()
+        numbers = torch.einsum("bfd,fdk->bfk", measured, self.cut)
+        digits = self.fsq(numbers)[0] if cut else numbers.tanh()
+        return torch.cat([digits, 2.0 * noisy(signal) - 1], 1)
 
     def tell(self, digits: torch.Tensor) -> dict[str, torch.Tensor]:
         """Digits (B, facts, EACH * DIGITS) -> the logits of each fact, as `measured.Teller`, and (B, 12) per noise."""
-        seen = F.gelu(torch.einsum("bfk,fkd->bfd", digits, self.back))
-        noise = {name: self.noise[name](seen[:, len(MEASURED) + i]) for i, name in enumerate(NOISES)}
-        return {**self.teller(seen[:, : len(MEASURED)]), **noise}
+        seen = F.gelu(torch.einsum("bfk,fkd->bfd", digits[:, : len(MEASURED)], self.back))
+        return self.teller(seen) | {name: digits[:, len(MEASURED) + i] for i, name in enumerate(NOISES)}
 
     def loss(self, signal: torch.Tensor, wanted: dict[str, torch.Tensor], cut: bool = True) -> torch.Tensor:
-        """What the digits of (B, 12, 1000) mV tell, against `fact_targets`."""
-        seen = F.gelu(torch.einsum("bfk,fkd->bfd", self.digits(signal, cut), self.back))
-        noise = [
-            F.binary_cross_entropy_with_logits(self.noise[name](seen[:, len(MEASURED) + i]), wanted[name])
-            for i, name in enumerate(NOISES)
-        ]
-        return self.teller.loss(seen[:, : len(MEASURED)], wanted) + NOISE_WEIGHT * sum(noise)
+        """What the digits of (B, 12, 1000) mV tell, against `measured.targets`."""
+        digits = self.digits(signal, cut)[:, : len(MEASURED)]
+        return self.teller.loss(F.gelu(torch.einsum("bfk,fkd->bfd", digits, self.back)), wanted)
 
     @torch.no_grad()
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
@@ -90,20 +83,15 @@ def digits_of(words: torch.Tensor) -> torch.Tensor:
     return (2.0 * bits - 1).flatten(1).unflatten(1, (-1, EACH * DIGITS))
 
 
-def quality_of(signal: torch.Tensor) -> torch.Tensor:
-    """How noisy is each lead? (B, 12, 1000) mV -> (B, 24): slow and fast changes of its quiet moments, on a log scale.
+def noisy(signal: torch.Tensor) -> torch.Tensor:
+    """(B, 12, 1000) mV -> (B, 2, 12): does each lead drift, and does it hum or tremble?
 
-    Slow: spread of medians of 0.4 s; fast: median second difference, which QRS complexes hardly touch.
+    Drift: how far medians of 0.4 s spread. Static: the median second difference, which QRS complexes hardly touch; for
+    as much white noise as makes a lead noisy it would be 0.041 mV, for the smoother noise of records it is less.
     """
     slow = signal.unflatten(2, (-1, 40)).median(-1).values.std(-1)  # (B, 12)
     fast = signal.diff(n=2).abs().median(-1).values
-    return torch.cat([(slow / 0.04), (fast / 0.01)], 1).clamp(1e-2, 1e2).log()
-
-
-def fact_targets(truth: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What fact words of B records should tell: `measured.targets` and, per noise, (B, 12) of 0 and 1."""
-    noise = {name: (truth[key] >= least).float() for name, (key, least) in NOISES.items()}
-    return targets(truth) | noise
+    return torch.stack([slow >= DRIFT_FROM_MV, fast >= 1.2 * STATIC_FROM_MV], 1)
 
 
 @torch.no_grad()

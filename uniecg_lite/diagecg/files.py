@@ -22,12 +22,11 @@ def new_codec(profile: Profile, **other) -> ECGTokenizer:
     return ECGTokenizer(**{**sizes, "levels": profile.diag_levels, "facts": facts, **other})
 
 
-def save_codec(codec: ECGTokenizer, folder: Path, codes=None) -> None:
-    """Write the tokenizer, and what it says of the training split: codes, fact words behind them."""
+def save_codec(codec: ECGTokenizer, folder: Path, **said) -> None:
+    """Write the tokenizer, and what it says of the training split, by kind, see `codes_of`."""
     save_tensors(codec.state_dict(), folder / "codec")
     (folder / "config.json").write_text(json.dumps(codec.settings))
-    if codes is not None:
-        save_tensors({"train": codes}, folder / "codes")
+    save_tensors(said, folder / "codes")
 
 
 def load_codec(store: Store) -> ECGTokenizer:
@@ -37,10 +36,9 @@ def load_codec(store: Store) -> ECGTokenizer:
     return codec.requires_grad_(False).eval()
 
 
-def load_codes(store: Store, facts: bool = False):
-    """The codes (N, T) int16 of the training split, with `facts` its fact words behind them."""
-    said = store.tensors(TOKENIZER, "codes")["train"]
-    return said if facts else said[:, : load_codec(store).waves]
+def load_codes(store: Store, kind: str = "codes"):
+    """The codes (N, T) int16 of the training split; kind `read`: its words to be read."""
+    return store.tensors(TOKENIZER, "codes")[kind]
 
 
 def new_diagecg(store: Store, codec: ECGTokenizer | None = None) -> DiagECG:

@@ -28,7 +28,7 @@ def code_names(codes: int, facts: int = 0) -> list[str]:
 class DiagECG(nn.Module):
     """LLM + ECG tokenizer: begin, [ecg] codes [/ecg], User: words / Assistant: -> words; or codes -> more codes.
 
-    Where the tokenizer has fact words, they stand behind the codes.
+    Where the tokenizer has fact words, these are asked about, and codes are told on.
 
     Giving the language model its new words is part of the making: their rows start the same each time (`code_rows`).
     """
@@ -36,6 +36,7 @@ class DiagECG(nn.Module):
     def __init__(self, llm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: ECGTokenizer):
         super().__init__()
         self.llm, self.tokenizer, self.codec = llm, tokenizer, codec
+        llm.set_attn_implementation("sdpa")  # the same numbers as "eager" but for rounding, and faster
         self.bridge: nn.Module | None = None  # a projection of numbers in place of codes, in a study alone
         names = code_names(codec.codes, codec.words - codec.codes)
         if names[0] not in tokenizer.get_vocab():

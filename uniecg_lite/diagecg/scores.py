@@ -19,7 +19,8 @@ from ..scoring.questions import draw_questions, qa_scores
 from ..scoring.signals import R_PEAK, heart_rate, measure_beat, real_rates
 from ..scoring.texts import macro_f1, report_scores
 from ..simulator import FINDINGS
-from .fact_words import NOISES, FactWords, digits_of, fact_targets
+from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+from .fact_words import FactWords, digits_of
 from .model import DiagECG
 from .stages import HORIZON, SCALES, background, windows
 from .tokenizer import ECGTokenizer
@@ -89,10 +90,9 @@ def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: dict[str, torch.
     for name, codes in GROUPS.items():
         found[:, [FINDINGS.index(code) for code in codes]] = told[name] > 0
     out["findings_macro_f1"] = macro_f1(found, truth["findings"].bool())
-    for name, wanted in fact_targets(truth).items():
-        if name in NOISES:
-            said, there = told[name] > 0, wanted > 0
-            out[f"{name}_f1"] = f1((said & there).sum().item(), (said & ~there).sum().item(), there.sum().item())
+    for name, least in (("drift", DRIFT_FROM_MV), ("static", STATIC_FROM_MV)):
+        said, there = told[name] > 0, truth[f"{name}_mv"] >= least
+        out[f"{name}_f1"] = f1((said & there).sum().item(), (said & ~there).sum().item(), there.sum().item())
     return {f"diagecg.facts.{name}": value for name, value in out.items()}
 
 

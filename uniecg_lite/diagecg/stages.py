@@ -9,9 +9,10 @@ from tqdm.auto import tqdm
 from ..cohort import Cohort
 from ..config import Training
 from ..language import Corpus
+from ..measured import targets
 from ..training import fit, rows_of
 from ..unified import Chatter
-from .fact_words import FactWords, fact_targets
+from .fact_words import FactWords
 from .model import DiagECG
 from .tokenizer import ECGTokenizer
 
@@ -21,7 +22,6 @@ HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measure
 ASK = 0.6  # share of tuning steps that asks questions, the others want reports
 COMPARE = 0.25  # share of those that ask about two ECGs
 TURNS = 6  # questions about the same ECGs, one after the other
-WAVES = 0.3  # share of tuning steps that shows wave words, too, where there are fact words
 
 
 def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
@@ -43,7 +43,7 @@ def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, fol
     The first steps leave the digits whole, between -1 and 1: gradients then know how far, not only which way.
     """
     device = next(facts.parameters()).device
-    wanted = {name: value.to(device) for name, value in fact_targets(cohort.truth()).items()}
+    wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
     facts.requires_grad_(True).train()
 
     def loss(step, generator):
@@ -65,11 +65,11 @@ def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, k
         cohort: N ECGs.
         rows: which of them.
         batch: how many at a time.
-        kind: `codes` (N, T) int16; `words`, the fact words behind them, if there are any; `numbers` (N, T, D) float16,
-            what the codes were cut from.
+        kind: `codes` (N, T) int16, the wave words; `read`, the words to be read, see `ECGTokenizer.say`; `numbers`
+            (N, T, D) float16, what the codes were cut from.
     """
     rows = list(range(len(cohort)) if rows is None else rows)
-    say = {"codes": codec.encode, "words": codec.say, "numbers": codec.numbers}[kind]
+    say = {"codes": codec.encode, "read": codec.say, "numbers": codec.numbers}[kind]
     device, out = next(codec.parameters()).device, []
     for i in tqdm(range(0, len(rows), batch), desc=kind, leave=False):
         out.append(say(cohort.signal(rows[i : i + batch]).to(device)).cpu())
@@ -122,18 +122,15 @@ def tune(
 ) -> dict:
     """Train the adapters on questions and reports; the loss counts answers only.
 
-    A question step asks `TURNS` questions about the same ECGs in a row: showing ECGs is what costs. Where there are
-    fact words, most steps leave the wave words out, which makes them twice as fast; the fact words stand as far from
-    the prompt as ever.
+    A question step asks `TURNS` questions about the same ECGs in a row: showing ECGs is what costs.
 
     Args:
         model: with adapters.
         corpus: of the training patients.
-        codes: (N, T) their words, or (N, T, D) numbers for a model with a bridge.
+        codes: (N, T) their words to be read, or (N, T, D) numbers for a model with a bridge.
         told: age and sex stand in prompts about one ECG.
     """
     chatter, parts = Chatter(model, corpus), {"llm": model.llm.train()}
-    skip = not codes.is_floating_point() and codes.shape[1] > model.codec.waves
     for p in model.adapters().values():
         p.requires_grad_(True)
     if model.bridge is not None:
@@ -152,8 +149,6 @@ def tune(
             first = with_background(corpus, rows[:, 0], [talk[0][0] for talk in talks], told)
             talks = [[(prompt, talk[0][1]), *talk[1:]] for prompt, talk in zip(first, talks)]
         shown = codes[rows]
-        if skip and rng.random() > WAVES:
-            shown = shown[..., model.codec.waves :]
         return model.talk_loss(talks, shown.float() if shown.is_floating_point() else shown.long())
 
     history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)

@@ -39,7 +39,7 @@ CODES_VARIANTS = {
 }
 VARIANTS = {
     "full": "codes alone, as published: forecasting, then tuning, with age and sex in the prompt",
-    "facts": "as `full`, with the chain's fact words behind the codes: ours",
+    "facts": "as `full`, but the chain's fact words are read in place of codes: ours",
     "joint": "the same on codes of a joint encoder (D1)",
     "continuous": "as `unforecast`, with the numbers before the cut, through a linear projection, as tokens (D2)",
     "unforecast": "tuning alone, by as many steps as forecasting and tuning (D3)",
@@ -158,41 +158,42 @@ def prepare(store: Store) -> Patients:
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """Train and score one cell: questions by type, reports, real records, attention."""
     P = room.store.profile
-    model, codes = trained(room, variant, seed, folder)
+    model, known = trained(room, variant, seed, folder)
     told, numbers = variant != "unknown", variant == "continuous"
     corpus = Corpus(room.test.truth(), room.test.column("patient"))
-    seen = codes_of(model.codec, room.test, kind="numbers" if numbers else "words")
+    seen = codes_of(model.codec, room.test, kind="numbers" if numbers else "read")
     out = qa_metrics(model, room.test, seen, QUESTIONS * P.study_scored, 0, told)
     out |= report_metrics(reports(model, corpus, seen, told), corpus)
     if not numbers:
         out |= codec_metrics(model.codec, room.test.signal(range(len(room.test))))
-        out |= forecast_metrics(model, seen[:, : model.codec.waves], codes[:, : model.codec.waves])
-    if variant in ("full", "facts"):
+        out |= forecast_metrics(model, codes_of(model.codec, room.test), known)
+    if variant == "full":
         strangers = simulate(STRANGERS, torch.arange(P.study_scored))
-        shown = model.codec.say(strangers.signal.to(model.device)).cpu()
+        shown = model.codec.encode(strangers.signal.to(model.device)).cpu()
         out |= attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
-        if real_folder() is not None:
-            out |= real_metrics(model, real_folder())
+    if variant in ("full", "facts") and real_folder() is not None:
+        out |= real_metrics(model, real_folder())
     return out
 
 
 def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[DiagECG, torch.Tensor]:
-    """The model of a cell, and the codes (or numbers) of the training patients."""
+    """The model of a cell, and the codes of the training patients."""
     P, numbers = room.store.profile, variant == "continuous"
     codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder)
     if variant == "facts":
         codec.facts = load_codec(room.store).facts
-    codes = codes_of(codec, room.train, kind="numbers" if numbers else "words")
+    codes = codes_of(codec, room.train)
     torch.manual_seed(seed)
     model, plan = new_diagecg(room.store, codec), short(P.diag_tuning)
     model.adapt(P.diag_rank)
     if numbers:
         width = model.llm.get_input_embeddings().weight.shape[1]
-        model.bridge = torch.nn.Linear(codes.shape[-1], width).to(model.device)
+        model.bridge = torch.nn.Linear(codec.settings["width"] * codec.leads, width).to(model.device)
     if variant in WITHOUT_FORECAST:  # its steps go to tuning
         plan = replace(plan, steps=plan.steps + short(P.diag_forecast).steps)
     else:
-        forecast(model, codes[:, : codec.waves], short(P.diag_forecast), seed, folder / "forecast")
+        forecast(model, codes, short(P.diag_forecast), seed, folder / "forecast")
     corpus = Corpus(room.train.truth(), room.train.column("patient"))
-    tune(model, corpus, codes, plan, seed, folder / "tuning", told=variant != "unknown")
+    read = codes_of(codec, room.train, kind="numbers" if numbers else "read")
+    tune(model, corpus, read, plan, seed, folder / "tuning", told=variant != "unknown")
     return model, codes
