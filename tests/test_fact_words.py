@@ -9,7 +9,7 @@ from tiny import PLAN, PROFILE, corpus, patients
 
 from uniecg_lite.diagecg import FactWords, code_names, train_facts, tune
 from uniecg_lite.diagecg import attention as looking
-from uniecg_lite.diagecg.fact_words import DIGITS, EACH, FACTS, NOISES, SIZE, digits_of, fact_rows, noisy
+from uniecg_lite.diagecg.fact_words import DIGITS, EACH, FACTS, NOISES, SIZE, FactBridge, digits_of, fact_rows, noisy
 from uniecg_lite.diagecg.scores import fact_metrics
 from uniecg_lite.language.questions import QUESTION_TYPES
 from uniecg_lite.measured import GROUPS, targets
@@ -184,3 +184,16 @@ def test_a_forecast_looks_at_the_codes_before_it():
     mass = looking.look_back(ours, shown)
     assert mass.shape == shown.shape and (mass >= 0).all() and (mass.sum(1) < 1).all()
     torch.testing.assert_close(looking.look_back(ours, shown[:1]), mass[:1], rtol=1e-4, atol=1e-6)
+
+
+def test_a_bridge_takes_each_fact_by_itself_and_stands_in_for_words():
+    ours = model()
+    numbers = ours.codec.uncut(SIGNAL).detach()
+    assert numbers.shape == (6, len(FACTS), EACH * DIGITS) and numbers.abs().max() <= 1
+    ours.bridge = FactBridge(ours.llm.get_input_embeddings().weight.shape[1])
+    changed = numbers.clone()
+    changed[:, 3] += 0.5
+    moved = (ours.bridge(changed) - ours.bridge(numbers)).abs().amax((0, 2)) > 1e-6
+    assert moved.tolist() == [i == 3 for i in range(len(FACTS))]
+    assert ours.answer_loss(["Read this."], [[9, 2]], numbers[:1, None]).isfinite()
+    assert torch.equal(codec(facts=None).uncut(SIGNAL), codec(facts=None).numbers(SIGNAL))

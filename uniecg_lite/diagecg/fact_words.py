@@ -77,6 +77,21 @@ class FactWords(nn.Module):
         return number + SIZE * torch.arange(self.places, device=bits.device)
 
 
+class FactBridge(nn.Module):
+    """In place of words, in a study alone: digits (..., facts, EACH * DIGITS), uncut, each fact by a matrix of its own
+    -> (..., facts, width).
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        digits = EACH * DIGITS
+        self.weight = nn.Parameter(torch.randn(len(FACTS), digits, width) / digits**0.5)
+        self.bias = nn.Parameter(torch.zeros(len(FACTS), width))
+
+    def forward(self, digits: torch.Tensor) -> torch.Tensor:
+        return torch.einsum("...fk,fkd->...fd", digits, self.weight) + self.bias
+
+
 def digits_of(words: torch.Tensor) -> torch.Tensor:
     """Fact words (B, places) -> their digits (B, facts, EACH * DIGITS) of -1 and 1, as `FactWords.digits`."""
     bits = words[..., None] % SIZE // 2 ** torch.arange(DIGITS, device=words.device) % 2  # (B, places, DIGITS)

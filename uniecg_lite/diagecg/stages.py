@@ -66,10 +66,10 @@ def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, k
         rows: which of them.
         batch: how many at a time.
         kind: `codes` (N, T) int16, the wave words; `read`, the words to be read, see `ECGTokenizer.say`; `numbers`
-            (N, T, D) float16, what the codes were cut from.
+            (N, T, D) float16, what these were cut from.
     """
     rows = list(range(len(cohort)) if rows is None else rows)
-    say = {"codes": codec.encode, "read": codec.say, "numbers": codec.numbers}[kind]
+    say = {"codes": codec.encode, "read": codec.say, "numbers": codec.uncut}[kind]
     device, out = next(codec.parameters()).device, []
     for i in tqdm(range(0, len(rows), batch), desc=kind, leave=False):
         out.append(say(cohort.signal(rows[i : i + batch]).to(device)).cpu())

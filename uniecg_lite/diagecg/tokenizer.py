@@ -123,6 +123,10 @@ class ECGTokenizer(nn.Module):
         """
         return self.encode(signal) if self.facts is None else self.codes + self.facts.encode(signal)
 
+    def uncut(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, T, D), what `say` cuts to words: digits of facts, or numbers of waves."""
+        return self.numbers(signal) if self.facts is None else self.facts.digits(signal, cut=False)
+
     @torch.no_grad()
     def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:
         """Codes (B, T) -> (B, 12, L) mV; L is T times the stride unless given."""

@@ -15,7 +15,8 @@ from ...cohort import Cohort, load
 from ...config import Profile, Training
 from ...diagecg import DiagECG, ECGTokenizer, codes_of, forecast, new_codec, new_diagecg, train_tokenizer, tune
 from ...diagecg.attention import attention_metrics
-from ...diagecg.files import load_codec
+from ...diagecg.fact_words import FactBridge
+from ...diagecg.files import load_codec, load_codes
 from ...diagecg.scores import (
     codec_metrics,
     forecast_metrics,
@@ -38,13 +39,14 @@ CODES_VARIANTS = {
     "fine": "two levels more of each number",
 }
 VARIANTS = {
-    "full": "codes alone, as published: forecasting, then tuning, with age and sex in the prompt",
-    "facts": "as `full`, but the chain's fact words are read in place of codes: ours",
-    "joint": "the same on codes of a joint encoder (D1)",
-    "continuous": "as `unforecast`, with the numbers before the cut, through a linear projection, as tokens (D2)",
+    "full": "ours: forecasting, then tuning on the chain's fact words, with age and sex in the prompt",
+    "continuous": "as `unforecast`, with the digits before the cut, through linear projections, as tokens (D2)",
     "unforecast": "tuning alone, by as many steps as forecasting and tuning (D3)",
     "unknown": "without age and sex in the prompt (D4)",
+    "waves": "as `full`, but codes are read, as published (D6)",
+    "joint": "as `waves`, on codes of a joint encoder (D1)",
 }
+WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
 QUESTIONS = 4  # for each scored patient
 SHARE = 3  # a cell trains this many times shorter than the chain
@@ -141,10 +143,11 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
 def settings(store: Store, variant: str) -> dict:
     """What a cell of `diagecg` depends on."""
     P = store.profile
-    plans = {name: asdict(short(getattr(P, f"diag_{name}"))) for name in ("tokenizer", "forecast", "tuning")}
+    plans = {name: asdict(short(getattr(P, f"diag_{name}"))) for name in ("forecast", "tuning")}
+    plans |= {"tokenizer": asdict(short(P.diag_tokenizer))} if variant in WAVES else {}
     if variant in WITHOUT_FORECAST:
         plans["tuning"]["steps"] += plans.pop("forecast")["steps"]
-    inputs = ("cohort", "language", *(["diag_tokenizer"] if variant == "facts" else []))
+    inputs = ("cohort", "language", *([] if variant in WAVES else ["diag_tokenizer"]))
     hashes = {name: store.meta(name)["hash"] for name in inputs}
     return {"records": P.records, "scored": P.study_scored, **plans, "rank": P.diag_rank, "inputs": hashes}
 
@@ -167,11 +170,11 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     if not numbers:
         out |= codec_metrics(model.codec, room.test.signal(range(len(room.test))))
         out |= forecast_metrics(model, codes_of(model.codec, room.test), known)
-    if variant == "full":
+    if variant == "waves":
         strangers = simulate(STRANGERS, torch.arange(P.study_scored))
         shown = model.codec.encode(strangers.signal.to(model.device)).cpu()
         out |= attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
-    if variant in ("full", "facts") and real_folder() is not None:
+    if variant == "full" and real_folder() is not None:
         out |= real_metrics(model, real_folder())
     return out
 
@@ -179,21 +182,24 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
 def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[DiagECG, torch.Tensor]:
     """The model of a cell, and the codes of the training patients."""
     P, numbers = room.store.profile, variant == "continuous"
-    codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder)
-    if variant == "facts":
-        codec.facts = load_codec(room.store).facts
-    codes = codes_of(codec, room.train)
+    if variant in WAVES:
+        codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder)
+    else:
+        codec = load_codec(room.store).to(device_and_why()[0])
+    codes = codes_of(codec, room.train) if variant in WAVES else load_codes(room.store)
     torch.manual_seed(seed)
     model, plan = new_diagecg(room.store, codec), short(P.diag_tuning)
     model.adapt(P.diag_rank)
     if numbers:
-        width = model.llm.get_input_embeddings().weight.shape[1]
-        model.bridge = torch.nn.Linear(codec.settings["width"] * codec.leads, width).to(model.device)
+        model.bridge = FactBridge(model.llm.get_input_embeddings().weight.shape[1]).to(model.device)
     if variant in WITHOUT_FORECAST:  # its steps go to tuning
         plan = replace(plan, steps=plan.steps + short(P.diag_forecast).steps)
     else:
         forecast(model, codes, short(P.diag_forecast), seed, folder / "forecast")
     corpus = Corpus(room.train.truth(), room.train.column("patient"))
-    read = codes_of(codec, room.train, kind="numbers" if numbers else "read")
+    if numbers:
+        read = codes_of(codec, room.train, kind="numbers")
+    else:
+        read = codes if variant in WAVES else load_codes(room.store, "read")
     tune(model, corpus, read, plan, seed, folder / "tuning", told=variant != "unknown")
     return model, codes

@@ -14,10 +14,13 @@ def diag_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str,
     def over(one: str, other: str, metric: str, study: str = "diagecg") -> Spread | None:
         return paired(study, (one, metric), (other, metric), "difference", profile, root)
 
-    full = summary("diagecg", profile, root).get("full", {})
+    cells = summary("diagecg", profile, root)
+    full, waves = cells.get("full", {}), cells.get("waves", {})
     found = {
         "diag.lead_wise.rmse_mv": over("ours", "joint", RMSE, "diagcodes"),
-        "diag.lead_wise.qa": over("full", "joint", QA),
+        "diag.lead_wise.qa": over("waves", "joint", QA),
+        "diag.facts.qa": over("full", "waves", QA),
+        "diag.facts.f1": over("full", "waves", F1),
         "diag.discrete.qa": over("unforecast", "continuous", QA),
         "diag.discrete.f1": over("unforecast", "continuous", F1),
         "diag.forecasting.qa": over("full", "unforecast", QA),
@@ -26,11 +29,11 @@ def diag_metrics(profile: str = "laptop", root: Path | None = None) -> dict[str,
         "diag.background.f1": over("full", "unknown", F1),
         "diag.real.hr_mean_error_bpm": full.get("diagecg.real_hr_mean_error_bpm"),
         "diag.simulated.hr_mean_error_bpm": full.get("diagecg.hr_mae_bpm"),
-        "diag.attention.t": full.get("diagecg.attention.T.T"),
-        "diag.attention.t_shuffled": full.get("diagecg.attention.shuffled.T.T"),
-        "diag.attention.t_untrained": full.get("diagecg.attention.untrained.T.T"),
-        "diag.attention.qrs": full.get("diagecg.attention.QRS.QRS"),
-        "diag.attention.p": full.get("diagecg.attention.QRS.P"),
+        "diag.attention.t": waves.get("diagecg.attention.T.T"),
+        "diag.attention.t_shuffled": waves.get("diagecg.attention.shuffled.T.T"),
+        "diag.attention.t_untrained": waves.get("diagecg.attention.untrained.T.T"),
+        "diag.attention.qrs": waves.get("diagecg.attention.QRS.QRS"),
+        "diag.attention.p": waves.get("diagecg.attention.QRS.P"),
     }
     return flat(found)
 
