@@ -107,6 +107,21 @@ def own_fact(looks: dict[str, torch.Tensor]) -> float:
     return sum(each[own[code]].item() for code, each in looks.items()) / len(looks)
 
 
+def fact_figure(looks: dict[str, torch.Tensor]):
+    """`fact_attention` as a picture: a row for each wave that is asked about, a column for each fact."""
+    import matplotlib.pyplot as plt
+
+    table = torch.stack([torch.stack([looks[code] for code in found]).mean(0) for found in ABOUT.values()])
+    figure, axis = plt.subplots(figsize=(8.0, 2.6), dpi=72, layout="constrained")
+    plt.close(figure)
+    drawn = axis.imshow(table, aspect="auto", cmap="Blues", vmin=0)
+    axis.set_yticks(range(len(ABOUT)), ABOUT)
+    axis.set_ylabel("asked about")
+    axis.set_xticks(range(len(FACTS)), [name.replace("_", " ") for name in FACTS], rotation=60, ha="right", fontsize=8)
+    figure.colorbar(drawn, label="attention over\nan even share")
+    return figure
+
+
 def attention_figure(mass: torch.Tensor, signal: torch.Tensor, waves: torch.Tensor, title: str, seconds: float = 4.0):
     """One lead (L,) in mV with the attention (T,) under it as bars, coloured by the wave that a token holds most of."""
     import matplotlib.pyplot as plt
