@@ -1,4 +1,4 @@
-"""Fact words of DiagECG-lite: digits, places, training, rows, talks about one ECG."""
+"""Fact words of DiagECG-lite: places, what they say, training, rows, talks about one ECG."""
 
 import random
 
@@ -9,12 +9,13 @@ from tiny import PLAN, PROFILE, corpus, patients
 
 from uniecg_lite.diagecg import FactWords, code_names, train_facts, tune
 from uniecg_lite.diagecg import attention as looking
-from uniecg_lite.diagecg.fact_words import DIGITS, EACH, FACTS, NOISES, SIZE, FactBridge, digits_of, fact_rows, noisy
+from uniecg_lite.diagecg.fact_words import NOISES, PLACES, STARTS, WORDS, fact_rows, facts_of, noisy, words_of
 from uniecg_lite.diagecg.scores import fact_metrics
 from uniecg_lite.language.questions import QUESTION_TYPES
-from uniecg_lite.measured import GROUPS, targets
+from uniecg_lite.measured import GRIDS, GROUPS, targets
 from uniecg_lite.simulator import FINDINGS, simulate
 from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+from uniecg_lite.simulator.truth import LEAD_SIGNS, lead_signs
 from uniecg_lite.unified import Chatter
 
 LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}
@@ -38,28 +39,32 @@ def facts() -> FactWords:
     return FactWords(PROFILE.diag_facts_width, PROFILE.diag_facts_layers).eval()
 
 
+def truth_as_logits() -> dict[str, torch.Tensor]:
+    """The truth as an encoder would tell it that errs never."""
+    truth = patients().truth
+    told = {k: (v - 0.5) * 1e4 if k not in GRIDS else v.clamp(min=1e-9).log() for k, v in targets(truth).items()}
+    return told | {name: truth[f"{name}_mv"] - least for name, least in LEAST.items()}
+
+
 def test_every_place_has_words_of_its_own():
     made = facts().encode(SIGNAL)
-    assert made.shape == (6, EACH * len(FACTS)) and made.dtype == torch.int64
-    assert torch.equal(made // SIZE, torch.arange(made.shape[1]).expand(6, -1)) and made.max() < facts().words
-    assert (*targets(patients().truth), *NOISES) == FACTS
+    assert made.shape == (6, len(PLACES)) and made.dtype == torch.int64
+    assert (made >= STARTS[:-1]).all() and (made < STARTS[1:]).all() and STARTS[-1] == WORDS
+    assert {place.fact for place in PLACES} == {*targets(patients().truth), *NOISES}
 
 
-def test_a_word_is_its_digits():
-    with torch.no_grad():
-        digits = facts().digits(SIGNAL)
-    assert digits.shape == (6, len(FACTS), EACH * DIGITS) and set(digits.unique().tolist()) == {-1.0, 1.0}
-    assert torch.equal(digits_of(facts().encode(SIGNAL)), digits)
-
-
-def test_the_cut_is_the_sign_and_gradients_pass_it():
-    ours = facts()
-    with torch.no_grad():
-        whole, cut = (ours.digits(SIGNAL, cut=c)[:, : -len(NOISES)] for c in (False, True))
-    assert whole.abs().max() < 1 and ((whole.sign() == cut) | (whole.abs() < 1e-3)).all()
-    ours.loss(SIGNAL, {k: v[:6] for k, v in targets(patients().truth).items()}).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for n, p in ours.named_parameters() if "cut" in n)
-    assert ours.eyes.stem[0].weight.grad.abs().sum() > 0
+def test_words_say_the_truth_when_the_encoder_does():
+    truth, said = patients().truth, facts_of(words_of(truth_as_logits()))
+    assert torch.equal(said["findings"], truth["findings"].bool())
+    for name, (first, last, step) in GRIDS.items():
+        wanted = truth[name].clamp(first, last)
+        assert torch.equal(said[name].isnan(), wanted.isnan()), name
+        far = (said[name] - wanted).abs()
+        far = torch.minimum(far, 360 - far) if name == "axis_deg" else far
+        assert far.nan_to_num().max() <= 1.01 * step, name  # half a step, at the ends of a grid a whole one
+    signs = lead_signs(truth)
+    assert all(torch.equal(said[name], signs[:, i].bool()) for i, name in enumerate(LEAD_SIGNS))
+    assert all(torch.equal(said[name], truth[f"{name}_mv"] >= least) for name, least in LEAST.items())
 
 
 def test_fact_words_are_read_and_wave_words_where_there_are_none():
@@ -99,22 +104,19 @@ def test_noisy_leads_of_simulated_records_are_mostly_found():
     assert found["diagecg.facts.drift_f1"] > 0.8 and found["diagecg.facts.static_f1"] > 0.6
 
 
-def test_rows_of_alike_digits_start_alike():
-    rows = fact_rows(3 * SIZE, 96).unflatten(0, (3, SIZE))
-    assert torch.equal(rows.flatten(0, 1), fact_rows(3 * SIZE, 96))
-    assert (rows[0, 0] - rows[0, 1]).norm() < (rows[0, 0] - rows[0, SIZE - 1]).norm()
-    both = rows[1, 1] + rows[1, 2] - rows[1, 0]  # digits add up
-    torch.testing.assert_close(both, rows[1, 3], rtol=1e-4, atol=1e-4)
-    assert (rows[0, 1] - rows[1, 1]).norm() > 1, "the same digits in another place are another word"
+def test_rows_of_alike_words_start_alike():
+    rows = fact_rows(96)
+    assert rows.shape == (WORDS, 96) and torch.equal(rows, fact_rows(96))
+    rate = rows[: STARTS[1]]
+    assert (rate[20] - rate[21]).norm() < (rate[20] - rate[60]).norm(), "neighbouring heart rates"
+    at = next(int(start) for place, start in zip(PLACES, STARTS) if place.kind == "digits")
+    torch.testing.assert_close(rows[at + 1] + rows[at + 2] - rows[at], rows[at + 3], rtol=1e-4, atol=1e-4)
 
 
 def test_perfect_words_score_perfectly():
     class Perfect(FactWords):
-        def tell(self, digits):
-            return {
-                name: (value - 0.5) * 1e4 if name in GROUPS else value.clamp(min=1e-9).log()
-                for name, value in targets(patients().truth).items()
-            } | {name: patients().truth[f"{name}_mv"] - least for name, least in LEAST.items()}
+        def tell(self, signal):
+            return truth_as_logits()
 
     torch.manual_seed(0)
     found = fact_metrics(Perfect(32, 1), patients().signal, patients().truth)
@@ -170,12 +172,11 @@ def test_even_attention_favours_no_fact_and_a_look_at_the_own_one_does(monkeypat
     even = looking.fact_attention(ours, shown)
     assert set(even) == {code for codes in looking.ABOUT.values() for code in codes}
     assert looking.own_fact(even) == pytest.approx(1.0)
-    only = {code: torch.zeros(len(FACTS)) for code in even}
+    only = {code: torch.zeros(len(looking.FACTS)) for code in even}
     for name, found in GROUPS.items():
-        for code in found:
-            if code in only:
-                only[code][FACTS.index(name)] = len(FACTS)
-    assert looking.own_fact(only) == pytest.approx(len(FACTS))
+        for code in set(found) & set(only):
+            only[code][looking.FACTS.index(name)] = 7.0
+    assert looking.own_fact(only) == pytest.approx(7.0)
 
 
 def test_a_forecast_looks_at_the_codes_before_it():
@@ -186,14 +187,11 @@ def test_a_forecast_looks_at_the_codes_before_it():
     torch.testing.assert_close(looking.look_back(ours, shown[:1]), mass[:1], rtol=1e-4, atol=1e-6)
 
 
-def test_a_bridge_takes_each_fact_by_itself_and_stands_in_for_words():
+def test_what_words_are_cut_from_can_stand_in_for_them():
     ours = model()
     numbers = ours.codec.uncut(SIGNAL).detach()
-    assert numbers.shape == (6, len(FACTS), EACH * DIGITS) and numbers.abs().max() <= 1
-    ours.bridge = FactBridge(ours.llm.get_input_embeddings().weight.shape[1])
-    changed = numbers.clone()
-    changed[:, 3] += 0.5
-    moved = (ours.bridge(changed) - ours.bridge(numbers)).abs().amax((0, 2)) > 1e-6
-    assert moved.tolist() == [i == 3 for i in range(len(FACTS))]
+    assert numbers.shape[:2] == (6, len({place.fact for place in PLACES}))
+    assert torch.equal(numbers[:, -2:, :12].bool(), noisy(SIGNAL)), "noise comes last"
+    ours.bridge = torch.nn.Linear(numbers.shape[2], ours.llm.get_input_embeddings().weight.shape[1])
     assert ours.answer_loss(["Read this."], [[9, 2]], numbers[:1, None]).isfinite()
     assert torch.equal(codec(facts=None).uncut(SIGNAL), codec(facts=None).numbers(SIGNAL))

@@ -7,7 +7,7 @@ from torch import nn
 from ..language import NAMES
 from ..measured import GROUPS
 from ..scoring.evidence import WAVES, ratios, wave_windows
-from .fact_words import FACTS
+from .fact_words import PLACES
 from .model import DiagECG
 
 ABOUT = {  # wave: findings that it carries
@@ -17,6 +17,7 @@ ABOUT = {  # wave: findings that it carries
     "T": ("TINV", "HYPERK", "HYPT"),
 }
 QUESTION = "Does this ECG show {}?"
+FACTS = tuple(dict.fromkeys(place.fact for place in PLACES))
 
 
 @torch.no_grad()
@@ -91,13 +92,13 @@ def attention_metrics(
 def fact_attention(model: DiagECG, words: torch.Tensor) -> dict[str, torch.Tensor]:
     """Finding -> how often a question about it looks at the words of each fact, over an even share, (FACTS,).
 
-    Words (B, places) are fact words; the mean over the B records is taken.
+    Words (B, PLACES) are fact words; the mean over the B records is taken, and over the words of one fact.
     """
     out = {}
     for code in (code for found in ABOUT.values() for code in found):
-        mass = attention(model, [QUESTION.format(NAMES[code])] * len(words), words).mean(0)  # (places,)
-        each = mass.unflatten(0, (len(FACTS), -1)).sum(1)
-        out[code] = each / each.mean()
+        mass = attention(model, [QUESTION.format(NAMES[code])] * len(words), words).mean(0)  # (PLACES,)
+        each = [mass[[i for i, place in enumerate(PLACES) if place.fact == name]].mean() for name in FACTS]
+        out[code] = torch.stack(each) / mass.mean()
     return out
 
 

@@ -5,97 +5,133 @@ Speech models met the same: their tokenizers pair acoustic tokens with semantic 
 2308.16692). DiagECG has wave words alone.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import nn
-from vector_quantize_pytorch import FSQ
 
 from ..encoders import FRONT, SignalEncoder
-from ..measured import MEASURED, Teller
+from ..measured import GRIDS, GROUPS, Teller, grid
+from ..simulator import FINDINGS
 from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+from ..simulator.truth import LEAD_SIGNS
 
 NOISES = ("drift", "static")
-FACTS = (*MEASURED, *NOISES)
-EACH, DIGITS = 2, 6  # words for a fact, and yes-or-no digits of a word
-SIZE = 2**DIGITS  # words that one place chooses from
+IN_LEADS = (*LEAD_SIGNS, *NOISES)  # facts that each lead has or has not
+
+
+@dataclass(frozen=True)
+class Place:
+    """One fact word of an ECG.
+
+    A `number` is a place of its grid, the last one for "none"; `one` is which of a few; `digits` are yes or no for
+    `choices` things from `first` on, the first of them the lowest digit.
+    """
+
+    fact: str
+    kind: str
+    choices: int
+    first: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many words this place chooses from."""
+        return 2**self.choices if self.kind == "digits" else self.choices
+
+
+PLACES = (
+    *(Place(name, "number", len(grid(name)) + 1) for name in GRIDS),
+    *(Place(name, "one" if name == "rhythm" else "digits", len(codes)) for name, codes in GROUPS.items()),
+    *(Place(name, "digits", 6, first) for name in IN_LEADS for first in (0, 6)),
+)
+STARTS = torch.tensor([0, *(place.size for place in PLACES)]).cumsum(0)  # first word of each place, and the end
+WORDS = int(STARTS[-1])
 
 
 class FactWords(nn.Module):
-    """(B, 12, 1000) mV -> (B, EACH * len(FACTS)) words; each place has SIZE words of its own.
+    """(B, 12, 1000) mV -> (B, PLACES) words; each place has words of its own, all in all `WORDS`.
 
-    The encoder is built like phi_s (`encoders.SignalEncoder`), with weights and a training of its own. Each of its
-    measured tokens is cut to digits by finite scalar quantisation with two levels; heads that tell the facts from the
-    digits teach it, and are needed no more when it has learned. Noise needs no learning: a digit for each lead says
-    whether it is noisy (`noisy`).
+    The encoder is built like phi_s (`encoders.SignalEncoder`), with weights and a training of its own: each of its
+    measured tokens learns to tell its fact (`measured.Teller`). What they tell is rounded to words. Noise needs no
+    learning (`noisy`).
 
     Args:
         width: of the encoder.
         layers: of its transformer.
     """
 
-    places = EACH * len(FACTS)  # fact words of one ECG
-
     def __init__(self, width: int, layers: int):
         super().__init__()
         self.settings = {"width": width, "layers": layers}
-        self.eyes, facts, digits = SignalEncoder(width, layers), len(MEASURED), EACH * DIGITS
-        self.cut = nn.Parameter(torch.randn(facts, width, digits) / width**0.5)
-        self.fsq = FSQ([2] * digits, preserve_symmetry=True)
-        self.back = nn.Parameter(torch.randn(facts, digits, width) / digits**0.5)
-        self.teller = Teller(width)
+        self.eyes, self.teller = SignalEncoder(width, layers), Teller(width)
 
-    @property
-    def words(self) -> int:
-        """All fact words there are."""
-        return self.places * SIZE
+    def tell(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(B, 12, 1000) mV -> the logits of each fact, as `measured.Teller`, and (B, 12) of -1 and 1 per noise."""
+        noise = 2.0 * noisy(signal) - 1
+        return self.teller(self.eyes(signal)[:, 1:FRONT]) | {name: noise[:, i] for i, name in enumerate(NOISES)}
 
-    def digits(self, signal: torch.Tensor, cut: bool = True) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, facts, EACH * DIGITS) of -1 and 1; gradients pass the cut straight through.
-
-        Without the cut, numbers between -1 and 1.
-        """
-        measured = self.eyes(signal)[:, 1:FRONT]  # (B, M, D)
-        numbers = torch.einsum("bfd,fdk->bfk", measured, self.cut)
-        digits = self.fsq(numbers)[0] if cut else numbers.tanh()
-        return torch.cat([digits, 2.0 * noisy(signal) - 1], 1)
-
-    def tell(self, digits: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Digits (B, facts, EACH * DIGITS) -> the logits of each fact, as `measured.Teller`, and (B, 12) per noise."""
-        seen = F.gelu(torch.einsum("bfk,fkd->bfd", digits[:, : len(MEASURED)], self.back))
-        return self.teller(seen) | {name: digits[:, len(MEASURED) + i] for i, name in enumerate(NOISES)}
-
-    def loss(self, signal: torch.Tensor, wanted: dict[str, torch.Tensor], cut: bool = True) -> torch.Tensor:
-        """What the digits of (B, 12, 1000) mV tell, against `measured.targets`."""
-        digits = self.digits(signal, cut)[:, : len(MEASURED)]
-        return self.teller.loss(F.gelu(torch.einsum("bfk,fkd->bfd", digits, self.back)), wanted)
+    def loss(self, signal: torch.Tensor, wanted: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What (B, 12, 1000) mV tell, against `measured.targets`."""
+        return self.teller.loss(self.eyes(signal)[:, 1:FRONT], wanted)
 
     @torch.no_grad()
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, places), int64, each word within `words`."""
-        bits = self.digits(signal).flatten(1).unflatten(1, (self.places, DIGITS)) > 0  # (B, places, DIGITS)
-        number = (bits * 2 ** torch.arange(DIGITS, device=bits.device)).sum(-1)
-        return number + SIZE * torch.arange(self.places, device=bits.device)
+        """(B, 12, 1000) mV -> (B, PLACES), int64."""
+        return words_of(self.tell(signal))
+
+    def uncut(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, M + 2, D): measured tokens and noise before they are words, for a study."""
+        tokens, noise = self.eyes(signal)[:, 1:FRONT], noisy(signal).float()
+        which = torch.eye(len(NOISES), device=signal.device).expand(len(signal), -1, -1)
+        return torch.cat([tokens, F.pad(torch.cat([noise, which], 2), (0, tokens.shape[2] - 12 - len(NOISES)))], 1)
 
 
-class FactBridge(nn.Module):
-    """In place of words, in a study alone: digits (..., facts, EACH * DIGITS), uncut, each fact by a matrix of its own
-    -> (..., facts, width).
-    """
+def words_of(told: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Logits of each fact -> (B, PLACES) words. A number is its histogram's mean, or "none" if that is likelier."""
+    out = []
+    for place, start in zip(PLACES, STARTS):
+        said = told[place.fact]
+        if place.kind == "number":
+            share = said.softmax(1)
+            far = _mean(place.fact, share[:, :-1])[:, None] - grid(place.fact).to(said.device)  # (B, N)
+            far = torch.remainder(far + 180, 360) - 180 if place.fact == "axis_deg" else far
+            word = torch.where(share[:, -1] > 0.5, place.choices - 1, far.abs().argmin(1))
+        elif place.kind == "one":
+            word = said.argmax(1)
+        else:
+            bits = said[:, place.first : place.first + place.choices] > 0
+            word = (bits * 2 ** torch.arange(place.choices, device=said.device)).sum(1)
+        out.append(word + start.to(said.device))
+    return torch.stack(out, 1)
 
-    def __init__(self, width: int):
-        super().__init__()
-        digits = EACH * DIGITS
-        self.weight = nn.Parameter(torch.randn(len(FACTS), digits, width) / digits**0.5)
-        self.bias = nn.Parameter(torch.zeros(len(FACTS), width))
 
-    def forward(self, digits: torch.Tensor) -> torch.Tensor:
-        return torch.einsum("...fk,fkd->...fd", digits, self.weight) + self.bias
+def _mean(name: str, share: torch.Tensor) -> torch.Tensor:
+    """Shares (B, N) of the places of a grid -> (B,) their mean; an axis goes around."""
+    places = grid(name).to(share.device)
+    if name != "axis_deg":
+        return (share @ places) / share.sum(1).clamp(min=1e-9)
+    angle = torch.deg2rad(places)
+    return torch.rad2deg(torch.atan2(share @ angle.sin(), share @ angle.cos()))
 
 
-def digits_of(words: torch.Tensor) -> torch.Tensor:
-    """Fact words (B, places) -> their digits (B, facts, EACH * DIGITS) of -1 and 1, as `FactWords.digits`."""
-    bits = words[..., None] % SIZE // 2 ** torch.arange(DIGITS, device=words.device) % 2  # (B, places, DIGITS)
-    return (2.0 * bits - 1).flatten(1).unflatten(1, (-1, EACH * DIGITS))
+def facts_of(words: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Words (B, PLACES) -> what they say: numbers (B,), NaN for none; `findings` (B, F); (B, 12) per sign or noise."""
+    words = words.cpu() - STARTS[:-1]
+    out = {"findings": torch.zeros(len(words), len(FINDINGS), dtype=torch.bool)}
+    for word, place in zip(words.T, PLACES):
+        if place.kind == "number":
+            out[place.fact] = torch.cat([grid(place.fact), torch.tensor([torch.nan])])[word]
+            continue
+        if place.kind == "one":
+            there = F.one_hot(word, place.choices) > 0
+        else:
+            there = word[:, None] // 2 ** torch.arange(place.choices) % 2 > 0  # (B, choices)
+        if place.fact in GROUPS:
+            out["findings"][:, [FINDINGS.index(code) for code in GROUPS[place.fact]]] = there
+        else:
+            out[place.fact] = torch.cat([out[place.fact], there], 1) if place.first else there
+    return out
 
 
 def noisy(signal: torch.Tensor) -> torch.Tensor:
@@ -110,10 +146,18 @@ def noisy(signal: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def fact_rows(words: int, width: int) -> torch.Tensor:
-    """Rows (words, width) to start from: a word is the sum of its digits, each with a direction of its own."""
-    generator = torch.Generator().manual_seed(0)
-    one = torch.randn(words // SIZE, DIGITS, width, generator=generator)
-    bits = torch.arange(SIZE)[:, None] // 2 ** torch.arange(DIGITS) % 2  # (SIZE, DIGITS)
-    rows = torch.einsum("wk,pkd->pwd", 2.0 * bits - 1, one).flatten(0, 1)
-    return rows / rows.std()
+def fact_rows(width: int) -> torch.Tensor:
+    """Rows (WORDS, width) to start from: neighbouring numbers start alike, and so do words that share digits."""
+    generator, out = torch.Generator().manual_seed(0), []
+    for place in PLACES:
+        own = torch.randn(width, generator=generator)
+        if place.kind == "number":  # a slow random walk along the grid
+            steps = torch.randn(place.choices, width, generator=generator).cumsum(0) / 3
+            rows = own + steps - steps.mean(0)
+        elif place.kind == "one":
+            rows = torch.randn(place.choices, width, generator=generator)
+        else:
+            bits = torch.arange(place.size)[:, None] // 2 ** torch.arange(place.choices) % 2
+            rows = own + bits.float() @ torch.randn(place.choices, width, generator=generator)
+        out.append(rows / rows.std())
+    return torch.cat(out)

@@ -13,7 +13,7 @@ from ..ecg import ECG
 from ..errors import BadRequest
 from ..language import chat, encode
 from ..unified.llm import SPARE_ROWS
-from .fact_words import fact_rows
+from .fact_words import WORDS, fact_rows
 from .tokenizer import ECGTokenizer
 
 MAX_PROMPT, MAX_ANSWER = 200, 160  # tokens
@@ -226,6 +226,6 @@ def code_rows(llm: PreTrainedModel, codec: ECGTokenizer, start: int) -> None:
     rows[first : first + len(level)] = (wave / wave.std() * scale).to(rows)
     if codec.facts is not None:
         first += len(level)
-        rows[first : first + codec.facts.words] = (fact_rows(codec.facts.words, rows.shape[1]) * scale.cpu()).to(rows)
+        rows[first : first + WORDS] = (fact_rows(rows.shape[1]) * scale.cpu()).to(rows)
     generator = torch.Generator().manual_seed(0)
     rows[start : start + 2] = (torch.randn(2, rows.shape[1], generator=generator) * scale.cpu()).to(rows)

@@ -11,16 +11,14 @@ from ..ecg.beats import usual_beat
 from ..errors import BadECG
 from ..language import Corpus, parse_report
 from ..language.questions import Question
-from ..measured import GROUPS, grid
 from ..scoring.claims import f1
 from ..scoring.evaluate import PROMPT
 from ..scoring.grounded import grounded
 from ..scoring.questions import draw_questions, qa_scores
 from ..scoring.signals import R_PEAK, heart_rate, measure_beat, real_rates
 from ..scoring.texts import macro_f1, report_scores
-from ..simulator import FINDINGS
 from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
-from .fact_words import FactWords, digits_of
+from .fact_words import WORDS, FactWords, facts_of
 from .model import DiagECG
 from .stages import HORIZON, SCALES, background, windows
 from .tokenizer import ECGTokenizer
@@ -80,18 +78,14 @@ def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: dict[str, torch.
     `.words_used`, a share of all fact words. Truth of the same ECGs (B, 12, 1000) mV.
     """
     device = next(facts.parameters()).device
-    words = torch.cat([facts.encode(x.to(device)) for x in signal.split(128)])  # (B, places)
-    told = {name: value.cpu() for name, value in facts.tell(digits_of(words)).items()}
-    out = {"words_used": len(words.unique()) / facts.words}
+    words = torch.cat([facts.encode(x.to(device)).cpu() for x in signal.split(128)])  # (B, PLACES)
+    told, out = facts_of(words), {"words_used": len(words.unique()) / WORDS}
     for key, name in INTERVALS.items():
-        error = (told[key][:, :-1].softmax(1) @ grid(key) - truth[key]).abs()  # the last place is "none"
+        error = (told[key] - truth[key]).abs()
         out[name] = error[~error.isnan()].mean().item()
-    found = torch.zeros(len(words), len(FINDINGS), dtype=torch.bool)
-    for name, codes in GROUPS.items():
-        found[:, [FINDINGS.index(code) for code in codes]] = told[name] > 0
-    out["findings_macro_f1"] = macro_f1(found, truth["findings"].bool())
+    out["findings_macro_f1"] = macro_f1(told["findings"], truth["findings"].bool())
     for name, least in (("drift", DRIFT_FROM_MV), ("static", STATIC_FROM_MV)):
-        said, there = told[name] > 0, truth[f"{name}_mv"] >= least
+        said, there = told[name], truth[f"{name}_mv"] >= least
         out[f"{name}_f1"] = f1((said & there).sum().item(), (said & ~there).sum().item(), there.sum().item())
     return {f"diagecg.facts.{name}": value for name, value in out.items()}
 

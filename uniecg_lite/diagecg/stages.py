@@ -17,7 +17,6 @@ from .model import DiagECG
 from .tokenizer import ECGTokenizer
 
 SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows and horizons: 283+30, 142+15, 70+7, ...
-WHOLE = 0.4  # share of the fact words' training before anything is cut to digits
 HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measured here
 ASK = 0.6  # share of tuning steps that asks questions, the others want reports
 COMPARE = 0.25  # share of those that ask about two ECGs
@@ -38,18 +37,14 @@ def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: i
 
 
 def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
-    """Train fact words to tell the facts of the training patients.
-
-    The first steps leave the digits whole, between -1 and 1: gradients then know how far, not only which way.
-    """
+    """Train the encoder of fact words to tell the facts of the training patients."""
     device = next(facts.parameters()).device
     wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
     facts.requires_grad_(True).train()
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(cohort))
-        mine = {name: value[rows] for name, value in wanted.items()}
-        return facts.loss(cohort.signal(rows).to(device), mine, cut=step >= WHOLE * plan.steps)
+        return facts.loss(cohort.signal(rows).to(device), {name: value[rows] for name, value in wanted.items()})
 
     history = fit("fact words", {"facts": facts}, loss, plan, seed=seed, folder=folder)
     facts.requires_grad_(False).eval()

@@ -12,7 +12,7 @@ from torch import nn
 from vector_quantize_pytorch import FSQ
 
 from ..ecg import INDEPENDENT, LEADS, from_independent
-from .fact_words import FactWords
+from .fact_words import WORDS, FactWords
 
 ROWS = tuple(LEADS.index(name) for name in INDEPENDENT)
 LEVELS = (6, 6, 6, 6)  # 6^4 = 1296 codes, as published
@@ -89,7 +89,7 @@ class ECGTokenizer(nn.Module):
     @property
     def words(self) -> int:
         """How many words there are: `codes` for waves, and those for facts."""
-        return self.codes + (self.facts.words if self.facts else 0)
+        return self.codes + (WORDS if self.facts else 0)
 
     def numbers(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, L) mV -> (B, T, D), before they are cut to levels."""
@@ -124,8 +124,8 @@ class ECGTokenizer(nn.Module):
         return self.encode(signal) if self.facts is None else self.codes + self.facts.encode(signal)
 
     def uncut(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, T, D), what `say` cuts to words: digits of facts, or numbers of waves."""
-        return self.numbers(signal) if self.facts is None else self.facts.digits(signal, cut=False)
+        """(B, 12, 1000) mV -> (B, T, D), what `say` cuts to words."""
+        return self.numbers(signal) if self.facts is None else self.facts.uncut(signal)
 
     @torch.no_grad()
     def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:

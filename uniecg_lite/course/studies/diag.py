@@ -15,7 +15,6 @@ from ...cohort import Cohort, load
 from ...config import Profile, Training
 from ...diagecg import DiagECG, ECGTokenizer, codes_of, forecast, new_codec, new_diagecg, train_tokenizer, tune
 from ...diagecg.attention import attention_metrics
-from ...diagecg.fact_words import FactBridge
 from ...diagecg.files import load_codec, load_codes
 from ...diagecg.scores import (
     codec_metrics,
@@ -40,7 +39,7 @@ CODES_VARIANTS = {
 }
 VARIANTS = {
     "full": "ours: forecasting, then tuning on the chain's fact words, with age and sex in the prompt",
-    "continuous": "as `unforecast`, with the digits before the cut, through linear projections, as tokens (D2)",
+    "continuous": "as `unforecast`, with what fact words are cut from, through a linear projection, as tokens (D2)",
     "unforecast": "tuning alone, by as many steps as forecasting and tuning (D3)",
     "unknown": "without age and sex in the prompt (D4)",
     "waves": "as `full`, but codes are read, as published (D6)",
@@ -191,7 +190,8 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
     model, plan = new_diagecg(room.store, codec), short(P.diag_tuning)
     model.adapt(P.diag_rank)
     if numbers:
-        model.bridge = FactBridge(model.llm.get_input_embeddings().weight.shape[1]).to(model.device)
+        width = model.llm.get_input_embeddings().weight.shape[1]
+        model.bridge = torch.nn.Linear(codec.facts.settings["width"], width).to(model.device)
     if variant in WITHOUT_FORECAST:  # its steps go to tuning
         plan = replace(plan, steps=plan.steps + short(P.diag_forecast).steps)
     else:
