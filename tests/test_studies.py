@@ -170,10 +170,15 @@ def test_means_come_with_their_spread(tmp_path):
 
 
 def test_comparisons_are_seed_by_seed(tmp_path):
-    cells(tmp_path, "s", {"a": [{"x": 2.0}, {"x": 9.0}], "b": [{"x": 1.0}, {"x": 3.0}, {"x": 5.0}], "c": [{"x": 4.0}]})
+    cells(tmp_path, "s", {"a": [{"x": 2.0}, {"x": 9.0}], "b": [{"x": 1.0}, {"x": 3.0}, {"x": 5.0}]})
+    cells(tmp_path, "s", {"simulator": [{"x": 4.0}], "begun": [{"x": 4.0}]})
     assert paired("s", ("a", "x"), ("b", "x"), root=tmp_path) == (3.5, 1.0, 6.0, 2), "seeds that both have"
     assert paired("s", ("a", "x"), ("b", "x"), "ratio", root=tmp_path) == (2.5, 2.0, 3.0, 2)
-    assert paired("s", ("b", "x"), ("c", "x"), root=tmp_path) == (-1.0, -3.0, 1.0, 3), "one cell for every seed"
+    once = paired("s", ("b", "x"), ("simulator", "x"), root=tmp_path)
+    assert once == (-1.0, -3.0, 1.0, 3), "nothing random in it: one cell for every seed"
+    assert paired("s", ("b", "x"), ("begun", "x"), root=tmp_path) == (-3.0, -3.0, -3.0, 1), (
+        "its other seeds are to come"
+    )
     assert paired("s", ("a", "x"), ("b", "y"), root=tmp_path) is None
     with pytest.raises(BadRequest, match="'difference' or by 'ratio'"):
         paired("s", ("a", "x"), ("b", "x"), "product", root=tmp_path)

@@ -35,7 +35,7 @@ from ...scoring.fidelity import fidelity, memorised
 from ...scoring.files import load_reader
 from ...training import device_and_why
 from ...unified.files import load_generator
-from .summary import Spread, paired
+from .summary import ONCE, Spread, paired
 
 DESIGNS = {
     "ours": Design(),
@@ -71,7 +71,7 @@ VARIANTS = {
     "retrieval": "no generator: the training ECG whose request is most like the wanted one",
     "simulator": "the simulator itself: what the patients who are asked for really look like",
 }
-FIXED = frozenset({"retrieval", "simulator"})
+FIXED = ONCE.intersection(VARIANTS)
 AGAINST = {"unpaced": "unsketched", "raw": "unpaced", "ancestral": "epsilon"}  # who is compared; others with `ours`
 FEW = 20  # patients for whom 1000 steps are walked: two to three minutes on one core
 RARE = 6  # findings, those with the fewest training examples

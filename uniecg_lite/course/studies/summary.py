@@ -8,6 +8,7 @@ from .cells import read_cells
 
 Spread = tuple[float, float, float, int]  # mean, lowest, highest, number of seeds
 SEEDS = 3  # fewer do not bear a verdict
+ONCE = frozenset({"trivial", "classical", "retrieval", "simulator"})  # variants that run once: nothing random in them
 
 
 def spread(values: list[float]) -> Spread:
@@ -41,7 +42,7 @@ def paired(
     Args:
         name: the study.
         one: (variant, metric).
-        other: (variant, metric); a variant that ran once is compared with every seed.
+        other: (variant, metric); the one cell of a variant in `ONCE` is compared with every seed.
         how: `difference` (one - other) or `ratio` (one / other).
         profile: which cells.
         root: where they are kept.
@@ -59,9 +60,9 @@ def paired(
         }
         for variant, metric in (one, other)
     )
-    if len(ours) == 1:
+    if one[0] in ONCE and ours:
         ours = dict.fromkeys(theirs, *ours.values())
-    if len(theirs) == 1:
+    if other[0] in ONCE and theirs:
         theirs = dict.fromkeys(ours, *theirs.values())
     pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
     if how == "ratio":

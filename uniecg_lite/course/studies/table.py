@@ -24,6 +24,7 @@ from ...unified.llm import load_llm
 from ...unified.stages import MODES
 from .baselines import classical_reports, trivial_report
 from .material import INPUTS, Material
+from .summary import ONCE
 
 VARIANTS = {
     "pulse": "the image alone, in alignment and in stage 1 (PULSE-lite)",
@@ -32,7 +33,7 @@ VARIANTS = {
     "trivial": "no model: one and the same report for everybody",
     "classical": "no language model: an independent network's numbers and findings, put into the house style",
 }
-FIXED = frozenset({"trivial", "classical"})  # nothing random in them
+FIXED = ONCE.intersection(VARIANTS)
 STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
 
 
