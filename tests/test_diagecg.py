@@ -40,6 +40,9 @@ class Few:
     def signal(self, rows):
         return patients().signal[torch.as_tensor(rows)]
 
+    def truth(self):
+        return patients().truth
+
 
 def codec(**other) -> ECGTokenizer:
     torch.manual_seed(0)

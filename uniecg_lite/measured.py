@@ -44,13 +44,28 @@ def spread_on_grid(name: str, value: torch.Tensor) -> torch.Tensor:
     A network that tells a number by such a histogram learns it better than by a regression: Imani and White, "Improving
     regression performance with distributional losses", arXiv 1806.04613. Axes go around.
     """
-    places, step = grid(name).to(value.device), GRIDS[name][2]
-    far = value.nan_to_num()[:, None].clamp(places[0], places[-1] if name != "axis_deg" else 180.0) - places  # (B, N)
-    if name == "axis_deg":
-        far = torch.remainder(far + 180, 360) - 180
+    first, last, step = GRIDS[name]
+    far = _far(name, value.nan_to_num().clamp(first, 180.0 if name == "axis_deg" else last))  # (B, N)
     share = (-0.5 * (far / step).square()).softmax(1)
     none = value.isnan().float()[:, None]
     return torch.cat([share * (1 - none), none], 1)
+
+
+def place_on_grid(name: str, share: torch.Tensor) -> torch.Tensor:
+    """(B, N + 1) probabilities, see `spread_on_grid` -> (B,) the place nearest to their mean, N where "none" leads."""
+    places = grid(name).to(share.device)
+    if name == "axis_deg":
+        angle = torch.deg2rad(places)
+        mean = torch.rad2deg(torch.atan2(share[:, :-1] @ angle.sin(), share[:, :-1] @ angle.cos()))
+    else:
+        mean = share[:, :-1] @ places / share[:, :-1].sum(1).clamp(min=1e-9)
+    return torch.where(share[:, -1] > 0.5, len(places), _far(name, mean).abs().argmin(1))
+
+
+def _far(name: str, value: torch.Tensor) -> torch.Tensor:
+    """(B,) values -> (B, N), how far each is from each place of the grid; axes go around."""
+    far = value[:, None] - grid(name).to(value.device)
+    return torch.remainder(far + 180, 360) - 180 if name == "axis_deg" else far
 
 
 def targets(truth: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
 """Fact words: what a reader of ECGs would note first, as words of the vocabulary, beside the wave words of `tokenizer`.
 
-Wave words are made to give the same ECG back, and a small language model cannot learn to measure from them in an hour.
-Speech models met the same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer, arXiv
-2308.16692). DiagECG has wave words alone.
+Wave words are made to give the same ECG back, and a small language model hardly learns to measure from them. Speech
+models met the same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer, arXiv 2308.16692).
+DiagECG has wave words alone.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..ecg import LEADS
 from ..encoders import FRONT, SignalEncoder
-from ..measured import GRIDS, GROUPS, Teller, grid
-from ..simulator import FINDINGS
+from ..language import Reading
+from ..measured import GRIDS, GROUPS, Teller, grid, place_on_grid
 from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
 from ..simulator.truth import LEAD_SIGNS
 
 NOISES = ("drift", "static")
+SMOOTH = 1.2  # median second difference of a record over its static noise, where that is just loud enough
 IN_LEADS = (*LEAD_SIGNS, *NOISES)  # facts that each lead has or has not
 
 
@@ -63,7 +65,6 @@ class FactWords(nn.Module):
 
     def __init__(self, width: int, layers: int):
         super().__init__()
-        self.settings = {"width": width, "layers": layers}
         self.eyes, self.teller = SignalEncoder(width, layers), Teller(width)
 
     def tell(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -88,61 +89,46 @@ class FactWords(nn.Module):
 
 
 def words_of(told: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Logits of each fact -> (B, PLACES) words. A number is its histogram's mean, or "none" if that is likelier."""
+    """Logits of each fact -> (B, PLACES) words."""
     out = []
-    for place, start in zip(PLACES, STARTS):
+    for place in PLACES:
         said = told[place.fact]
         if place.kind == "number":
-            share = said.softmax(1)
-            far = _mean(place.fact, share[:, :-1])[:, None] - grid(place.fact).to(said.device)  # (B, N)
-            far = torch.remainder(far + 180, 360) - 180 if place.fact == "axis_deg" else far
-            word = torch.where(share[:, -1] > 0.5, place.choices - 1, far.abs().argmin(1))
+            out.append(place_on_grid(place.fact, said.softmax(1)))
         elif place.kind == "one":
-            word = said.argmax(1)
+            out.append(said.argmax(1))
         else:
             bits = said[:, place.first : place.first + place.choices] > 0
-            word = (bits * 2 ** torch.arange(place.choices, device=said.device)).sum(1)
-        out.append(word + start.to(said.device))
-    return torch.stack(out, 1)
+            out.append((bits * 2 ** torch.arange(place.choices, device=said.device)).sum(1))
+    words = torch.stack(out, 1)
+    return words + STARTS[:-1].to(words.device)
 
 
-def _mean(name: str, share: torch.Tensor) -> torch.Tensor:
-    """Shares (B, N) of the places of a grid -> (B,) their mean; an axis goes around."""
-    places = grid(name).to(share.device)
-    if name != "axis_deg":
-        return (share @ places) / share.sum(1).clamp(min=1e-9)
-    angle = torch.deg2rad(places)
-    return torch.rad2deg(torch.atan2(share @ angle.sin(), share @ angle.cos()))
-
-
-def facts_of(words: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Words (B, PLACES) -> what they say: numbers (B,), NaN for none; `findings` (B, F); (B, 12) per sign or noise."""
-    words = words.cpu() - STARTS[:-1]
-    out = {"findings": torch.zeros(len(words), len(FINDINGS), dtype=torch.bool)}
-    for word, place in zip(words.T, PLACES):
+def readings_of(words: torch.Tensor) -> list[Reading]:
+    """Words (B, PLACES) -> what they say of B ECGs."""
+    columns: dict[str, list] = {}
+    for word, place in zip((words.cpu() - STARTS[:-1]).T, PLACES):
         if place.kind == "number":
-            out[place.fact] = torch.cat([grid(place.fact), torch.tensor([torch.nan])])[word]
+            columns[place.fact] = torch.cat([grid(place.fact), torch.tensor([torch.nan])])[word].tolist()
             continue
-        if place.kind == "one":
-            there = F.one_hot(word, place.choices) > 0
-        else:
-            there = word[:, None] // 2 ** torch.arange(place.choices) % 2 > 0  # (B, choices)
-        if place.fact in GROUPS:
-            out["findings"][:, [FINDINGS.index(code) for code in GROUPS[place.fact]]] = there
-        else:
-            out[place.fact] = torch.cat([out[place.fact], there], 1) if place.first else there
-    return out
+        key, names = ("findings", GROUPS[place.fact]) if place.fact in GROUPS else (place.fact, LEADS)
+        digits = word[:, None] // 2 ** torch.arange(place.choices) % 2  # (B, choices)
+        there = F.one_hot(word, place.choices) if place.kind == "one" else digits
+        said = [tuple(name for name, yes in zip(names[place.first :], row) if yes) for row in there.tolist()]
+        columns[key] = [before + now for before, now in zip(columns.get(key, [()] * len(said)), said)]
+    columns["findings"] = [frozenset(codes) for codes in columns["findings"]]
+    return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 
 
 def noisy(signal: torch.Tensor) -> torch.Tensor:
     """(B, 12, 1000) mV -> (B, 2, 12): does each lead drift, and does it hum or tremble?
 
     Drift: how far medians of 0.4 s spread. Static: the median second difference, which QRS complexes hardly touch; for
-    as much white noise as makes a lead noisy it would be 0.041 mV, for the smoother noise of records it is less.
+    white noise of s mV it is 1.65 s, for the smoother noise of records less.
     """
     slow = signal.unflatten(2, (-1, 40)).median(-1).values.std(-1)  # (B, 12)
     fast = signal.diff(n=2).abs().median(-1).values
-    return torch.stack([slow >= DRIFT_FROM_MV, fast >= 1.2 * STATIC_FROM_MV], 1)
+    return torch.stack([slow >= DRIFT_FROM_MV, fast >= SMOOTH * STATIC_FROM_MV], 1)
 
 
 @torch.no_grad()

@@ -9,21 +9,18 @@ from ..cohort import Cohort
 from ..ecg import ECG, LEADS, lead_law_residual
 from ..ecg.beats import usual_beat
 from ..errors import BadECG
-from ..language import Corpus, parse_report
+from ..language import Corpus, Reading, parse_report
 from ..language.questions import Question
 from ..scoring.claims import f1
 from ..scoring.evaluate import PROMPT
 from ..scoring.grounded import grounded
 from ..scoring.questions import draw_questions, qa_scores
 from ..scoring.signals import R_PEAK, heart_rate, measure_beat, real_rates
-from ..scoring.texts import macro_f1, report_scores
-from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
-from .fact_words import WORDS, FactWords, facts_of
+from ..scoring.texts import reading_scores, report_scores
+from .fact_words import NOISES, WORDS, FactWords, readings_of
 from .model import DiagECG
 from .stages import HORIZON, SCALES, background, windows
 from .tokenizer import ECGTokenizer
-
-INTERVALS = {"rate_bpm": "hr_mae_bpm", "pr_ms": "pr_mae_ms", "qrs_ms": "qrs_mae_ms", "qt_ms": "qt_mae_ms"}
 
 
 @torch.no_grad()
@@ -72,22 +69,17 @@ def entropy(codes: torch.Tensor, size: int) -> torch.Tensor:
     return -(share * share.clamp(min=1e-12).log()).sum()
 
 
-@torch.no_grad()
-def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: dict[str, torch.Tensor]) -> dict[str, float]:
-    """What fact words tell without a language model: `diagecg.facts.findings_macro_f1`, `.hr_mae_bpm` and the like,
-    `.words_used`, a share of all fact words. Truth of the same ECGs (B, 12, 1000) mV.
+def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: list[Reading]) -> dict[str, float]:
+    """What fact words tell of ECGs (B, 12, 1000) mV without a language model: `diagecg.facts.findings_macro_f1` and the
+    other `reading_scores`, `.drift_f1`, `.static_f1`, and `.words_used`, a share of all fact words.
     """
     device = next(facts.parameters()).device
     words = torch.cat([facts.encode(x.to(device)).cpu() for x in signal.split(128)])  # (B, PLACES)
-    told, out = facts_of(words), {"words_used": len(words.unique()) / WORDS}
-    for key, name in INTERVALS.items():
-        error = (told[key] - truth[key]).abs()
-        out[name] = error[~error.isnan()].mean().item()
-    out["findings_macro_f1"] = macro_f1(told["findings"], truth["findings"].bool())
-    for name, least in (("drift", DRIFT_FROM_MV), ("static", STATIC_FROM_MV)):
-        said, there = told[name], truth[f"{name}_mv"] >= least
-        out[f"{name}_f1"] = f1((said & there).sum().item(), (said & ~there).sum().item(), there.sum().item())
-    return {f"diagecg.facts.{name}": value for name, value in out.items()}
+    said, out = readings_of(words), {"words_used": len(words.unique()) / WORDS}
+    for noise in NOISES:
+        told, there = ({(i, lead) for i, r in enumerate(rs) for lead in getattr(r, noise)} for rs in (said, truth))
+        out[f"{noise}_f1"] = f1(len(told & there), len(told - there), len(there))
+    return {f"diagecg.facts.{name}": value for name, value in (out | reading_scores(said, truth)).items()}
 
 
 # ---- forecasts --------------------------------------------------------------------------------------------------

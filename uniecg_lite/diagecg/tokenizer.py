@@ -82,11 +82,6 @@ class ECGTokenizer(nn.Module):
         self.facts = FactWords(**facts) if facts else None
 
     @property
-    def waves(self) -> int:
-        """Wave words of 10 s at 100 Hz."""
-        return -(-1000 // self.stride)
-
-    @property
     def words(self) -> int:
         """How many words there are: `codes` for waves, and those for facts."""
         return self.codes + (WORDS if self.facts else 0)
@@ -117,10 +112,7 @@ class ECGTokenizer(nn.Module):
 
     @torch.no_grad()
     def say(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> the words to be read (B, T), int64: fact words, or wave words where there are no others.
-
-        Both one after the other were read worse than fact words alone, and took twice the time.
-        """
+        """(B, 12, 1000) mV -> the words to be read (B, T), int64: fact words, or without any wave words."""
         return self.encode(signal) if self.facts is None else self.codes + self.facts.encode(signal)
 
     def uncut(self, signal: torch.Tensor) -> torch.Tensor:

@@ -57,12 +57,13 @@ def table_of(readings: list[Reading]) -> torch.Tensor:
     return torch.tensor([[code in r.findings for code in CODES] for r in readings])
 
 
+def reading_scores(said: list[Reading], truth: list[Reading]) -> dict[str, float]:
+    """Readings against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`."""
+    return {**interval_errors(said, truth), "findings_macro_f1": macro_f1(table_of(said), table_of(truth))}
+
+
 def report_scores(texts: list[str], truth: list[Reading]) -> dict[str, float]:
     """Reports against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`; `readable` is the share with every number."""
     said = [parse_report(text) for text in texts]
     complete = [not any(math.isnan(getattr(s, k)) for k in ("rate_bpm", "qrs_ms", "qt_ms")) for s in said]
-    return {
-        **interval_errors(said, truth),
-        "findings_macro_f1": macro_f1(table_of(said), table_of(truth)),
-        "readable": sum(complete) / len(complete),
-    }
+    return {**reading_scores(said, truth), "readable": sum(complete) / len(complete)}

@@ -86,10 +86,8 @@ class Chatter:
 
     def questions(self, n: int, rng: random.Random, start: str) -> tuple[torch.Tensor, list[str], list[list[int]]]:
         """n questions whose type begins so (`single`, `comparison`): rows (n, 1 or 2) of ECGs, prompts, answers."""
-        types = [name for name in QUESTION_TYPES if name.startswith(start)]
-        asked = [self.corpus.asked(rng, kind=types) for _ in range(n)]
-        rows = torch.tensor([q.ecg_id for q in asked])
-        return rows, [q.question for q in asked], [self.ids(answer_text(q)) for q in asked]
+        rows, talks = self.talks(n, rng, start, 1)
+        return rows, [prompt for [(prompt, _)] in talks], [answer for [(_, answer)] in talks]
 
     def talks(self, n: int, rng: random.Random, start: str, turns: int):
         """`questions`, and up to `turns` of them about the same ECGs: rows (n, 1 or 2), n lists of (prompt, answer)."""

@@ -166,8 +166,9 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     seen = codes_of(model.codec, room.test, kind="numbers" if numbers else "read")
     out = qa_metrics(model, room.test, seen, QUESTIONS * P.study_scored, 0, told)
     out |= report_metrics(reports(model, corpus, seen, told), corpus)
-    if not numbers:
+    if variant in WAVES:  # the chain's tokenizer is scored by notebook 11
         out |= codec_metrics(model.codec, room.test.signal(range(len(room.test))))
+    if not numbers:
         out |= forecast_metrics(model, codes_of(model.codec, room.test), known)
     if variant == "waves":
         strangers = simulate(STRANGERS, torch.arange(P.study_scored))
@@ -183,23 +184,21 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
     P, numbers = room.store.profile, variant == "continuous"
     if variant in WAVES:
         codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder)
+        codes = read = codes_of(codec, room.train)
     else:
         codec = load_codec(room.store).to(device_and_why()[0])
-    codes = codes_of(codec, room.train) if variant in WAVES else load_codes(room.store)
+        codes = load_codes(room.store)
+        read = codes_of(codec, room.train, kind="numbers") if numbers else load_codes(room.store, "read")
     torch.manual_seed(seed)
     model, plan = new_diagecg(room.store, codec), short(P.diag_tuning)
     model.adapt(P.diag_rank)
     if numbers:
         width = model.llm.get_input_embeddings().weight.shape[1]
-        model.bridge = torch.nn.Linear(codec.facts.settings["width"], width).to(model.device)
+        model.bridge = torch.nn.Linear(read.shape[-1], width).to(model.device)
     if variant in WITHOUT_FORECAST:  # its steps go to tuning
         plan = replace(plan, steps=plan.steps + short(P.diag_forecast).steps)
     else:
         forecast(model, codes, short(P.diag_forecast), seed, folder / "forecast")
     corpus = Corpus(room.train.truth(), room.train.column("patient"))
-    if numbers:
-        read = codes_of(codec, room.train, kind="numbers")
-    else:
-        read = codes if variant in WAVES else load_codes(room.store, "read")
     tune(model, corpus, read, plan, seed, folder / "tuning", told=variant != "unknown")
     return model, codes
