@@ -24,6 +24,7 @@ from uniecg_lite.language.questions import (
     compare,
     numbered,
     parse_answer,
+    spoken,
 )
 from uniecg_lite.language.topics import TOPICS, undecided
 from uniecg_lite.scoring import questions as scored
@@ -121,6 +122,27 @@ def test_paraphrases_share_their_question_id():
         texts[q.attribute].add(q.question)
     assert all(len(found) == 1 for found in ids.values()) and len(set.union(*ids.values())) == len(ids) > 3
     assert min(map(len, texts.values())) > 3
+
+
+# --- what is said
+
+
+def test_what_is_seen_is_said_before_what_follows():
+    rng = random.Random(3)
+    shown = {spoken(ask(INFERIOR, rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
+    assert "ST elevation: II, III, aVF. Answer: yes" in shown and "ST elevation: II, III, aVF. Answer: no" in shown
+    assert "ST elevation: II, III, aVF" in shown, "a list is its own evidence"
+    assert "PR interval: 220 ms, above. Answer: above" in shown and "axis: 70, normal. Answer: normal" in shown
+    two = {spoken(compare(INFERIOR, SCAR, rng, kind=32)) for _ in range(5)}
+    assert two == {"heart rate: first 52 bpm; second 88 bpm. Answer: faster"}
+    assert spoken(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", "published questions have none"
+
+
+def test_evidence_leaves_the_answer_as_it_is(drawn):
+    assert all(q.evidence and parse_answer(spoken(q)) == scored.gold(q) for q in drawn)
+    listed = [q for q in drawn if q.question_type == "single-query" and q.attribute_type != "numeric_feature"]
+    listed = [q for q in listed if not q.evidence.startswith("axis")]
+    assert len(listed) > 100 and all(spoken(q) == q.evidence for q in listed)
 
 
 # --- what is true
@@ -534,14 +556,14 @@ def test_a_batch_of_questions_is_true_of_its_rows(corpus):
     model = tiny.reading_model()
     chatter = Chatter(model, corpus)
     for start, width in (("single", 1), ("comparison", 2)):
-        rows, prompts, answers = chatter.questions(12, random.Random(9), start)
-        assert rows.shape == (12, width) and len(prompts) == len(answers) == 12
+        rows, talks = chatter.talks(12, random.Random(9), start, 1)
+        assert rows.shape == (12, width) and [len(talk) for talk in talks] == [1] * 12
         types = [t for t in QUESTION_TYPES if t.startswith(start)]
         rng = random.Random(9)
-        for row, prompt, answer in zip(rows.tolist(), prompts, answers):
+        for row, [(prompt, answer)] in zip(rows.tolist(), talks):
             q = corpus.asked(rng, kind=types)
             assert (list(q.ecg_id), q.question) == (row, prompt)
-            assert model.tokenizer.decode(answer[:-1]).strip() == answer_text(q)
+            assert model.tokenizer.decode(answer[:-1]).strip() == spoken(q)
             assert answer[-1] == model.tokenizer.eos_token_id
 
 

@@ -88,9 +88,9 @@ LAPTOP = Profile(
     guidance=1.5,
     seconds_budget=1800,
     encoders=Training(460, 32, 1.5e-3),
-    language=Training(280, 48, 3e-3),
+    language=Training(800, 16, 3e-3),
     alignment=Training(60, 32, 3e-3),
-    stage1=Training(1050, 32, 2e-3),
+    stage1=Training(1900, 16, 2e-3),
     vae=Training(320, 32, 2e-3),
     condition=Training(350, 64, 3e-3),
     rhythm=Training(600, 128, 8e-3),
@@ -112,10 +112,10 @@ LAPTOP = Profile(
     diag_facts_width=96,
     diag_facts_layers=2,
     diag_rank=32,
-    diag_tokenizer=Training(3200, 8, 5e-3),
+    diag_tokenizer=Training(2000, 8, 5e-3),
     diag_facts=Training(800, 32, 2e-3),
     diag_forecast=Training(180, 32, 3e-3),
-    diag_tuning=Training(450, 32, 3e-3),
+    diag_tuning=Training(2100, 8, 3e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)

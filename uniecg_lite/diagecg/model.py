@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..ecg import ECG
 from ..errors import BadRequest
 from ..language import chat, encode
-from ..unified.llm import SPARE_ROWS
+from ..unified.llm import SPARE_ROWS, Talk, talk_ids, words_loss
+from ..unified.rates import RateWords
 from .fact_words import WORDS, fact_rows
 from .tokenizer import ECGTokenizer
 
@@ -123,22 +124,15 @@ class DiagECG(nn.Module):
         """Negative log-likelihood of answers (ids, end token included) given B prompts and words (B, n, T)."""
         return self.talk_loss([[turn] for turn in zip(prompts, answers)], ecg)
 
-    def talk_loss(self, talks: list[list[tuple[str, list[int]]]], ecg: torch.Tensor | None) -> torch.Tensor:
-        """`answer_loss` of B talks: prompts about the same ECG one after the other, each with its answer."""
-        rows, marks = [], []
-        for talk in talks:
-            row, mark = [], []
-            for prompt, answer in talk:
-                head = self.prompt_ids(prompt)[bool(row) :]  # the begin token comes once
-                row, mark = row + head + answer, mark + [False] * len(head) + [True] * len(answer)
-            rows.append(torch.tensor(row))
-            marks.append(torch.tensor(mark))
-        ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(self.device)  # (B, T)
-        said = nn.utils.rnn.pad_sequence(marks, True, False).to(self.device)[:, 1:]  # (B, T - 1) words to predict
+    def talk_loss(self, talks: list[Talk], ecg: torch.Tensor | None, rates: RateWords | None = None) -> torch.Tensor:
+        """`answer_loss` of B talks: prompts about the same ECG one after the other, each with its answer.
+
+        `rates` lets heart rates count more than other words (`RateWords.loss`).
+        """
+        ids, said = (x.to(self.device) for x in talk_ids(talks, self.prompt_ids, self.tokenizer.pad_token_id))
         inputs = self.splice(ids, ecg)
         hidden = self.base()(inputs_embeds=inputs).last_hidden_state[:, inputs.shape[1] - ids.shape[1] : -1]
-        logits = self.whole().get_output_embeddings()(hidden[said])  # (words, V)
-        return F.cross_entropy(logits.float(), ids[:, 1:][said])
+        return words_loss(self.whole().get_output_embeddings(), hidden, ids, said, rates)
 
     def code_logits(self, codes: torch.Tensor) -> torch.Tensor:
         """Windows of codes (B, T) -> logits (B, T, codes): place t is the forecast of code t from those before it."""

@@ -12,6 +12,7 @@ from ..language import Corpus
 from ..measured import targets
 from ..training import fit, rows_of
 from ..unified import Chatter
+from ..unified.stages import COMPARE
 from .fact_words import FactWords
 from .model import DiagECG
 from .tokenizer import ECGTokenizer
@@ -19,8 +20,6 @@ from .tokenizer import ECGTokenizer
 SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows and horizons: 283+30, 142+15, 70+7, ...
 HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measured here
 ASK = 0.6  # share of tuning steps that asks questions, the others want reports
-COMPARE = 0.25  # share of those that ask about two ECGs
-TURNS = 6  # questions about the same ECGs, one after the other
 
 
 def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
@@ -117,7 +116,7 @@ def tune(
 ) -> dict:
     """Train the adapters on questions and reports; the loss counts answers only.
 
-    A question step asks `TURNS` questions about the same ECGs in a row: showing ECGs is what costs.
+    A question step asks several questions about the same ECGs in a row (`Chatter.talks`).
 
     Args:
         model: with adapters.
@@ -135,8 +134,8 @@ def tune(
         rng = random.Random(f"{seed}/{step}")
         if rng.random() < ASK:
             start = "comparison" if rng.random() < COMPARE else "single"
-            n = plan.batch // 2 if start == "comparison" else plan.batch  # two ECGs are twice as long
-            rows, talks = chatter.talks(n, rng, start, TURNS)  # rows (n, 1 or 2)
+            n = max(1, plan.batch // 2) if start == "comparison" else plan.batch  # two ECGs are twice as long
+            rows, talks = chatter.talks(n, rng, start)  # rows (n, 1 or 2)
         else:
             rows = rows_of(step, seed, plan.batch, len(corpus.reports))[:, None]
             talks = [[turn] for turn in zip(*chatter.reports(rows[:, 0], rng))]
@@ -144,7 +143,7 @@ def tune(
             first = with_background(corpus, rows[:, 0], [talk[0][0] for talk in talks], told)
             talks = [[(prompt, talk[0][1]), *talk[1:]] for prompt, talk in zip(first, talks)]
         shown = codes[rows]
-        return model.talk_loss(talks, shown.float() if shown.is_floating_point() else shown.long())
+        return model.talk_loss(talks, shown.float() if shown.is_floating_point() else shown.long(), chatter.rates)
 
     history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
     model.requires_grad_(False).eval()

@@ -11,7 +11,7 @@ import torch
 from ..errors import BadRequest
 from .findings import CODES
 from .prompts import NO_ECG, Request, fill, phrasings, questions
-from .questions import ATTRIBUTE_TYPES, Kind, Question, Template, answer_text, ask, compare, matching, words
+from .questions import ATTRIBUTE_TYPES, Kind, Question, Template, ask, compare, matching, spoken, words
 from .reports import Reading, readings, report, tens
 from .topics import ALWAYS
 
@@ -50,10 +50,10 @@ class Corpus:
         """
         if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.4):
             asked = self.ask(row, rng, split)
-            return asked.question, answer_text(asked) if kind == "ask" else NO_ECG
+            return asked.question, spoken(asked) if kind == "ask" else NO_ECG
         if kind == "ask_text":
             asked = self.ask(row, rng, split, TOLD)
-            return f"{_told(self.reports[row])} {asked.question}", answer_text(asked)
+            return f"{_told(self.reports[row])} {asked.question}", spoken(asked)
         if kind in ("interpret", "no_ecg"):
             return rng.choice(phrasings("interpret", split)), self.reports[row] if kind == "interpret" else NO_ECG
         if kind == "question":

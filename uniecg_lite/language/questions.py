@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from ..errors import BadRequest
 from .findings import table
 from .reports import Reading
-from .topics import ALWAYS, AXES, CHANGES, GROUPS, NOISES, SIDES, SIGNS, TOPICS, Fact, Facts, compared
+from .topics import ALWAYS, AXES, CHANGES, GROUPS, NOISES, SIDES, SIGNS, TOPICS, Fact, Facts, compared, found
 
 NONE = "none"
+ANSWER = "Answer: "  # stands between what is seen and what follows from it
 QUESTION_TYPES = (
     "single-verify",
     "single-choose",
@@ -41,6 +42,7 @@ class Question:
     answer: tuple[str, ...]  # () for none
     attribute: tuple[str, ...] | None = None  # what is asked about; None in comparisons
     ecg_id: tuple[int | str, ...] = ()  # one ECG, or two
+    evidence: str = ""  # what the ECGs show of what is asked about: "ST elevation: V1, V2"
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,33 @@ TEMPLATES = tuple(
 
 
 def answer_text(question: Question) -> str:
-    """The answer as the model writes it: items joined by commas, or "none"."""
-    return ", ".join(question.answer) or NONE
+    """The answer alone: items joined by commas, or "none"."""
+    return listed(question.answer)
+
+
+def listed(items: tuple[str, ...]) -> str:
+    """Items joined by commas, or "none"."""
+    return ", ".join(items) or NONE
+
+
+def spoken(question: Question) -> str:
+    """The answer as the model learns to write it: what it sees, then what follows.
+
+    "ST elevation: V1, V2. Answer: yes". Words that lead to an answer help a language model to find it: Wei et al.,
+    "Chain-of-thought prompting", arXiv 2201.11903. Where the answer is what is seen, nothing follows.
+    """
+    answer, evidence = answer_text(question), question.evidence
+    if not evidence or evidence.endswith(f": {answer}"):
+        return evidence or answer
+    return f"{evidence}. {ANSWER}{answer}"
 
 
 def parse_answer(text: str) -> frozenset[str]:
-    """An answer in words -> its items, in small letters; {"none"} for none, and no item at all for an empty text."""
-    items = (" ".join(part.split()).strip(" .").lower() for part in text.split(","))
+    """An answer in words, evidence before a colon or not -> its items, in small letters.
+
+    {"none"} for none, and no item at all for an empty text.
+    """
+    items = (" ".join(part.split()).strip(" .").lower() for part in text.rpartition(": ")[2].split(","))
     return frozenset(item for item in items if item)
 
 
@@ -142,7 +164,9 @@ _FORMS: dict[str, Callable[[Pool, bool, random.Random], Filled | None]] = {
 }
 
 
-def _write(template: Template, filled: Filled, rng: random.Random, split: str) -> Question:
+def _write(
+    template: Template, filled: Filled, rng: random.Random, split: str, looked_at: tuple[Reading, ...]
+) -> Question:
     said, answer = filled
     first, second = TOPICS[template.topic][0]
     text = rng.choice(template.phrasings(split)).format(**said, **{first: said["0"], second: said["1"]})
@@ -157,7 +181,14 @@ def _write(template: Template, filled: Filled, rng: random.Random, split: str) -
         text[0].upper() + text[1:],
         answer,
         asked if template.question_type.startswith("single") else None,
+        evidence=_evidence(template.topic, said["0"], looked_at),
     )
+
+
+def _evidence(topic: str, about: str, looked_at: tuple[Reading, ...]) -> str:
+    """`Q waves: V1, V2`, or of two ECGs `Q waves: first V1, V2; second none`."""
+    seen = [listed(found(topic, about, reading)) for reading in looked_at]
+    return f"{about}: {seen[0] if len(seen) == 1 else f'first {seen[0]}; second {seen[1]}'}"
 
 
 def matching(kind: Kind = None, start: str = "") -> list[Template]:
@@ -179,7 +210,12 @@ def matching(kind: Kind = None, start: str = "") -> list[Template]:
 
 
 def _draw(
-    templates: list[Template], pool_of: Callable, wanted: bool | None, rng: random.Random, split: str
+    templates: list[Template],
+    pool_of: Callable,
+    wanted: bool | None,
+    rng: random.Random,
+    split: str,
+    looked_at: tuple[Reading, ...],
 ) -> Question:
     """Decide first whether to ask for something that is there, then find a template that the facts allow it."""
     order = rng.sample(templates, len(templates))
@@ -192,7 +228,7 @@ def _draw(
             filled = _FORMS[template.form](pool, there or some, rng)
             named = template.form != "query" or "{all}" in template.seen[0]
             if filled and (named or filled[0]["0"] not in pool.facts.partial):
-                return _write(template, filled, rng, split)
+                return _write(template, filled, rng, split, looked_at)
     raise BadRequest("Nothing of this kind can be asked about this ECG: choose another kind, or another ECG.")
 
 
@@ -233,7 +269,7 @@ def ask(
         elsewhere = topic(other)
         return Pool(own, _only(own, elsewhere), _only(elsewhere, own))
 
-    return _draw(matching(kind, "single"), pool, wanted, rng, split)
+    return _draw(matching(kind, "single"), pool, wanted, rng, split, (reading,))
 
 
 def compare(
@@ -262,7 +298,7 @@ def compare(
         return Pool(known, known.true, foils)
 
     start = f"comparison_{'consecutive' if same_patient else 'irrelevant'}"
-    return _draw(matching(kind, start), pool, wanted, rng, split)
+    return _draw(matching(kind, start), pool, wanted, rng, split, (first, second))
 
 
 def numbered(questions: list[Question]) -> list[Question]:
@@ -273,5 +309,6 @@ def numbered(questions: list[Question]) -> list[Question]:
 def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
     said = [*SIGNS, *NOISES, *SIDES, *AXES, *CHANGES, *GROUPS, "acute", "old", "yes", "no", NONE]
+    said += [f"{about}: first 1 bpm; second 1 ms. {ANSWER}" for about in ("findings", "rhythm", "ECG", "axis", "noise")]
     said += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
     return [text for t in TEMPLATES for text in t.seen] + said

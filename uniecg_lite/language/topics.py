@@ -136,6 +136,14 @@ def _any_noise(r: Reading) -> Facts:
 SIDES = ("below", "within", "above")
 AXES = ("normal", "deviated to the left", "deviated to the right", "extreme")
 _FEATURES = {"heart rate": ("rate_bpm", "rate"), "PR interval": ("pr_ms", "PR"), "QRS duration": ("qrs_ms", "QRS")}
+_NUMBERS = {  # what is spoken of -> field of a reading, unit, and step on paper
+    "heart rate": ("rate_bpm", " bpm", 1),
+    "PR interval": ("pr_ms", " ms", 10),
+    "QRS duration": ("qrs_ms", " ms", 10),
+    "QTc interval (women)": ("qtc_ms", " ms", 10),
+    "QTc interval (men)": ("qtc_ms", " ms", 10),
+    "axis": ("axis_deg", "", 10),
+}
 _SEXES = {"female": "women", "male": "men"}
 
 
@@ -210,6 +218,16 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
     "stage": (("list", "stage"), _stage),
     "rate_change": (("feature", "change"), lambda r: Facts()),  # nothing changes within one ECG
 }
+
+
+def found(topic: str, about: str, r: Reading) -> tuple[str, ...]:
+    """What a reading shows of what is spoken of: a number, if it is one, and all that is true of it."""
+    said = tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
+    key, unit, step = _NUMBERS.get(about, ("", "", 0))
+    if not key or math.isnan(getattr(r, key)):
+        return said
+    return f"{on_paper(getattr(r, key), step)}{unit}", *said
+
 
 ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG
 

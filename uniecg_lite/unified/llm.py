@@ -1,14 +1,20 @@
 """The language model: a pocket Llama trained here, or any AutoModelForCausalLM folder in its place."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import Profile
 from ..errors import BadArtifact
 from ..language.tokenizer import number_rows
+from .rates import RateWords
 
+Talk = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 
 
@@ -59,3 +65,33 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
             len(tokenizer) + SPARE_ROWS // 2, pad_to_multiple_of=SPARE_ROWS, mean_resizing=False
         )
     return model, tokenizer
+
+
+def talk_ids(talks: list[Talk], prompt_ids: Callable[[str], list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """B talks -> ids (B, T), padded behind, and which of them (B, T) belong to answers; the begin token comes once."""
+    rows, marks = [], []
+    for talk in talks:
+        row, mark = [], []
+        for prompt, answer in talk:
+            head = prompt_ids(prompt)[bool(row) :]
+            row, mark = row + head + answer, mark + [False] * len(head) + [True] * len(answer)
+        rows.append(torch.tensor(row))
+        marks.append(torch.tensor(mark))
+    return nn.utils.rnn.pad_sequence(rows, True, pad), nn.utils.rnn.pad_sequence(marks, True, False)
+
+
+def words_loss(
+    head: nn.Module, hidden: torch.Tensor, ids: torch.Tensor, said: torch.Tensor, rates: RateWords | None = None
+) -> torch.Tensor:
+    """Negative log-likelihood of those of T words that were `said`; the other words' logits are never computed.
+
+    Args:
+        head: the output layer.
+        hidden: (B, T - 1, D) states before the words from the second on.
+        ids: (B, T) words.
+        said: (B, T) which of them count; the first never does.
+        rates: lets heart rates count more than other words (`RateWords.loss`).
+    """
+    said = said[:, 1:]
+    logits, target = head(hidden[said]), ids[:, 1:][said]  # (words, V), (words,)
+    return rates.loss(logits, target, ids[:, :-1][said]) if rates else F.cross_entropy(logits.float(), target)

@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -13,6 +12,7 @@ from ..ecg import ECG
 from ..errors import BadArtifact, BadRequest
 from ..language import chat, encode
 from ..language.corpus import WANTED
+from .llm import Talk, talk_ids, words_loss
 from .rates import RateWords
 
 MAX_PROMPT = 200  # tokens of a user's words
@@ -104,30 +104,31 @@ class UniECG(nn.Module):
         whole: bool = False,
         rates: RateWords | None = None,
     ) -> torch.Tensor:
-        """Negative log-likelihood of the answers given prompts and ECGs; `whole` counts the prompt's words too.
+        """Negative log-likelihood of the answers given prompts and ECGs: `talk_loss` of talks of one turn.
 
         Args:
             prompts: B prompts.
             answers: B answers as ids, end token included.
             ecg: (B, S, D_lm) projected tokens, or None.
+            whole: the prompts' words count, too.
             rates: lets heart rates count more than other words (`RateWords.loss`).
         """
-        heads = [self.prompt_ids(p) for p in prompts]
-        rows = [torch.tensor(h + a) for h, a in zip(heads, answers)]
-        device = self.w_ts.weight.device
-        ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(device)  # (B, T)
-        place = torch.arange(ids.shape[1], device=device)[None]
-        start = torch.tensor([1 if whole else len(h) for h in heads], device=device)[:, None]
-        end = torch.tensor([len(r) for r in rows], device=device)[:, None]
-        said = (place >= start) & (place < end)  # (B, T) words to predict
+        return self.talk_loss([[turn] for turn in zip(prompts, answers)], ecg, whole, rates)
+
+    def talk_loss(
+        self,
+        talks: list[Talk],
+        ecg: torch.Tensor | None,
+        whole: bool = False,
+        rates: RateWords | None = None,
+    ) -> torch.Tensor:
+        """`answer_loss` of B talks: prompts about the same ECG one after the other, each with its answer."""
+        pad, device = self.tokenizer.pad_token_id, self.w_ts.weight.device
+        ids, said = (x.to(device) for x in talk_ids(talks, self.prompt_ids, pad))  # (B, T)
+        said = said | (ids != pad) if whole else said
         hidden = self.llm_base()(inputs_embeds=self.splice(ids, ecg)).last_hidden_state  # (B, S + T, D)
-        skip = 0 if ecg is None else ecg.shape[1]
-        before = hidden[:, skip:-1]  # the ECG's last token, or begin, comes before the first word
-        logits = self.llm.get_output_embeddings()(before[said[:, 1:]])  # (words, V)
-        target = ids[:, 1:][said[:, 1:]]  # (words,)
-        if rates:
-            return rates.loss(logits, target, ids[:, :-1][said[:, 1:]])
-        return F.cross_entropy(logits.float(), target)
+        skip = 0 if ecg is None else ecg.shape[1]  # the ECG's last token, or begin, comes before the first word
+        return words_loss(self.llm.get_output_embeddings(), hidden[:, skip:-1], ids, said, rates)
 
     # ---- reading ------------------------------------------------------------------------------------------------
     def _batch(self, prompts: list[str], ecg: torch.Tensor | None) -> dict[str, torch.Tensor]:

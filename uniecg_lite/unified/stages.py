@@ -14,8 +14,9 @@ from ..config import Training
 from ..drawing import raster
 from ..language import Corpus, encode
 from ..language.corpus import TEXT_MIX, WANTED
-from ..language.questions import QUESTION_TYPES, answer_text
+from ..language.questions import QUESTION_TYPES, spoken
 from ..training import accelerator, fit, rows_of
+from .llm import Talk
 from .model import UniECG
 from .rates import RateWords
 
@@ -36,6 +37,7 @@ NOT_AN_ECG = 0.20  # share of text in stage 1, so that words are not forgotten
 STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.10, "no_ecg": 0.08, "ask_text": 0.10}
 ASK = 0.15  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
+TURNS = 6  # questions about the same ECG, one after the other
 
 
 @dataclass
@@ -84,17 +86,22 @@ class Chatter:
         pairs = [self.corpus.say("interpret", int(row), rng) for row in rows]
         return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
 
-    def questions(self, n: int, rng: random.Random, start: str) -> tuple[torch.Tensor, list[str], list[list[int]]]:
-        """n questions whose type begins so (`single`, `comparison`): rows (n, 1 or 2) of ECGs, prompts, answers."""
-        rows, talks = self.talks(n, rng, start, 1)
-        return rows, [prompt for [(prompt, _)] in talks], [answer for [(_, answer)] in talks]
+    def talks(self, n: int, rng: random.Random, start: str, turns: int = TURNS) -> tuple[torch.Tensor, list[Talk]]:
+        """n talks of up to `turns` questions about the same ECG, or the same two, whose type begins so.
 
-    def talks(self, n: int, rng: random.Random, start: str, turns: int):
-        """`questions`, and up to `turns` of them about the same ECGs: rows (n, 1 or 2), n lists of (prompt, answer)."""
+        Args:
+            n: how many talks.
+            rng: the only source of chance.
+            start: `single` or `comparison`.
+            turns: questions in a row: showing ECGs is what costs.
+
+        Returns:
+            rows (n, 1 or 2) of ECGs, and n lists of (prompt, answer as ids).
+        """
         kinds = [name for name in QUESTION_TYPES if name.startswith(start)]
         first = [self.corpus.asked(rng, kind=kinds) for _ in range(n)]
         talks = [[q, *self.corpus.more(q, turns - 1, rng)] for q in first]
-        said = [[(q.question, self.ids(answer_text(q))) for q in talk] for talk in talks]
+        said = [[(q.question, self.ids(spoken(q))) for q in talk] for talk in talks]
         return torch.tensor([q.ecg_id for q in first]), said
 
     def text(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, wish: list[int] | None = None):
@@ -171,14 +178,15 @@ def projection_alignment(
 
 
 def _asking_loss(model: UniECG, chatter: Chatter, views: Views, n: int, modes, rng) -> torch.Tensor:
-    """Questions about one ECG, or about the signals of two, one after the other: (B, 2 T_s, D_enc), no image."""
+    """Questions about n ECGs, or about the signals of two, one after the other: (B, 2 T_s, D_enc), no image."""
     device = model.w_ts.weight.device
     if set(modes) != {"image"} and rng.random() < COMPARE:
-        rows, prompts, answers = chatter.questions(n, rng, "comparison")
-        signals = [views.get(column, "signal", device)[0] for column in rows.T]
-        return model.answer_loss(prompts, answers, model.project(torch.cat(signals, 1), None))
-    rows, prompts, answers = chatter.questions(n, rng, "single")
-    return model.answer_loss(prompts, answers, model.project(*views.get(rows[:, 0], _mode(modes, rng), device)))
+        rows, talks = chatter.talks(max(1, n // 2), rng, "comparison")  # two ECGs are twice as long
+        shown = torch.cat([views.get(column, "signal", device)[0] for column in rows.T], 1), None
+    else:
+        rows, talks = chatter.talks(n, rng, "single")
+        shown = views.get(rows[:, 0], _mode(modes, rng), device)
+    return model.talk_loss(talks, model.project(*shown))
 
 
 def stage1(
@@ -208,7 +216,7 @@ def stage1(
         if share < NOT_AN_ECG:
             return model.answer_loss(*chatter.text(rows, rng, STAGE1_MIX), None, rates=chatter.rates)
         if share < NOT_AN_ECG + ASK:
-            return _asking_loss(model, chatter, views, len(rows), modes, rng)
+            return _asking_loss(model, chatter, views, max(1, len(rows) // 2), modes, rng)
         return _reading_loss(model, chatter, views, rows, _mode(modes, rng), rng)
 
     history = fit(
