@@ -1,11 +1,10 @@
 """The paper's model (arXiv 2509.18588): LLM, W_ts, W_tsi, [ECG] tokens and mapper; it reads and makes ECGs."""
 
+from .chatter import Chatter, Views
 from .llm import load_llm, pocket_llm
 from .mapper import Mapper
 from .model import Answer, UniECG, seen
 from .stages import (
-    Chatter,
-    Views,
     align_mapper,
     inject_ecg_tokens,
     pretrain,

@@ -57,7 +57,8 @@ STUDIES = {
     ),
     "diagecg": Study(
         "diagecg",
-        "D1 to D6: what do lead-wise codes, discrete words, forecasting and background bring, on real records, too?",
+        "D1 to D6: what do lead-wise codes, fact words, discrete words, forecasting and background bring, on real "
+        "records, too?",
         diag.VARIANTS,
         diag.prepare,
         diag.measure,
