@@ -1,0 +1,97 @@
+"""What a stage learns from: encoder tokens kept of each ECG, and seeded conversations about a cohort."""
+
+import random
+from dataclasses import dataclass
+
+import torch
+from tqdm.auto import tqdm
+
+from ..cohort import Cohort
+from ..drawing import raster
+from ..language import Corpus, encode
+from ..language.corpus import TEXT_MIX, WANTED
+from ..language.questions import QUESTION_TYPES, spoken
+from ..training import accelerator
+from .llm import Talk
+from .model import UniECG
+from .rates import RateWords
+
+TURNS = 6  # questions about the same ECG, one after the other
+
+
+@dataclass
+class Views:
+    """Encoder tokens of N ECGs, kept because phi_s and phi_v stay frozen from here on: float16."""
+
+    signal: torch.Tensor  # (N, T_s, D_enc)
+    image: torch.Tensor  # (N, T_v, D_enc)
+
+    @staticmethod
+    def encode(phi_s: torch.nn.Module, phi_v: torch.nn.Module, cohort: Cohort, batch: int = 128) -> "Views":
+        """Run both encoders over a cohort once."""
+        device = next(phi_s.parameters()).device
+        signal, image = [], []
+        with torch.no_grad(), accelerator().autocast():
+            for i in tqdm(range(0, len(cohort), batch), desc="encode", leave=False):
+                x = cohort.signal(range(i, min(i + batch, len(cohort)))).to(device)
+                signal.append(phi_s.eval()(x).half().cpu())
+                image.append(phi_v.eval()(raster(x)).half().cpu())
+        return Views(torch.cat(signal), torch.cat(image))
+
+    def get(self, rows, mode: str, device=None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(signal tokens or None, image tokens or None) of these rows in float32; mode: signal, image or both."""
+        rows = torch.as_tensor(rows)
+        return (
+            self.signal[rows].float().to(device) if mode != "image" else None,
+            self.image[rows].float().to(device) if mode != "signal" else None,
+        )
+
+
+class Chatter:
+    """Seeded batches of conversations about a cohort."""
+
+    def __init__(self, model: UniECG, corpus: Corpus):
+        self.model, self.corpus, self.kept = model, corpus, {}
+        self.rates = RateWords(model.tokenizer)
+
+    def ids(self, answer: str) -> list[int]:
+        """An answer as ids with a leading space and the end token; kept, since answers repeat."""
+        if answer not in self.kept:
+            self.kept[answer] = [*encode(self.model.tokenizer, " " + answer), self.model.tokenizer.eos_token_id]
+        return self.kept[answer]
+
+    def reports(self, rows, rng: random.Random) -> tuple[list[str], list[list[int]]]:
+        """Prompts to interpret an ECG, and the reports of these rows."""
+        pairs = [self.corpus.say("interpret", int(row), rng) for row in rows]
+        return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
+
+    def talks(self, n: int, rng: random.Random, start: str, turns: int = TURNS) -> tuple[torch.Tensor, list[Talk]]:
+        """n talks of up to `turns` questions about the same ECG, or the same two, whose type begins so.
+
+        Args:
+            n: how many talks.
+            rng: the only source of chance.
+            start: `single` or `comparison`.
+            turns: questions in a row: showing ECGs is what costs.
+
+        Returns:
+            rows (n, 1 or 2) of ECGs, and n lists of (prompt, answer as ids).
+        """
+        kinds = [name for name in QUESTION_TYPES if name.startswith(start)]
+        first = [self.corpus.asked(rng, kind=kinds) for _ in range(n)]
+        talks = [[q, *self.corpus.more(q, turns - 1, rng)] for q in first]
+        said = [[(q.question, self.ids(spoken(q))) for q in talk] for talk in talks]
+        return torch.tensor([q.ecg_id for q in first]), said
+
+    def text(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, wish: list[int] | None = None):
+        """Conversations in words alone: (prompts, answers as ids).
+
+        A wish for an ECG is answered by `wish`, or, before stage 2, by saying what is wanted: the model learns to
+        tell a wish from a restatement by its first word, and which facts it holds by the others.
+        """
+        prompts, answers = [], []
+        for kind, row in zip(self.corpus.kinds(len(rows), rng, mix), rows):
+            prompt, answer = self.corpus.say(kind, int(row), rng)
+            prompts.append(prompt)
+            answers.append(wish if wish and kind == "generate" else self.ids(WANTED * (kind == "generate") + answer))
+        return prompts, answers
