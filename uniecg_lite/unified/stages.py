@@ -27,9 +27,9 @@ FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
     "PR",
     "QT",
 )
-NOT_AN_ECG = 0.20  # share of text in stage 1, so that words are not forgotten
+NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.10, "no_ecg": 0.08, "ask_text": 0.10}
-ASK = 0.15  # share of stage 1 that asks a question in place of wanting a report
+ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
 
 
