@@ -16,6 +16,7 @@ from uniecg_lite.diagecg.scores import (
     codec_metrics,
     entropy,
     forecast_metrics,
+    gaussian_rate,
     overlap,
     real_metrics,
     told_on,
@@ -445,3 +446,12 @@ def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):
     assert cells([0.1, -0.2, 0.3]) == {"D3": "not reproduced", "D4": "not reproduced"}
     same = {"diagecg.qa_exact_match.single-query": 0.4, "qa.single-query": 0.3}
     assert diag_claims(same)["D7"]["verdict"] == "not testable here" and "0.400" in diag_claims(same)["D7"]["ours"]
+
+
+def test_bits_of_white_noise_follow_the_textbook():
+    x = 0.2 * torch.randn(400, 12, 1000, generator=torch.Generator().manual_seed(0))
+    errors = torch.tensor([0.025, 0.05, 0.1, 0.2])
+    wanted = 8000 * (0.2 / errors).log2()  # a Gaussian source: half the log of variance over error, for each sample
+    torch.testing.assert_close(gaussian_rate(x, errors, 10), wanted, rtol=0.02, atol=40.0)
+    beats = x[..., :100].repeat(1, 1, 10)
+    assert gaussian_rate(beats, [0.1], 200) < 0.6 * gaussian_rate(beats, [0.1], 50), "what repeats takes fewer bits"

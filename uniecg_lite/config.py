@@ -115,7 +115,7 @@ LAPTOP = Profile(
     diag_tokenizer=Training(2000, 8, 5e-3),
     diag_facts=Training(800, 32, 2e-3),
     diag_forecast=Training(180, 32, 3e-3),
-    diag_tuning=Training(2100, 8, 3e-3),
+    diag_tuning=Training(3000, 8, 3e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)

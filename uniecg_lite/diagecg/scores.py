@@ -20,7 +20,7 @@ from ..scoring.texts import reading_scores, report_scores
 from .fact_words import NOISES, WORDS, FactWords, readings_of
 from .model import DiagECG
 from .stages import HORIZON, SCALES, background, windows
-from .tokenizer import ECGTokenizer
+from .tokenizer import ROWS, ECGTokenizer
 
 FEW = 128  # reports whose overlap of words is counted, which is slow
 
@@ -63,6 +63,29 @@ def waves_kept(codec: ECGTokenizer, signal: torch.Tensor, truth: dict[str, torch
         "diagecg.qrs_change_mv": (tall[0] - tall[1]).abs().mean().item(),
         "diagecg.qrs_change_share": ((tall[0] - tall[1]).abs().mean() / tall[0].mean()).item(),
     }
+
+
+def gaussian_rate(signal: torch.Tensor, errors, block: int = 100) -> torch.Tensor:
+    """Bits per ECG of a code that knows no more of ECGs than how the samples of a block vary together.
+
+    Reverse water-filling over principal components (Cover and Thomas, Elements of Information Theory, 2006, 10.3.3). Of
+    all sources with these covariances a Gaussian one takes most bits, and it takes this many.
+
+    Args:
+        signal: (B, 12, L) mV; its eight independent leads count.
+        errors: n root mean squared errors, mV.
+        block: samples that are coded together.
+
+    Returns:
+        (n,) bits.
+    """
+    x = signal[:, list(ROWS)].unfold(2, block, block).transpose(1, 2).flatten(2).flatten(0, 1).double()
+    variance = torch.linalg.eigvalsh(x.T @ x / len(x)).clamp(min=1e-12)  # (8 * block,)
+    level = torch.logspace(-12, variance.max().log10().item(), 2000, dtype=torch.double)[:, None]  # of the water
+    left = torch.minimum(variance, level).mean(1)  # (2000,) mV^2, growing
+    bits = (variance / level).log2().clamp(min=0).sum(1) / 2 * signal.shape[-1] / block
+    wanted = torch.as_tensor(errors, dtype=torch.double).square()
+    return bits[torch.searchsorted(left, wanted).clamp(max=len(left) - 1)].float()
 
 
 def entropy(codes: torch.Tensor, size: int) -> torch.Tensor:
