@@ -1,6 +1,7 @@
 """What is true about this heart? Measured on its own noise-free beat, by the textbook's rules (data/findings.json)."""
 
 import torch
+import torch.nn.functional as F
 
 from ..ecg import LEADS, from_independent
 from .beats import ATRIAL, NO_P, VENTRICULAR, Beats
@@ -86,7 +87,9 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
     share = torch.linspace(0, 1, _POINTS)
     late = hearts.qt[:, None] - hearts.t_width[:, None] * torch.linspace(2.2, 0.5, 16)  # about the top of T
     times = torch.cat([hearts.qrs[:, None] * share, hearts.qrs[:, None] + 0.02, late], 1)  # (B, n)
-    wave = from_independent(beat_signal(hearts, times))  # (B, 12, n)
+    n = times.shape[1]
+    times = F.pad(times, (0, -n % 64), mode="replicate")  # whole vector registers: the same rounding in any batch
+    wave = from_independent(beat_signal(hearts, times)[..., :n])  # (B, 12, n)
     qrs, st, t = wave[..., :_POINTS], wave[..., _POINTS], wave[..., _POINTS + 1 :]
     limb = qrs[:, [_LEAD["I"], _LEAD["aVF"]]].sum(-1)  # net areas (B, 2)
     q, seconds = _first_negative(qrs, hearts.qrs)
