@@ -48,7 +48,7 @@ VARIANTS = {
 WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
 QUESTIONS = 4  # for each scored patient
-SHARE = 4  # a cell trains this many times shorter than the chain
+SHARE = 3  # a cell trains this many times shorter than the chain
 STRANGERS = 5151  # seed of simulated patients whose wave positions are known (D6)
 
 
