@@ -1,7 +1,7 @@
 """Fact words: what a reader of ECGs would note first, as words of the vocabulary, beside the wave words of `tokenizer`.
 
-Wave words are made to give the same ECG back, and a small language model hardly learns to measure from them. Speech
-models met the same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer, arXiv 2308.16692).
+Wave words are made to give the same ECG back; what a report tells must be measured from them. Speech models met the
+same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer, arXiv 2308.16692).
 DiagECG has wave words alone.
 """
 

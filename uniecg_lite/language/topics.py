@@ -136,20 +136,21 @@ def _any_noise(r: Reading) -> Facts:
 SIDES = ("below", "within", "above")
 AXES = ("normal", "deviated to the left", "deviated to the right", "extreme")
 _FEATURES = {"heart rate": ("rate_bpm", "rate"), "PR interval": ("pr_ms", "PR"), "QRS duration": ("qrs_ms", "QRS")}
-_NUMBERS = {  # what is spoken of -> field of a reading, unit, and step on paper
-    "heart rate": ("rate_bpm", " bpm", 1),
-    "PR interval": ("pr_ms", " ms", 10),
-    "QRS duration": ("qrs_ms", " ms", 10),
-    "QTc interval (women)": ("qtc_ms", " ms", 10),
-    "QTc interval (men)": ("qtc_ms", " ms", 10),
-    "axis": ("axis_deg", "", 10),
-}
 _SEXES = {"female": "women", "male": "men"}
+_NUMBERS = {  # all that is spoken of and is a number
+    **_FEATURES,
+    **{f"QTc interval ({who})": ("qtc_ms", f"QTc_{sex}") for sex, who in _SEXES.items()},
+    "axis": ("axis_deg", "axis"),
+}
 
 
 def on_paper(value: float, step: int) -> float:
     """A number as a report gives it: to 1 bpm, 10 ms or 10 degrees."""
     return step * math.floor(value / step + 0.5)
+
+
+def _step(row: dict) -> int:
+    return 1 if row["unit"] == "bpm" else 10
 
 
 def side(value: float, row: dict) -> str:
@@ -167,12 +168,13 @@ def sides(r: Reading) -> dict[str, str]:
     """
     table = dict(_FEATURES)
     if r.sex in _SEXES and not math.isnan(r.rate_bpm):
-        table[f"QTc interval ({_SEXES[r.sex]})"] = ("qtc_ms", f"QTc_{r.sex}")
+        feature = f"QTc interval ({_SEXES[r.sex]})"
+        table[feature] = _NUMBERS[feature]
     out = {}
     for feature, (key, name) in table.items():
         value, row = getattr(r, key), RANGES[name]
         if not math.isnan(value):
-            exact, rounded = side(value, row), side(on_paper(value, 1 if row["unit"] == "bpm" else 10), row)
+            exact, rounded = side(value, row), side(on_paper(value, _step(row)), row)
             out[feature] = exact if exact == rounded else ""
     return out
 
@@ -223,10 +225,12 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
 def found(topic: str, about: str, r: Reading) -> tuple[str, ...]:
     """What a reading shows of what is spoken of: a number, if it is one, and all that is true of it."""
     said = tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
-    key, unit, step = _NUMBERS.get(about, ("", "", 0))
+    key, name = _NUMBERS.get(about, ("", ""))
     if not key or math.isnan(getattr(r, key)):
         return said
-    return f"{on_paper(getattr(r, key), step)}{unit}", *said
+    row = RANGES[name]
+    unit = "" if row["unit"] == "degrees" else f" {row['unit']}"
+    return f"{on_paper(getattr(r, key), _step(row))}{unit}", *said
 
 
 ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG
