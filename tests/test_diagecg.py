@@ -94,7 +94,8 @@ def test_the_published_shape():
 def test_our_shapes_and_lead_laws():
     ours = codec()
     made = ours.encode(SIGNAL)
-    assert made.shape == (6, 1000 // ours.stride) and made.dtype == torch.int64
+    assert made.shape == (6, ours.many(1000)) and made.dtype == torch.int64
+    assert ours.many(1000) == PROFILE.diag_books * 1000 // ours.stride and ours.many(990) == ours.many(1000)
     assert made.min() >= 0 and made.max() < ours.codes
     back = ours.decode(made)
     assert back.shape == SIGNAL.shape and lead_law_residual(back).max() < 1e-4
@@ -126,6 +127,7 @@ def test_numbers_become_levels_and_gradients_pass_through():
     numbers = ours.numbers(SIGNAL)
     rough, made = ours.fsq(numbers)
     torch.testing.assert_close(ours.fsq.indices_to_codes(made), rough)
+    torch.testing.assert_close(ours.numbers_of(ours.encode(SIGNAL)), rough)
     levels = ours.fsq.implicit_codebook
     assert len(levels) == ours.codes and all(len(levels[:, i].unique()) == n for i, n in enumerate(PROFILE.diag_levels))
     ours.loss(SIGNAL)["loss"].backward()
@@ -216,7 +218,10 @@ def test_an_ecg_is_spliced_after_begin():
     torch.testing.assert_close(ours.splice(ids, made[:, None]), words(torch.tensor([[1, *block, 7, 8]])))
     two = ours.splice(ids, codes()[:2][None])
     other = [ours.start, *(ours.first + codes()[1]).tolist(), ours.end]
-    torch.testing.assert_close(two, words(torch.tensor([[1, *block, *other, 7, 8]])))
+    wanted = words(torch.tensor([[1, *block, *other, 7, 8]]))
+    for word, at in ((" first", 2), (" second", 2 + len(block))):  # codes of two ECGs say which one they belong to
+        wanted[:, at : at + len(block) - 2] += words(torch.tensor(encode(ours.tokenizer, word)[-1]))
+    torch.testing.assert_close(two, wanted)
 
 
 def test_the_loss_counts_answers_only():
@@ -225,9 +230,17 @@ def test_the_loss_counts_answers_only():
     rows = []
     for prompt, answer, ecg in zip(prompts, said, shown):
         ids = torch.tensor([ours.prompt_ids(prompt) + answer])
-        logits = ours.llm(inputs_embeds=ours.splice(ids, ecg[None])).logits[0, -len(answer) - 1 : -1]
+        logits = ours.llm(inputs_embeds=ours.splice(ids, ecg[None])).logits[0, -len(answer) - 1 : -1, : ours.start]
         rows.append(F.cross_entropy(logits, torch.tensor(answer), reduction="none"))
     torch.testing.assert_close(ours.answer_loss(prompts, said, shown), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_an_answer_is_never_a_code():
+    ours = model()
+    with torch.no_grad():  # the output layer would rather say codes than anything else
+        ours.llm.get_input_embeddings().weight[ours.start :] *= 1e3
+    assert ours.write(["Read this."], codes()[:1, None])[0], "codes are left out of a text, so it would be empty"
+    assert ours.word_logits(torch.randn(3, PROFILE.lm_width)).shape == (3, ours.start)
 
 
 def test_answers_in_a_batch_are_those_one_by_one():
@@ -246,6 +259,8 @@ def test_windows_hold_every_code_once():
     assert torch.equal(windows(made, 1), made)
     cut = windows(made, 4)
     assert cut.shape == (24, made.shape[1] // 4) and torch.equal(cut[:4].flatten(), made[0, : 4 * cut.shape[1]])
+    whole = windows(torch.arange(100).expand(2, -1), 7, books=4)
+    assert whole.shape == (14, 12) and (whole[:, 0] % 4 == 0).all(), "a window holds whole stretches"
 
 
 def test_a_forecast_looks_back_only_and_its_loss_is_cross_entropy_over_codes():
@@ -277,7 +292,7 @@ def test_an_ecg_is_told_on_in_codes_alone():
 
 def test_forecast_scores_have_every_scale():
     found = forecast_metrics(model(), codes(), codes())
-    assert {f"diagecg.forecast_nll.{n}" for n in (45, 23, 11, 5, 2)} <= set(found)
+    assert {f"diagecg.forecast_nll.{n}" for n in (90, 45, 22, 11, 5)} <= set(found)
     assert 0 <= found["diagecg.forecast_top1"] <= 1 and found["diagecg.forecast_nll.frequency"] > 0
 
 

@@ -1,5 +1,6 @@
 """Fact words of DiagECG-lite: places, what they say, training, rows, talks about one ECG."""
 
+import math
 import random
 
 import pytest
@@ -9,9 +10,20 @@ from tiny import PLAN, PROFILE, corpus, patients
 
 from uniecg_lite.diagecg import FactWords, code_names, train_facts, tune
 from uniecg_lite.diagecg import attention as looking
-from uniecg_lite.diagecg.fact_words import NOISES, PLACES, STARTS, WORDS, fact_rows, noisy, readings_of, words_of
+from uniecg_lite.diagecg.fact_words import (
+    NOISES,
+    PLACES,
+    STARTS,
+    WORDS,
+    fact_rows,
+    meanings,
+    noisy,
+    readings_of,
+    words_of,
+)
 from uniecg_lite.diagecg.scores import fact_metrics
-from uniecg_lite.language.questions import QUESTION_TYPES
+from uniecg_lite.language.notes import NOTED, TITLES, items
+from uniecg_lite.language.questions import NONE, QUESTION_TYPES
 from uniecg_lite.language.reports import readings
 from uniecg_lite.measured import GRIDS, GROUPS, targets
 from uniecg_lite.simulator import simulate
@@ -91,12 +103,37 @@ def test_noisy_leads_of_simulated_records_are_mostly_found():
 
 
 def test_rows_of_alike_words_start_alike():
-    rows = fact_rows(96)
-    assert rows.shape == (WORDS, 96) and torch.equal(rows, fact_rows(96))
-    rate = rows[: STARTS[1]]
-    assert (rate[20] - rate[21]).norm() < (rate[20] - rate[60]).norm(), "neighbouring heart rates"
-    at = next(int(start) for place, start in zip(PLACES, STARTS) if place.kind == "digits")
-    torch.testing.assert_close(rows[at + 1] + rows[at + 2] - rows[at], rows[at + 3], rtol=1e-4, atol=1e-4)
+    known = {text: torch.randn(96, generator=torch.Generator().manual_seed(i)) for i, text in enumerate(every_text())}
+    rows = fact_rows(known.__getitem__)
+    assert rows.shape == (WORDS, 96)
+    torch.testing.assert_close(rows.std(1), torch.ones(WORDS))
+    said = meanings()
+    word = said.index(("ST elevation", "V1", "V3"))
+    assert said[word - 1] == ("ST elevation", "V3") and said[word - 4] == ("ST elevation", "V1")
+    whole = known["ST elevation"] + known["V1"] + known["V3"]
+    torch.testing.assert_close(rows[word], whole / whole.std(), msg="a word is the sum of what it says")
+
+
+def every_text() -> list[str]:
+    return sorted({part for said in meanings() for part in said})
+
+
+def test_each_word_says_what_its_reading_says():
+    words = torch.stack([torch.randint(place.size, (50,)) for place in PLACES], 1) + STARTS[:-1]
+    said = meanings()
+    for row, reading in zip(words.tolist(), readings_of(words)):
+        noted = {name: items(name, reading) for name in NOTED}
+        for word, place in zip(row, PLACES):
+            title, *what = said[word]
+            assert title == TITLES[place.fact]
+            if place.kind == "number":
+                value = getattr(reading, place.fact)
+                assert what == ([NONE] if math.isnan(value) else [f"{value:.0f}"])
+            else:
+                assert set(what) - {NONE} <= set(noted[place.fact])
+        for name in set(NOTED) - set(GRIDS):
+            told = [part for word, place in zip(row, PLACES) if place.fact == name for part in said[word][1:]]
+            assert [part for part in told if part != NONE] == list(noted[name])
 
 
 def test_perfect_words_score_perfectly():

@@ -1,5 +1,6 @@
 """questions: what is asked has one true answer, answers are even, and a question is scored by its set of answers."""
 
+import math
 import random
 import re
 from collections import Counter, defaultdict
@@ -12,7 +13,8 @@ import torch
 from uniecg_lite.drawing import raster
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.language import CODES, NAMES, Corpus, Reading, parse_report, phrasings, report
-from uniecg_lite.language.corpus import TEXT_MIX, TOLD
+from uniecg_lite.language.corpus import TEXT_MIX
+from uniecg_lite.language.notes import NOTED, TITLES, items, notes
 from uniecg_lite.language.prompts import NO_ECG
 from uniecg_lite.language.questions import (
     ATTRIBUTE_TYPES,
@@ -129,10 +131,18 @@ def test_paraphrases_share_their_question_id():
 
 def test_what_is_seen_is_said_before_what_follows():
     rng = random.Random(3)
+
+    def shown_of(kind):
+        return {spoken(ask(INFERIOR, rng, kind=kind)) for _ in range(60)}
+
     shown = {spoken(ask(INFERIOR, rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
     assert "ST elevation: II, III, aVF. Answer: yes" in shown and "ST elevation: II, III, aVF. Answer: no" in shown
     assert "ST elevation: II, III, aVF" in shown, "a list is its own evidence"
     assert "PR interval: 220 ms, above. Answer: above" in shown and "axis: 70, normal. Answer: normal" in shown
+    assert any(s.startswith("tall T waves: V2; ") and s.endswith("Answer: tall T waves") for s in shown_of(8))
+    assert shown_of(21) == {"baseline drift: I, V1; static noise: V1. Answer: I, V1"}
+    findings = "sinus bradycardia, first degree AV block, ventricular premature beats, inferior ST elevation"
+    assert shown_of(2) == {f"findings: {findings}. Answer: no"}
     two = {spoken(compare(INFERIOR, SCAR, rng, kind=32)) for _ in range(5)}
     assert two == {"heart rate: first 52 bpm; second 88 bpm. Answer: faster"}
     assert spoken(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", "published questions have none"
@@ -140,8 +150,8 @@ def test_what_is_seen_is_said_before_what_follows():
 
 def test_evidence_leaves_the_answer_as_it_is(drawn):
     assert all(q.evidence and parse_answer(spoken(q)) == scored.gold(q) for q in drawn)
-    listed = [q for q in drawn if q.question_type == "single-query" and q.attribute_type != "numeric_feature"]
-    listed = [q for q in listed if not q.evidence.startswith("axis")]
+    listed = [q for q in drawn if TEMPLATES[q.template_id - 1].topic in ("sign", "noise", "finding") and q.answer]
+    listed = [q for q in listed if q.question_type == "single-query"]
     assert len(listed) > 100 and all(spoken(q) == q.evidence for q in listed)
 
 
@@ -321,7 +331,7 @@ def test_reports_tell_the_same_answers():
     for reading in (*EVERY, *tiny.corpus().readings):
         told = replace(parse_report(report(reading)), sex=reading.sex)
         for template in TEMPLATES:
-            if template.attribute_type in TOLD:
+            if template.attribute_type != "noise":
                 own, read = (TOPICS[template.topic][1](r) for r in (reading, told))
                 assert set(own.possible) <= set(read.possible)
                 assert set(own.true) == set(read.true) & set(own.possible), template.topic
@@ -363,7 +373,7 @@ def test_questions_about_single_ecgs_are_even_too():
 def test_the_same_seed_asks_the_same(corpus):
     first, again, other = ([corpus.asked(r) for _ in range(50)] for r in map(random.Random, (5, 5, 6)))
     assert first == again != other
-    for kind in ("ask", "ask_text", "no_ecg"):
+    for kind in ("ask", "no_ecg"):
         said = [[corpus.say(kind, row, random.Random(seed)) for row in range(20)] for seed in (0, 0, 1)]
         assert said[0] == said[1] != said[2]
 
@@ -400,14 +410,29 @@ def test_a_drawn_question_is_true_of_its_ecg(corpus, drawn):
             assert q.answer == getattr(corpus.readings[q.ecg_id[0]], key)
 
 
-def test_questions_about_a_report_fit_into_a_prompt(corpus):
-    model = tiny.reading_model()
-    rng = random.Random(6)
-    for row in range(300):
-        prompt, answer = corpus.say("ask_text", row, rng)
-        assert prompt.startswith("Rate ") and "Evidence" not in prompt and "noise" not in prompt and answer
-        assert len(model.prompt_ids(prompt)) <= MAX_PROMPT
-    assert sum(TEXT_MIX.values()) == pytest.approx(1) and TEXT_MIX["ask_text"] == 0.15
+def test_notes_tell_what_is_true():
+    said = notes(INFERIOR)
+    assert said.startswith("heart rate 52; PR interval 220; QRS duration ") and said.endswith("static noise V1.")
+    assert "; ST elevation II, III, aVF; " in said and "; old injury none; " in said
+    assert "; injury inferior ST elevation; " in said
+    facts = said.rstrip(".").split("; ")
+    assert [fact for fact, name in zip(facts, NOTED) if not fact.startswith(TITLES[name])] == []
+    assert items("pr_ms", replace(INFERIOR, pr_ms=math.nan)) == ()
+    both = notes(INFERIOR, "second").split("; ")
+    assert [fact.removeprefix("second ") for fact in both] == said.split("; ")
+
+
+def test_questions_about_notes_fit_into_a_prompt(corpus):
+    model, rng = tiny.reading_model(), random.Random(6)
+    chatter = Chatter(model, corpus)
+    for start in ("single", "comparison"):
+        rows, talks = chatter.talks(60, rng, start, noted=True)
+        for ecgs, talk in zip(rows.tolist(), talks):
+            head = talk[0][0]
+            assert head.startswith("heart rate " if start == "single" else "first heart rate ")
+            assert all(items("rhythm", corpus.readings[row])[0] in head for row in ecgs)
+            assert len(model.prompt_ids(head)) <= MAX_PROMPT and "heart rate" not in talk[-1][0][:10]
+    assert sum(TEXT_MIX.values()) == pytest.approx(1)
 
 
 def test_without_an_ecg_there_is_no_answer(corpus):

@@ -14,7 +14,7 @@ from torch import nn
 
 from uniecg_lite.config import Training
 from uniecg_lite.errors import BadArtifact
-from uniecg_lite.training import EMA, fit, rows_of, schedule, step_generator
+from uniecg_lite.training import EMA, fit, optimizers, rows_of, schedule, step_generator
 
 PLAN = Training(steps=60, batch=8, lr=1e-2, warmup=5)
 VARIANTS = {
@@ -22,6 +22,7 @@ VARIANTS = {
     "ema": {"ema": 0.9},
     "validate": {"validate_every": 7},
     "both": {"ema": 0.95, "validate_every": 7},
+    "muon": {"ema": 0.95, "validate_every": 7, "muon": True},
 }
 KILLED = ("both",)  # by a signal, in a process of its own; every variant is stopped in this one
 WAIT_AT = 37
@@ -196,7 +197,7 @@ def test_checkpoints_hold_no_pickle_and_say_where_they_are(tmp_path):
     place = stopped(tmp_path, 9)
     assert {path.suffix for path in place.iterdir()} == {".safetensors", ".json"}
     state, tensors = json.loads((place / "state.json").read_text()), load_file(place / "state.safetensors")
-    assert state["step"] == 9 and {key.split("/")[0] for key in tensors} == {"weight", "adam", "ema", "best"}
+    assert state["step"] == 9 and {key.split("/")[0] for key in tensors} == {"weight", "state", "ema", "best"}
 
 
 def test_checkpoints_are_written_as_often_as_asked(tmp_path, monkeypatch):
@@ -392,3 +393,18 @@ def test_random_numbers_of_a_step_belong_to_it():
     draw = {(seed, step): torch.rand(4, generator=step_generator(seed, step)) for seed in (0, 1) for step in (0, 1, 2)}
     assert torch.equal(draw[1, 2], torch.rand(4, generator=step_generator(1, 2)))
     assert len({tuple(values.tolist()) for values in draw.values()}) == 6
+
+
+def test_muon_moves_matrices_of_linear_layers_alone():
+    net = nn.ModuleDict({"table": nn.Embedding(7, 6), "inner": nn.Linear(6, 6), "lm_head": nn.Linear(6, 7, bias=False)})
+    adam, muon = optimizers({"net": net}, PLAN, 0.0, muon=True)
+    assert [p is net["inner"].weight for group in muon.param_groups for p in group["params"]] == [True]
+    assert sum(len(group["params"]) for group in adam.param_groups) == 3, "table, output layer and bias"
+    (all_adam,) = optimizers({"net": net}, PLAN, 0.0, muon=False)
+    assert sum(len(group["params"]) for group in all_adam.param_groups) == 4
+    before = net["inner"].weight.detach().clone()
+    net["inner"](torch.randn(9, 6)).square().sum().backward()
+    muon.step()
+    step = net["inner"].weight.detach() - before  # every direction moves alike
+    sizes = torch.linalg.svdvals(step)
+    assert sizes.min() > 0.4 * sizes.max() and net["inner"].bias.grad is not None

@@ -102,7 +102,11 @@ def test_tokens_are_projected_and_spliced_after_the_begin_token(model):
     few = torch.cat([image[:, :19], image[:, 19:].view(2, 5, 8, -1).mean(2)], 1)
     torch.testing.assert_close(projected[:, t_s:], few @ model.w_tsi.weight.T + model.w_tsi.bias)
     twice = model.project(torch.cat([signal, signal], 1), None)  # two ECGs, one after the other
-    torch.testing.assert_close(twice, projected[:, :t_s].repeat(1, 2, 1))
+    order = [encode(model.tokenizer, f" {word}")[-1] for word in ("first", "second")]
+    marks = model.llm.get_input_embeddings()(torch.tensor(order))[:, None]  # each ECG's tokens say which one it is
+    torch.testing.assert_close(twice.unflatten(1, (2, t_s)), projected[:, None, :t_s] + marks)
+    with pytest.raises(BadRequest, match="3 ECGs cannot be compared"):
+        model.project(torch.cat([signal] * 3, 1), None)
     ids = torch.tensor([model.prompt_ids("Read this ECG.")] * 2)
     ids[1, 4] = 7
     words = model.llm.get_input_embeddings()(ids)

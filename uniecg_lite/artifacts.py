@@ -46,6 +46,7 @@ SIZES = {  # what of a profile an artifact depends on, beside its inputs
         "diag_width",
         "diag_wide",
         "diag_levels",
+        "diag_books",
         "diag_tokenizer",
         "diag_facts_width",
         "diag_facts_layers",

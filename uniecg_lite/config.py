@@ -53,10 +53,11 @@ class Profile:
     study_mapper: Training
     study_classifier: Training  # of a rare finding, with and without made ECGs
     study_scored: int  # held-out patients that a cell is scored on
-    diag_strides: tuple[int, ...]  # of the ECG tokenizer's stages: samples per token
+    diag_strides: tuple[int, ...]  # of the ECG tokenizer's stages: samples of a stretch
     diag_width: int  # channels of one lead
     diag_wide: int  # channels of all leads
-    diag_levels: tuple[int, ...]  # of each number of a token
+    diag_levels: tuple[int, ...]  # of each number of a word
+    diag_books: int  # words of a stretch of time
     diag_facts_width: int  # of the fact words' encoder
     diag_facts_layers: int
     diag_rank: int  # of LoRA
@@ -88,9 +89,9 @@ LAPTOP = Profile(
     guidance=1.5,
     seconds_budget=1800,
     encoders=Training(460, 32, 1.5e-3),
-    language=Training(800, 16, 3e-3),
+    language=Training(1800, 16, 3e-3),
     alignment=Training(60, 32, 3e-3),
-    stage1=Training(2800, 16, 2e-3),
+    stage1=Training(2400, 16, 2e-3),
     vae=Training(320, 32, 2e-3),
     condition=Training(350, 64, 3e-3),
     rhythm=Training(600, 128, 8e-3),
@@ -107,15 +108,16 @@ LAPTOP = Profile(
     study_scored=128,
     diag_strides=(4, 2),
     diag_width=16,
-    diag_wide=64,
+    diag_wide=192,
     diag_levels=(6, 6, 6, 6),
+    diag_books=6,
     diag_facts_width=96,
     diag_facts_layers=2,
     diag_rank=32,
-    diag_tokenizer=Training(2000, 8, 5e-3),
+    diag_tokenizer=Training(4000, 8, 5e-3),
     diag_facts=Training(800, 32, 2e-3),
-    diag_forecast=Training(180, 32, 3e-3),
-    diag_tuning=Training(3000, 8, 3e-3),
+    diag_forecast=Training(280, 8, 3e-3),
+    diag_tuning=Training(2300, 8, 2e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)
@@ -157,6 +159,7 @@ SMOKE = replace(
     diag_width=8,
     diag_wide=16,
     diag_levels=(5, 5, 5),
+    diag_books=2,
     diag_facts_width=32,
     diag_facts_layers=1,
     diag_rank=4,

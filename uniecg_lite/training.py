@@ -83,6 +83,7 @@ def fit(
     folder: str | Path,
     weight_decay: float = 0.01,
     ema: float | None = None,
+    muon: bool = False,
     validate: Callable[[], float] | None = None,
     validate_every: int = 0,
     save_every: float = 30.0,
@@ -98,6 +99,7 @@ def fit(
         folder: where checkpoints go; a killed run continues from the last one and ends with the same numbers.
         weight_decay: AdamW's, on matrices only.
         ema: decay of the moving average that is left in the modules at the end; None for the plain weights.
+        muon: matrices of linear layers learn by Muon in place of AdamW, see `optimizers`.
         validate: a score on validation data, lower is better; the best weights seen are left in the modules.
         validate_every: in steps; 0 to validate at the end only.
         save_every: seconds between checkpoints.
@@ -105,7 +107,7 @@ def fit(
     Returns:
         {"loss": [...], "validation": [[step, score], ...], "seconds": s, "steps": n}, loss averaged over 10 steps.
     """
-    run = _Run(name, modules, plan, seed, Path(folder), weight_decay, ema)
+    run = _Run(name, modules, plan, seed, Path(folder), weight_decay, ema, muon)
     first = run.resume()
     worker = accelerator()
     begun, saved = time.time(), time.time()
@@ -128,20 +130,40 @@ def fit(
     return {**run.history, "seconds": run.seconds + time.time() - begun, "steps": plan.steps}
 
 
-class _Run:
-    """The state of one training: weights, optimizer, average, best weights, history."""
+def optimizers(
+    modules: dict[str, nn.Module], plan: Training, weight_decay: float, muon: bool
+) -> list[torch.optim.Optimizer]:
+    """AdamW for all that trains; with `muon`, Muon for the matrices of linear layers, and AdamW for the rest.
 
-    def __init__(self, name, modules, plan, seed, folder, weight_decay, ema):
+    Muon (Jordan et al. 2024; for language models Liu et al., arXiv 2502.16982) turns a step into an orthogonal matrix:
+    every direction moves alike, also those that few examples show. Word tables and the output layer that goes with
+    them are not for it. Its steps are scaled to AdamW's, so that one learning rate fits both.
+    """
+    linear, rest = [], []
+    inner = {id(m.weight) for module in modules.values() for m in module.modules() if isinstance(m, nn.Linear)}
+    outer = {id(m.weight) for module in modules.values() for m in module.modules() if isinstance(m, nn.Embedding)}
+    outer |= {id(p) for module in modules.values() for n, p in module.named_parameters() if "lm_head" in n}
+    every = {id(p): p for module in modules.values() for p in module.parameters() if p.requires_grad}
+    for p in every.values():
+        (linear if muon and id(p) in inner - outer else rest).append(p)
+    matrices, vectors = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
+    groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
+    made = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=True)] if groups else []
+    scale = "match_rms_adamw"
+    return made + ([torch.optim.Muon(linear, plan.lr, weight_decay, adjust_lr_fn=scale)] if linear else [])
+
+
+class _Run:
+    """The state of one training: weights, optimizers, average, best weights, history."""
+
+    def __init__(self, name, modules, plan, seed, folder, weight_decay, ema, muon):
         self.name, self.plan, self.folder, self.seconds = name, plan, folder, 0.0
         self.parameters = {
             f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters() if p.requires_grad
         }
         if not self.parameters:
             raise BadArtifact(f"Nothing trains in '{name}': every parameter is frozen.")
-        matrices = [p for p in self.parameters.values() if p.dim() > 1]
-        vectors = [p for p in self.parameters.values() if p.dim() <= 1]
-        groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
-        self.optimizer = torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=True)
+        self.optimizers = optimizers(modules, plan, weight_decay, muon)
         self.ema = EMA(self.parameters, ema) if ema else None
         self.best: dict[str, torch.Tensor] = {}
         self.history = {"loss": [], "validation": []}
@@ -154,19 +176,24 @@ class _Run:
             "warmup": plan.warmup,
             "weight_decay": weight_decay,
             "ema": ema,
+            "muon": muon,
             "seed": seed,
             "parameters": {n: list(p.shape) for n, p in self.parameters.items()},
         }
 
     def update(self, step: int, loss: torch.Tensor, worker: Accelerator) -> None:
-        for group in self.optimizer.param_groups:
+        for group in (group for one in self.optimizers for group in one.param_groups):
             group["lr"] = self.plan.lr * schedule(step, self.plan)
         worker.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for one in self.optimizers:
+            one.step()
+            one.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update(self.parameters, step)
+
+    def _owner(self, p: nn.Parameter) -> torch.optim.Optimizer:
+        return next(o for o in self.optimizers for group in o.param_groups if any(p is q for q in group["params"]))
 
     def record(self, step: int, parts: dict) -> None:
         for key, value in parts.items():
@@ -197,7 +224,7 @@ class _Run:
         """Write a checkpoint beside the last one, then swap them."""
         tensors = {f"weight/{n}": p.detach() for n, p in self.parameters.items()}
         for name, p in self.parameters.items():
-            tensors |= {f"adam/{key}/{name}": value for key, value in self.optimizer.state[p].items()}
+            tensors |= {f"state/{key}/{name}": value for key, value in self._owner(p).state[p].items()}
         for kind, group in (("ema", self.ema.average if self.ema else {}), ("best", self.best)):
             tensors |= {f"{kind}/{n}": v for n, v in group.items()}
         room, place = self.folder / "checkpoint.part", self.folder / "checkpoint"
@@ -233,9 +260,9 @@ class _Run:
         with torch.no_grad():
             for name, p in self.parameters.items():
                 p.copy_(tensors[f"weight/{name}"])
-                keys = [k for k in tensors if k.startswith("adam/") and k.split("/", 2)[2] == name]
-                self.optimizer.state[p] = {
-                    k.split("/")[1]: tensors[k].to(p.device if "exp" in k else "cpu") for k in keys
+                keys = [k for k in tensors if k.startswith("state/") and k.split("/", 2)[2] == name]
+                self._owner(p).state[p] = {
+                    k.split("/")[1]: tensors[k].to("cpu" if "step" in k else p.device) for k in keys
                 }
         if self.ema:
             self.ema.average = {n: tensors[f"ema/{n}"].to(p.device) for n, p in self.parameters.items()}

@@ -5,6 +5,7 @@ same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer,
 DiagECG has wave words alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,13 +15,14 @@ from torch import nn
 from ..ecg import LEADS
 from ..encoders import FRONT, SignalEncoder
 from ..language import Reading
+from ..language.findings import NAMES
+from ..language.notes import IN_LEADS, TITLES
+from ..language.questions import NONE
 from ..measured import GRIDS, GROUPS, Teller, grid, place_on_grid
 from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
-from ..simulator.truth import LEAD_SIGNS
 
 NOISES = ("drift", "static")
 SMOOTH = 1.2  # median second difference of a record over its static noise, where that is just loud enough
-IN_LEADS = (*LEAD_SIGNS, *NOISES)  # facts that each lead has or has not
 
 
 @dataclass(frozen=True)
@@ -131,19 +133,35 @@ def noisy(signal: torch.Tensor) -> torch.Tensor:
     return torch.stack([slow >= DRIFT_FROM_MV, fast >= SMOOTH * STATIC_FROM_MV], 1)
 
 
-@torch.no_grad()
-def fact_rows(width: int) -> torch.Tensor:
-    """Rows (WORDS, width) to start from: neighbouring numbers start alike, and so do words that share digits."""
-    generator, out = torch.Generator().manual_seed(0), []
+def meanings() -> list[tuple[str, ...]]:
+    """What each fact word says, in words of the language: ("PR interval", "180"), ("ST elevation", "V1", "V2")."""
+    out = []
     for place in PLACES:
-        own = torch.randn(width, generator=generator)
-        if place.kind == "number":  # a slow random walk along the grid
-            steps = torch.randn(place.choices, width, generator=generator).cumsum(0) / 3
-            rows = own + steps - steps.mean(0)
-        elif place.kind == "one":
-            rows = torch.randn(place.choices, width, generator=generator)
+        if place.kind == "number":
+            said = [(f"{value:.0f}",) for value in grid(place.fact).tolist()] + [(NONE,)]
         else:
-            bits = torch.arange(place.size)[:, None] // 2 ** torch.arange(place.choices) % 2
-            rows = own + bits.float() @ torch.randn(place.choices, width, generator=generator)
-        out.append(rows / rows.std())
-    return torch.cat(out)
+            names = [NAMES[code] for code in GROUPS[place.fact]] if place.fact in GROUPS else LEADS[place.first :]
+            there = [[i] for i in range(place.choices)]
+            if place.kind == "digits":
+                there = [[i for i in range(place.choices) if word >> i & 1] for word in range(place.size)]
+            said = [tuple(names[i] for i in one) or (NONE,) for one in there]
+        out += [(TITLES[place.fact], *one) for one in said]
+    return out
+
+
+@torch.no_grad()
+def fact_rows(row_of: Callable[[str], torch.Tensor]) -> torch.Tensor:
+    """Rows (WORDS, D) to start from: the sum of the rows of what each word says (`meanings`), on one scale.
+
+    So the language model reads what it can already say. New words that start as the mean of the words that describe
+    them are learned sooner than words that start anywhere: Hewitt, "Initializing new word embeddings for pretrained
+    language models" (2021). The language model has learned to answer from these very words (`language.notes`).
+
+    Args:
+        row_of: the row (D,) of some words of the language.
+    """
+    known: dict[str, torch.Tensor] = {}
+    for text in {part for said in meanings() for part in said}:
+        known[text] = row_of(text)
+    rows = torch.stack([sum(known[part] for part in said) for said in meanings()])
+    return rows / rows.std(1, keepdim=True)

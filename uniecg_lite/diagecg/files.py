@@ -19,7 +19,8 @@ def new_codec(profile: Profile, **other) -> ECGTokenizer:
     """An untrained tokenizer of the profile's size, with fact words unless `facts` is None."""
     sizes = dict(strides=profile.diag_strides, width=profile.diag_width, wide=profile.diag_wide)
     facts = {"width": profile.diag_facts_width, "layers": profile.diag_facts_layers}
-    return ECGTokenizer(**{**sizes, "levels": profile.diag_levels, "facts": facts, **other})
+    words = {"levels": profile.diag_levels, "books": profile.diag_books}
+    return ECGTokenizer(**{**sizes, **words, "facts": facts, **other})
 
 
 def save_codec(codec: ECGTokenizer, folder: Path, **said) -> None:

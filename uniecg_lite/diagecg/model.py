@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..ecg import ECG
 from ..errors import BadRequest
 from ..language import chat, encode
-from ..unified.llm import SPARE_ROWS, Talk, talk_ids, words_loss
+from ..unified.llm import SPARE_ROWS, Talk, in_order, talk_ids, words_loss
 from ..unified.rates import RateWords
 from .fact_words import WORDS, fact_rows
 from .tokenizer import ECGTokenizer
@@ -44,7 +44,7 @@ class DiagECG(nn.Module):
             tokenizer.add_tokens(names, special_tokens=True)
             if len(tokenizer) > llm.get_input_embeddings().weight.shape[0]:
                 llm.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=SPARE_ROWS, mean_resizing=False)
-            code_rows(llm, codec, tokenizer.convert_tokens_to_ids(names[0]))
+            code_rows(llm, tokenizer, codec)
         self.start = tokenizer.convert_tokens_to_ids(names[0])
         self.end, self.first = self.start + 1, self.start + 2
         self.requires_grad_(False)
@@ -91,10 +91,11 @@ class DiagECG(nn.Module):
     def block(self, ecg: torch.Tensor) -> torch.Tensor:
         """Words (B, n, T) of n ECGs -> their embeddings (B, n * (T + 2), D), each between [ecg] and [/ecg].
 
-        Numbers (B, n, T, D_codec) in place of codes pass `bridge`.
+        Numbers (B, n, T, D_codec) in place of codes pass `bridge`. Two ECGs are marked by their order (`in_order`).
         """
         words = self.llm.get_input_embeddings()
         body = self.bridge(ecg) if ecg.is_floating_point() else words(self.first + ecg)  # (B, n, T, D)
+        body = in_order(body, words, self.tokenizer)
         ends = words(torch.tensor([self.start, self.end], device=body.device))  # (2, D)
         ends = ends[:, None, None, None].expand(2, *body.shape[:2], 1, -1)  # (2, B, n, 1, D)
         return torch.cat([ends[0], body.to(ends.dtype), ends[1]], 2).flatten(1, 2)
@@ -132,7 +133,11 @@ class DiagECG(nn.Module):
         ids, said = (x.to(self.device) for x in talk_ids(talks, self.prompt_ids, self.tokenizer.pad_token_id))
         inputs = self.splice(ids, ecg)
         hidden = self.base()(inputs_embeds=inputs).last_hidden_state[:, inputs.shape[1] - ids.shape[1] : -1]
-        return words_loss(self.whole().get_output_embeddings(), hidden, ids, said, rates)
+        return words_loss(self.word_logits, hidden, ids, said, rates)
+
+    def word_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """States (N, D) -> logits (N, words) of the language's own words: an answer is never a code."""
+        return self.whole().get_output_embeddings()(hidden)[..., : self.start]
 
     def code_logits(self, codes: torch.Tensor) -> torch.Tensor:
         """Windows of codes (B, T) -> logits (B, T, codes): place t is the forecast of code t from those before it."""
@@ -155,6 +160,7 @@ class DiagECG(nn.Module):
         """Greedy answers to B prompts about codes (B, n, T), batched with a key-value cache."""
         self.eval()
         out, pad = [], self.tokenizer.pad_token_id
+        codes = list(range(self.start, self.llm.get_input_embeddings().weight.shape[0]))
         for i in range(0, len(prompts), batch):
             heads = [self.prompt_ids(p) for p in prompts[i : i + batch]]
             longest = max(map(len, heads))
@@ -167,6 +173,7 @@ class DiagECG(nn.Module):
                 attention_mask=torch.cat([mask[:, :1], seen, mask[:, 1:]], 1).to(self.device),
                 max_new_tokens=MAX_ANSWER,
                 do_sample=False,
+                suppress_tokens=codes,
                 eos_token_id=self.tokenizer.eos_token_id,
                 pad_token_id=pad,
             )
@@ -197,19 +204,19 @@ class DiagECG(nn.Module):
         """The first `seconds` of an ECG, told on to `total` seconds. The result belongs to no patient."""
         signal = torch.from_numpy(ecg.standard().signal)[None, :, : round(100 * seconds)]
         codes = self.codec.encode(signal.to(self.device)).cpu()
-        made = self.go_on(codes, math.ceil(100 * total / self.codec.stride) - codes.shape[1], seed)
+        made = self.go_on(codes, self.codec.many(round(100 * total)) - codes.shape[1], seed)
         wave = self.codec.decode(made.to(self.device), round(100 * total))[0].cpu().numpy()
         return ECG(wave, 100.0, source=f"DiagECG-lite, told on from {seconds:g} s; made for teaching, no patient")
 
 
 @torch.no_grad()
-def code_rows(llm: PreTrainedModel, codec: ECGTokenizer, start: int) -> None:
+def code_rows(llm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: ECGTokenizer) -> None:
     """Let the rows of codes start as waves of their numbers: codes of nearly the same shape start as neighbours.
 
     Each of a code's numbers, on -1 .. 1, gives sines and cosines of growing frequency; together they fill the row.
     For fact words see `fact_rows`.
     """
-    rows = llm.get_input_embeddings().weight  # (V, D)
+    rows, start = llm.get_input_embeddings().weight, tokenizer.convert_tokens_to_ids("[ecg]")  # (V, D)
     level = codec.fsq.implicit_codebook.float().cpu()  # (K, numbers)
     each = -(-rows.shape[1] // (2 * level.shape[1]))
     angle = level[..., None] * math.pi / 2 * torch.arange(1, each + 1)  # (K, numbers, each)
@@ -220,6 +227,7 @@ def code_rows(llm: PreTrainedModel, codec: ECGTokenizer, start: int) -> None:
     rows[first : first + len(level)] = (wave / wave.std() * scale).to(rows)
     if codec.facts is not None:
         first += len(level)
-        rows[first : first + WORDS] = (fact_rows(rows.shape[1]) * scale.cpu()).to(rows)
+        facts = fact_rows(lambda text: rows[encode(tokenizer, f" {text}")].mean(0))
+        rows[first : first + WORDS] = (facts * scale).to(rows)
     generator = torch.Generator().manual_seed(0)
     rows[start : start + 2] = (torch.randn(2, rows.shape[1], generator=generator) * scale.cpu()).to(rows)

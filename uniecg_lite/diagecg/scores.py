@@ -117,7 +117,7 @@ def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor
     model.eval()
     out, every = {}, []
     for parts in SCALES:
-        cut = windows(codes.long(), parts)
+        cut = windows(codes.long(), parts, model.codec.books)
         ahead = max(1, round(HORIZON * cut.shape[1]))
         logits = torch.cat([model.code_logits(x)[:, -ahead:].float().cpu() for x in cut.split(batch * parts)])
         nll = F.cross_entropy(logits.flatten(0, 1), cut[:, -ahead:].flatten()).item()
@@ -150,7 +150,7 @@ def continue_metrics(model: DiagECG, signal: torch.Tensor, seconds: float, seed:
 def told_on(model: DiagECG, signal: torch.Tensor, seconds: float, seed: int = 0) -> torch.Tensor:
     """(B, 12, L) mV -> (B, 12, L): the first seconds as codes say them, then the model's forecast of the rest."""
     begun = model.codec.encode(signal[..., : round(100 * seconds)].to(model.device)).cpu()
-    more = -(-signal.shape[-1] // model.codec.stride) - begun.shape[1]
+    more = model.codec.many(signal.shape[-1]) - begun.shape[1]
     return model.codec.decode(model.go_on(begun, more, seed).to(model.device), signal.shape[-1]).cpu()
 
 

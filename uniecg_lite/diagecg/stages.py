@@ -19,7 +19,7 @@ from .tokenizer import ECGTokenizer
 
 SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows and horizons: 283+30, 142+15, 70+7, ...
 HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measured here
-ASK = 0.6  # share of tuning steps that asks questions, the others want reports
+ASK = 0.7  # share of tuning steps that asks questions, the others want reports
 
 
 def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
@@ -70,9 +70,12 @@ def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, k
     return torch.cat([part.half() if kind == "numbers" else part.short() for part in out])
 
 
-def windows(codes: torch.Tensor, parts: int) -> torch.Tensor:
-    """Whole records (B, T) -> windows (B * parts, T // parts), one after the other; what is left over goes."""
-    length = codes.shape[1] // parts
+def windows(codes: torch.Tensor, parts: int, books: int = 1) -> torch.Tensor:
+    """Whole records (B, T) -> windows (B * parts, about T // parts), one after the other; what is left over goes.
+
+    A window holds whole stretches, of `books` words each.
+    """
+    length = max(1, codes.shape[1] // parts // books) * books
     return codes[:, : length * parts].reshape(-1, length)
 
 
@@ -87,9 +90,9 @@ def forecast(model: DiagECG, codes: torch.Tensor, plan: Training, seed: int, fol
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(codes))
-        return model.forecast_loss(windows(codes[rows].long(), SCALES[step % len(SCALES)]))
+        return model.forecast_loss(windows(codes[rows].long(), SCALES[step % len(SCALES)], model.codec.books))
 
-    history = fit("forecast", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
+    history = fit("forecast", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0, muon=True)
     model.requires_grad_(False).eval()
     return history
 
@@ -145,6 +148,6 @@ def tune(
         shown = codes[rows]
         return model.talk_loss(talks, shown.float() if shown.is_floating_point() else shown.long(), chatter.rates)
 
-    history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
+    history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0, muon=True)
     model.requires_grad_(False).eval()
     return history

@@ -38,30 +38,46 @@ class Inception(nn.Module):
 class ECGTokenizer(nn.Module):
     """Leads (B, 12, L) mV -> codes (B, T), and back to twelve leads that obey the lead laws.
 
+    A stretch of time is told by `books` words, one after the other, each of its own numbers: a product code, as of
+    Jegou et al. (2011), doi 10.1109/TPAMI.2010.57.
+
     Args:
-        strides: of the encoder's stages; their product is how many samples one token stands for.
+        strides: of the encoder's stages; their product is how many samples a stretch has.
         width: channels of a lead.
         wide: channels of the decoder, which sees all leads at once.
-        levels: of each number of a token; their product is the number of codes.
+        levels: of each number of a word; their product is the number of codes.
+        books: words of a stretch; 1, as published.
         lead_wise: one encoder for every lead alone, shared; False: one encoder that sees all leads at once.
         leads: how many leads are coded: 8, the others follow by the lead laws, or 12, as published.
         groups: of GroupNorm in every block, as published; 0: none, which keeps amplitudes plain.
         facts: sizes of `FactWords`, which are then read in place of wave words; None: wave words alone, as published.
     """
 
-    def __init__(self, strides=(5, 1), width=16, wide=64, levels=LEVELS, lead_wise=True, leads=8, groups=0, facts=None):
+    def __init__(
+        self,
+        strides=(5, 1),
+        width=16,
+        wide=64,
+        levels=LEVELS,
+        books=1,
+        lead_wise=True,
+        leads=8,
+        groups=0,
+        facts=None,
+    ):
         super().__init__()
         self.settings = dict(
             strides=list(strides),
             width=width,
             wide=wide,
             levels=list(levels),
+            books=books,
             lead_wise=lead_wise,
             leads=leads,
             groups=groups,
             facts=facts,
         )
-        self.stride, self.codes = math.prod(strides), math.prod(levels)
+        self.stride, self.codes, self.books = math.prod(strides), math.prod(levels), books
         self.leads, self.lead_wise = leads, lead_wise
         inward, body = (1 if lead_wise else leads), []
         each = width if lead_wise else width * leads
@@ -69,7 +85,7 @@ class ECGTokenizer(nn.Module):
             body += [nn.Conv1d(inward, each, 2 * stride + 1, stride, stride), Inception(each, each, groups)]
             inward = each
         self.encoder = nn.Sequential(*body)
-        self.fsq = FSQ(list(levels), dim=width * leads)
+        self.fsq = FSQ(list(levels), width * leads, books, keep_num_codebooks_dim=True)
         body = [Inception(width * leads, wide, groups)]
         for stride, outward in zip(reversed(strides), [wide // 2] * (len(strides) - 1) + [leads]):
             kernel = 2 * stride + stride % 2
@@ -93,6 +109,14 @@ class ECGTokenizer(nn.Module):
         x = self.encoder(x.reshape(b * c, 1, -1) if self.lead_wise else x)  # (B * C, D/C, T)
         return x.reshape(b, -1, x.shape[-1]).transpose(1, 2)  # (B, T, D)
 
+    def numbers_of(self, codes: torch.Tensor) -> torch.Tensor:
+        """Codes (B, T) -> what the decoder gets for them, (B, T / books, D)."""
+        return self.fsq.indices_to_codes(codes.unflatten(1, (-1, self.books)))
+
+    def many(self, samples: int) -> int:
+        """How many words tell so many samples."""
+        return -(-samples // self.stride) * self.books
+
     def drawn(self, numbers: torch.Tensor, length: int) -> torch.Tensor:
         """(B, T, D) -> the coded leads (B, C, L)."""
         x = self.decoder(numbers.transpose(1, 2))
@@ -108,7 +132,7 @@ class ECGTokenizer(nn.Module):
     @torch.no_grad()
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, L) mV -> codes (B, T), the wave words, int64."""
-        return self.fsq(self.numbers(signal))[1].long()
+        return self.fsq(self.numbers(signal))[1].long().flatten(1, 2)
 
     @torch.no_grad()
     def say(self, signal: torch.Tensor) -> torch.Tensor:
@@ -121,6 +145,6 @@ class ECGTokenizer(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:
-        """Codes (B, T) -> (B, 12, L) mV; L is T times the stride unless given."""
-        x = self.drawn(self.fsq.indices_to_codes(codes), length or codes.shape[1] * self.stride)
+        """Codes (B, T), whole stretches -> (B, 12, L) mV; L is what they last unless given."""
+        x = self.drawn(self.numbers_of(codes), length or codes.shape[1] // self.books * self.stride)
         return from_independent(x) if self.leads == len(ROWS) else x

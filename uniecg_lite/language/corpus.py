@@ -2,7 +2,6 @@
 
 import math
 import random
-import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -10,14 +9,15 @@ import torch
 
 from ..errors import BadRequest
 from .findings import CODES
+from .notes import notes
 from .prompts import NO_ECG, Request, fill, phrasings, questions
-from .questions import ATTRIBUTE_TYPES, Kind, Question, Template, ask, compare, matching, spoken, words
+from .questions import Kind, Question, Template, ask, compare, matching, spoken, words
 from .reports import Reading, readings, report, tens
 from .topics import ALWAYS
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
-TEXT_MIX = {"generate": 0.30, "restate": 0.17, "report": 0.17, "question": 0.13, "no_ecg": 0.08, "ask_text": 0.15}
-TOLD = tuple(kind for kind in ATTRIBUTE_TYPES if kind != "noise")  # what a report tells
+TEXT_MIX = {"generate": 0.35, "restate": 0.20, "report": 0.20, "question": 0.15, "no_ecg": 0.10}
+ORDER = ("first", "second")  # ECGs that are looked at together
 TRIES = 60  # ECGs looked at for one that a question fits
 
 
@@ -46,14 +46,11 @@ class Corpus:
 
         kind: `interpret` (answer: the report), `generate` and `restate` (answer: the request in canonical words),
         `report` (a report that would fit a request), `question` (a definition), `no_ecg` (nothing was attached), `ask`
-        (a question about the ECG), `ask_text` (a question about a report that is given).
+        (a question about the ECG).
         """
         if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.4):
             asked = self.ask(row, rng, split)
             return asked.question, spoken(asked) if kind == "ask" else NO_ECG
-        if kind == "ask_text":
-            asked = self.ask(row, rng, split, TOLD)
-            return f"{_told(self.reports[row])} {asked.question}", spoken(asked)
         if kind in ("interpret", "no_ecg"):
             return rng.choice(phrasings("interpret", split)), self.reports[row] if kind == "interpret" else NO_ECG
         if kind == "question":
@@ -103,6 +100,11 @@ class Corpus:
                 continue
         return out
 
+    def noted(self, asked: Question) -> str:
+        """The notes of the ECGs that are asked about; the facts of two say to which one they belong."""
+        order = ORDER if len(asked.ecg_id) > 1 else ("",)
+        return " ".join(notes(self.readings[row], which) for row, which in zip(asked.ecg_id, order))
+
     def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
         """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
         kind, (first, second) = template.template_id, (rng.randrange(len(self.readings)) for _ in range(2))
@@ -139,6 +141,7 @@ class Corpus:
             + phrasings("interpret", "seen")
             + words()
             + self.reports[:n]
+            + [notes(r) for r in self.readings[: n // 10]]
         )
 
 
@@ -155,8 +158,3 @@ def _pairs(patients: list) -> list[tuple[int, int]]:
     for row, name in enumerate(patients):
         rows.setdefault(name, []).append(row)
     return [pair for own in rows.values() for pair in combinations(own, 2)]
-
-
-def _told(text: str) -> str:
-    """A report without its evidence, which would make a prompt too long."""
-    return re.sub(r" Evidence: [^.]*\.", "", text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from ..errors import BadRequest
 from .findings import table
 from .reports import Reading
-from .topics import ALWAYS, AXES, CHANGES, GROUPS, NOISES, SIDES, SIGNS, TOPICS, Fact, Facts, compared, found
+from .topics import ALWAYS, AXES, CHANGES, GROUPS, NOISES, SIDES, SIGNS, TOPICS, Fact, Facts, compared, shown
 
 NONE = "none"
 ANSWER = "Answer: "  # stands between what is seen and what follows from it
@@ -87,12 +87,12 @@ def spoken(question: Question) -> str:
     """The answer as the model learns to write it: what it sees, then what follows.
 
     "ST elevation: V1, V2. Answer: yes". Words that lead to an answer help a language model to find it: Wei et al.,
-    "Chain-of-thought prompting", arXiv 2201.11903. Where the answer is what is seen, nothing follows.
+    "Chain-of-thought prompting", arXiv 2201.11903. Where what is seen is what was asked for, nothing follows.
     """
     answer, evidence = answer_text(question), question.evidence
-    if not evidence or evidence.endswith(f": {answer}"):
-        return evidence or answer
-    return f"{evidence}. {ANSWER}{answer}"
+    if question.question_type.endswith("query") and evidence.endswith(f": {answer}"):
+        return evidence
+    return f"{evidence}. {ANSWER}{answer}" if evidence else answer
 
 
 def parse_answer(text: str) -> frozenset[str]:
@@ -181,14 +181,17 @@ def _write(
         text[0].upper() + text[1:],
         answer,
         asked if template.question_type.startswith("single") else None,
-        evidence=_evidence(template.topic, said["0"], looked_at),
+        evidence=_evidence(template.topic, said, looked_at),
     )
 
 
-def _evidence(topic: str, about: str, looked_at: tuple[Reading, ...]) -> str:
+def _evidence(topic: str, said: dict[str, str], looked_at: tuple[Reading, ...]) -> str:
     """`Q waves: V1, V2`, or of two ECGs `Q waves: first V1, V2; second none`."""
-    seen = [listed(found(topic, about, reading)) for reading in looked_at]
-    return f"{about}: {seen[0] if len(seen) == 1 else f'first {seen[0]}; second {seen[1]}'}"
+    choices = tuple(said[key] for key in "ab" if key in said)
+    seen = [[(about, listed(items)) for about, items in shown(topic, said["0"], choices, r)] for r in looked_at]
+    if len(seen) == 1:
+        return "; ".join(f"{about}: {items}" for about, items in seen[0])
+    return "; ".join(f"{one[0]}: first {one[1]}; second {other[1]}" for one, other in zip(*seen))
 
 
 def matching(kind: Kind = None, start: str = "") -> list[Template]:

@@ -222,15 +222,43 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
 }
 
 
-def found(topic: str, about: str, r: Reading) -> tuple[str, ...]:
-    """What a reading shows of what is spoken of: a number, if it is one, and all that is true of it."""
-    said = tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
+_LISTS = {"lead_sign": "sign", "lead_noise": "noise"}  # what leads show is found sign by sign
+_MEASURED = ("range", "axis", "rate_change")  # topics of one number
+Shown = tuple[str, tuple[str, ...]]  # what is spoken of, and what is seen of it
+
+
+def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple[Shown, ...]:
+    """What to look at before a question is answered.
+
+    All that is true of what is spoken of, a number first; of signs in a lead, the leads of each sign to choose from; of
+    numbers outside their range, all numbers and their sides; of noise of any kind, each kind; of a normal ECG, the
+    findings.
+    """
+    if topic in _LISTS:
+        return tuple((choice, _true(_LISTS[topic], choice, r)) for choice in choices)
+    if topic == "any_noise":
+        return tuple((noise, _true("noise", noise, r)) for noise in NOISES)
+    if topic == "outside":
+        told = {name.split(" (")[0]: f"{_number(name, r).split()[0]} {s}" for name, s in sides(r).items() if s}
+        return ((about, tuple(f"{name} {said}" for name, said in told.items())),)
+    if topic == "normal":
+        return (("findings", _true("any_finding", "findings", r)),)
+    number = _number(about, r) if topic in _MEASURED else ""
+    return ((about, (*([number] if number else []), *_true(topic, about, r))),)
+
+
+def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
+    return tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
+
+
+def _number(about: str, r: Reading) -> str:
+    """A number as on paper, with its unit; "" for what is none, or cannot be measured."""
     key, name = _NUMBERS.get(about, ("", ""))
     if not key or math.isnan(getattr(r, key)):
-        return said
+        return ""
     row = RANGES[name]
     unit = "" if row["unit"] == "degrees" else f" {row['unit']}"
-    return f"{on_paper(getattr(r, key), _step(row))}{unit}", *said
+    return f"{on_paper(getattr(r, key), _step(row))}{unit}"
 
 
 ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG

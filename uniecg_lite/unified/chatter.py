@@ -65,7 +65,9 @@ class Chatter:
         pairs = [self.corpus.say("interpret", int(row), rng) for row in rows]
         return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
 
-    def talks(self, n: int, rng: random.Random, start: str, turns: int = TURNS) -> tuple[torch.Tensor, list[Talk]]:
+    def talks(
+        self, n: int, rng: random.Random, start: str, turns: int = TURNS, noted: bool = False
+    ) -> tuple[torch.Tensor, list[Talk]]:
         """n talks of up to `turns` questions about the same ECG, or the same two, whose type begins so.
 
         Args:
@@ -73,6 +75,7 @@ class Chatter:
             rng: the only source of chance.
             start: `single` or `comparison`.
             turns: questions in a row: showing ECGs is what costs.
+            noted: the first question comes with notes of the ECGs (`language.notes`), which then need not be shown.
 
         Returns:
             rows (n, 1 or 2) of ECGs, and n lists of (prompt, answer as ids).
@@ -81,6 +84,9 @@ class Chatter:
         first = [self.corpus.asked(rng, kind=kinds) for _ in range(n)]
         talks = [[q, *self.corpus.more(q, turns - 1, rng)] for q in first]
         said = [[(q.question, self.ids(spoken(q))) for q in talk] for talk in talks]
+        if noted:
+            heads = [f"{self.corpus.noted(q)} {q.question}" for q in first]
+            said = [[(head, talk[0][1]), *talk[1:]] for head, talk in zip(heads, said)]
         return torch.tensor([q.ecg_id for q in first]), said
 
     def text(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, wish: list[int] | None = None):

@@ -10,7 +10,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from ..config import Profile
-from ..errors import BadArtifact
+from ..errors import BadArtifact, BadRequest
+from ..language import encode
+from ..language.corpus import ORDER
 from ..language.tokenizer import number_rows
 from .rates import RateWords
 
@@ -30,7 +32,7 @@ def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrain
         num_hidden_layers=profile.lm_layers,
         num_attention_heads=profile.lm_heads,
         num_key_value_heads=profile.lm_heads,
-        max_position_embeddings=512,
+        max_position_embeddings=1024,
         tie_word_embeddings=True,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -67,6 +69,23 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
     return model, tokenizer
 
 
+def in_order(tokens: torch.Tensor, table: nn.Module, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """Tokens (B, n, T, D) of n ECGs, each with the row of its place in `ORDER` added; one alone stays as it is.
+
+    As BERT marks its sentences (Devlin et al., arXiv 1810.04805): what is seen tells which ECG it belongs to.
+
+    Raises:
+        BadRequest: more ECGs than two.
+    """
+    n = tokens.shape[1]
+    if n > len(ORDER):
+        raise BadRequest(f"{n} ECGs cannot be compared: give one, or two.")
+    if n == 1:
+        return tokens
+    rows = table(torch.tensor([encode(tokenizer, f" {word}")[-1] for word in ORDER], device=tokens.device))
+    return tokens + rows[:, None]  # (2, 1, D)
+
+
 def talk_ids(talks: list[Talk], prompt_ids: Callable[[str], list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """B talks -> ids (B, T), padded behind, and which of them (B, T) belong to answers; the begin token comes once."""
     rows, marks = [], []
@@ -81,7 +100,11 @@ def talk_ids(talks: list[Talk], prompt_ids: Callable[[str], list[int]], pad: int
 
 
 def words_loss(
-    head: nn.Module, hidden: torch.Tensor, ids: torch.Tensor, said: torch.Tensor, rates: RateWords | None = None
+    head: Callable[[torch.Tensor], torch.Tensor],
+    hidden: torch.Tensor,
+    ids: torch.Tensor,
+    said: torch.Tensor,
+    rates: RateWords | None = None,
 ) -> torch.Tensor:
     """Negative log-likelihood of those of T words that were `said`; the other words' logits are never computed.
 

@@ -12,10 +12,10 @@ from ..ecg import ECG
 from ..errors import BadArtifact, BadRequest
 from ..language import chat, encode
 from ..language.corpus import WANTED
-from .llm import Talk, talk_ids, words_loss
+from .llm import Talk, in_order, talk_ids, words_loss
 from .rates import RateWords
 
-MAX_PROMPT = 200  # tokens of a user's words
+MAX_PROMPT = 400  # tokens of a user's words
 MAX_ANSWER = 160
 POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
 
@@ -76,9 +76,16 @@ class UniECG(nn.Module):
 
     # ---- what goes in -------------------------------------------------------------------------------------------
     def project(self, signal_tokens: torch.Tensor | None, image_tokens: torch.Tensor | None) -> torch.Tensor | None:
-        """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, S, D_lm), thinned; None when there is no ECG."""
+        """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, S, D_lm), thinned; None when there is no ECG.
+
+        Tokens of two ECGs, one after the other, are marked by their order (`in_order`).
+        """
         views = ((self.w_ts, self.phi_s, signal_tokens), (self.w_tsi, self.phi_v, image_tokens))
-        parts = [w(thinned(tokens, phi)) for w, phi, tokens in views if tokens is not None]
+        parts = []
+        for w, phi, tokens in views:
+            if tokens is not None:
+                each = w(thinned(tokens, phi)).unflatten(1, (tokens.shape[1] // phi.tokens, -1))  # (B, k, T, D)
+                parts.append(in_order(each, self.llm.get_input_embeddings(), self.tokenizer).flatten(1, 2))
         return torch.cat(parts, 1) if parts else None
 
     def splice(self, ids: torch.Tensor, ecg: torch.Tensor | None) -> torch.Tensor:

@@ -28,7 +28,8 @@ FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
     "QT",
 )
 NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
-STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.10, "no_ecg": 0.08, "ask_text": 0.10}
+STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.16, "no_ecg": 0.12}
+NOTED = 0.6  # share of pre-training that asks about notes
 ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
 
@@ -38,15 +39,23 @@ def _rng(seed: int, step: int) -> random.Random:
 
 
 def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Teach the LLM its language: it answers with reports, requests in order, definitions; the answers' words count."""
+    """Teach the LLM its language: it answers with reports, requests in order, definitions; the answers' words count.
+
+    A share `NOTED` of the steps asks questions about notes of ECGs, which tokens of ECGs will stand for later.
+    """
     chatter = Chatter(model, corpus)
     model.llm.requires_grad_(True).train()
 
     def loss(step, generator):
+        rng = _rng(seed, step)
+        if rng.random() < NOTED:
+            start = "comparison" if rng.random() < COMPARE else "single"
+            n = max(1, plan.batch // (4 if start == "comparison" else 2))  # as many words as the other steps have
+            return model.talk_loss(chatter.talks(n, rng, start, noted=True)[1], None)
         rows = rows_of(step, seed, plan.batch, len(corpus.reports))
-        return model.answer_loss(*chatter.text(rows, _rng(seed, step)), None, rates=chatter.rates)
+        return model.answer_loss(*chatter.text(rows, rng), None, rates=chatter.rates)
 
-    history = fit("language", {"llm": model.llm}, loss, plan, seed=seed, folder=folder)
+    history = fit("language", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, muon=True)
     model.requires_grad_(False)
     return history
 
@@ -135,7 +144,15 @@ def stage1(
         return _reading_loss(model, chatter, views, rows, _mode(modes, rng), rng)
 
     history = fit(
-        "stage 1", parts, loss, plan, seed=seed, folder=folder, validate=validate, validate_every=validate_every
+        "stage 1",
+        parts,
+        loss,
+        plan,
+        seed=seed,
+        folder=folder,
+        muon=True,
+        validate=validate,
+        validate_every=validate_every,
     )
     model.requires_grad_(False)
     return history
@@ -179,7 +196,7 @@ def rows_but_the_first(model: UniECG) -> list:
     return [row.requires_grad_(True).register_hook(held) for row in token_rows(model).values()]
 
 
-STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.24, "no_ecg": 0.12, "ask_text": 0.04}
+STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.26, "no_ecg": 0.14}
 
 
 def _when_loss(model: UniECG, chatter: Chatter, rows, rng) -> torch.Tensor:

@@ -33,22 +33,22 @@ from ...training import device_and_why
 CODES_VARIANTS = {
     "ours": "the profile's tokenizer: each lead alone, shared weights",
     "joint": "one encoder that sees all leads at once, of about as many parameters (D1)",
-    "slow": "tokens of twice the time",
+    "single": "one word for a stretch of time, as published",
     "coarse": "two levels fewer of each number",
     "fine": "two levels more of each number",
 }
 VARIANTS = {
     "full": "ours: forecasting, then tuning on the chain's fact words, with age and sex in the prompt",
-    "continuous": "as `unforecast`, with what fact words are cut from, through a linear projection, as tokens (D2)",
+    "continuous": "as `unforecast`, on what fact words are cut from, through a projection that starts anywhere (D2)",
     "unforecast": "tuning alone, by as many steps as forecasting and tuning (D3)",
     "unknown": "without age and sex in the prompt (D4)",
-    "waves": "as `full`, but codes are read, as published (D6)",
+    "waves": "as `full`, but codes are read, one for a stretch of time, as published (D6)",
     "joint": "as `waves`, on codes of a joint encoder (D1)",
 }
 WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
 QUESTIONS = 4  # for each scored patient
-SHARE = 3  # a cell trains this many times shorter than the chain
+SHARE = 8  # a cell trains this many times shorter than the chain
 STRANGERS = 5151  # seed of simulated patients whose wave positions are known (D6)
 
 
@@ -58,16 +58,16 @@ def short(plan: Training) -> Training:
 
 
 # ---- tokenizers -------------------------------------------------------------------------------------------------
-def codec_of(profile: Profile, variant: str) -> ECGTokenizer:
-    """An untrained tokenizer of a variant of `diagcodes`."""
-    levels, strides = profile.diag_levels, profile.diag_strides
+def codec_of(profile: Profile, variant: str, **more) -> ECGTokenizer:
+    """An untrained tokenizer of a variant of `diagcodes`; `more` of its sizes."""
+    levels = profile.diag_levels
     other = {
         "joint": {"lead_wise": False, "width": joint_width(profile)},
-        "slow": {"strides": (*strides[:-1], 2 * strides[-1])},
+        "single": {"books": 1},
         "coarse": {"levels": tuple(n - 2 for n in levels)},
         "fine": {"levels": tuple(n + 2 for n in levels)},
     }
-    return new_codec(profile, facts=None, **other.get(variant, {}))
+    return new_codec(profile, facts=None, **other.get(variant, {}), **more)
 
 
 def joint_width(profile: Profile) -> int:
@@ -114,10 +114,10 @@ class Patients:
         return Patients(store, train, test.first(store.profile.study_scored))
 
 
-def trained_codec(room: Patients, variant: str, seed: int, folder: Path) -> ECGTokenizer:
+def trained_codec(room: Patients, variant: str, seed: int, folder: Path, **more) -> ECGTokenizer:
     """The tokenizer of a cell; its weights are kept in `folder`, so that it trains once."""
     torch.manual_seed(seed)
-    codec, kept = codec_of(room.store.profile, variant).to(device_and_why()[0]), folder / "codec.safetensors"
+    codec, kept = codec_of(room.store.profile, variant, **more).to(device_and_why()[0]), folder / "codec.safetensors"
     if not kept.exists():
         train_tokenizer(codec, room.train, short(room.store.profile.diag_tokenizer), seed, folder / "codec")
         save_tensors(codec.state_dict(), folder / "codec.part")
@@ -130,11 +130,10 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
     """Train and score one tokenizer."""
     codec = trained_codec(room, variant, seed, folder)
     signal = room.test.signal(range(len(room.test)))
-    tokens = signal.shape[-1] / codec.stride
     return {
         **codec_metrics(codec, signal),
         **waves_kept(codec, signal, room.test.truth()),
-        "diagecg.bits_per_ecg": tokens * math.log2(codec.codes),
+        "diagecg.bits_per_ecg": codec.many(signal.shape[-1]) * math.log2(codec.codes),
     }
 
 
@@ -183,7 +182,7 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
     """The model of a cell, and the codes of the training patients."""
     P, numbers = room.store.profile, variant == "continuous"
     if variant in WAVES:
-        codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder)
+        codec = trained_codec(room, "joint" if variant == "joint" else "ours", seed, folder, books=1)
         codes = read = codes_of(codec, room.train)
     else:
         codec = load_codec(room.store).to(device_and_why()[0])
