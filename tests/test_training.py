@@ -407,4 +407,4 @@ def test_muon_moves_matrices_of_linear_layers_alone():
     muon.step()
     step = net["inner"].weight.detach() - before  # every direction moves alike
     sizes = torch.linalg.svdvals(step)
-    assert sizes.min() > 0.4 * sizes.max() and net["inner"].bias.grad is not None
+    assert sizes.min() > 0.4 * sizes.max()

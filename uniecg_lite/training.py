@@ -140,12 +140,12 @@ def optimizers(
     them are not for it. Its steps are scaled to AdamW's, so that one learning rate fits both.
     """
     linear, rest = [], []
-    inner = {id(m.weight) for module in modules.values() for m in module.modules() if isinstance(m, nn.Linear)}
-    outer = {id(m.weight) for module in modules.values() for m in module.modules() if isinstance(m, nn.Embedding)}
-    outer |= {id(p) for module in modules.values() for n, p in module.named_parameters() if "lm_head" in n}
+    layers = [(name, m) for module in modules.values() for name, m in module.named_modules()]
+    inner = {id(m.weight) for name, m in layers if isinstance(m, nn.Linear) and "lm_head" not in name}
+    inner -= {id(m.weight) for _, m in layers if isinstance(m, nn.Embedding)}  # a table may be the output layer, too
     every = {id(p): p for module in modules.values() for p in module.parameters() if p.requires_grad}
     for p in every.values():
-        (linear if muon and id(p) in inner - outer else rest).append(p)
+        (linear if muon and id(p) in inner else rest).append(p)
     matrices, vectors = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
     groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
     made = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=True)] if groups else []

@@ -160,8 +160,7 @@ def fact_rows(row_of: Callable[[str], torch.Tensor]) -> torch.Tensor:
     Args:
         row_of: the row (D,) of some words of the language.
     """
-    known: dict[str, torch.Tensor] = {}
-    for text in {part for said in meanings() for part in said}:
-        known[text] = row_of(text)
-    rows = torch.stack([sum(known[part] for part in said) for said in meanings()])
+    every = meanings()
+    known = {text: row_of(text) for text in {part for said in every for part in said}}
+    rows = torch.stack([sum(known[part] for part in said) for said in every])
     return rows / rows.std(1, keepdim=True)

@@ -8,7 +8,7 @@ import math
 from ..measured import GRIDS, GROUPS
 from ..simulator.truth import LEAD_SIGNS
 from .findings import NAMES
-from .questions import NONE
+from .questions import listed
 from .reports import Reading
 from .topics import NOISES, SIGNS, on_paper
 
@@ -41,5 +41,5 @@ def notes(r: Reading, which: str = "") -> str:
         r: one ECG.
         which: said before each fact where there are more ECGs than one: `first` or `second`.
     """
-    said = (f"{which} {TITLES[name]} {', '.join(items(name, r)) or NONE}".strip() for name in NOTED)
+    said = (f"{which} {TITLES[name]} {listed(items(name, r))}".strip() for name in NOTED)
     return f"{'; '.join(said)}."

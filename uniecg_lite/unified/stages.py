@@ -29,7 +29,7 @@ FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
 )
 NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.16, "no_ecg": 0.12}
-NOTED = 0.6  # share of pre-training that asks about notes
+ASK_NOTES = 0.6  # share of pre-training that asks about notes
 ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
 
@@ -41,14 +41,14 @@ def _rng(seed: int, step: int) -> random.Random:
 def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
     """Teach the LLM its language: it answers with reports, requests in order, definitions; the answers' words count.
 
-    A share `NOTED` of the steps asks questions about notes of ECGs, which tokens of ECGs will stand for later.
+    A share `ASK_NOTES` of the steps asks questions about notes of ECGs, which tokens of ECGs will stand for later.
     """
     chatter = Chatter(model, corpus)
     model.llm.requires_grad_(True).train()
 
     def loss(step, generator):
         rng = _rng(seed, step)
-        if rng.random() < NOTED:
+        if rng.random() < ASK_NOTES:
             start = "comparison" if rng.random() < COMPARE else "single"
             n = max(1, plan.batch // (4 if start == "comparison" else 2))  # as many words as the other steps have
             return model.talk_loss(chatter.talks(n, rng, start, noted=True)[1], None)
