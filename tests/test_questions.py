@@ -144,7 +144,9 @@ def test_what_is_seen_is_said_before_what_follows():
     findings = "sinus bradycardia, first degree AV block, ventricular premature beats, inferior ST elevation"
     assert shown_of(2) == {f"findings: {findings}. Answer: no"}
     two = {spoken(compare(INFERIOR, SCAR, rng, kind=32)) for _ in range(5)}
-    assert two == {"heart rate: first 52 bpm; second 88 bpm. Answer: faster"}
+    assert two == {"heart rate: 52 bpm to 88 bpm. Answer: faster"}
+    said = {spoken(compare(INFERIOR, SCAR, rng, kind=28)) for _ in range(9)}
+    assert len(said) == 1 and "sinus bradycardia in first" in said.pop()
     assert spoken(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", "published questions have none"
 
 

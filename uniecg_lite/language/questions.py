@@ -12,7 +12,21 @@ from dataclasses import dataclass, replace
 from ..errors import BadRequest
 from .findings import table
 from .reports import Reading
-from .topics import ALWAYS, AXES, CHANGES, GROUPS, NOISES, SIDES, SIGNS, TOPICS, Fact, Facts, compared, shown
+from .topics import (
+    ALWAYS,
+    AXES,
+    CHANGES,
+    GROUPS,
+    NOISES,
+    SIDES,
+    SIGNS,
+    TOPICS,
+    Fact,
+    Facts,
+    compared,
+    shown,
+    side_by_side,
+)
 
 NONE = "none"
 ANSWER = "Answer: "  # stands between what is seen and what follows from it
@@ -186,12 +200,12 @@ def _write(
 
 
 def _evidence(topic: str, said: dict[str, str], looked_at: tuple[Reading, ...]) -> str:
-    """`Q waves: V1, V2`, or of two ECGs `Q waves: first V1, V2; second none`."""
+    """`Q waves: V1, V2`, or of two ECGs `findings: sinus rhythm in both, long QT in second`."""
+    if len(looked_at) == 2:
+        about, items = side_by_side(topic, said["0"], *looked_at)
+        return f"{about}: {listed(items)}"
     choices = tuple(said[key] for key in "ab" if key in said)
-    seen = [[(about, listed(items)) for about, items in shown(topic, said["0"], choices, r)] for r in looked_at]
-    if len(seen) == 1:
-        return "; ".join(f"{about}: {items}" for about, items in seen[0])
-    return "; ".join(f"{one[0]}: first {one[1]}; second {other[1]}" for one, other in zip(*seen))
+    return "; ".join(f"{about}: {listed(items)}" for about, items in shown(topic, said["0"], choices, looked_at[0]))
 
 
 def matching(kind: Kind = None, start: str = "") -> list[Template]:
@@ -312,6 +326,9 @@ def numbered(questions: list[Question]) -> list[Question]:
 def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
     said = [*SIGNS, *NOISES, *SIDES, *AXES, *CHANGES, *GROUPS, "acute", "old", "yes", "no", NONE]
-    said += [f"{about}: first 1 bpm; second 1 ms. {ANSWER}" for about in ("findings", "rhythm", "ECG", "axis", "noise")]
+    said += [
+        f"{about}: A in both, B in first, C in second, 1 bpm to 1 ms. {ANSWER}"
+        for about in ("findings", "rhythm", "ECG", "axis", "noise")
+    ]
     said += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
     return [text for t in TEMPLATES for text in t.seen] + said
