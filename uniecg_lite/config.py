@@ -89,7 +89,7 @@ LAPTOP = Profile(
     guidance=1.5,
     seconds_budget=1800,
     encoders=Training(460, 32, 1.5e-3),
-    language=Training(1800, 16, 3e-3),
+    language=Training(2000, 16, 3e-3),
     alignment=Training(60, 32, 3e-3),
     stage1=Training(2400, 16, 2e-3),
     vae=Training(320, 32, 2e-3),
@@ -98,7 +98,7 @@ LAPTOP = Profile(
     usual_beat=Training(2000, 128, 4e-3),
     denoiser=Training(300, 64, 2e-3),
     tokens=Training(60, 48, 3e-4, warmup=5),
-    mapper=Training(1000, 48, 2e-3),
+    mapper=Training(1250, 48, 2e-3),
     reader=Training(600, 32, 3e-3),
     study_alignment=Training(30, 32, 3e-3),
     study_stage1=Training(240, 32, 2e-3),
@@ -117,7 +117,7 @@ LAPTOP = Profile(
     diag_tokenizer=Training(4000, 8, 5e-3),
     diag_facts=Training(800, 32, 2e-3),
     diag_forecast=Training(280, 8, 3e-3),
-    diag_tuning=Training(2300, 8, 2e-3),
+    diag_tuning=Training(2250, 8, 2e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)

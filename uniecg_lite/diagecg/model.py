@@ -137,7 +137,9 @@ class DiagECG(nn.Module):
 
     def word_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """States (N, D) -> logits (N, words) of the language's own words: an answer is never a code."""
-        return self.whole().get_output_embeddings()(hidden)[..., : self.start]
+        head = self.whole().get_output_embeddings()  # its rows of words never train
+        bias = getattr(head, "bias", None)
+        return F.linear(hidden, head.weight[: self.start], None if bias is None else bias[: self.start])
 
     def code_logits(self, codes: torch.Tensor) -> torch.Tensor:
         """Windows of codes (B, T) -> logits (B, T, codes): place t is the forecast of code t from those before it."""

@@ -16,7 +16,7 @@ from .reports import Reading, readings, report, tens
 from .topics import ALWAYS
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
-TEXT_MIX = {"generate": 0.35, "restate": 0.20, "report": 0.20, "question": 0.15, "no_ecg": 0.10}
+TEXT_MIX = {"generate": 0.40, "restate": 0.30, "report": 0.12, "question": 0.10, "no_ecg": 0.08}
 ORDER = ("first", "second")  # ECGs that are looked at together
 TRIES = 60  # ECGs looked at for one that a question fits
 

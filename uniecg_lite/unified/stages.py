@@ -29,7 +29,7 @@ FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
 )
 NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.16, "no_ecg": 0.12}
-ASK_NOTES = 0.6  # share of pre-training that asks about notes
+ASK_NOTES = 0.55  # share of pre-training that asks about notes
 ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
 COMPARE = 0.25  # share of those questions that is about two ECGs
 
