@@ -484,7 +484,7 @@ def test_scores_by_type():
     found = scored.qa_scores(asked, ["yes", "yes", "v1"])
     assert found == {
         "qa.exact_match": pytest.approx(2 / 3), "qa.single-verify": 0.5, "qa.single-query": 1.0, "qa.scp_code": 0.5,
-        "qa.noise": 1.0,
+        "qa.noise": 1.0, "qa.open": 1.0,
     }  # fmt: skip
     with pytest.raises(ValueError):
         scored.qa_scores(asked, ["yes"])

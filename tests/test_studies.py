@@ -10,7 +10,7 @@ import torch
 
 from uniecg_lite import cohort
 from uniecg_lite.artifacts import Store, save_tensors
-from uniecg_lite.config import SMOKE, Training
+from uniecg_lite.config import LAPTOP, SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.course.studies import (
     STUDIES,
@@ -26,6 +26,7 @@ from uniecg_lite.course.studies import (
     system_table,
     table_claims,
 )
+from uniecg_lite.course.studies import diag as study_diag
 from uniecg_lite.course.studies import table as study_table
 from uniecg_lite.course.studies.baselines import measure_beat, settle, trivial_report
 from uniecg_lite.course.studies.cells import cell_path, read_cell, write_cell
@@ -380,6 +381,27 @@ def test_cells_differ_in_what_they_ask_and_in_nothing_else(chain):
     enough = found["shared"]["projection_parameters"] / found["gem"]["projection_parameters"]
     assert 0.95 < enough <= 1
     assert found["classical"]["inputs"]["reader"] == chain.meta("reader")["hash"]
+
+
+@pytest.mark.parametrize("profile", [LAPTOP, SMOKE], ids=lambda p: p.name)
+def test_language_models_of_both_designs_train_by_as_many_steps(profile):
+    steps = {
+        variant: sum(plan.steps for name, plan in study_diag.plans(profile, variant).items() if name != "tokenizer")
+        for variant in study_diag.VARIANTS
+    }
+    assert len(set(steps.values())) == 1, steps
+
+
+def test_the_other_design_answers_the_same_questions(chain, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
+    [path] = run_study("diagecg", "smoke", seeds=1, variant="vectors", root=tmp_path)
+    found = json.loads(path.read_text())
+    assert found["settings"]["inputs"] == {
+        name: chain.meta(name)["hash"] for name in ("cohort", "language", "encoders")
+    }
+    assert {"diagecg.qa_exact_match", "diagecg.qa_exact_match.open", "diagecg.findings_macro_f1"} <= set(
+        found["metrics"]
+    )
 
 
 def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):

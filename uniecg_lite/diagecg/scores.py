@@ -205,7 +205,11 @@ def qa_metrics(model: DiagECG, cohort: Cohort, codes: torch.Tensor, n: int, seed
     """`diagecg.qa_exact_match` and, per type, `diagecg.qa_exact_match.<type>`, on the very questions of notebook 05."""
     corpus = Corpus(cohort.truth(), cohort.column("patient"))
     asked = draw_questions(corpus, n, seed)
-    found = qa_scores(asked, answers(model, corpus, codes, asked, told))
+    return qa_named(qa_scores(asked, answers(model, corpus, codes, asked, told)))
+
+
+def qa_named(found: dict[str, float]) -> dict[str, float]:
+    """`qa.exact_match`, `qa.<type>` as `diagecg.qa_exact_match`, `diagecg.qa_exact_match.<type>`."""
     return {"diagecg.qa_exact_match" + k.removeprefix("qa").removesuffix(".exact_match"): v for k, v in found.items()}
 
 

@@ -19,16 +19,17 @@ def gold(question: Question) -> frozenset[str]:
 
 
 def _scores(questions: list[Question], right: list[bool], prefix: str) -> dict[str, float]:
-    """The share of right answers over all, and by question type and attribute type, for the types that occur."""
+    """The share of right answers over all, over `open` ones, and by question type and attribute type, as they occur."""
     by_type: dict[str, list[bool]] = defaultdict(list)
     for question, good in zip(questions, right, strict=True):
-        for name in ("exact_match", question.question_type, question.attribute_type):
+        form = ["open"] if question.question_type.endswith("query") else []  # to be answered in one's own words
+        for name in ("exact_match", *form, question.question_type, question.attribute_type):
             by_type[f"{prefix}.{name}"].append(good)
     return {name: sum(values) / len(values) for name, values in by_type.items()}
 
 
 def qa_scores(questions: list[Question], texts: list[str]) -> dict[str, float]:
-    """Exact match of the set of answers, as in ECG-QA: `qa.exact_match`, `qa.single-verify`, ..., `qa.scp_code`, ...
+    """Exact match of the set of answers, as in ECG-QA: `qa.exact_match`, `qa.open`, `qa.single-verify`, ...
 
     Order and capitals do not count. No answer at all is the answer "none"; a text that cannot be read is wrong.
 

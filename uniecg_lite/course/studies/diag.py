@@ -1,4 +1,4 @@
-"""Studies of DiagECG-lite: `diagcodes`, tokenizers by rate and distortion, and `diagecg`, the claims D1 to D6.
+"""Studies of DiagECG-lite: `diagcodes`, tokenizers by rate and distortion, and `diagecg`, the claims D1 to D7.
 
 All cells of a study have the same patients, the same language model and the same number of steps.
 """
@@ -29,6 +29,7 @@ from ...language import Corpus
 from ...scoring.evaluate import real_folder
 from ...simulator import simulate
 from ...training import device_and_why
+from . import diag_vectors
 
 CODES_VARIANTS = {
     "ours": "the profile's tokenizer: each lead alone, shared weights",
@@ -44,6 +45,7 @@ VARIANTS = {
     "unknown": "without age and sex in the prompt (D4)",
     "waves": "as `full`, but codes are read, one for a stretch of time, as published (D6)",
     "joint": "as `waves`, on codes of a joint encoder (D1)",
+    "vectors": "UniECG-lite: projected vectors of signal and image, by as many steps (D7)",
 }
 WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
@@ -141,13 +143,24 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
 def settings(store: Store, variant: str) -> dict:
     """What a cell of `diagecg` depends on."""
     P = store.profile
-    plans = {name: asdict(short(getattr(P, f"diag_{name}"))) for name in ("forecast", "tuning")}
-    plans |= {"tokenizer": asdict(short(P.diag_tokenizer))} if variant in WAVES else {}
+    start = {"vectors": ["encoders"]}.get(variant, [] if variant in WAVES else ["diag_tokenizer"])
+    hashes = {name: store.meta(name)["hash"] for name in ("cohort", "language", *start)}
+    trainings = {name: asdict(plan) for name, plan in plans(P, variant).items()}
+    rank = {} if variant == "vectors" else {"rank": P.diag_rank}
+    return {"records": P.records, "scored": P.study_scored, **trainings, **rank, "inputs": hashes}
+
+
+def plans(profile: Profile, variant: str) -> dict[str, Training]:
+    """The trainings of a cell; those of the language model have the same number of steps in every variant."""
+    ahead, tuning = short(profile.diag_forecast), short(profile.diag_tuning)
+    together = ahead.steps + tuning.steps
+    if variant == "vectors":
+        first = short(profile.alignment)
+        return {"alignment": first, "stage1": replace(short(profile.stage1), steps=together - first.steps)}
     if variant in WITHOUT_FORECAST:
-        plans["tuning"]["steps"] += plans.pop("forecast")["steps"]
-    inputs = ("cohort", "language", *([] if variant in WAVES else ["diag_tokenizer"]))
-    hashes = {name: store.meta(name)["hash"] for name in inputs}
-    return {"records": P.records, "scored": P.study_scored, **plans, "rank": P.diag_rank, "inputs": hashes}
+        return {"tuning": replace(tuning, steps=together)}
+    own = {"tokenizer": short(profile.diag_tokenizer)} if variant in WAVES else {}
+    return {**own, "forecast": ahead, "tuning": tuning}
 
 
 def prepare(store: Store) -> Patients:
@@ -159,6 +172,9 @@ def prepare(store: Store) -> Patients:
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """Train and score one cell: questions by type, reports, real records, attention."""
     P = room.store.profile
+    if variant == "vectors":
+        model = diag_vectors.trained(room.store, room.train, room.test, plans(P, variant), seed, folder)
+        return diag_vectors.measure(model, room.test, QUESTIONS * P.study_scored)
     model, known = trained(room, variant, seed, folder)
     told, numbers = variant != "unknown", variant == "continuous"
     corpus = Corpus(room.test.truth(), room.test.column("patient"))
@@ -189,15 +205,13 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
         codes = load_codes(room.store)
         read = codes_of(codec, room.train, kind="numbers") if numbers else load_codes(room.store, "read")
     torch.manual_seed(seed)
-    model, plan = new_diagecg(room.store, codec), short(P.diag_tuning)
+    model, own = new_diagecg(room.store, codec), plans(P, variant)
     model.adapt(P.diag_rank)
     if numbers:
         width = model.llm.get_input_embeddings().weight.shape[1]
         model.bridge = torch.nn.Linear(read.shape[-1], width).to(model.device)
-    if variant in WITHOUT_FORECAST:  # its steps go to tuning
-        plan = replace(plan, steps=plan.steps + short(P.diag_forecast).steps)
-    else:
-        forecast(model, codes, short(P.diag_forecast), seed, folder / "forecast")
+    if "forecast" in own:
+        forecast(model, codes, own["forecast"], seed, folder / "forecast")
     corpus = Corpus(room.train.truth(), room.train.column("patient"))
-    tune(model, corpus, read, plan, seed, folder / "tuning", told=variant != "unknown")
+    tune(model, corpus, read, own["tuning"], seed, folder / "tuning", told=variant != "unknown")
     return model, codes

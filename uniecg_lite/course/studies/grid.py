@@ -57,8 +57,8 @@ STUDIES = {
     ),
     "diagecg": Study(
         "diagecg",
-        "D1 to D6: what do lead-wise codes, fact words, discrete words, forecasting and background bring, on real "
-        "records, too?",
+        "D1 to D7: what do lead-wise codes, fact words, discrete words, forecasting and background bring, on real "
+        "records and beside UniECG-lite, too?",
         diag.VARIANTS,
         diag.prepare,
         diag.measure,
