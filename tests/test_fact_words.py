@@ -30,6 +30,7 @@ from uniecg_lite.simulator import simulate
 from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
 from uniecg_lite.simulator.truth import LEAD_SIGNS
 from uniecg_lite.unified import Chatter
+from uniecg_lite.unified.chatter import TURNS
 
 LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}
 
@@ -163,8 +164,8 @@ def test_a_talk_has_prompts_and_answers_in_turn():
     ours = model()
     shown = ours.codec.say(patients().signal)
     chatter = Chatter(ours, corpus())
-    rows, talks = chatter.talks(3, random.Random(0), "single", 4)
-    assert rows.shape == (3, 1) and all(1 <= len(talk) <= 4 for talk in talks)
+    rows, talks = chatter.talks(3, random.Random(0), "single")
+    assert rows.shape == (3, 1) and all(1 <= len(talk) <= TURNS["single"] for talk in talks)
     prompts, answers = zip(*[talk[0] for talk in talks])
     first = ours.answer_loss(list(prompts), list(answers), shown[rows])
     torch.testing.assert_close(ours.talk_loss([talk[:1] for talk in talks], shown[rows]), first)

@@ -31,6 +31,7 @@ from uniecg_lite.language.questions import (
 from uniecg_lite.language.topics import TOPICS, undecided
 from uniecg_lite.scoring import questions as scored
 from uniecg_lite.unified import Chatter, Views, stage1, stages
+from uniecg_lite.unified.chatter import TURNS
 from uniecg_lite.unified.model import MAX_PROMPT
 
 HEALTHY = Reading(72.2, 161, 92, 381, 417, 41, findings=frozenset({"SR", "NORM"}), sex="male")
@@ -136,17 +137,22 @@ def test_what_is_seen_is_said_before_what_follows():
         return {spoken(ask(INFERIOR, rng, kind=kind)) for _ in range(60)}
 
     shown = {spoken(ask(INFERIOR, rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
-    assert "ST elevation: II, III, aVF. Answer: yes" in shown and "ST elevation: II, III, aVF. Answer: no" in shown
+    raised = {s.partition("?")[0]: s.endswith("yes") for s in shown if "? ST elevation: II, III, aVF. Answer" in s}
+    assert {True, False} == set(raised.values()) and all(
+        yes == (lead in "II, III, aVF") for lead, yes in raised.items()
+    )
     assert "ST elevation: II, III, aVF" in shown, "a list is its own evidence"
     assert "PR interval: 220 ms, above. Answer: above" in shown and "axis: 70, normal. Answer: normal" in shown
     assert any(s.startswith("tall T waves: V2; ") and s.endswith("Answer: tall T waves") for s in shown_of(8))
     assert shown_of(21) == {"baseline drift: I, V1; static noise: V1. Answer: I, V1"}
     findings = "sinus bradycardia, first degree AV block, ventricular premature beats, inferior ST elevation"
-    assert shown_of(2) == {f"findings: {findings}. Answer: no"}
+    assert shown_of(2) == {f"normal? findings: {findings}. Answer: no"}
     two = {spoken(compare(INFERIOR, SCAR, rng, kind=32)) for _ in range(5)}
-    assert two == {"heart rate: 52 bpm to 88 bpm. Answer: faster"}
-    said = {spoken(compare(INFERIOR, SCAR, rng, kind=28)) for _ in range(9)}
-    assert len(said) == 1 and "sinus bradycardia in first" in said.pop()
+    assert two == {"heart rate: 52 bpm to 88 bpm, faster. Answer: faster"}
+    said = {spoken(compare(INFERIOR, SCAR, rng, kind=kind)) for kind in (28, 29) for _ in range(9)}
+    assert len(said) == 2 and any(s.startswith("gone findings: sinus bradycardia, ") for s in said)
+    said = {spoken(compare(INFERIOR, SCAR, rng, kind=33, same_patient=False)) for _ in range(20)}
+    assert len(said) > 1 and all("? shared findings: " in s and s.endswith(("yes", "no")) for s in said)
     assert spoken(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", "published questions have none"
 
 
@@ -584,11 +590,11 @@ def test_a_batch_of_questions_is_true_of_its_rows(corpus):
     model = tiny.reading_model()
     chatter = Chatter(model, corpus)
     for start, width in (("single", 1), ("comparison", 2)):
-        rows, talks = chatter.talks(12, random.Random(9), start, 1)
-        assert rows.shape == (12, width) and [len(talk) for talk in talks] == [1] * 12
+        rows, talks = chatter.talks(12, random.Random(9), start)
+        assert rows.shape == (12, width) and max(len(talk) for talk in talks) == TURNS[start]
         types = [t for t in QUESTION_TYPES if t.startswith(start)]
         rng = random.Random(9)
-        for row, [(prompt, answer)] in zip(rows.tolist(), talks):
+        for row, [(prompt, answer), *_] in zip(rows.tolist(), talks):
             q = corpus.asked(rng, kind=types)
             assert (list(q.ecg_id), q.question) == (row, prompt)
             assert model.tokenizer.decode(answer[:-1]).strip() == spoken(q)

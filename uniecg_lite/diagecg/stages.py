@@ -137,7 +137,7 @@ def tune(
         rng = random.Random(f"{seed}/{step}")
         if rng.random() < ASK:
             start = "comparison" if rng.random() < COMPARE else "single"
-            n = max(1, plan.batch // 2) if start == "comparison" else plan.batch  # two ECGs are twice as long
+            n = max(1, 3 * plan.batch // 4) if start == "comparison" else plan.batch  # two ECGs are longer
             rows, talks = chatter.talks(n, rng, start)  # rows (n, 1 or 2)
         else:
             rows = rows_of(step, seed, plan.batch, len(corpus.reports))[:, None]

@@ -18,6 +18,7 @@ from .topics import (
     CHANGES,
     GROUPS,
     NOISES,
+    RELATIONS,
     SIDES,
     SIGNS,
     TOPICS,
@@ -100,11 +101,11 @@ def listed(items: tuple[str, ...]) -> str:
 def spoken(question: Question) -> str:
     """The answer as the model learns to write it: what it sees, then what follows.
 
-    "ST elevation: V1, V2. Answer: yes". Words that lead to an answer help a language model to find it: Wei et al.,
+    "V2? ST elevation: V1, V2. Answer: yes". Words that lead to an answer help a language model to find it: Wei et al.,
     "Chain-of-thought prompting", arXiv 2201.11903. Where what is seen is what was asked for, nothing follows.
     """
     answer, evidence = answer_text(question), question.evidence
-    if question.question_type.endswith("query") and evidence.endswith(f": {answer}"):
+    if question.question_type.endswith("query") and ";" not in evidence and evidence.endswith(f": {answer}"):
         return evidence
     return f"{evidence}. {ANSWER}{answer}" if evidence else answer
 
@@ -195,17 +196,22 @@ def _write(
         text[0].upper() + text[1:],
         answer,
         asked if template.question_type.startswith("single") else None,
-        evidence=_evidence(template.topic, said, looked_at),
+        evidence=_evidence(template, said, looked_at),
     )
 
 
-def _evidence(topic: str, said: dict[str, str], looked_at: tuple[Reading, ...]) -> str:
-    """`Q waves: V1, V2`, or of two ECGs `findings: sinus rhythm in both, long QT in second`."""
+def _evidence(template: Template, said: dict[str, str], looked_at: tuple[Reading, ...]) -> str:
+    """`Q waves: V1, V2`, or of two ECGs `new findings: long QT`.
+
+    What is to be verified is said first, so that what follows is compared with its neighbours: `V3? Q waves: V1, V2`.
+    """
     if len(looked_at) == 2:
-        about, items = side_by_side(topic, said["0"], *looked_at)
-        return f"{about}: {listed(items)}"
-    choices = tuple(said[key] for key in "ab" if key in said)
-    return "; ".join(f"{about}: {listed(items)}" for about, items in shown(topic, said["0"], choices, looked_at[0]))
+        seen = (side_by_side(template.topic, template.relation, said["0"], *looked_at),)
+    else:
+        choices = tuple(said[key] for key in "ab" if key in said)
+        seen = shown(template.topic, said["0"], choices, looked_at[0])
+    asked = f"{said['1']}? " if template.form == "verify" else ""
+    return asked + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
 
 
 def matching(kind: Kind = None, start: str = "") -> list[Template]:
@@ -327,8 +333,9 @@ def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
     said = [*SIGNS, *NOISES, *SIDES, *AXES, *CHANGES, *GROUPS, "acute", "old", "yes", "no", NONE]
     said += [
-        f"{about}: A in both, B in first, C in second, 1 bpm to 1 ms. {ANSWER}"
-        for about in ("findings", "rhythm", "ECG", "axis", "noise")
+        f"yes? {relation} {about}: 1 bpm to 1 ms; none. {ANSWER}"
+        for relation in RELATIONS.values()
+        for about in ("findings", "features", "rhythm", "ECG", "axis", "noise")
     ]
     said += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
     return [text for t in TEMPLATES for text in t.seen] + said

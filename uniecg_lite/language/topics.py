@@ -239,33 +239,12 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
     if topic == "any_noise":
         return tuple((noise, _true("noise", noise, r)) for noise in NOISES)
     if topic == "outside":
-        return ((about, tuple(f"{name} {said}" for name, said in _sided(r).items())),)
+        told = {name.split(" (")[0]: f"{_number(name, r).split()[0]} {s}" for name, s in sides(r).items() if s}
+        return ((about, tuple(f"{name} {said}" for name, said in told.items())),)
     if topic == "normal":
         return (("findings", _true("any_finding", "findings", r)),)
     number = _number(about, r) if topic in _MEASURED else ""
     return ((about, (*([number] if number else []), *_true(topic, about, r))),)
-
-
-def side_by_side(topic: str, about: str, first: Reading, second: Reading) -> Shown:
-    """What to look at before a question about two ECGs: each finding and which of them show it, each number twice.
-
-    So what is asked follows item by item, and no list has to be held against another.
-    """
-    if topic == "rate_change":
-        return about, (f"{_number(about, first)} to {_number(about, second)}",)
-    if topic == "outside":
-        one, other = _sided(first), _sided(second)
-        names = dict.fromkeys((*one, *other))
-        return about, tuple(f"{name} {one.get(name, 'none')} to {other.get(name, 'none')}" for name in names)
-    here, there = (set(_true(topic, about, r)) for r in (first, second))
-    found = (name for name in NAMES.values() if name in here | there)
-    where = {(True, True): "both", (True, False): "first", (False, True): "second"}
-    return about, tuple(f"{name} in {where[name in here, name in there]}" for name in found)
-
-
-def _sided(r: Reading) -> dict[str, str]:
-    """Numbers whose side is decided, without whom the limit is for: {"QTc interval": "470 above"}."""
-    return {name.split(" (")[0]: f"{_number(name, r).split()[0]} {s}" for name, s in sides(r).items() if s}
 
 
 def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
@@ -286,6 +265,7 @@ ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something
 
 
 # ---- two ECGs -------------------------------------------------------------------------------------------------------
+RELATIONS = {"new": "new", "gone": "gone", "both": "shared"}  # of findings in two ECGs, and what they are called
 CHANGES = ("faster", "slower", "about the same")
 SAME_BPM = 5  # heart rates less than this apart are about the same
 
@@ -308,3 +288,11 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
     keep = there.get(relation, lambda f: f in a.true and f in b.true)
     lost = frozenset(f[0] for f in (*a.true, *b.true) if f not in possible)
     return Facts(tuple(f for f in possible if keep(f)), possible, lost)
+
+
+def side_by_side(topic: str, relation: str, about: str, first: Reading, second: Reading) -> Shown:
+    """What to look at before a question about two ECGs: what they share, or what is new or gone; a number in each."""
+    told = tuple(f[1] for f in compared(topic, relation, first, second).true if f[0] == about)
+    if topic == "rate_change":
+        return about, (f"{_number(about, first)} to {_number(about, second)}", *told)
+    return f"{RELATIONS[relation]} {about}", told

@@ -16,7 +16,7 @@ from .llm import Talk
 from .model import UniECG
 from .rates import RateWords
 
-TURNS = 6  # questions about the same ECG, one after the other
+TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the same two, one after the other
 
 
 @dataclass
@@ -65,16 +65,13 @@ class Chatter:
         pairs = [self.corpus.say("interpret", int(row), rng) for row in rows]
         return [p for p, _ in pairs], [self.ids(a) for _, a in pairs]
 
-    def talks(
-        self, n: int, rng: random.Random, start: str, turns: int = TURNS, noted: bool = False
-    ) -> tuple[torch.Tensor, list[Talk]]:
-        """n talks of up to `turns` questions about the same ECG, or the same two, whose type begins so.
+    def talks(self, n: int, rng: random.Random, start: str, noted: bool = False) -> tuple[torch.Tensor, list[Talk]]:
+        """n talks of up to `TURNS` questions about the same ECG, or the same two: showing ECGs is what costs.
 
         Args:
             n: how many talks.
             rng: the only source of chance.
-            start: `single` or `comparison`.
-            turns: questions in a row: showing ECGs is what costs.
+            start: how the type of every question begins, `single` or `comparison`.
             noted: the first question comes with notes of the ECGs (`language.notes`), which then need not be shown.
 
         Returns:
@@ -82,7 +79,7 @@ class Chatter:
         """
         kinds = [name for name in QUESTION_TYPES if name.startswith(start)]
         first = [self.corpus.asked(rng, kind=kinds) for _ in range(n)]
-        talks = [[q, *self.corpus.more(q, turns - 1, rng)] for q in first]
+        talks = [[q, *self.corpus.more(q, TURNS[start] - 1, rng)] for q in first]
         said = [[(q.question, self.ids(spoken(q))) for q in talk] for talk in talks]
         if noted:
             heads = [f"{self.corpus.noted(q)} {q.question}" for q in first]
