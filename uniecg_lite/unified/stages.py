@@ -29,9 +29,9 @@ FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
 )
 NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.16, "no_ecg": 0.12}
-ASK_NOTES = 0.55  # share of pre-training that asks about notes
+ASK_NOTES = 0.6  # share of pre-training that asks about notes
 ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
-COMPARE = 0.3  # share of those questions that is about two ECGs
+COMPARE = 0.4  # share of those questions that is about two ECGs
 
 
 def _rng(seed: int, step: int) -> random.Random:
@@ -50,7 +50,7 @@ def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: P
         rng = _rng(seed, step)
         if rng.random() < ASK_NOTES:
             start = "comparison" if rng.random() < COMPARE else "single"
-            n = max(1, plan.batch // (3 if start == "comparison" else 2))  # as many words as the other steps have
+            n = max(1, plan.batch // 2)  # as many words as the other steps have
             return model.talk_loss(chatter.talks(n, rng, start, noted=True)[1], None)
         rows = rows_of(step, seed, plan.batch, len(corpus.reports))
         return model.answer_loss(*chatter.text(rows, rng), None, rates=chatter.rates)
