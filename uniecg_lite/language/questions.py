@@ -206,7 +206,7 @@ def _evidence(template: Template, said: dict[str, str], looked_at: tuple[Reading
     What is to be verified is said first, so that what follows is compared with its neighbours: `V3? Q waves: V1, V2`.
     """
     if len(looked_at) == 2:
-        seen = (side_by_side(template.topic, template.relation, said["0"], *looked_at),)
+        seen = (side_by_side(template.topic, template.relation, (said["0"], said["1"]), *looked_at),)
     else:
         choices = tuple(said[key] for key in "ab" if key in said)
         seen = shown(template.topic, said["0"], choices, looked_at[0])

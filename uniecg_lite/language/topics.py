@@ -239,8 +239,7 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
     if topic == "any_noise":
         return tuple((noise, _true("noise", noise, r)) for noise in NOISES)
     if topic == "outside":
-        told = {name.split(" (")[0]: f"{_number(name, r).split()[0]} {s}" for name, s in sides(r).items() if s}
-        return ((about, tuple(f"{name} {said}" for name, said in told.items())),)
+        return ((about, tuple(f"{name} {_sided(name, r)}" for name, s in sides(r).items() if s)),)
     if topic == "normal":
         return (("findings", _true("any_finding", "findings", r)),)
     number = _number(about, r) if topic in _MEASURED else ""
@@ -249,6 +248,11 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
 
 def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
     return tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
+
+
+def _sided(about: str, r: Reading) -> str:
+    """A number and its side: `470 above`."""
+    return f"{_number(about, r).split()[0]} {sides(r)[about]}"
 
 
 def _number(about: str, r: Reading) -> str:
@@ -290,9 +294,17 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
     return Facts(tuple(f for f in possible if keep(f)), possible, lost)
 
 
-def side_by_side(topic: str, relation: str, about: str, first: Reading, second: Reading) -> Shown:
-    """What to look at before a question about two ECGs: what they share, or what is new or gone; a number in each."""
-    told = tuple(f[1] for f in compared(topic, relation, first, second).true if f[0] == about)
+def side_by_side(topic: str, relation: str, said: tuple[str, str], first: Reading, second: Reading) -> Shown:
+    """What to look at before a question about two ECGs: what they share, or what is new or gone; numbers in each.
+
+    `said` is what is spoken of, and what of it is asked about; "" where all of it is.
+    """
+    about, asked = said
+    known = compared(topic, relation, first, second)
+    told = tuple(one for what, one in known.true if what == about)
     if topic == "rate_change":
         return about, (f"{_number(about, first)} to {_number(about, second)}", *told)
+    if topic == "outside":
+        names = (name for _, name in known.possible if asked in ("", name))
+        return about, tuple(f"{name} {_sided(name, first)} to {_sided(name, second)}" for name in names)
     return f"{RELATIONS[relation]} {about}", told
