@@ -117,7 +117,7 @@ LAPTOP = Profile(
     diag_tokenizer=Training(4000, 8, 5e-3),
     diag_facts=Training(800, 32, 2e-3),
     diag_forecast=Training(280, 8, 3e-3),
-    diag_tuning=Training(2800, 8, 2e-3),
+    diag_tuning=Training(2450, 8, 2e-3),
 )
 
 _TINY = Training(12, 8, 1e-3, warmup=2)
