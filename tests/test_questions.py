@@ -139,7 +139,7 @@ def test_what_is_seen_is_said_before_what_follows():
     shown = {spoken(ask(INFERIOR, rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
     raised = {s.partition("?")[0]: s.endswith("yes") for s in shown if "? ST elevation: II, III, aVF. Answer" in s}
     assert {True, False} == set(raised.values()) and all(
-        yes == (lead in "II, III, aVF") for lead, yes in raised.items()
+        yes == (lead in ("II", "III", "aVF")) for lead, yes in raised.items()
     )
     assert "ST elevation: II, III, aVF" in shown, "a list is its own evidence"
     assert "PR interval: 220 ms, above. Answer: above" in shown and "axis: 70, normal. Answer: normal" in shown
