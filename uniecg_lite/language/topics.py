@@ -252,17 +252,23 @@ def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
 
 def _sided(about: str, r: Reading) -> str:
     """A number and its side: `470 above`."""
-    return f"{_number(about, r).split()[0]} {sides(r)[about]}"
+    return f"{_value(about, r)} {sides(r)[about]}"
+
+
+def _value(about: str, r: Reading) -> str:
+    """A number as on paper; "" for what is none, or cannot be measured."""
+    key, name = _NUMBERS.get(about, ("", ""))
+    value = getattr(r, key) if key else math.nan
+    return "" if math.isnan(value) else str(on_paper(value, _step(RANGES[name])))
 
 
 def _number(about: str, r: Reading) -> str:
-    """A number as on paper, with its unit; "" for what is none, or cannot be measured."""
-    key, name = _NUMBERS.get(about, ("", ""))
-    if not key or math.isnan(getattr(r, key)):
+    """The same with its unit."""
+    value = _value(about, r)
+    if not value:
         return ""
-    row = RANGES[name]
-    unit = "" if row["unit"] == "degrees" else f" {row['unit']}"
-    return f"{on_paper(getattr(r, key), _step(row))}{unit}"
+    unit = RANGES[_NUMBERS[about][1]]["unit"]
+    return value if unit == "degrees" else f"{value} {unit}"
 
 
 ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG

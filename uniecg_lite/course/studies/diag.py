@@ -143,7 +143,7 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
 def settings(store: Store, variant: str) -> dict:
     """What a cell of `diagecg` depends on."""
     P = store.profile
-    start = {"vectors": ["encoders"]}.get(variant, [] if variant in WAVES else ["diag_tokenizer"])
+    start = ["encoders"] if variant == "vectors" else [] if variant in WAVES else ["diag_tokenizer"]
     hashes = {name: store.meta(name)["hash"] for name in ("cohort", "language", *start)}
     trainings = {name: asdict(plan) for name, plan in plans(P, variant).items()}
     rank = {} if variant == "vectors" else {"rank": P.diag_rank}
