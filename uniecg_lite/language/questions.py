@@ -25,6 +25,7 @@ from .topics import (
     Fact,
     Facts,
     compared,
+    group_of,
     shown,
     side_by_side,
 )
@@ -203,15 +204,19 @@ def _write(
 def _evidence(template: Template, said: dict[str, str], looked_at: tuple[Reading, ...]) -> str:
     """`Q waves: V1, V2`, or of two ECGs `new findings: long QT`.
 
-    What is to be verified is said first, so that what follows is compared with its neighbours: `V3? Q waves: V1, V2`.
+    What is to be verified or chosen is said first, so that what follows is compared with its neighbours: `V3? Q waves:
+    V1, V2`. A finding is looked for among its own group: `long QT? repolarisation: none`.
     """
+    choices = tuple(said[key] for key in "ab" if key in said)
     if len(looked_at) == 2:
         seen = (side_by_side(template.topic, template.relation, (said["0"], said["1"]), *looked_at),)
     else:
-        choices = tuple(said[key] for key in "ab" if key in said)
         seen = shown(template.topic, said["0"], choices, looked_at[0])
-    asked = f"{said['1']}? " if template.form == "verify" else ""
-    return asked + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
+    asked = said["1"] if template.form == "verify" else " or ".join(choices) if len(seen) == 1 else ""
+    if template.form == "verify" and template.topic == "any_finding":
+        group, names = group_of(asked)
+        seen = tuple((about.replace("findings", group), tuple(i for i in items if i in names)) for about, items in seen)
+    return (f"{asked}? " if asked else "") + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
 
 
 def matching(kind: Kind = None, start: str = "") -> list[Template]:

@@ -246,6 +246,12 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
     return ((about, (*([number] if number else []), *_true(topic, about, r))),)
 
 
+def group_of(finding: str) -> tuple[str, frozenset[str]]:
+    """The group of a finding, and all that belongs to it."""
+    group = next(_GROUP[code] for code, name in NAMES.items() if name == finding)
+    return group, frozenset(NAMES[code] for code in CODES if _GROUP[code] == group)
+
+
 def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
     return tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
 
