@@ -151,9 +151,13 @@ def test_what_is_seen_is_said_before_what_follows():
     assert two == {"heart rate: 52 bpm to 88 bpm, faster. Answer: faster"}
     said = {spoken(compare(INFERIOR, SCAR, rng, kind=kind)) for kind in (28, 29) for _ in range(9)}
     assert len(said) == 2 and any(s.startswith("gone findings: sinus bradycardia, ") for s in said)
-    said = {spoken(compare(INFERIOR, SCAR, rng, kind=33, same_patient=False)) for _ in range(20)}
+    said = {spoken(compare(INFERIOR, SCAR, rng, kind=33, same_patient=False)) for _ in range(200)}
     assert len(said) > 1 and all("? shared " in s and s.endswith(("yes", "no")) for s in said)
     assert any(s.startswith("sinus bradycardia? shared rhythm: ") for s in said), "among its own group"
+    said = {spoken(compare(INFERIOR, SCAR, rng, kind=30)) for _ in range(20)}
+    assert all(" 52 below to 88 within" in s and "PR interval 220 above to" in s for s in said)
+    newly = {spoken(compare(SCAR, INFERIOR, rng, kind=30)) for _ in range(20)}
+    assert all("heart rate 88 within to 52 below new" in s for s in newly), "what is asked for is marked"
     assert spoken(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", "published questions have none"
 
 

@@ -89,7 +89,7 @@ LAPTOP = Profile(
     guidance=1.5,
     seconds_budget=1800,
     encoders=Training(460, 32, 1.5e-3),
-    language=Training(2300, 16, 3e-3),
+    language=Training(2500, 16, 3e-3),
     alignment=Training(60, 32, 3e-3),
     stage1=Training(2400, 16, 2e-3),
     vae=Training(320, 32, 2e-3),
@@ -116,7 +116,7 @@ LAPTOP = Profile(
     diag_rank=32,
     diag_tokenizer=Training(4000, 8, 5e-3),
     diag_facts=Training(800, 32, 2e-3),
-    diag_forecast=Training(280, 8, 3e-3),
+    diag_forecast=Training(250, 8, 3e-3),
     diag_tuning=Training(2450, 8, 2e-3),
 )
 

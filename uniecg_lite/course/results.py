@@ -54,6 +54,7 @@ AIMS = {
     "diagecg.codes_used": (0.90, ">=", "DiagECG-lite: codes used, share"),
     "diagecg.reconstruction_rmse_mv": (0.05, "<=", "DiagECG-lite: ECG from its codes, error, mean over leads, mV"),
     "diagecg.qa_exact_match": (0.80, ">=", "DiagECG-lite: questions answered exactly"),
+    "diagecg.qa_draws.mean": (0.80, ">=", "the same, mean of four draws of questions"),
     "diagecg.findings_macro_f1": (0.80, ">=", "DiagECG-lite: findings read, macro F1"),
     "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
 }

@@ -309,6 +309,8 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
 def side_by_side(topic: str, relation: str, said: tuple[str, str], first: Reading, second: Reading) -> Shown:
     """What to look at before a question about two ECGs: what they share, or what is new or gone; numbers in each.
 
+    A number that newly lies outside its normal range, or in both, is marked: `heart rate 81 within to 149 above new`.
+
     `said` is what is spoken of, and what of it is asked about; "" where all of it is.
     """
     about, asked = said
@@ -318,5 +320,6 @@ def side_by_side(topic: str, relation: str, said: tuple[str, str], first: Readin
         return about, (f"{_number(about, first)} to {_number(about, second)}", *told)
     if topic == "outside":
         names = (name for _, name in known.possible if asked in ("", name))
-        return about, tuple(f"{name} {_sided(name, first)} to {_sided(name, second)}" for name in names)
+        mark = {name: f" {RELATIONS[relation]}" for name in told}
+        return about, tuple(f"{n} {_sided(n, first)} to {_sided(n, second)}{mark.get(n, '')}" for n in names)
     return f"{RELATIONS[relation]} {about}", told
