@@ -100,7 +100,7 @@ def test_noise_is_seen_in_its_own_lead():
 def test_noisy_leads_of_simulated_records_are_mostly_found():
     made = simulate(7, torch.arange(256))
     found = fact_metrics(facts(), made.signal, readings(made.truth))
-    assert found["diagecg.facts.drift_f1"] > 0.8 and found["diagecg.facts.static_f1"] > 0.6
+    assert found["diagecg.facts.drift_f1"] > 0.8 and found["diagecg.facts.static_f1"] > 0.72
 
 
 def test_rows_of_alike_words_start_alike():
