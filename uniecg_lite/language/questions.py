@@ -16,6 +16,7 @@ from .topics import (
     ALWAYS,
     AXES,
     CHANGES,
+    GROUP_OF,
     GROUPS,
     NOISES,
     RELATIONS,
@@ -25,7 +26,6 @@ from .topics import (
     Fact,
     Facts,
     compared,
-    group_of,
     shown,
     side_by_side,
 )
@@ -207,15 +207,15 @@ def _evidence(template: Template, said: dict[str, str], looked_at: tuple[Reading
     What is to be verified or chosen is said first, so that what follows is compared with its neighbours: `V3? Q waves:
     V1, V2`. A finding is looked for among its own group: `long QT? repolarisation: none`.
     """
+    topic, about, verify = template.topic, said["0"], template.form == "verify"
+    if verify and topic == "any_finding":
+        topic, about = "among", GROUP_OF[said["1"]]
     choices = tuple(said[key] for key in "ab" if key in said)
     if len(looked_at) == 2:
-        seen = (side_by_side(template.topic, template.relation, (said["0"], said["1"]), *looked_at),)
+        seen = (side_by_side(topic, template.relation, (about, said["1"]), *looked_at),)
     else:
-        seen = shown(template.topic, said["0"], choices, looked_at[0])
-    asked = said["1"] if template.form == "verify" else " or ".join(choices) if len(seen) == 1 else ""
-    if template.form == "verify" and template.topic == "any_finding":
-        group, names = group_of(asked)
-        seen = tuple((about.replace("findings", group), tuple(i for i in items if i in names)) for about, items in seen)
+        seen = shown(topic, about, choices, looked_at[0])
+    asked = said["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
     return (f"{asked}? " if asked else "") + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
 
 

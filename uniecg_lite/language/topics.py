@@ -74,6 +74,7 @@ def _said(r: Reading, codes, first: Callable[[str], str]) -> Facts:
 
 _ALL = tuple(c for c in CODES if c != "NORM")
 _GROUPED = tuple(c for c in _ALL if c not in RHYTHMS)
+GROUP_OF = {NAMES[code]: group for code, group in _GROUP.items()}
 
 
 def _normal(r: Reading) -> Facts:
@@ -205,6 +206,7 @@ def _axis(r: Reading) -> Facts:
 TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> names of the two parts, facts
     "any_finding": (("list", "finding"), lambda r: _said(r, _ALL, lambda c: "findings")),
     "finding": (("group", "finding"), lambda r: _said(r, _GROUPED, _GROUP.__getitem__)),
+    "among": (("group", "finding"), lambda r: _said(r, _ALL, _GROUP.__getitem__)),  # where a finding is looked for
     "rhythm": (("list", "rhythm"), lambda r: _said(r, RHYTHMS, lambda c: "rhythm")),
     "normal": (("list", "state"), _normal),
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
@@ -244,12 +246,6 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
         return (("findings", _true("any_finding", "findings", r)),)
     number = _number(about, r) if topic in _MEASURED else ""
     return ((about, (*([number] if number else []), *_true(topic, about, r))),)
-
-
-def group_of(finding: str) -> tuple[str, frozenset[str]]:
-    """The group of a finding, and all that belongs to it."""
-    group = next(_GROUP[code] for code, name in NAMES.items() if name == finding)
-    return group, frozenset(NAMES[code] for code in CODES if _GROUP[code] == group)
 
 
 def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
