@@ -26,12 +26,20 @@ export HF_DATASETS_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 unexport MPLBACKEND
 
+# Recorded ECGs, if they lie beside the repository; another folder: make run UNIECG_REAL_ECG=...
+ifneq ($(wildcard ../shared/real_ecg/manifest.csv),)
+export UNIECG_REAL_ECG ?= $(CURDIR)/../shared/real_ecg
+endif
+
 .PHONY: help env run test verify bench lab results clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
 
-env: $(READY)  ## build the environment, only when the pins have changed
+# The lock lives as long as this shell; a second make waits for it, looks again, and mostly finds nothing left to do.
+LOCK := flock 9 2>/dev/null || $(PYTHON) -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
+env:  ## build the environment, only when the pins have changed
+	@exec 9>.env.lock; { $(LOCK); } && $(MAKE) --silent $(READY)
 
 run: env  ## run the whole course: make run PROFILE=smoke SEED=1
 	$(PY) -m uniecg_lite run --profile $(PROFILE) --seed $(SEED)
@@ -45,10 +53,10 @@ ifneq ($(SOLUTIONS),)
 	UNIECG_PROFILE=smoke UNIECG_STRICT=1 $(PY) $(NBVAL) $(SOLUTIONS)
 endif
 
-verify: env  ## measure the papers' claims on the trained models
+verify: env  ## score the trained models again, compare with results/ and the aims
 	$(PY) -m uniecg_lite verify --profile $(PROFILE)
 
-bench: env  ## speed and accuracy beside peer tools
+bench: env  ## speed of simulator, raster and generator beside peers
 	$(PY) -m uniecg_lite bench
 
 lab: env  ## open the notebooks
@@ -75,7 +83,7 @@ CUDA_WORKS := -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>
 .venv/.ready: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; try: make env PYTHON=python3.11"; exit 1; }
-	@set -e; pip=".venv/bin/python -m pip install --quiet"; \
+	@set -e; pip=".venv/bin/python -m pip --require-virtualenv install --quiet"; \
 	if $(PYTHON) $(CUDA_WORKS) && $(PYTHON) -m venv --clear --system-site-packages .venv \
 			&& .venv/bin/python $(CUDA_WORKS); then \
 		echo "environment: .venv, with the PyTorch for CUDA that $(PYTHON) already has"; \

@@ -29,10 +29,15 @@ def toy_ecg(hz: float = 500, seconds: float = 10, rate: float = 72, **about) -> 
     return ECG(from_independent(signal), hz, **about)
 
 
+# As in the Makefile: the package knows UNIECG_REAL_ECG alone, and the tests look beside the repository as well.
+BESIDE = Path(__file__).resolve().parents[2] / "shared" / "real_ecg"
+if BESIDE.exists():
+    os.environ["UNIECG_REAL_ECG"] = os.environ.get("UNIECG_REAL_ECG") or str(BESIDE)
+
+
 def real_folder() -> Path:
     """Where real records lie: UNIECG_REAL_ECG, or shared/real_ecg beside the repository."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "real_ecg"
-    return Path(os.environ.get("UNIECG_REAL_ECG", default))
+    return Path(os.environ.get("UNIECG_REAL_ECG") or BESIDE)
 
 
 @pytest.fixture(scope="session")

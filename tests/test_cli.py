@@ -339,6 +339,13 @@ def test_sex_and_age_are_judged_only_where_true_ecgs_show_them(sex, age, true, v
     assert claim["verdict"] == verdict
 
 
+@pytest.mark.parametrize("command", ["run", "results"])
+def test_what_needs_notebooks_says_so_where_there_are_none(command, monkeypatch, capsys):
+    monkeypatch.setattr("uniecg_lite.paths.CHECKOUT", None)
+    code, out, err = main(monkeypatch, capsys, command)
+    assert code == 1 and out == "" and err.count("\n") == 1 and f"use `make {command}` there" in err
+
+
 # --- what a notebook uses
 
 

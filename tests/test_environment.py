@@ -1,7 +1,11 @@
-"""pyproject.toml, environment.yml and requirements.lock name the same versions."""
+"""pyproject.toml, environment.yml and requirements.lock name the same versions; `make env` builds one place, once."""
 
 import ast
+import os
 import re
+import select
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -68,3 +72,101 @@ def test_every_import_of_the_package_is_a_direct_pin():
             modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
             for top in {module.split(".")[0] for module in modules} - here:
                 assert named.get(top, top) in pins, f"{path.name} imports {top}"
+
+
+# --- make env, with a Python and a pip that only tell what they are asked for, and locks that tell whether they were free
+
+TELL = "then echo free; else echo busy; fi > events"
+STUB = """#!/bin/sh
+case "$*" in
+    *fcntl*)
+        if {python} -c "$(echo "$2" | sed 's/LOCK_EX/LOCK_EX | fcntl.LOCK_NB/')" 2>/dev/null; {tell}
+        exec {python} "$@" ;;
+    "-m venv"*) echo venv > events; read go < go; mkdir -p .venv/bin; [ -e broken ] || cp "$0" .venv/bin/python ;;
+    *torch.cuda*) exit 1 ;;
+    "-c"*) exit 0 ;;
+    *) echo "$0 $*" > events ;;
+esac
+"""
+
+
+class Checkout:
+    """Makefile and pins in a folder where `make env` fetches nothing; each step comes as a line of `events`."""
+
+    def __init__(self, folder: Path, flock: str):
+        self.folder, self.started = folder, []
+        (folder / "bin").mkdir()
+        for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+            shutil.copy(ROOT / name, folder)
+        stub = STUB.format(python=sys.executable, tell=TELL)
+        for name, text in (("python", stub), ("pip", stub), ("pip3", stub), ("flock", f"#!/bin/sh\n{flock}\n")):
+            (folder / "bin" / name).write_text(text)
+            (folder / "bin" / name).chmod(0o755)
+        for name in ("events", "go"):
+            os.mkfifo(folder / name)
+        self.events, self.go = (os.open(folder / name, os.O_RDWR) for name in ("events", "go"))  # never blocks
+
+    def make(self) -> None:
+        """Start `make env`, as if no make ran around this test."""
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        env["PATH"] = f"{self.folder / 'bin'}:{env['PATH']}"
+        words = ["make", "env", "CONDA=", "PYTHON=bin/python"]
+        where = dict(cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.started.append(subprocess.Popen(words, **where))
+
+    def told(self, seconds: float = 60) -> str:
+        """What has been told since, at least one line; fails when nothing comes."""
+        assert select.select([self.events], [], [], seconds)[0], "nothing more happens"
+        return os.read(self.events, 65536).decode()
+
+    def release(self) -> list[str]:
+        """Let the environment be made, wait for every make, and return what they told."""
+        os.write(self.go, b"go\n")
+        self.codes = [process.wait(60) for process in self.started]
+        os.write(self.events, b"end\n")
+        return self.told().splitlines()[:-1]
+
+
+@pytest.fixture
+def checkout(tmp_path, request):
+    if not shutil.which("make"):
+        pytest.skip("no make here")
+    made = Checkout(tmp_path, request.param)
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait()
+    os.close(made.events), os.close(made.go)
+
+
+FLOCK = f'if {shutil.which("flock")} -n "$@"; {TELL}; exec {shutil.which("flock")} "$@"'
+WITH_AND_WITHOUT = [
+    pytest.param(FLOCK, id="flock", marks=pytest.mark.skipif(not shutil.which("flock"), reason="no flock here")),
+    pytest.param("exit 127", id="no flock"),
+]
+
+
+@pytest.mark.parametrize("checkout", WITH_AND_WITHOUT, indirect=True)
+def test_of_two_makes_at_once_one_builds_and_the_other_waits(checkout):
+    checkout.make()
+    first = checkout.told()
+    while "venv" not in first:
+        first += checkout.told()
+    assert first == "free\nvenv\n"
+    checkout.make()
+    assert checkout.told() == "busy\n", "the second waits before it does anything"
+    pips = checkout.release()
+    assert checkout.codes == [0, 0] and (checkout.folder / ".venv" / ".ready").exists()
+    assert len(pips) == 3, "one of them built, once"
+    assert all(line.startswith(".venv/bin/python -m pip --require-virtualenv install") for line in pips)
+
+
+@pytest.mark.parametrize("checkout", ["exit 127"], indirect=True)
+def test_without_a_python_in_the_environment_no_pip_runs(checkout):
+    (checkout.folder / "broken").touch()
+    checkout.make()
+    told = checkout.told()
+    while "venv" not in told:
+        told += checkout.told()
+    assert checkout.release() == [] and checkout.codes != [0]
+    assert not (checkout.folder / ".venv" / ".ready").exists()

@@ -15,7 +15,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from uniecg_lite import cohort, load_unified
+from uniecg_lite import load_unified
 from uniecg_lite.config import profile
 from uniecg_lite.drawing import raster, save_page
 from uniecg_lite.ecg import ECG
@@ -23,7 +23,6 @@ from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
 from uniecg_lite.language import chat, encode
 from uniecg_lite.unified import (
     Chatter,
-    Mapper,
     UniECG,
     Views,
     align_mapper,
@@ -41,10 +40,6 @@ from uniecg_lite.unified.files import (
     load_ecg_tokens,
     load_reading,
     new_encoders,
-    save_ecg_tokens,
-    save_generator,
-    save_projections,
-    save_reading,
 )
 from uniecg_lite.unified.model import MAX_PROMPT, seen
 
@@ -393,34 +388,7 @@ def test_a_short_ecg_is_refused(whole):
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
     """A store with every artifact of the chain, of random weights, and the model that it holds."""
-    store, model = tiny.store(tmp_path_factory.mktemp("chain")), tiny.reading_model(1)
-    from uniecg_lite.artifacts import save_tensors
-
-    with store.writing("cohort") as folder:
-        cohort.write(cohort.simulated(0, 40), folder / "splits")
-    with store.writing("encoders", ("cohort",)) as folder:
-        parts = (("phi_s", model.phi_s), ("phi_v", model.phi_v))
-        save_tensors({f"{a}.{k}": v for a, m in parts for k, v in m.state_dict().items()}, folder / "encoders")
-    with store.writing("language", ("cohort",)) as folder:
-        save_reading(model, folder)
-    with store.writing("alignment", ("encoders", "language")) as folder:
-        save_projections(model, folder)
-    with store.writing("stage1", ("alignment", "encoders", "cohort")) as folder:
-        save_reading(model, folder)
-    inject_ecg_tokens(model, tiny.PROFILE.ecg_tokens)
-    with torch.no_grad():
-        for p in token_rows(model).values():
-            p.add_(torch.randn_like(p))
-    with store.writing("tokens", ("stage1",)) as folder:
-        save_ecg_tokens(model, folder)
-    model.generator = tiny.generator()
-    with store.writing("diffusets", ("cohort",)) as folder:
-        save_generator(model.generator, folder)
-    torch.manual_seed(5)
-    model.mapper = Mapper(tiny.PROFILE.lm_width, model.generator.condition.settings["width"], 1).eval()
-    with store.writing("unified", ("tokens", "diffusets")) as folder:
-        save_ecg_tokens(model, folder)
-    return store, model
+    return tiny.unified_chain(tmp_path_factory.mktemp("chain"))
 
 
 @torch.no_grad()

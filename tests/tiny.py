@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.artifacts import Store
+from uniecg_lite.artifacts import Store, save_tensors
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.diffusets import HZ, LENGTH, VAE, ConditionEncoder, Denoiser, Generator, Rhythm, UsualBeat, usual_beats
 from uniecg_lite.language import Corpus, train_tokenizer
 from uniecg_lite.scoring import Reader
 from uniecg_lite.scoring.files import save_reader
 from uniecg_lite.simulator import simulate
-from uniecg_lite.unified import Mapper, UniECG, inject_ecg_tokens, pocket_llm
-from uniecg_lite.unified.files import new_encoders, save_generator
+from uniecg_lite.unified import Mapper, UniECG, inject_ecg_tokens, pocket_llm, token_rows
+from uniecg_lite.unified.files import new_encoders, save_ecg_tokens, save_generator, save_projections, save_reading
 
 PROFILE = replace(SMOKE, records=40)
 PLAN = Training(steps=3, batch=4, lr=1e-2, warmup=1)
@@ -106,3 +106,33 @@ def making_chain(folder: Path) -> Store:
     with chain.writing("diffusets", inputs=("cohort",)) as place:
         save_generator(generator(), place)
     return chain
+
+
+def unified_chain(folder: Path, profile=PROFILE) -> tuple[Store, UniECG]:
+    """A store with every artifact that the finished model is made of, of random weights, and that model."""
+    chain, model = store(folder, profile), reading_model(1)
+    with chain.writing("cohort") as place:
+        cohort.write(cohort.simulated(0, 40), place / "splits")
+    with chain.writing("encoders", ("cohort",)) as place:
+        parts = (("phi_s", model.phi_s), ("phi_v", model.phi_v))
+        save_tensors({f"{a}.{k}": v for a, m in parts for k, v in m.state_dict().items()}, place / "encoders")
+    with chain.writing("language", ("cohort",)) as place:
+        save_reading(model, place)
+    with chain.writing("alignment", ("encoders", "language")) as place:
+        save_projections(model, place)
+    with chain.writing("stage1", ("alignment", "encoders", "cohort")) as place:
+        save_reading(model, place)
+    inject_ecg_tokens(model, PROFILE.ecg_tokens)
+    with torch.no_grad():
+        for p in token_rows(model).values():
+            p.add_(torch.randn_like(p))
+    with chain.writing("tokens", ("stage1",)) as place:
+        save_ecg_tokens(model, place)
+    model.generator = generator()
+    with chain.writing("diffusets", ("cohort",)) as place:
+        save_generator(model.generator, place)
+    torch.manual_seed(5)
+    model.mapper = Mapper(PROFILE.lm_width, model.generator.condition.settings["width"], 1).eval()
+    with chain.writing("unified", ("tokens", "diffusets")) as place:
+        save_ecg_tokens(model, place)
+    return chain, model

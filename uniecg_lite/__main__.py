@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .errors import UniECGError
+from .paths import need_checkout
 
 app = typer.Typer(
     help="Read 12-lead ECGs and make them from words. Educational, not for diagnosis.",
@@ -28,6 +29,7 @@ def run(
     write_back: Annotated[bool, typer.Option(help="Put executed notebooks in place of the committed ones.")] = False,
 ):
     """Run all notebooks in order; continues after the last finished one."""
+    need_checkout("run")
     from .course.runner import run as run_chain
 
     run_chain(profile, seed, fresh, write_back)
@@ -93,6 +95,7 @@ def verify(profile: ProfileOption = "laptop", seed: SeedOption = 0):
 @app.command()
 def results():
     """Write README's tables from results/."""
+    need_checkout("results")
     from .course.results import update_readme
 
     typer.echo("README.md updated" if update_readme() else "README.md is up to date")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .config import Profile
 from .errors import BadArtifact, UniECGError
+from .paths import CHECKOUT, ROOT
 
 PRODUCERS = {
     "cohort": "01",
@@ -55,7 +56,6 @@ SIZES = {  # what of a profile an artifact depends on, beside its inputs
     "diag_forecast": ("diag_rank", "diag_forecast"),
     "diagecg": ("diag_tuning",),
 }
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def fingerprint(folder: Path) -> str:
@@ -70,9 +70,11 @@ def fingerprint(folder: Path) -> str:
 
 def commit() -> str:
     """The commit of this checkout, or `unknown`."""
+    if CHECKOUT is None:
+        return "unknown"
     try:
         return subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=True
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
@@ -88,7 +90,7 @@ class Store:
 
     @staticmethod
     def open(profile: Profile, seed: int = 0, root: str | Path | None = None) -> "Store":
-        """The store under `root`, `UNIECG_ARTIFACTS`, or `artifacts/` beside the package."""
+        """The store under `root`, `UNIECG_ARTIFACTS`, or `artifacts/` of the checkout (`paths.ROOT`)."""
         root = Path(root or os.environ.get("UNIECG_ARTIFACTS") or ROOT / "artifacts")
         return Store(root / profile.name, profile, seed)
 

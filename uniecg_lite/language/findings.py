@@ -1,9 +1,8 @@
 """The findings table and the normal ranges, read once from `data/`."""
 
 import json
-from pathlib import Path
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+from ..paths import DATA
 
 
 def table(name: str):

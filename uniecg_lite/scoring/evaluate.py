@@ -127,9 +127,9 @@ def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str
 
 
 def real_folder() -> Path | None:
-    """The folder of real records (`UNIECG_REAL_ECG`), or None."""
-    folder = Path(os.environ.get("UNIECG_REAL_ECG") or Path(__file__).resolve().parents[3] / "shared" / "real_ecg")
-    return folder if (folder / "manifest.csv").exists() else None
+    """The folder of real records that `UNIECG_REAL_ECG` names, or None when it is not set or has no `manifest.csv`."""
+    folder = os.environ.get("UNIECG_REAL_ECG")
+    return Path(folder) if folder and (Path(folder) / "manifest.csv").exists() else None
 
 
 def real_metrics(model, folder: Path) -> dict[str, float]:

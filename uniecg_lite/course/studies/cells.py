@@ -5,8 +5,8 @@ import math
 import os
 from pathlib import Path
 
-from ...artifacts import ROOT
 from ...errors import BadArtifact
+from ...paths import ROOT
 
 STUDIES_FOLDER = ROOT / "results" / "studies"
 

@@ -1,0 +1,32 @@
+"""Where the tables of `data/` lie and where results go: beside the package in a checkout, else inside it and here."""
+
+import re
+from pathlib import Path
+
+from .errors import UniECGError
+
+
+def checkout_of(package: Path) -> Path | None:
+    """The checkout that holds a package folder (its `pyproject.toml` names uniecg_lite), or None: it is installed."""
+    project = package.parent / "pyproject.toml"
+    named = project.exists() and re.search(r'^name = "uniecg_lite"$', project.read_text(encoding="utf-8"), re.M)
+    return package.parent if named else None
+
+
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = checkout_of(PACKAGE)
+ROOT = CHECKOUT or Path.cwd()  # holds artifacts/, results/ and, in a checkout, notebooks/
+DATA = (CHECKOUT or PACKAGE) / "data"  # pyproject.toml puts the checkout's data/ into the wheel
+
+
+def need_checkout(command: str) -> None:
+    """Refuse a command that works on notebooks or README where there are none.
+
+    Raises:
+        UniECGError: the package was installed on its own.
+    """
+    if CHECKOUT is None:
+        raise UniECGError(
+            f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own: "
+            f"get the repository and use `make {command}` there."
+        )
