@@ -74,7 +74,7 @@ def test_every_import_of_the_package_is_a_direct_pin():
                 assert named.get(top, top) in pins, f"{path.name} imports {top}"
 
 
-# --- make env, with a Python and a pip that only tell what they are asked for, and locks that tell whether they were free
+# --- make env, with a Python and a pip that only tell what they are asked for, and locks that tell if they were free
 
 TELL = "then echo free; else echo busy; fi > events"
 STUB = """#!/bin/sh
