@@ -54,8 +54,8 @@ bench: env  ## speed and accuracy beside peer tools
 lab: env  ## open the notebooks
 	$(PY) -m jupyter lab notebooks
 
-results: env  ## rewrite README's tables from results/*.json
-	$(PY) -m uniecg_lite results
+results: env  ## copy a finished run from artifacts/ to results/, rewrite README's tables from there
+	$(PY) -m uniecg_lite results --profile $(PROFILE) --seed $(SEED)
 
 clean:  ## remove artifacts and caches, keep the environment
 	rm -rf artifacts build dist .pytest_cache .ruff_cache

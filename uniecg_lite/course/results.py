@@ -265,8 +265,9 @@ def published_rows() -> list[dict]:
     return table("published")["scores"]["rows"]
 
 
-def update_readme(readme: Path = ROOT / "README.md") -> bool:
-    """Put the tables made from `results/` and from the notebooks into README; True when it changed."""
+def update_readme(readme: Path | None = None) -> bool:
+    """Put the tables made from `results/` and from the notebooks into README, or another page; True when it changed."""
+    readme = readme or ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     new = text
     for name, body in (

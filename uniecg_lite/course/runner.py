@@ -79,7 +79,7 @@ def missing(store: Store, paths: list[Path]) -> list[str]:
             store.path(name)
         except BadArtifact:
             found.add(name)
-            ask += NEEDS[PRODUCERS[name]]
+            ask += NEEDS.get(PRODUCERS[name], ())
     return [name for name in PRODUCERS if name in found]
 
 
