@@ -114,7 +114,8 @@ def run(
     """
     store, paths = Store.open(find_profile(profile), seed), chosen(only, first, last)
     log = _Log(store)
-    todo = paths if fresh else [path for path in paths if path in log.unfinished()]
+    unfinished = log.unfinished()
+    todo = paths if fresh else [path for path in paths if path in unfinished]
     if lacking := missing(store, todo) if len(paths) < len(chain()) else []:
         raise BadArtifact(_what_to_run_first(store, todo, lacking))
     if fresh:
