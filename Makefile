@@ -62,8 +62,8 @@ bench: env  ## speed of simulator, raster and generator beside peers
 lab: env  ## open the notebooks
 	$(PY) -m jupyter lab notebooks
 
-results: env  ## rewrite README's tables from results/*.json
-	$(PY) -m uniecg_lite results
+results: env  ## copy a finished run from artifacts/ to results/, rewrite README's tables from there
+	$(PY) -m uniecg_lite results --profile $(PROFILE) --seed $(SEED)
 
 clean:  ## remove artifacts and caches, keep the environment
 	rm -rf artifacts build dist .pytest_cache .ruff_cache

@@ -14,8 +14,11 @@ from typer.testing import CliRunner
 
 import uniecg_lite
 from uniecg_lite import __main__ as cli
+from uniecg_lite.artifacts import PRODUCERS, Store
+from uniecg_lite.config import BUDGETS, LAPTOP, SMOKE
 from uniecg_lite.course import Lesson, results, runner, say, shape
-from uniecg_lite.course.lesson import BUDGETS
+from uniecg_lite.course import verify as verifying
+from uniecg_lite.course.lesson import against_budget, sums
 from uniecg_lite.course.studies import STUDIES
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
@@ -90,6 +93,18 @@ def test_study_lists_what_there_is(monkeypatch, capsys, words):
         (["study", "nothing", "--profile", "smoke"], "There is no study 'nothing'"),
         (["study", "table", "--variant", "nothing", "--profile", "smoke"], "has no variant 'nothing'"),
         (["study", "table", "--seeds", "0", "--profile", "smoke"], "at least one seed"),
+        (["run", "--profile", "smoke", "--only", "42"], "There is no notebook '42': choose one of 00 to 18"),
+        (["run", "--profile", "smoke", "--from", "8", "--to", "05"], "No notebook lies from 08 to 05"),
+        (["run", "--profile", "smoke", "--only", "6", "--to", "8"], "not for both"),
+        (
+            ["run", "--profile", "smoke", "--only", "6"],
+            "this is missing or no longer fits: 'cohort' (notebook 01); first",
+        ),
+        (
+            ["results", "--profile", "smoke", "--notebooks"],
+            "Notebook 00_tour has not run with profile 'smoke' and seed 0",
+        ),
+        (["results", "--notebooks", "--tables-only"], "--tables-only copies nothing"),
     ],
 )
 def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, words, said):
@@ -99,9 +114,46 @@ def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, words, sa
 
 
 def test_verify_without_results_says_what_to_run(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("uniecg_lite.course.verify.RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
     code, _, err = main(monkeypatch, capsys, "verify", "--profile", "smoke")
     assert code == 1 and "run the chain first (make run PROFILE=smoke)" in err
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """A trained model in words alone: what scoring it again gives, and where its results are kept."""
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(Store, "path", lambda self, name: self.folder / name)
+    for name in ("load", "load_unified", "load_reading", "load_reader", "routing_metrics", "generation_metrics"):
+        monkeypatch.setattr(verifying, name, lambda *given, name=name: {} if name.endswith("metrics") else None)
+    monkeypatch.setattr(verifying, "stage1_metrics", lambda *given: {"stage1.hr_mae_bpm": 3.0, "stage1.new": 1.0})
+    monkeypatch.setattr(verifying, "real_folder", lambda: None)
+    store = Store.open(SMOKE)
+
+    def keep(file, **metrics):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"metrics": metrics, "seconds": {}}))
+
+    return store, keep
+
+
+def test_verify_compares_with_the_run_or_with_what_is_committed(measured, monkeypatch, capsys):
+    store, keep = measured
+    keep(results.committed_file("smoke", results.machine(), 0), **{"stage1.hr_mae_bpm": 4.0})
+    code, out, _ = main(monkeypatch, capsys, "verify", "--profile", "smoke")
+    assert code == 1 and "[FAIL] stage1.hr_mae_bpm = 3, recorded 4" in out, "there is no run yet"
+    keep(results.run_file(store), **{"stage1.hr_mae_bpm": 3.0})
+    code, out, _ = main(monkeypatch, capsys, "verify", "--profile", "smoke")
+    assert code == 0 and "[OK] stage1.hr_mae_bpm = 3, recorded 3; the aim is missed" in out
+    assert f"1 of 2 figures compared with {results.run_file(store)}" in out
+    assert main(monkeypatch, capsys, "verify", "--profile", "smoke", "--committed")[0] == 1
+
+
+def test_verify_fails_when_nothing_was_compared(measured, monkeypatch, capsys):
+    store, keep = measured
+    keep(results.run_file(store), **{"routing.accuracy": 1.0})
+    code, out, err = main(monkeypatch, capsys, "verify", "--profile", "smoke")
+    assert code == 1 and not out and "Nothing was compared" in err and len(err.strip().splitlines()) == 1
 
 
 def test_an_unknown_command_or_option_is_exit_code_2(monkeypatch, capsys):
@@ -209,6 +261,7 @@ def chain(tmp_path, monkeypatch):
         shutil.copy(path, out)
 
     monkeypatch.setattr(runner, "_execute", execute)
+    monkeypatch.setattr(runner, "NEEDS", {"02": ("cohort",), "03": ("cohort", "encoders")})
     return folder, executed
 
 
@@ -228,7 +281,7 @@ def test_the_chain_runs_in_order_and_only_once(chain, capsys):
     again = runner.run("smoke")
     assert executed == ["00", "01", "02", "03"] and again == file and "done before" in capsys.readouterr().out
     result = json.loads(file.read_text())
-    assert set(result["seconds"]) == {"00", "01", "02", "03", "total"} and result["resumed"] is False
+    assert set(result["seconds"]) == {"00", "01", "02", "03", "total", "total_all"} and result["resumed"] is False
     runner.run("smoke", fresh=True)
     assert executed == ["00", "01", "02", "03"] * 2
 
@@ -259,6 +312,29 @@ def test_another_seed_or_profile_is_another_chain(chain):
     first, other = runner.run("smoke"), runner.run("smoke", seed=1)
     assert executed == ["00", "01", "02", "03"] * 2
     assert first != other and ".seed1." in other.name and json.loads(other.read_text())["seed"] == 1
+    assert first.name == "results.json" and first.exists(), "the figures of the first stay"
+    runner.run("smoke")
+    assert len(executed) == 12, "its artifacts do not"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder with its content."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def checkout(chain, tmp_path, monkeypatch):
+    """The chain in a folder of its own with results and README; beside it, `artifacts`."""
+    folder, executed = chain
+    root = tmp_path / "checkout"
+    shutil.move(folder, root / "notebooks")
+    (root / "results").mkdir()
+    tables = [f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in ("results", "hardware")]
+    (root / "README.md").write_text("".join(tables))
+    monkeypatch.setattr(runner, "NOTEBOOKS", root / "notebooks")
+    monkeypatch.setattr(results, "RESULTS", root / "results")
+    monkeypatch.setattr(results, "ROOT", root)
+    return root
 
 
 def test_it_goes_on_after_the_last_finished_notebook(chain, monkeypatch):
@@ -279,6 +355,109 @@ def test_it_goes_on_after_the_last_finished_notebook(chain, monkeypatch):
     assert executed == ["00", "01", "02", "03"] and json.loads(file.read_text())["resumed"] is True
 
 
+def test_a_run_changes_nothing_but_its_artifacts(checkout, tmp_path):
+    before = tree(checkout)
+    file = runner.run("smoke")
+    assert tree(checkout) == before
+    assert file == tmp_path / "artifacts" / "smoke" / "results.json" and file.exists()
+    assert "this run: smoke" in (file.parent / "report" / "index.html").read_text()
+
+
+def test_results_copies_a_finished_run_once_and_readme_follows(checkout, monkeypatch, capsys):
+    def asked(*words):
+        code, out, _ = main(monkeypatch, capsys, "results", "--profile", "laptop", *words)
+        assert code == 0
+        return out
+
+    assert "no finished run" in asked()
+    assert not list((checkout / "results").iterdir())
+    store = Store.open(LAPTOP)
+    runner.run("laptop")
+    cell = store.folder / "studies" / "table" / "laptop.pulse.seed0.json"
+    cell.parent.mkdir(parents=True)
+    (cell.parent / "pulse-0").mkdir()
+    (cell.parent / "pulse-0" / "settings.json").write_text("{}")
+    about = {"variant": "pulse", "seed": 0, "settings": {}, "metrics": {}, "machine": "cpu2", "seconds": 1}
+    cell.write_text(json.dumps(about))
+    before = tree(checkout)
+    assert "copied" not in asked("--tables-only") and {*tree(checkout)} == {*before}
+    out, now = asked(), tree(checkout)
+    copied = {f"results/laptop.{results.machine()}.json", "results/studies/table/laptop.pulse.seed0.json"}
+    assert {*now} - {*before} == copied and out.count("copied to") == 2
+    readme = now["README.md"].decode()
+    assert f"laptop, {results.machine()} (n = 1)" in readme and f"0 min on {results.machine()} | 50 min" in readme
+    assert "nothing is new" in asked() and tree(checkout) == now
+
+
+def test_notebooks_are_put_back_only_when_asked_and_as_they_are_now(checkout, monkeypatch, capsys):
+    runner.run("smoke")
+    done = Store.open(SMOKE).folder / "notebooks" / "01_part.ipynb"
+    notebook = nbformat.read(done, 4)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="hello")]
+    nbformat.write(notebook, done)
+    here = checkout / "notebooks" / "01_part.ipynb"
+    main(monkeypatch, capsys, "results", "--profile", "smoke")
+    assert not nbformat.read(here, 4).cells[1].outputs
+    code, out, _ = main(monkeypatch, capsys, "results", "--profile", "smoke", "--notebooks")
+    assert code == 0 and out.count("put back") == 4 and nbformat.read(here, 4).cells[1].outputs[0].text == "hello"
+    write(here, "x = 11")
+    before = tree(checkout)
+    code, _, err = main(monkeypatch, capsys, "results", "--profile", "smoke", "--notebooks")
+    assert code == 1 and "01_part has not run" in err and tree(checkout) == before
+
+
+def test_a_part_of_the_chain_runs_alone_and_says_what_remains(chain, monkeypatch, capsys):
+    _, executed = chain
+    monkeypatch.setattr(runner, "missing", lambda store, paths: [])
+    assert runner.run("smoke", first="1", last="02") is None and executed == ["01", "02"]
+    assert "notebooks 00, 01, 02, 03 remain: go on with run --from 00" in capsys.readouterr().out
+    assert runner.run("smoke", last="2") is None and executed == ["01", "02", "00", "01", "02"]
+    assert runner.run("smoke", only="01") is None and len(executed) == 5, "done before"
+    assert "notebooks 03 remain" in capsys.readouterr().out
+    assert runner.run("smoke", only="03").exists() and executed[5:] == ["03"]
+    assert "all notebooks 0 s, within the budget of 360 s by 360 s" in capsys.readouterr().out
+    assert runner.run("smoke", fresh=True, only="2") is None and executed[6:] == ["02"]
+    assert not results.run_file(Store.open(SMOKE)).exists(), "what came after it was made from the older one"
+    assert runner.run("smoke").exists() and executed[7:] == ["03"]
+
+
+def test_what_is_missing_before_a_part_is_named_before_anything_runs(chain, tmp_path):
+    _, executed = chain
+    with pytest.raises(
+        UniECGError, match="'cohort' .notebook 01., 'encoders' .notebook 02.; first run .* --from 01 --to 02"
+    ):
+        runner.run("smoke", only="3")
+    assert executed == []
+    store = Store.open(SMOKE)
+    with store.writing("cohort") as folder:
+        (folder / "patients.txt").write_text("one")
+    assert runner.missing(store, runner.chosen("3")) == ["encoders"]
+    assert runner.missing(store, runner.chosen(first="2")) == [], "notebook 02 makes it"
+    with store.writing("encoders", inputs=("cohort",)) as folder:
+        (folder / "weights.txt").write_text("two")
+    assert runner.missing(store, runner.chosen("3")) == []
+    with store.writing("cohort") as folder:
+        (folder / "patients.txt").write_text("another")
+    assert runner.missing(store, runner.chosen("3")) == ["encoders"], "made from an older cohort"
+
+
+def test_every_notebook_starts_from_what_earlier_ones_make():
+    assert set(runner.NEEDS) == set(BUDGETS) - {"00"}
+    for number, names in runner.NEEDS.items():
+        assert all(PRODUCERS[name] < number for name in names), number
+
+
+def test_a_run_says_whether_it_kept_its_budget():
+    seconds = {f"{k:02d}": 200.0 for k in range(11)}
+    whole, part = against_budget(LAPTOP, seconds).split("; ")
+    assert whole == "all notebooks 2200 s, within the budget of 3000 s by 800 s"
+    assert part == "00 to 10 2200 s, over the budget of 2100 s by 100 s"
+    assert "3100 s, over the budget of 3000 s by 100 s" in against_budget(LAPTOP, {**seconds, "18": 900.0})
+    assert SMOKE.seconds_all == 360
+    whole = sums(BUDGETS)
+    assert whole["total_all"] <= LAPTOP.seconds_all and whole["total"] <= LAPTOP.seconds_budget
+
+
 def test_a_real_notebook_runs_and_a_failing_one_is_named(tmp_path, monkeypatch):
     """One kernel for the good notebook, one for the bad one."""
     folder = tmp_path / "notebooks"
@@ -293,6 +472,7 @@ def test_a_real_notebook_runs_and_a_failing_one_is_named(tmp_path, monkeypatch):
     text = [o.text for c in nbformat.read(done, 4).cells if c.cell_type == "code" for o in c.outputs]
     assert text == ["smoke 3\n"]
     assert not (tmp_path / "results").exists(), "no results of half a chain"
+    assert not (tmp_path / "artifacts" / "smoke" / "results.json").exists()
     runner._put_back(done, folder / "00_good.ipynb")
     back = nbformat.read(folder / "00_good.ipynb", 4)
     assert [c.source for c in back.cells] == ["profile, seed = None, 0", "print(profile, seed)"]
@@ -306,9 +486,10 @@ def test_the_report_has_a_page_for_every_notebook(tmp_path):
     for name in ("00_a", "01_b"):
         write(folder / f"{name}.ipynb", "x = 1")
     write(folder / "02_c.part.ipynb", "x = 1")
-    index = runner.report(folder, tmp_path / "report")
+    index = runner.report(folder, tmp_path / "report", "| metric | aim |\n|---|---|\n| speed | >= 3 |")
     assert {p.name for p in index.parent.iterdir()} == {"index.html", "00_a.html", "01_b.html"}
     assert index.read_text().count("<li>") == 2 and "not for diagnosis" in index.read_text()
+    assert "<td>speed</td>" in index.read_text()
 
 
 def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
@@ -319,7 +500,7 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
         (store.folder / "metrics" / f"{number}.json").write_text(json.dumps({"metrics": metrics}))
     result = json.loads(results.write(store, {"05": 10.04, "08": 20.0}, resumed=False).read_text())
     assert result["metrics"] == {"routing.accuracy": 0.995, "stage1.hr_mae_bpm": 3.1235}
-    assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 30.0}
+    assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 30.0, "total_all": 30.0}
     assert result["claims"]["U9"]["verdict"] == "reproduced" and set(result["claims"]) == {"U9"}
     assert results.claims({"routing.accuracy": 0.9})["U9"]["verdict"] == "not reproduced"
 
@@ -350,7 +531,7 @@ def test_what_needs_notebooks_says_so_where_there_are_none(command, monkeypatch,
 
 
 def test_a_lesson_keeps_its_figures_and_tells_its_time(tmp_path, capsys):
-    budget = f"{0.2 * BUDGETS['05']:.0f} s"
+    budget = f"{SMOKE.notebook_budget('05'):.0f} s"
     lesson = Lesson("05", "smoke", 2)
     lesson.metric({"stage1.hr_mae_bpm": torch.tensor(3.5)})
     lesson.done()

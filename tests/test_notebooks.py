@@ -311,7 +311,7 @@ def test_commands_and_options_exist(page):
 
 
 def test_tables_of_readme_are_what_the_results_give(tmp_path):
-    for name in ("results", "syllabus"):
+    for name in ("results", "syllabus", "studies", "table", "hardware"):
         assert len(re.findall(rf"<!-- {name}:begin -->\n.*?<!-- {name}:end -->", README, re.S)) == 1
     copy = shutil.copy(ROOT / "README.md", tmp_path)
     assert not results.update_readme(Path(copy)), "run: make results"
@@ -335,15 +335,26 @@ def test_results_files_are_whole():
         result = json.loads(path.read_text(encoding="utf-8"))
         assert path.name.startswith(f"{result['profile']}.{result['machine']}")
         parts = {key: value for key, value in result["seconds"].items() if key not in SUMS}
-        assert sums(parts) == pytest.approx({k: v for k, v in result["seconds"].items() if k in SUMS}, abs=1)
+        kept = {key: value for key, value in result["seconds"].items() if key in SUMS}
+        assert {key: sums(parts)[key] for key in kept} == pytest.approx(kept, abs=1)
         assert {n for n in NUMBERS if n <= "10"} <= set(parts) <= set(NUMBERS)
         assert not result["commit"].startswith("unknown")
         assert all(isinstance(value, (int, float)) for value in result["metrics"].values())
 
 
-def test_the_total_counts_the_first_eleven_notebooks_and_later_ones_have_sums_of_their_own():
+def test_parts_of_the_course_have_sums_of_their_own():
     first = {f"{k:02d}": 1.0 for k in range(11)}
-    assert sums({}) == {"total": 0} and sums(first) == {"total": 11.0}
-    assert sums({**first, "11": 3.0, "14": 4.0, "15": 20.0}) == {"total": 11.0, "total_11_14": 7.0, "total_15_18": 20.0}
-    covered = [n for low, high in SUMS.values() for n in NUMBERS if low <= n <= high]
-    assert sorted(covered) == NUMBERS, "each notebook counts in one sum"
+    assert sums({}) == {} and sums(first) == {"total_all": 11.0, "total": 11.0}
+    parts = {"total": 11.0, "total_11_14": 7.0, "total_15_18": 20.0}
+    assert sums({**first, "11": 3.0, "14": 4.0, "15": 20.0}) == {"total_all": 38.0} | parts
+    covered = {name: [n for n in NUMBERS if low <= n <= high] for name, (low, high) in SUMS.items()}
+    assert covered["total_all"] == NUMBERS == sorted(n for name in parts for n in covered[name])
+
+
+def test_the_hardware_table_tells_what_a_user_waits_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    run = {"profile": "laptop", "machine": "cpu2", "seed": 0, "seconds": {"00": 600.0, "18": 1800.0, "total": 600.0}}
+    (tmp_path / "laptop.cpu2.json").write_text(json.dumps(run))
+    rows = {line.split("`")[1]: line for line in results.hardware().splitlines()[2:]}
+    assert list(rows) == ["smoke", "laptop", "gpu"] and "no results committed" in rows["gpu"]
+    assert "| 40 min on cpu2 | 50 min on 2 CPU cores |" in rows["laptop"]

@@ -18,6 +18,7 @@ from uniecg_lite.course.studies import (
     grid,
     paired,
     provenance,
+    read_cells,
     run_study,
     study_list,
     study_metrics,
@@ -90,6 +91,26 @@ def test_every_cell_runs_once_and_says_how(toy, tmp_path):
     run_study("toy", "smoke", seeds=1, variant="plain", root=tmp_path)
     assert toy.measured[3:] == [("plain", 0, False)], "other settings, another cell"
     assert {p.suffix for p in (tmp_path / "toy").iterdir()} == {".json"}
+
+
+def test_a_study_writes_among_artifacts_and_skips_what_is_committed(toy, tmp_path, monkeypatch):
+    committed, own = tmp_path / "results", tmp_path / "artifacts" / "smoke" / "studies"
+    monkeypatch.setattr("uniecg_lite.course.studies.cells.STUDIES_FOLDER", committed)
+    [there] = run_study("toy", "smoke", seeds=1, variant="plain", root=committed)
+    before = there.read_text()
+    files = run_study("toy", "smoke", seeds=2)
+    assert [(v, s) for v, s, _ in toy.measured] == [("plain", 0), ("still", 0), ("plain", 1)]
+    assert files[0] == there and all(path.parent == own / "toy" for path in files[1:])
+    assert [cell["committed"] for cell in read_cells("toy", "smoke")] == [True, False, False]
+    assert "3 cells (2 of this run, 1 committed), profile smoke" in provenance("toy", "smoke")
+    assert [path for path in committed.rglob("*") if path.is_file()] == [there] and there.read_text() == before
+    toy.steps = 4
+    [mine] = run_study("toy", "smoke", seeds=1, variant="plain")
+    assert len(toy.measured) == 4 and mine.parent == own / "toy" and there.read_text() == before
+    assert [cell["settings"]["steps"] for cell in read_cells("toy", "smoke")] == [4, 3, 3], "one's own counts"
+    toy.steps = 3
+    assert run_study("toy", "smoke", seeds=1, variant="plain") == [there] and not mine.exists()
+    assert len(toy.measured) == 4, "a committed cell that fits again is not hidden by another of one's own"
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(toy, tmp_path):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import UniECGError
+from .errors import BadRequest, UniECGError
 from .paths import need_checkout
 
 app = typer.Typer(
@@ -26,13 +26,15 @@ def run(
     profile: ProfileOption = "laptop",
     seed: SeedOption = 0,
     fresh: Annotated[bool, typer.Option(help="Start over, even if notebooks are finished.")] = False,
-    write_back: Annotated[bool, typer.Option(help="Put executed notebooks in place of the committed ones.")] = False,
+    only: Annotated[str | None, typer.Option(help="Number of one notebook, to run it alone.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="Number of the first notebook to run.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Number of the last notebook to run.")] = None,
 ):
-    """Run all notebooks in order; continues after the last finished one."""
+    """Run all notebooks in order, or some; continues after the last finished one, writes under artifacts/ alone."""
     need_checkout("run")
     from .course.runner import run as run_chain
 
-    run_chain(profile, seed, fresh, write_back)
+    run_chain(profile, seed, fresh, only, first, last)
 
 
 @app.command()
@@ -85,19 +87,44 @@ def check(profile: ProfileOption = "laptop"):
 
 
 @app.command()
-def verify(profile: ProfileOption = "laptop", seed: SeedOption = 0):
-    """Score the trained model again and compare with the results file and the aims."""
+def verify(
+    profile: ProfileOption = "laptop",
+    seed: SeedOption = 0,
+    committed: Annotated[bool, typer.Option("--committed", help="Compare with results/, not with the run.")] = False,
+):
+    """Score the trained model again and compare with the run's results, else the committed ones, and the aims."""
     from .course.verify import verify as verify_results
 
-    raise typer.Exit(0 if verify_results(profile, seed) else 1)
+    raise typer.Exit(0 if verify_results(profile, seed, committed) else 1)
 
 
 @app.command()
-def results():
-    """Write README's tables from results/."""
+def results(
+    profile: ProfileOption = "laptop",
+    seed: SeedOption = 0,
+    tables_only: Annotated[bool, typer.Option("--tables-only", help="Copy nothing.")] = False,
+    notebooks: Annotated[bool, typer.Option("--notebooks", help="Also put its executed notebooks back.")] = False,
+):
+    """Copy a finished run from artifacts/ to results/, if there is one, and write README's tables from results/."""
     need_checkout("results")
-    from .course.results import update_readme
+    from .artifacts import Store
+    from .config import profile as find_profile
+    from .course.results import copy_run, run_file, update_readme
 
+    store = Store.open(find_profile(profile), seed)
+    if notebooks:
+        from .course.runner import put_back
+
+        if tables_only:
+            raise BadRequest("--tables-only copies nothing: leave it out to put notebooks back.")
+        for path in put_back(store):
+            typer.echo(f"put back {path}")
+    if not tables_only:
+        for path in (copied := copy_run(store)):
+            typer.echo(f"copied to {path}")
+        if not copied:
+            there = "nothing is new" if run_file(store).exists() else f"no finished run in {store.folder}"
+            typer.echo(f"{there}: nothing copied")
     typer.echo("README.md updated" if update_readme() else "README.md is up to date")
 
 

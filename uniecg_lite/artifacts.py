@@ -178,6 +178,14 @@ class Store:
         os.replace(room, place)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors as `<path>.safetensors`."""
     save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, f"{path}.safetensors")

@@ -1,46 +1,39 @@
 """What every notebook needs at its start and at its end."""
 
 import json
-import os
 import time
 
 import torch
 import transformers
 
-from ..artifacts import Store
+from ..artifacts import Store, write_text
+from ..config import BUDGETS, Profile
 from ..config import profile as find_profile
 from ..training import device_and_why, quiet_libraries
 
-# seconds of the laptop profile on two cores without bf16 matrix units; smoke has a fifth of each
-BUDGETS = {
-    "00": 20,
-    "01": 25,
-    "02": 290,
-    "03": 525,
-    "04": 35,
-    "05": 445,
-    "06": 215,
-    "07": 40,
-    "08": 165,
-    "09": 20,
-    "10": 20,
-    "11": 240,
-    "12": 175,
-    "13": 465,
-    "14": 20,
-    "15": 100,
-    "16": 60,
-    "17": 90,
-    "18": 60,
-}
-# what the seconds are summed up in; the profile's budget is for the first: from one system's first notebook to its last
-SUMS = {"total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
+__all__ = ["BUDGETS", "SUMS", "Lesson", "against_budget", "say", "shape", "sums"]
+
+# what the seconds of notebooks are summed up in: all that a user waits for, and from one system's first to its last
+SUMS = {"total_all": ("00", "18"), "total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
 
 
 def sums(seconds: dict[str, float]) -> dict[str, float]:
     """Seconds of notebooks by number -> those of each part of the course that has run, see `SUMS`."""
     parts = {name: [s for k, s in seconds.items() if low <= k <= high] for name, (low, high) in SUMS.items()}
-    return {name: sum(values) for name, values in parts.items() if values or name == "total"}
+    return {name: sum(values) for name, values in parts.items() if values}
+
+
+def against_budget(profile: Profile, seconds: dict[str, float]) -> str:
+    """One line: the seconds of notebooks by number, all and 00 to 10, within or over the profile's budget."""
+    found, told = sums(seconds), []
+    for name, what, most in (
+        ("total_all", "all notebooks", profile.seconds_all),
+        ("total", "00 to 10", profile.seconds_budget),
+    ):
+        spare = most - found.get(name, 0)
+        how = "within" if spare >= 0 else "over"
+        told.append(f"{what} {found.get(name, 0):.0f} s, {how} the budget of {most} s by {abs(spare):.0f} s")
+    return "; ".join(told)
 
 
 class Lesson:
@@ -58,8 +51,7 @@ class Lesson:
         self.store = Store.open(self.profile, self.seed)
         self.metrics: dict[str, float] = {}
         self.device, _, why = device_and_why()
-        share = {"smoke": 0.2, "gpu": 1 / 3}.get(self.profile.name, 1.0)
-        self.budget = max(20.0, share * BUDGETS[number])
+        self.budget = self.profile.notebook_budget(number)
         quiet_libraries()
         torch.manual_seed(self.seed)
         print(f"notebook {number}, profile {self.profile.name}, seed {self.seed}; budget {self.budget:.0f} s")
@@ -72,11 +64,8 @@ class Lesson:
     def done(self) -> None:
         """Print the time against the budget, and keep the figures in `artifacts/<profile>/metrics/`."""
         seconds = time.time() - self.begun
-        folder = self.store.folder / "metrics"
-        folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f"{self.number}.part"
-        part.write_text(json.dumps({"seed": self.seed, "seconds": seconds, "metrics": self.metrics}, indent=1))
-        os.replace(part, folder / f"{self.number}.json")
+        kept = {"seed": self.seed, "seconds": seconds, "metrics": self.metrics}
+        write_text(self.store.folder / "metrics" / f"{self.number}.json", json.dumps(kept, indent=1))
         print(f"{seconds:.0f} s of {self.budget:.0f} s" + (": over budget" if seconds > self.budget else ""))
 
 

@@ -1,4 +1,4 @@
-"""The results table: written by the chain, read by README and by the last notebook."""
+"""The results table: gathered by the chain, copied to `results/` on demand, read by README and by notebook 10."""
 
 import json
 import os
@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..artifacts import ROOT, Store, commit
+from ..artifacts import ROOT, Store, commit, write_text
+from ..config import LAPTOP, PROFILES
 from ..language.findings import table
 from .lesson import sums
 from .studies import STUDIES, read_cells
@@ -21,7 +22,8 @@ RESULTS = ROOT / "results"
 
 # metric -> (aim, direction, what it is)
 AIMS = {
-    "seconds.total": (1800, "<=", "whole chain, s"),
+    "seconds.total_all": (LAPTOP.seconds_all, "<=", "all notebooks, s"),
+    "seconds.total": (LAPTOP.seconds_budget, "<=", "notebooks 00 to 10, s"),
     "simulator.ecgs_per_second": (5000, ">=", "ECGs simulated a second"),
     "simulator.criteria_pass": (0.98, ">=", "finding drawn meets its textbook rule, lowest share"),
     "stage1.hr_mae_bpm": (2, "<=", "heart rate read, mean error, bpm"),
@@ -58,7 +60,13 @@ AIMS = {
     "diagecg.findings_macro_f1": (0.80, ">=", "DiagECG-lite: findings read, macro F1"),
     "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
 }
-SECONDS = {"seconds.total": "total", "seconds.diagecg": "total_11_14"}  # metric -> its sum, see `lesson.SUMS`
+# metric -> its sum, see `lesson.SUMS`
+SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
+HARDWARE = {  # profile -> what it is for, where its budget is meant for, memory
+    "smoke": ("tests", "2 CPU cores", "4 GB"),
+    "laptop": ("students; the default", "2 CPU cores", "8 GB"),
+    "gpu": ("instructors, reviewers", "one data-centre GPU", "40 GB"),
+}
 # what a notebook trains to make ECGs, beside 07 and 08
 TRAINED = tuple(f"diffusets.{part}" for part in ("vae", "condition", "reading", "rhythm", "usual_beat", "denoiser"))
 FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
@@ -83,46 +91,78 @@ def machine() -> str:
     return f"cpu{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
 
 
+def run_file(store: Store) -> Path:
+    """Where a run keeps its results: `results.json` among its artifacts, with the seed when it is not 0."""
+    return store.folder / f"results{_of_seed(store.seed)}.json"
+
+
+def committed_file(profile: str, machine: str, seed: int) -> Path:
+    """Where the results of such a run are committed: `results/<profile>.<machine>.json`, with the seed when not 0."""
+    return RESULTS / f"{profile}.{machine}{_of_seed(seed)}.json"
+
+
+def _of_seed(seed: int) -> str:
+    return f".seed{seed}" if seed else ""
+
+
 def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
-    """Gather every notebook's figures into `results/<profile>.<machine>.json` (with the seed, when it is not 0)."""
+    """Gather every notebook's figures, and those of its studies, into the run's results file, see `run_file`."""
     metrics = {}
     for path in sorted((store.folder / "metrics").glob("[0-9][0-9].json")):
         metrics |= json.loads(path.read_text())["metrics"]
-    metrics |= derived(metrics)
-    if not store.seed:  # studies start from the chain with seed 0
-        metrics |= all_study_metrics(store.profile.name, RESULTS / "studies")
-    seed = f".seed{store.seed}" if store.seed else ""
-    file = RESULTS / f"{store.profile.name}.{machine()}{seed}.json"
-    RESULTS.mkdir(exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(
-        json.dumps(
-            {
-                "profile": store.profile.name,
-                "machine": machine(),
-                "processor": torch.backends.cpu.get_cpu_capability(),
-                "system": platform.system(),
-                "torch": torch.__version__,
-                "seed": store.seed,
-                "commit": commit(),
-                "date": date.today().isoformat(),
-                "resumed": resumed,
-                "seconds": {
-                    **{k: round(v, 1) for k, v in sorted(seconds.items())},
-                    **{k: round(v, 1) for k, v in sums(seconds).items()},
-                },
-                "metrics": {key: round(value, 4) for key, value in sorted(metrics.items())},
-                "claims": claims(metrics),
-            },
-            indent=1,
-        )
-        + "\n"
-    )
-    os.replace(part, file)
+    metrics |= derived(metrics) | studied(store)
+    about = {
+        "profile": store.profile.name,
+        "machine": machine(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.system(),
+        "torch": torch.__version__,
+        "seed": store.seed,
+        "commit": commit(),
+        "date": date.today().isoformat(),
+        "resumed": resumed,
+        "seconds": {
+            **{k: round(v, 1) for k, v in sorted(seconds.items())},
+            **{k: round(v, 1) for k, v in sums(seconds).items()},
+        },
+    }
+    file = run_file(store)
+    write_text(file, _as_text(about, metrics))
     return file
 
 
-def all_study_metrics(profile: str, root: Path) -> dict[str, float]:
+def _as_text(about: dict, metrics: dict[str, float]) -> str:
+    """A results file: what is known of the run, its figures, and the verdicts that follow from them."""
+    rounded = {key: round(value, 4) for key, value in sorted(metrics.items())}
+    return json.dumps({**about, "metrics": rounded, "claims": claims(metrics)}, indent=1) + "\n"
+
+
+def copy_run(store: Store) -> list[Path]:
+    """Copy a finished run's results and the cells of its studies to `results/`: the files that are new or other there.
+
+    Figures of studies are gathered anew, as a study may have run after the chain. Without a finished run, nothing is
+    copied.
+    """
+    if not run_file(store).exists():
+        return []
+    result = json.loads(run_file(store).read_text(encoding="utf-8"))
+    place = committed_file(result["profile"], result["machine"], result["seed"])
+    texts = {place: _as_text(result, result["metrics"] | studied(store))}
+    if not store.seed:  # studies start from the chain with seed 0
+        for path in sorted((store.folder / "studies").glob(f"*/{store.profile.name}.*.seed*.json")):
+            texts[RESULTS / "studies" / path.parent.name / path.name] = path.read_text(encoding="utf-8")
+    texts = {to: text for to, text in texts.items() if not to.exists() or to.read_text(encoding="utf-8") != text}
+    for to, text in texts.items():
+        write_text(to, text)
+    return list(texts)
+
+
+def studied(store: Store) -> dict[str, float]:
+    """Figures of the studies that belong to a run: its own cells, else the committed ones; none for another seed."""
+    return {} if store.seed else all_study_metrics(store.profile.name)
+
+
+def all_study_metrics(profile: str, root: Path | None = None) -> dict[str, float]:
     """What all studies have measured with this profile."""
     every = (study_metrics, diag_metrics, making_metrics, mapping_metrics, augmentation_metrics)
     return {name: value for of in every for name, value in of(profile, root).items()}
@@ -172,8 +212,11 @@ def _person_claim(made: dict[str, float]) -> dict:
 
 
 def load_all() -> list[dict]:
-    """Every committed results file, laptop first."""
-    files = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    """Every committed results file, laptop first; not that of smoke, whose figures say nothing. All have all sums."""
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    files = [file for file in files if file["profile"] != "smoke"]
+    for file in files:
+        file["seconds"] = sums({k: v for k, v in file["seconds"].items() if k.isdigit()}) | file["seconds"]
     return sorted(files, key=lambda r: (r["profile"] != "laptop", r["profile"], r["machine"], r["seed"]))
 
 
@@ -211,20 +254,28 @@ def table_of_aims(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def beside_committed(result: dict) -> str:
+    """The table of aims of one run, beside the committed runs."""
+    others = [{**other, "profile": f"committed: {other['profile']}"} for other in load_all()]
+    return table_of_aims([{**result, "profile": f"this run: {result['profile']}"}, *others])
+
+
 def published_rows() -> list[dict]:
     """The papers' published scores, from `data/published.json`."""
     return table("published")["scores"]["rows"]
 
 
-def update_readme(readme: Path = ROOT / "README.md") -> bool:
-    """Put the tables made from `results/` and from the notebooks into README; True when it changed."""
+def update_readme(readme: Path | None = None) -> bool:
+    """Put the tables made from `results/` and from the notebooks into README, or another page; True when it changed."""
+    readme = readme or ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     new = text
     for name, body in (
-        ("results", table_of_aims([r for r in load_all() if r["profile"] != "smoke"])),
+        ("results", table_of_aims(load_all())),
         ("syllabus", syllabus()),
         ("studies", studies_table(RESULTS / "studies")),
         ("table", system_table(root=RESULTS / "studies")),
+        ("hardware", hardware()),
     ):
         new = re.sub(
             rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)",
@@ -233,7 +284,7 @@ def update_readme(readme: Path = ROOT / "README.md") -> bool:
             flags=re.S,
         )
     if new != text:
-        readme.write_text(new, encoding="utf-8")
+        write_text(readme, new)
     return new != text
 
 
@@ -249,6 +300,17 @@ def syllabus() -> str:
             f"| [{path.stem}](notebooks/{path.name}) | {promise} | {seconds} | "
             f"[{path.name[:2]}](notebooks/solutions/{path.name[:2]}.ipynb) |"
         )
+    return "\n".join(lines)
+
+
+def hardware() -> str:
+    """The profiles as a Markdown table: how long a user waits for all notebooks, as measured, and at most."""
+    lines = ["| profile | for | all notebooks, measured | at most | memory |", "|---|---|---|---|---|"]
+    for name, (purpose, where, memory) in HARDWARE.items():
+        runs = [run for run in load_all() if run["profile"] == name]
+        waits = [f"{run['seconds']['total_all'] / 60:.0f} min on {run['machine']}" for run in runs]
+        most = f"{PROFILES[name].seconds_all / 60:.0f} min on {where}"
+        lines.append(f"| `{name}` | {purpose} | {', '.join(waits) or 'no results committed'} | {most} | {memory} |")
     return "\n".join(lines)
 
 

@@ -9,14 +9,35 @@ from pathlib import Path
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
+from nbconvert.filters import markdown2html
 
-from ..artifacts import ROOT, Store
+from ..artifacts import PRODUCERS, ROOT, Store, write_text
 from ..config import profile as find_profile
-from ..errors import UniECGError
+from ..errors import BadArtifact, BadRequest, UniECGError
 from . import results
-from .lesson import BUDGETS, sums
+from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
+NEEDS = {  # notebook -> artifacts of earlier ones that it starts from; what those were made from is needed with them
+    "01": (),
+    "02": ("cohort",),
+    "03": ("cohort", "encoders"),
+    "04": ("cohort", "encoders", "language"),
+    "05": ("cohort", "encoders", "alignment"),
+    "06": ("cohort",),
+    "07": ("cohort", "stage1"),
+    "08": ("cohort", "stage1", "diffusets", "reader", "tokens"),
+    "09": ("cohort", "reader", "unified"),
+    "10": ("cohort", "unified"),
+    "11": ("cohort",),
+    "12": ("cohort", "language", "diag_tokenizer"),
+    "13": ("cohort", "diag_forecast"),
+    "14": ("cohort", "stage1", "diagecg"),
+    "15": ("cohort",),
+    "16": ("cohort", "encoders", "unified"),
+    "17": ("cohort", "reader", "unified"),
+    "18": ("cohort", "diffusets", "reader", "unified"),
+}
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}  # read by glibc, unknown elsewhere
 
 
@@ -25,8 +46,52 @@ def chain() -> list[Path]:
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-def run(profile: str | None = None, seed: int = 0, fresh: bool = False, write_back: bool = False) -> Path:
-    """Run the chain and write results and report.
+def chosen(only: str | None = None, first: str | None = None, last: str | None = None) -> list[Path]:
+    """The notebooks of a range of numbers (`6` or `06`), or one alone; all of them by default.
+
+    Raises:
+        BadRequest: no such notebook, an empty range, or both one alone and a range.
+    """
+    if only and (first or last):
+        raise BadRequest("Ask for one notebook (--only) or for a range (--from, --to), not for both.")
+    known = [path.name[:2] for path in chain()]
+    low, high = ((end or default).zfill(2) for end, default in ((only or first, known[0]), (only or last, known[-1])))
+    for number in (low, high):
+        if number not in known:
+            raise BadRequest(f"There is no notebook '{number}': choose one of {known[0]} to {known[-1]}.")
+    if low > high:
+        raise BadRequest(f"No notebook lies from {low} to {high}: give the smaller number to --from.")
+    return [path for path in chain() if low <= path.name[:2] <= high]
+
+
+def missing(store: Store, paths: list[Path]) -> list[str]:
+    """Artifacts that these notebooks start from and that are not there, or no longer fit, in the chain's order.
+
+    What one of the notebooks makes itself counts as there. Of what is missing, what it is made from is looked at, too.
+    """
+    numbers = {path.name[:2] for path in paths}
+    ask, found = [name for number in numbers for name in NEEDS.get(number, ())], set()
+    while ask:
+        name = ask.pop()
+        if name in found or PRODUCERS[name] in numbers:
+            continue
+        try:
+            store.path(name)
+        except BadArtifact:
+            found.add(name)
+            ask += NEEDS.get(PRODUCERS[name], ())
+    return [name for name in PRODUCERS if name in found]
+
+
+def run(
+    profile: str | None = None,
+    seed: int = 0,
+    fresh: bool = False,
+    only: str | None = None,
+    first: str | None = None,
+    last: str | None = None,
+) -> Path | None:
+    """Run the chain, or a part of it, and write results and report, all of it among the artifacts of the profile.
 
     A notebook that finished is not run again unless it, or one before it, has changed; a training that was killed goes
     on from its checkpoint.
@@ -34,73 +99,114 @@ def run(profile: str | None = None, seed: int = 0, fresh: bool = False, write_ba
     Args:
         profile: which sizes.
         seed: of the whole chain.
-        fresh: forget what was finished.
-        write_back: also put the executed notebooks in place of the committed ones.
+        fresh: forget what was finished of the notebooks asked for, and of all after them.
+        only: the number of one notebook, to run it alone.
+        first: the number of the first notebook to run.
+        last: that of the last one.
 
     Returns:
-        The results file.
+        The results file; None as long as some notebook is not finished.
+
+    Raises:
+        BadRequest: no such profile or notebooks.
+        BadArtifact: what a part of the chain starts from is missing.
+        UniECGError: a notebook failed.
     """
-    store = Store.open(find_profile(profile), seed)
-    log = _Log(store.folder / f"chain-{seed}.json", fresh)
-    done_folder = store.folder / "notebooks"
-    done_folder.mkdir(parents=True, exist_ok=True)
+    store, paths = Store.open(find_profile(profile), seed), chosen(only, first, last)
+    log = _Log(store)
+    unfinished = log.unfinished()
+    todo = paths if fresh else [path for path in paths if path in unfinished]
+    if lacking := missing(store, todo) if len(paths) < len(chain()) else []:
+        raise BadArtifact(_what_to_run_first(store, todo, lacking))
+    if fresh:
+        log.begin_anew(paths[0])
     print(
-        f"{len(chain())} notebooks, profile {store.profile.name}, seed {seed}; budget of 00 to 10 "
-        f"{store.profile.seconds_budget} s"
+        f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; budget of all {len(chain())} "
+        f"{store.profile.seconds_all} s"
     )
-    for path in chain():
-        number, out = path.name[:2], done_folder / path.name
-        if log.finished(path) and out.exists():
-            print(f"  {path.stem:32s} done before, {log.seconds[number]:.0f} s")
-            continue
-        log.start(path)
-        begun = time.time()
-        _execute(path, out, store)
-        log.finish(path, time.time() - begun)
-        print(f"  {path.stem:32s} {log.seconds[number]:.0f} s of {BUDGETS.get(number, 0)} s", flush=True)
-        if write_back:
-            _put_back(out, path)
-            log.finish(path, log.seconds[number])
+    for path in paths:
+        if path in todo:
+            _run_one(path, log, store)
+        else:
+            print(f"  {path.stem:32s} done before, {log.seconds[path.name[:2]]:.0f} s")
+    if left := log.unfinished():
+        numbers = ", ".join(path.name[:2] for path in left)
+        print(f"No results yet, notebooks {numbers} remain: go on with run --from {left[0].name[:2]}.")
+        return None
     file = results.write(store, log.seconds, resumed=log.resumed)
-    total, *later = sums(log.seconds).items()
-    print(f"total of 00 to 10: {total[1]:.0f} s of {store.profile.seconds_budget} s")
-    for name, seconds in later:
-        print(f"{name}: {seconds:.0f} s")
-    print(f"results {file}\nreport  {report(done_folder, store.folder / 'report')}")
+    print(against_budget(store.profile, log.seconds))
+    table = "## Figures\n\n" + results.beside_committed(json.loads(file.read_text(encoding="utf-8")))
+    print(f"results {file}\nreport  {report(log.folder, store.folder / 'report', table)}")
     return file
 
 
+def _run_one(path: Path, log: "_Log", store: Store) -> None:
+    """Run one notebook of the chain and note it as finished."""
+    log.start(path)
+    begun = time.time()
+    _execute(path, log.folder / path.name, store)
+    log.finish(path, time.time() - begun)
+    number = path.name[:2]
+    print(f"  {path.stem:32s} {log.seconds[number]:.0f} s of {store.profile.notebook_budget(number):.0f} s", flush=True)
+
+
+def _what_to_run_first(store: Store, todo: list[Path], lacking: list[str]) -> str:
+    """One sentence: what is missing, which notebooks make it, and the command for it."""
+    makers = sorted({PRODUCERS[name] for name in lacking})
+    named = ", ".join(f"'{name}' (notebook {PRODUCERS[name]})" for name in lacking)
+    seed = f" --seed {store.seed}" if store.seed else ""
+    return (
+        f"Before notebook {todo[0].name[:2]} can run, this is missing or no longer fits: {named}; first run "
+        f"--profile {store.profile.name}{seed} --from {makers[0]} --to {makers[-1]}."
+    )
+
+
 class _Log:
-    """Which notebooks are finished, and how long each took."""
+    """Which notebooks of a chain are finished, and how long each took."""
 
-    def __init__(self, path: Path, fresh: bool):
-        self.path = path
-        known = {} if fresh or not path.exists() else json.loads(path.read_text())
+    def __init__(self, store: Store):
+        self.path, self.folder = store.folder / f"chain-{store.seed}.json", store.folder / "notebooks"
+        self.results = results.run_file(store)
+        known = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.seconds, self.hashes = known.get("seconds", {}), known.get("hashes", {})
-        self.earlier, self.resumed = bool(known), known.get("resumed", False)
-        self.stale = False
+        self.resumed = known.get("resumed", False)
+        self.earlier = self.path.exists()
 
-    def finished(self, path: Path) -> bool:
-        if not self.stale and self.hashes.get(path.name) == _source_hash(path):
-            return True
-        self.stale = True  # everything after a changed notebook runs again
-        return False
+    def unfinished(self) -> list[Path]:
+        """The first notebook that has not run as it is now, and all after it."""
+        for k, path in enumerate(chain()):
+            if self.hashes.get(path.name) != _source_hash(path) or not (self.folder / path.name).exists():
+                return chain()[k:]
+        return []
+
+    def forget(self, path: Path) -> None:
+        """A notebook, and all after it, are no longer finished; results go, as they were those of a whole chain."""
+        self.seconds = {number: took for number, took in self.seconds.items() if number < path.name[:2]}
+        self.hashes = {name: hashed for name, hashed in self.hashes.items() if name < path.name}
+        self.results.unlink(missing_ok=True)
+        self._write()
+
+    def begin_anew(self, path: Path) -> None:
+        """Forget a notebook and all after it; from the first notebook on, it is another run."""
+        self.forget(path)
+        if not self.hashes:
+            self.earlier = self.resumed = False
 
     def start(self, path: Path) -> None:
         self.resumed = self.resumed or self.earlier  # times from more than one call: their sum is no single run
-        self.seconds.pop(path.name[:2], None)
-        self.hashes.pop(path.name, None)
-        self._write()
+        for other in self.path.parent.glob("chain-*.json"):
+            if other != self.path:
+                other.unlink()  # another seed's artifacts are overwritten from here on
+        self.forget(path)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def finish(self, path: Path, seconds: float) -> None:
         self.seconds[path.name[:2]], self.hashes[path.name] = seconds, _source_hash(path)
         self._write()
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
-        part.write_text(json.dumps({"seconds": self.seconds, "hashes": self.hashes, "resumed": self.resumed}, indent=1))
-        os.replace(part, self.path)
+        about = {"seconds": self.seconds, "hashes": self.hashes, "resumed": self.resumed}
+        write_text(self.path, json.dumps(about, indent=1))
 
 
 def _source_hash(path: Path) -> str:
@@ -135,6 +241,23 @@ def _execute(path: Path, out: Path, store: Store) -> None:
     os.replace(part, out)
 
 
+def put_back(store: Store) -> list[Path]:
+    """Write the executed notebooks of a finished chain over the committed ones: their paths.
+
+    Raises:
+        UniECGError: some notebook has not run, or has changed since.
+    """
+    log = _Log(store)
+    if left := log.unfinished():
+        raise UniECGError(
+            f"Notebook {left[0].stem} has not run with profile '{store.profile.name}' and seed {store.seed} as it is "
+            "now: run the chain first, then put its notebooks back."
+        )
+    for path in chain():
+        _put_back(log.folder / path.name, path)
+    return chain()
+
+
 def _put_back(executed: Path, place: Path) -> None:
     """Write an executed notebook over the committed one, without the runner's own cell and marks."""
     notebook = nbformat.read(executed, as_version=4)
@@ -154,11 +277,11 @@ def _put_back(executed: Path, place: Path) -> None:
                 if not (o.output_type == "stream" and o.name == "stderr")
                 and "application/vnd.jupyter.widget-view+json" not in o.get("data", {})
             ]
-    nbformat.write(notebook, place)
+    write_text(place, nbformat.writes(notebook) + "\n")
 
 
-def report(executed: Path, folder: Path) -> Path:
-    """Executed notebooks as HTML pages with an index: the path of `index.html`."""
+def report(executed: Path, folder: Path, table: str = "") -> Path:
+    """Executed notebooks as HTML pages with an index, which shows a Markdown table: the path of `index.html`."""
     room = folder.with_name(folder.name + ".part")
     shutil.rmtree(room, ignore_errors=True)
     room.mkdir(parents=True)
@@ -172,7 +295,7 @@ def report(executed: Path, folder: Path) -> Path:
         links.append(f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>')
     (room / "index.html").write_text(
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"
-        f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul></html>",
+        f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>{markdown2html(table)}</html>",
         encoding="utf-8",
     )
     shutil.rmtree(folder, ignore_errors=True)

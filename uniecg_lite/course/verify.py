@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 from ..artifacts import Store
 from ..cohort import load
@@ -16,22 +17,40 @@ from ..scoring.evaluate import (
 )
 from ..scoring.files import load_reader
 from ..unified.files import load_reading, load_unified
-from .results import AIMS, RESULTS, machine, meets, value_of
+from .results import AIMS, committed_file, machine, meets, run_file, value_of
 
 
-def verify(profile: str | None = None, seed: int = 0) -> bool:
-    """Print one [OK]/[FAIL] line per figure; True when every figure of the results file is found again.
+def recorded_in(store: Store, committed: bool = False) -> Path:
+    """The results file to compare with: the run's own if there is one and no other is wanted, else the committed one.
 
-    An aim that is missed is said, but is no failure: a figure is wrong when it cannot be found again.
+    Raises:
+        BadArtifact: there is none.
     """
-    store = Store.open(find_profile(profile), seed)
-    name = f"{store.profile.name}.{machine()}" + (f".seed{seed}" if seed else "")
-    file = RESULTS / f"{name}.json"
+    own, other = run_file(store), committed_file(store.profile.name, machine(), store.seed)
+    file = own if own.exists() and not committed else other
     if not file.exists():
         raise BadArtifact(
             f"There is no results file {file}: run the chain first (make run PROFILE={store.profile.name})."
         )
-    result = json.loads(file.read_text())
+    return file
+
+
+def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -> bool:
+    """Print one [OK]/[FAIL] line per figure; True when every figure that the results file has is found again.
+
+    An aim that is missed is said, but is no failure: a figure is wrong when it cannot be found again.
+
+    Args:
+        profile: which sizes.
+        seed: of the chain.
+        committed: compare with the committed results of this kind of machine, not with the run's own.
+
+    Raises:
+        BadArtifact: no trained model, no results file, or one that has none of the figures.
+    """
+    store = Store.open(find_profile(profile), seed)
+    file = recorded_in(store, committed)
+    result = json.loads(file.read_text(encoding="utf-8"))
     test, model, n = (
         load(store.path("cohort") / "splits", "test"),
         load_unified(store.folder, seed),
@@ -42,13 +61,14 @@ def verify(profile: str | None = None, seed: int = 0) -> bool:
     folder = real_folder()
     if folder:
         found |= real_metrics(model, folder)
-    good = True
-    for metric in sorted(found):
-        recorded = result["metrics"].get(metric)
-        if recorded is None:
-            continue
+    compared, good = sorted(found.keys() & result["metrics"].keys()), True
+    if not compared:
+        raise BadArtifact(f"Nothing was compared, {file} has none of these figures: run the chain to its end first.")
+    for metric in compared:
+        recorded = result["metrics"][metric]
         same = math.isclose(found[metric], recorded, rel_tol=1e-3, abs_tol=1e-3)
         good &= same
         remark = "" if metric not in AIMS or meets(metric, value_of(result, metric)) else "; the aim is missed"
         print(f"[{'OK' if same else 'FAIL'}] {metric} = {found[metric]:.4g}, recorded {recorded:.4g}{remark}")
+    print(f"{len(compared)} of {len(found)} figures compared with {file}")
     return good

@@ -1,4 +1,4 @@
-"""Studies: named, resumable grids of short trainings, one JSON per cell under `results/studies/`."""
+"""Studies: named, resumable grids of short trainings, one JSON per cell."""
 
 from .bridge_verdicts import augmentation_claims, augmentation_metrics, mapping_claims, mapping_metrics
 from .cells import STUDIES_FOLDER, read_cells

@@ -1,28 +1,35 @@
-"""One cell of a study on disk: `results/studies/<study>/<profile>.<variant>.seed<k>.json`."""
+"""One cell of a study on disk: `<study>/<profile>.<variant>.seed<k>.json`, the run's own or a committed one.
+
+A study writes under `artifacts/<profile>/studies/` alone. `results/studies/` holds the committed cells; of a cell that
+is in both places, the run's own counts.
+"""
 
 import json
 import math
-import os
 from pathlib import Path
 
+from ...artifacts import Store, write_text
+from ...config import profile as find_profile
 from ...errors import BadArtifact
 from ...paths import ROOT
 
 STUDIES_FOLDER = ROOT / "results" / "studies"
 
 
+def places(profile: str, root: Path | None = None) -> list[Path]:
+    """Where cells are looked for, the first place counts: another root alone, or the run's own, then the committed."""
+    return [Path(root)] if root else [Store.open(find_profile(profile)).folder / "studies", STUDIES_FOLDER]
+
+
 def cell_path(study: str, profile: str, variant: str, seed: int, root: Path | None = None) -> Path:
-    """Where a cell is kept, under `results/studies/` or another root."""
-    return Path(root or STUDIES_FOLDER) / study / f"{profile}.{variant}.seed{seed}.json"
+    """Where a study writes a cell: among the run's own, or under another root."""
+    return places(profile, root)[0] / study / f"{profile}.{variant}.seed{seed}.json"
 
 
 def write_cell(path: Path, cell: dict) -> None:
     """Write a cell whole or not at all; a metric that is not a finite number is kept as null."""
     metrics = {k: round(float(v), 6) if math.isfinite(v) else None for k, v in sorted(cell["metrics"].items())}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps({**cell, "metrics": metrics}, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, json.dumps({**cell, "metrics": metrics}, indent=1) + "\n")
 
 
 def read_cell(path: Path) -> dict | None:
@@ -40,8 +47,18 @@ def read_cell(path: Path) -> dict | None:
         raise BadArtifact(f"{path} is no cell of a study: remove it and run the study again.") from None
 
 
+def finished_cell(path: Path, settings: dict, root: Path | None = None) -> Path | None:
+    """Where a cell is finished with these settings: at its own `path`, or among the committed ones; else None."""
+    known = [path] if root else [path, STUDIES_FOLDER / path.parent.name / path.name]
+    return next((p for p in known if (cell := read_cell(p)) and cell["settings"] == settings), None)
+
+
 def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]:
-    """Every cell of a study that was run with this profile, by variant and seed."""
-    folder = Path(root or STUDIES_FOLDER) / study
-    cells = [read_cell(path) for path in sorted(folder.glob(f"{profile}.*.seed*.json"))]
+    """Every cell of a study that was run with this profile, by variant and seed; `committed` says where it lies."""
+    found = {
+        path.name: path
+        for place in reversed(places(profile, root))
+        for path in (place / study).glob(f"{profile}.*.seed*.json")
+    }
+    cells = [read_cell(path) | {"committed": path.parent.parent == STUDIES_FOLDER} for path in found.values()]
     return sorted(cells, key=lambda cell: (cell["variant"], cell["seed"]))

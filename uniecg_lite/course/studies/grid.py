@@ -15,7 +15,7 @@ from ...artifacts import Store, commit
 from ...config import profile as find_profile
 from ...errors import BadRequest, UniECGError
 from . import augmentation, diag, making, mapping, realism, sampling, table
-from .cells import cell_path, read_cell, write_cell
+from .cells import cell_path, finished_cell, write_cell
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ def run_study(
 ) -> list[Path]:
     """Run the cells of a study that are not there yet, seed by seed, from the artifacts of the chain with seed 0.
 
+    A cell counts as there when it is finished with the same settings, by this run or among the committed ones.
     `realism` alone starts from real records, and needs no artifacts.
 
     Args:
@@ -146,7 +147,7 @@ def run_study(
         profile: which sizes.
         seeds: seeds 0 to seeds - 1.
         variant: only this one; None for all.
-        root: where cells are kept; by default `results/studies/`.
+        root: where cells are kept; by default `artifacts/<profile>/studies/`, beside the committed ones.
 
     Returns:
         The files of all cells asked for.
@@ -169,9 +170,11 @@ def run_study(
     for v, seed in bar:
         bar.set_postfix_str(f"{v}, seed {seed}")
         path = cell_path(name, store.profile.name, v, seed, root)
-        files.append(path)
-        known = read_cell(path)
-        if known and known["settings"] == settings[v]:
+        there = finished_cell(path, settings[v], root)
+        files.append(there or path)
+        if there:
+            if there != path:
+                path.unlink(missing_ok=True)  # of other settings: it would hide the committed one
             continue
         room = room if room is not None else study.prepare(store)
         try:

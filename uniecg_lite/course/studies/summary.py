@@ -87,7 +87,7 @@ def summary_table(name: str, metrics: list[str], profile: str = "laptop", root: 
 
 
 def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> str:
-    """One sentence: how many cells, with which profile, on which machine, from which commit and when."""
+    """One sentence: how many cells, of this run or committed, with which profile, on which machine, and when."""
     cells = read_cells(name, profile, root)
     if not cells:
         command = f"python -m uniecg_lite study {name} --profile {profile}"
@@ -95,9 +95,10 @@ def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> 
     each = {
         key: ", ".join(sorted({str(cell.get(key, "?")) for cell in cells})) for key in ("machine", "commit", "date")
     }
-    seconds = sum(cell.get("seconds", 0) for cell in cells)
+    seconds, ours = sum(cell.get("seconds", 0) for cell in cells), sum(not cell["committed"] for cell in cells)
+    whose = "" if root else f" ({ours} of this run, {len(cells) - ours} committed)"
     return (
-        f"Study '{name}': {len(cells)} cells, profile {profile}, {each['machine']}, commit {each['commit']}, "
+        f"Study '{name}': {len(cells)} cells{whose}, profile {profile}, {each['machine']}, commit {each['commit']}, "
         f"{each['date']}, {seconds / 60:.0f} min."
     )
 
