@@ -26,7 +26,7 @@ export HF_DATASETS_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 unexport MPLBACKEND
 
-.PHONY: help env run test verify bench lab results clean
+.PHONY: help env run test figures verify bench lab results clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
@@ -44,6 +44,9 @@ endif
 ifneq ($(SOLUTIONS),)
 	UNIECG_PROFILE=smoke UNIECG_STRICT=1 $(PY) $(NBVAL) $(SOLUTIONS)
 endif
+
+figures: env  ## find anew which numbers the notebooks print at smoke size (four smoke runs)
+	$(PY) tests/figures.py
 
 verify: env  ## measure the papers' claims on the trained models
 	$(PY) -m uniecg_lite verify --profile $(PROFILE)

@@ -173,7 +173,8 @@ def _person_claim(made: dict[str, float]) -> dict:
 
 def load_all() -> list[dict]:
     """Every committed results file, laptop first."""
-    files = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    paths = [path for path in sorted(RESULTS.glob("*.json")) if not path.name.startswith("notebooks.")]
+    files = [json.loads(path.read_text()) for path in paths]
     return sorted(files, key=lambda r: (r["profile"] != "laptop", r["profile"], r["machine"], r["seed"]))
 
 

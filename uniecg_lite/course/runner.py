@@ -13,7 +13,7 @@ from nbconvert import HTMLExporter
 from ..artifacts import ROOT, Store
 from ..config import profile as find_profile
 from ..errors import UniECGError
-from . import results
+from . import results, stored
 from .lesson import BUDGETS, sums
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -57,10 +57,13 @@ def run(profile: str | None = None, seed: int = 0, fresh: bool = False, write_ba
         begun = time.time()
         _execute(path, out, store)
         log.finish(path, time.time() - begun)
+        stored.write(store.folder / "stored" / f"{number}.json", stored.record(out))
         print(f"  {path.stem:32s} {log.seconds[number]:.0f} s of {BUDGETS.get(number, 0)} s", flush=True)
         if write_back:
             _put_back(out, path)
             log.finish(path, log.seconds[number])
+    if write_back:
+        stored.gather(store, results.RESULTS)
     file = results.write(store, log.seconds, resumed=log.resumed)
     total, *later = sums(log.seconds).items()
     print(f"total of 00 to 10: {total[1]:.0f} s of {store.profile.seconds_budget} s")
