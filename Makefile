@@ -31,7 +31,7 @@ ifneq ($(wildcard ../shared/real_ecg/manifest.csv),)
 export UNIECG_REAL_ECG ?= $(CURDIR)/../shared/real_ecg
 endif
 
-.PHONY: help env run test verify bench lab results clean
+.PHONY: help env run test figures verify bench lab results clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
@@ -52,6 +52,9 @@ endif
 ifneq ($(SOLUTIONS),)
 	UNIECG_PROFILE=smoke UNIECG_STRICT=1 $(PY) $(NBVAL) $(SOLUTIONS)
 endif
+
+figures: env  ## find anew which numbers the notebooks print at smoke size (four smoke runs)
+	$(PY) tests/figures.py
 
 verify: env  ## score the trained models again, compare with results/ and the aims
 	$(PY) -m uniecg_lite verify --profile $(PROFILE)

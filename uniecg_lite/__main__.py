@@ -1,4 +1,4 @@
-"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | bench | study`."""
+"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | stale | ...`."""
 
 import os
 import sys
@@ -126,6 +126,16 @@ def results(
             there = "nothing is new" if run_file(store).exists() else f"no finished run in {store.folder}"
             typer.echo(f"{there}: nothing copied")
     typer.echo("README.md updated" if update_readme() else "README.md is up to date")
+
+
+@app.command()
+def stale(profile: ProfileOption = "laptop"):
+    """List the notebooks whose stored outputs are of other code: their own, or a module's that they import."""
+    from .course.stored import stale as stale_notebooks
+
+    found = stale_notebooks(profile)
+    typer.echo("\n".join(found) or "Every notebook's outputs are of the code that is here.")
+    raise typer.Exit(1 if found else 0)
 
 
 @app.command()

@@ -213,7 +213,8 @@ def _person_claim(made: dict[str, float]) -> dict:
 
 def load_all() -> list[dict]:
     """Every committed results file, laptop first; not that of smoke, whose figures say nothing. All have all sums."""
-    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))]
+    paths = [path for path in sorted(RESULTS.glob("*.json")) if not path.name.startswith("notebooks.")]
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     files = [file for file in files if file["profile"] != "smoke"]
     for file in files:
         file["seconds"] = sums({k: v for k, v in file["seconds"].items() if k.isdigit()}) | file["seconds"]

@@ -14,7 +14,7 @@ from nbconvert.filters import markdown2html
 from ..artifacts import PRODUCERS, ROOT, Store, write_text
 from ..config import profile as find_profile
 from ..errors import BadArtifact, BadRequest, UniECGError
-from . import results
+from . import results, stored
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -142,11 +142,13 @@ def run(
 
 def _run_one(path: Path, log: "_Log", store: Store) -> None:
     """Run one notebook of the chain and note it as finished."""
+    number, out = path.name[:2], log.folder / path.name
     log.start(path)
     begun = time.time()
-    _execute(path, log.folder / path.name, store)
-    log.finish(path, time.time() - begun)
-    number = path.name[:2]
+    _execute(path, out, store)
+    seconds = time.time() - begun
+    stored.write(store.folder / "stored" / f"{number}.json", stored.record(out))
+    log.finish(path, seconds)
     print(f"  {path.stem:32s} {log.seconds[number]:.0f} s of {store.profile.notebook_budget(number):.0f} s", flush=True)
 
 
@@ -255,7 +257,7 @@ def put_back(store: Store) -> list[Path]:
         )
     for path in chain():
         _put_back(log.folder / path.name, path)
-    return chain()
+    return [*chain(), stored.gather(store, results.RESULTS)]
 
 
 def _put_back(executed: Path, place: Path) -> None:

@@ -1,0 +1,199 @@
+"""Stored outputs are those of the code beside them, and a number that is wrong turns a test red."""
+
+import json
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from uniecg_lite.__main__ import app
+from uniecg_lite.artifacts import Store
+from uniecg_lite.config import profile
+from uniecg_lite.course import kinds, stored
+from uniecg_lite.errors import BadArtifact
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+
+
+def output(text: str):
+    return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+
+def changed(path: Path, folder: Path, change) -> Path:
+    """A copy of a notebook after `change(code cells)`."""
+    notebook = nbformat.read(path, as_version=4)
+    change([cell for cell in notebook.cells if cell.cell_type == "code"])
+    nbformat.write(notebook, folder / path.name)
+    return folder / path.name
+
+
+def one_more(text: str) -> str:
+    """The text with its last digit changed."""
+    place = max(i for i, letter in enumerate(text) if letter.isdigit())
+    return text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
+
+
+# --- the committed notebooks
+
+
+@every_notebook
+def test_stored_outputs_are_those_of_the_recorded_run(path):
+    known = stored.read("laptop")[path.name[:2]]
+    assert known["profile"] == "laptop"
+    assert not stored.wrong(path, known)
+
+
+@every_notebook
+def test_kinds_are_of_the_code_that_is_here(path):
+    known, cells = stored.read("smoke")[path.name[:2]], stored.code_cells(path)
+    assert known["code"] == stored.code_hash(cells), "run: make figures"
+    assert len(known["cells"]) == len(cells)
+
+
+def test_one_digit_of_a_stored_output_turns_it_red(tmp_path):
+    def change(cells):
+        [signal] = [o for o in cells[2].outputs if "text" in o]
+        signal.text = one_more(signal.text)
+
+    known = stored.read("laptop")["01"]
+    [said] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known)
+    assert said.startswith("code cell 2 prints")
+    assert not stored.wrong(changed(NOTEBOOKS[1], tmp_path, lambda cells: None), known)
+
+
+def test_one_digit_of_a_table_turns_it_red(tmp_path):
+    def change(cells):
+        data = cells[3].outputs[0].data
+        data["text/markdown"] = one_more(data["text/markdown"])
+
+    [said] = stored.wrong(changed(NOTEBOOKS[10], tmp_path, change), stored.read("laptop")["10"])
+    assert said.startswith("code cell 3 prints")
+
+
+def test_a_changed_cell_turns_it_red_and_stale(tmp_path):
+    def change(cells):
+        cells[4].source += "\n# another"
+
+    known = stored.read("laptop")
+    [said] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known["01"])
+    assert said.startswith("code is")
+    [said] = stored.stale(notebooks=tmp_path, known={"01": {**known["01"], "modules": None}})
+    assert said == "01_one_ecg: its code, modules of its run are not known"
+
+
+# --- what is stale
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A toy package, and a notebook that imports it."""
+    texts = {
+        "__init__.py": "",
+        "a.py": '"""A."""\n\n\ndef late():\n    """Later."""\n    from .rooms import b\n\n    return b.TWO  # two\n',
+        "rooms/__init__.py": "from ..c import THREE\n",
+        "rooms/b.py": "TWO = 2\n",
+        "c.py": "THREE = 3\n",
+        "other.py": "FOUR = 4\n",
+    }
+    for name, text in texts.items():
+        path = tmp_path / "uniecg_lite" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "uniecg_lite"
+
+
+def test_modules_are_found_through_each_other_and_in_functions(package):
+    cells = [nbformat.v4.new_code_cell("import json\nfrom uniecg_lite.a import late")]
+    found = stored.modules(cells, package.parent)
+    assert set(found) == {"uniecg_lite", *(f"uniecg_lite.{name}" for name in ("a", "c", "rooms", "rooms.b"))}
+    path = package / "a.py"
+    path.write_text(path.read_text().replace("Later.", "Another docstring.").replace("  # two", ""))
+    assert stored.modules(cells, package.parent) == found
+    (package / "rooms" / "b.py").write_text("TWO = 22\n")
+    new = stored.modules(cells, package.parent)
+    assert {name for name in found if found[name] != new[name]} == {"uniecg_lite.rooms.b"}
+
+
+def test_stale_names_the_modules_that_have_changed(tmp_path, monkeypatch):
+    path = Path(shutil.copy(NOTEBOOKS[1], tmp_path))
+    known = stored.record(path)
+    assert not stored.stale(notebooks=tmp_path, known={"01": known})
+    known["modules"] = {**known["modules"], "uniecg_lite.ecg.leads": "0", "uniecg_lite.gone": "0"}
+    said = ["01_one_ecg: uniecg_lite.ecg.leads, uniecg_lite.gone"]
+    assert stored.stale(notebooks=tmp_path, known={"01": known}) == said
+    for found, code in ((said, 1), ([], 0)):
+        monkeypatch.setattr(stored, "stale", lambda profile, found=found: found)
+        result = CliRunner().invoke(app, ["stale"])
+        assert result.exit_code == code and all(line in result.output for line in found)
+
+
+def test_records_of_a_run_are_gathered(tmp_path):
+    store = Store.open(profile("smoke"), 0, tmp_path)
+    stored.write(store.folder / "stored" / "01.json", {"code": "x"})
+    stored.write(store.folder / "stored" / "00.json", {"code": "y"})
+    file = stored.gather(store, tmp_path / "results")
+    assert file.name == "notebooks.smoke.json"
+    assert json.loads(file.read_text()) == stored.read("smoke", tmp_path / "results")
+    assert list(stored.read("smoke", tmp_path / "results")) == ["00", "01"]
+    with pytest.raises(BadArtifact, match="run the chain"):
+        stored.read("gpu", tmp_path)
+
+
+# --- which numbers
+
+
+def test_numbers_of_outputs():
+    table = nbformat.v4.new_output("execute_result", {"text/markdown": "| a | 4.50 |", "text/plain": "<M 7>"})
+    image = nbformat.v4.new_output(
+        "display_data", {"image/png": "", "text/plain": "<IPython.core.display.Image object>"}
+    )
+    plain = nbformat.v4.new_output("execute_result", {"text/plain": "{'x': 1e-3}"})
+    error = nbformat.v4.new_output("stream", name="stderr", text="99%")
+    text = "-1.5 mV (1, 12, 1000) 25,760 x128 60-70 63-year-old\ntorch 2.13.0+cpu, 2 CPUs\n[OK] 23 GB\nwfdb 4.3.1, 8%\n"
+    numbers = stored.numbers_of([output(text[:20]), table, output(text[20:]), image, plain, error])
+    assert numbers == [-1.5, 1, 12, 1000, 25760, 128, 60, 70, 63, 8, 4.5, 0.001]
+    assert stored.numbers_of([output("<Thing object at 0x7f12> <a.B at 0x7f12>")]) == []
+
+
+# --- kinds
+
+
+def test_kinds_are_found_from_runs():
+    plain, again = [12.0, 0.50, 3.0, 7.0], [12.0, 0.50, 4.0, 7.0]
+    found = kinds.kinds([plain, again, [12.0, 0.60, 3.0, 7.0], [12.0, 0.40, 9.0, 7.0]])
+    assert found == [12.0, [pytest.approx(0.05), pytest.approx(0.95)], None, 7.0]
+    assert kinds.kinds([plain, again[:3], plain, plain]) is None, "free: the cell prints more or less"
+
+
+def test_a_number_that_does_not_fit_its_kind_is_a_difference():
+    cell = [12.0, [0.05, 0.95], 7.0]
+    assert not kinds.differences(cell, [12.0, 0.9, 7.0])
+    assert kinds.differences(cell, [12.0, 0.9, 7.1]) == ["number 2 is 7.1, not 7"]
+    assert kinds.differences(cell, [12.0, 0.99, 7.0]) == ["number 1 is 0.99, not from 0.05 to 0.95"]
+    assert kinds.differences(cell, [12.0, 0.9]) == ["2 numbers are printed, not 3"]
+    assert not kinds.differences([12.0, None], [12.0, 5.0]) and not kinds.differences([12.0, None], [12.0])
+    assert kinds.differences([12.0, None], [13.0, 5.0])
+    assert not kinds.differences(None, [1.0])
+
+
+@every_notebook
+def test_one_number_of_the_file_turns_the_comparison_red(path):
+    """Each exact number of each cell, and each range, refuses a number beside it."""
+    for cell in stored.read("smoke")[path.name[:2]]["cells"]:
+        typical = [sum(k) / 2 if isinstance(k, list) else k or 0.0 for k in cell or []]
+        assert not kinds.differences(cell, typical)
+        for place, known in enumerate(cell or []):
+            if known is None:
+                continue
+            beside = (known[1] if isinstance(known, list) else known) + 1
+            assert len(kinds.differences(cell, [*typical[:place], beside, *typical[place + 1 :]])) == 1
+
+
+def test_most_numbers_are_held():
+    """Free are seconds, what this machine is, and what is read from committed results; the rest is compared."""
+    found = [k for entry in stored.read("smoke").values() for cell in entry["cells"] for k in cell or []]
+    assert sum(k is not None for k in found) > 0.9 * len(found)

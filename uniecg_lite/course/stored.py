@@ -1,0 +1,150 @@
+"""Are the outputs stored in the notebooks those of the code beside them, and are their numbers right?
+
+A run keeps a record of each executed notebook; `results/notebooks.<profile>.json` gathers them. A test holds the
+committed notebooks against the laptop records; at smoke size, `notebooks/conftest.py` holds fresh outputs against kinds
+of numbers that `make figures` found: exact, within a range, or free.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import re
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+
+import nbformat
+
+from ..artifacts import ROOT, Store
+from ..errors import BadArtifact
+
+MACHINE = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[\w.]+ (object )?at 0x[^>]*>", re.M)  # says where, not what
+VERSION_OR_NUMBER = re.compile(
+    r"\d+(?:\.\d+){2,}\S*|((?:(?<![\w.])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)"
+)
+
+
+def numbers_of(outputs: list) -> list[float]:
+    """The numbers in what a code cell prints, then in its results; not versions, nor what the machine is."""
+    stream = "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stdout")
+    shown = [o.data for o in outputs if "data" in o and not any("widget" in kind for kind in o.data)]
+    texts = [data.get("text/markdown") or data.get("text/plain", "") for data in shown]
+    whole = "\n".join([stream, *(text for text in texts if not text.startswith("<"))])
+    found = VERSION_OR_NUMBER.findall(MACHINE.sub("", whole))
+    return [float(n.replace(",", "")) for n in found if n]
+
+
+def code_cells(notebook: Path) -> list:
+    """The code cells of a notebook, without the runner's own."""
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    return [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def code_hash(cells: list) -> str:
+    """A hash of the source of code cells."""
+    return _hash("\0".join(cell.source for cell in cells))
+
+
+@cache
+def looked_at(source: str, package: str) -> tuple[str, set[str]]:
+    """A hash of a module's syntax tree, to which docstrings and comments do not belong, and the names it imports.
+
+    Imports in functions count; a name imported from a package may be a module itself.
+    """
+    tree, names = ast.parse(source), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body.pop(0)
+    return _hash(ast.unparse(tree)), names
+
+
+def _file(module: str, root: Path) -> Path | None:
+    place = root.joinpath(*module.split("."))
+    return next((p for p in (place / "__init__.py", place.with_suffix(".py")) if p.exists()), None)
+
+
+def modules(cells: list, root: Path = ROOT) -> dict[str, str]:
+    """Every module of the package that code cells import, also through others -> a hash of its syntax tree."""
+    found, ahead = {}, [name for cell in cells for name in looked_at(cell.source, "")[1]]
+    while ahead:
+        name = ahead.pop()
+        path = _file(name, root) if name.split(".")[0] == "uniecg_lite" else None
+        if path is None or name in found:
+            continue
+        around = name.rpartition(".")[0]  # the package around it runs first
+        package = name if path.name == "__init__.py" else around
+        found[name], imported = looked_at(path.read_text(encoding="utf-8"), package)
+        ahead += [around, *imported]
+    return dict(sorted(found.items()))
+
+
+def printed(notebook: Path) -> dict:
+    """Of an executed notebook: its profile, the hash of its code, and the numbers of each code cell."""
+    cells = code_cells(notebook)
+    said = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    return {
+        "profile": "".join(re.findall(r"^notebook \d\d, profile (\w+)", said, re.M)[:1]) or "unknown",
+        "code": code_hash(cells),
+        "figures": [numbers_of(cell.outputs) for cell in cells],
+    }
+
+
+def record(executed: Path) -> dict:
+    """What a notebook has printed, with the hashes of the modules that it imports."""
+    return {**printed(executed), "modules": modules(code_cells(executed))}
+
+
+def write(file: Path, entries: dict) -> Path:
+    """Write JSON, one entry a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in entries.items()) + "\n}\n")
+    os.replace(part, file)
+    return file
+
+
+def gather(store: Store, results_folder: Path) -> Path:
+    """Put the records of a run into `notebooks.<profile>.json` of a folder of results."""
+    files = sorted((store.folder / "stored").glob("[0-9][0-9].json"))
+    records = {file.stem: json.loads(file.read_text()) for file in files}
+    return write(results_folder / f"notebooks.{store.profile.name}.json", records)
+
+
+def read(profile: str, folder: Path = ROOT / "results") -> dict:
+    """The committed records by notebook, or, for `smoke`, the kinds of numbers."""
+    file = folder / f"notebooks.{profile}.json"
+    if not file.exists():
+        raise BadArtifact(f"There is no {file.name} in {folder.name}/: run the chain, then `uniecg results`.")
+    return json.loads(file.read_text())
+
+
+def wrong(notebook: Path, known: dict) -> list[str]:
+    """What of a notebook does not fit its record, as sentences."""
+    now, cells = printed(notebook), known["figures"]
+    out = [f"{key} is {now[key]}, recorded {known[key]}" for key in ("profile", "code") if now[key] != known[key]]
+    pairs = enumerate(zip_longest(cells, now["figures"]))
+    return out + [f"code cell {i} prints {new}, recorded {old}" for i, (old, new) in pairs if old != new]
+
+
+def stale(profile: str = "laptop", notebooks: Path = ROOT / "notebooks", known: dict | None = None) -> list[str]:
+    """The notebooks whose stored outputs are of other code, each with what has changed."""
+    known, out = read(profile) if known is None else known, []
+    for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
+        old, cells = known.get(path.name[:2], {"code": None, "modules": None}), code_cells(path)
+        changed = ["its code"] if old["code"] != code_hash(cells) else []
+        ran, now = (old["modules"] or {}).items(), modules(cells).items()
+        changed += sorted({name for name, _ in ran ^ now}) if ran else ["modules of its run are not known"]
+        out += [f"{path.stem}: {', '.join(changed)}"] if changed else []
+    return out
