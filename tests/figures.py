@@ -30,6 +30,7 @@ MACHINE = '''
 
 import os as _os
 import random as _random
+import sys as _sys
 import time as _time
 
 
@@ -46,8 +47,9 @@ def _erratic(clock):
     return look
 
 
-_os.cpu_count, _os.sched_getaffinity = lambda: 3, lambda pid: {0, 1, 2}
-_time.time, _time.perf_counter = _erratic(_time.time), _erratic(_time.perf_counter)
+if "ipykernel" in _sys.argv[0]:  # not in the runner, which waits for kernels
+    _os.cpu_count, _os.sched_getaffinity = lambda: 3, lambda pid: {0, 1, 2}
+    _time.time, _time.perf_counter = _erratic(_time.time), _erratic(_time.perf_counter)
 '''
 
 
