@@ -1,12 +1,17 @@
 """Shared by the tests: a toy ECG of Gaussians, where studies of made ECGs start, and real records if they are there."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from uniecg_lite.ecg import ECG, from_independent
+from uniecg_lite.ecg import ECG
+from uniecg_lite.leads import from_independent
+
+ROOT = Path(__file__).parents[1]
+sys.path += [str(ROOT / "benchmarks"), str(ROOT / "notebooks" / "exercises")]
 
 # Wave: seconds from the R peak, width in s, then mV in I, II, V1..V6.
 WAVES = (
@@ -60,6 +65,6 @@ def chain(tmp_path_factory):
 @pytest.fixture(scope="session")
 def room(chain):
     """What their cells share."""
-    from uniecg_lite.course.studies import making
+    from uniecg_lite.studies import making
 
     return making.prepare(chain)

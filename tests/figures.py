@@ -17,9 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from uniecg_lite.artifacts import ROOT
 from uniecg_lite.course.kinds import write_kinds
-from uniecg_lite.scoring.evaluate import real_folder
+from uniecg_lite.metrics.chain import real_folder
+from uniecg_lite.paths import ROOT
 
 RATES = {"faster": 1.05, "slower": 0.95}
 RUNS = ("plain", "again", *RATES)

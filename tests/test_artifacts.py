@@ -11,11 +11,11 @@ import tiny
 import torch
 
 from uniecg_lite import load_unified
-from uniecg_lite.artifacts import PRODUCERS, Store, fingerprint, save_tensors, state
+from uniecg_lite.checkpoints import load_reader, save_reader
 from uniecg_lite.config import LAPTOP, PROFILES, SMOKE, profile
 from uniecg_lite.errors import BadArtifact, BadRequest, UniECGError
-from uniecg_lite.scoring import Reader
-from uniecg_lite.scoring.files import load_reader, save_reader
+from uniecg_lite.metrics.reader import Reader
+from uniecg_lite.store import PRODUCERS, Store, fingerprint, save_tensors, state
 
 CHAIN = {"cohort": (), "encoders": ("cohort",), "language": ("cohort",), "alignment": ("encoders", "language")}
 
@@ -133,8 +133,8 @@ def test_a_block_that_fails_leaves_the_old_artifact(store, mishap):
 
 
 def test_a_full_disk_leaves_the_old_artifact(store):
-    said = "No space left on device.*free some disk space"
-    with pytest.raises(UniECGError, match=said), store.writing("encoders", ("cohort",)) as folder:
+    stated = "No space left on device.*free some disk space"
+    with pytest.raises(UniECGError, match=stated), store.writing("encoders", ("cohort",)) as folder:
         save_tensors({"x": torch.zeros(3)}, folder / "weights")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert value(store, "encoders") == 1.0 and not list(store.folder.glob("*.part"))
@@ -169,7 +169,7 @@ def test_nothing_of_the_old_artifact_stays(store):
 
 
 def test_fingerprint_follows_content_and_names(tmp_path):
-    def made(**files):
+    def generated(**files):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         for name, text in files.items():
             path = folder / name.replace("__", "/")
@@ -177,9 +177,14 @@ def test_fingerprint_follows_content_and_names(tmp_path):
             path.write_text(text)
         return fingerprint(folder)
 
-    first = made(a="one", sub__b="two")
-    assert first == made(sub__b="two", a="one")
-    others = [made(a="one", sub__b="too"), made(a="one", b="two"), made(a="two", sub__b="one"), made(a="one")]
+    first = generated(a="one", sub__b="two")
+    assert first == generated(sub__b="two", a="one")
+    others = [
+        generated(a="one", sub__b="too"),
+        generated(a="one", b="two"),
+        generated(a="two", sub__b="one"),
+        generated(a="one"),
+    ]
     assert len({first, *others}) == 5
 
 

@@ -8,22 +8,17 @@ import tiny
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.artifacts import Store
+from uniecg_lite.checkpoints import save_generator
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
-from uniecg_lite.course.studies import (
-    STUDIES,
-    augmentation,
-    augmentation_claims,
-    augmentation_metrics,
-    run_study,
-    summary,
-)
-from uniecg_lite.course.studies.cells import cell_path, write_cell
-from uniecg_lite.ecg import lead_law_residual
-from uniecg_lite.language import CODES
-from uniecg_lite.scoring.real_labels import RealRecords
-from uniecg_lite.unified.files import save_generator
+from uniecg_lite.findings import CODES
+from uniecg_lite.leads import lead_law_residual
+from uniecg_lite.metrics.real_records import RealRecords
+from uniecg_lite.store import Store
+from uniecg_lite.studies import augmentation
+from uniecg_lite.studies.claims import augmentation_claims, augmentation_metrics
+from uniecg_lite.studies.grid import STUDIES, run_study
+from uniecg_lite.studies.study import cell_path, summary, write_cell
 
 CODE = augmentation.RARE[0]
 
@@ -92,22 +87,22 @@ def test_a_classifier_learns_what_can_be_told_apart(tmp_path):
     flat, tall = (torch.randn(40, 12, 1000, generator=g) * 0.1 for _ in range(2))
     tall[:, :, ::100] += 1.0
     one, other = (augmentation.trained(longer, tall[:30], flat[:30], 3, tmp_path / str(i)) for i in range(2))
-    said = augmentation.logits(one, torch.cat([tall[30:], flat[30:]]))
+    stated = augmentation.logits(one, torch.cat([tall[30:], flat[30:]]))
     label = torch.arange(20) < 10
-    threshold = augmentation.best_threshold(said, label)
-    assert augmentation.scores("x", said, label, threshold) == {"x.f1": 1.0, "x.auroc": 1.0}
-    assert torch.equal(said, augmentation.logits(other, torch.cat([tall[30:], flat[30:]]))), "the same seed"
+    threshold = augmentation.best_threshold(stated, label)
+    assert augmentation.scores("x", stated, label, threshold) == {"x.f1": 1.0, "x.auroc": 1.0}
+    assert torch.equal(stated, augmentation.logits(other, torch.cat([tall[30:], flat[30:]]))), "the same seed"
 
 
 def test_the_threshold_is_the_best_there_is():
     g = torch.Generator().manual_seed(0)
-    said, label = torch.randn(60, generator=g).mul(3).round(), torch.rand(60, generator=g) < 0.3
+    stated, label = torch.randn(60, generator=g).mul(3).round(), torch.rand(60, generator=g) < 0.3
 
     def f1(threshold):
-        return augmentation.scores("x", said, label, threshold)["x.f1"]
+        return augmentation.scores("x", stated, label, threshold)["x.f1"]
 
-    assert f1(augmentation.best_threshold(said, label)) == max(map(f1, said.unique().tolist()))
-    assert augmentation.best_threshold(said, torch.zeros(60, dtype=torch.bool)) == float("inf")
+    assert f1(augmentation.best_threshold(stated, label)) == max(map(f1, stated.unique().tolist()))
+    assert augmentation.best_threshold(stated, torch.zeros(60, dtype=torch.bool)) == float("inf")
 
 
 @pytest.mark.parametrize("variant", ["plain10", "made30"])

@@ -7,8 +7,7 @@ import pytest
 import torch
 from conftest import toy_ecg
 
-from uniecg_lite.ecg import ECG, lead_law_residual
-from uniecg_lite.ecg.beats import (
+from uniecg_lite.beats import (
     AFTER,
     BEFORE,
     LOUD,
@@ -16,15 +15,19 @@ from uniecg_lite.ecg.beats import (
     QUANTILES,
     RHYTHM,
     _peaks,
-    bends,
     peak_times,
     r_peaks,
+    representative_beat,
     rhythm_features,
-    usual_beat,
+    slopes,
 )
+from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadECG
-from uniecg_lite.simulator import FINDINGS, RHYTHMS, sample, simulate
-from uniecg_lite.simulator.waves import beat_signal
+from uniecg_lite.leads import lead_law_residual
+from uniecg_lite.simulator.disease import FINDINGS, RHYTHMS
+from uniecg_lite.simulator.hearts import beat_signal
+from uniecg_lite.simulator.sample import sample
+from uniecg_lite.simulator.simulate import simulate
 
 COLUMN = {code: i for i, code in enumerate(FINDINGS)}
 N = round((BEFORE + AFTER) * 100)
@@ -35,8 +38,8 @@ def noisy():
     return simulate(12, torch.arange(1200))
 
 
-def has(made, *codes: str) -> torch.Tensor:
-    return made.truth["findings"][:, [COLUMN[code] for code in codes]].any(1)
+def has(generated, *codes: str) -> torch.Tensor:
+    return generated.truth["findings"][:, [COLUMN[code] for code in codes]].any(1)
 
 
 def toy(rate: float, hz: float = 100.0, first: float = 0.4) -> tuple[torch.Tensor, np.ndarray]:
@@ -102,7 +105,7 @@ def test_size_sign_and_offset_of_a_record_do_not_matter(noisy):
 def test_bends_do_not_see_slow_waves():
     time = torch.arange(1000) / 100
     slow, fast = (torch.sin(2 * torch.pi * f * time).expand(1, 12, -1) for f in (0.3, 15.0))
-    assert bends(slow, 100.0).amax() < 0.005 * bends(fast, 100.0).amax()
+    assert slopes(slow, 100.0).amax() < 0.005 * slopes(fast, 100.0).amax()
 
 
 # --- the representative beat
@@ -127,7 +130,7 @@ def beat_by_hand(signal: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
 def test_the_beat_of_a_steady_heart_is_the_mean_of_its_beats(rate):
     signal, _ = toy(rate)
     signal = signal + 0.05 * torch.randn(signal.shape, generator=torch.Generator().manual_seed(rate))
-    beat, spread, times = usual_beat(signal, 100.0)
+    beat, spread, times = representative_beat(signal, 100.0)
     assert beat.shape == spread.shape == (1, 12, N) and times.shape == (1, MOST_BEATS)
     torch.testing.assert_close(beat[0], beat_by_hand(signal[0], times[0]), atol=1e-4, rtol=0)
     assert 0.02 < spread.median() < 0.06
@@ -136,8 +139,8 @@ def test_the_beat_of_a_steady_heart_is_the_mean_of_its_beats(rate):
 def test_averaging_takes_noise_away():
     quiet, noisy = simulate(4, torch.arange(300), noise=False), simulate(4, torch.arange(300))
     steady = has(quiet, "SR", "SBRAD", "STACH", "PACE") & ~has(quiet, "PVC", "BIGU", "PAC", "HYPERK")
-    clean, _, _ = usual_beat(quiet.signal[steady], 100.0)
-    beat, spread, _ = usual_beat(noisy.signal[steady], 100.0)
+    clean, _, _ = representative_beat(quiet.signal[steady], 100.0)
+    beat, spread, _ = representative_beat(noisy.signal[steady], 100.0)
     error = (beat - clean).square().mean((1, 2)).sqrt()
     added = (noisy.signal - quiet.signal)[steady]
     added = (added - added.median(-1, keepdim=True).values).square().mean((1, 2)).sqrt()
@@ -148,18 +151,18 @@ def test_averaging_takes_noise_away():
 
 def test_the_beat_is_the_one_the_heart_was_made_of():
     """QRS and T of the simulated beat, shifted to its own R peak, against what is found on the whole record."""
-    made, hearts = simulate(4, torch.arange(300), noise=False), sample(4, torch.arange(300))
-    rows = torch.nonzero(has(made, "NORM"))[:, 0]
-    beat, _, times = usual_beat(made.signal[rows], 100.0)
+    generated, hearts = simulate(4, torch.arange(300), noise=False), sample(4, torch.arange(300))
+    rows = torch.nonzero(has(generated, "NORM"))[:, 0]
+    beat, _, times = representative_beat(generated.signal[rows], 100.0)
     since = torch.arange(N) / 100 - BEFORE
     errors = []
     for i, row in enumerate(rows.tolist()):
-        onset = made.truth["onset_s"][row]
+        onset = generated.truth["onset_s"][row]
         inner = times[i][(times[i] > 0.5) & (times[i] < 9)]
         delay = (inner[:, None] - onset).nan_to_num(99)
         delay = torch.where(delay > 0, delay, 99.0).amin(1).median()
         truth = beat_signal(_one(hearts, row), (since + delay)[None])[0]  # (8, N)
-        late = (since > -delay) & (since < made.truth["qt_ms"][row] / 1000 - delay)
+        late = (since > -delay) & (since < generated.truth["qt_ms"][row] / 1000 - delay)
         for lead, place in ((0, 0), (1, 1), *((k, k + 4) for k in range(2, 8))):
             difference = beat[i, place, late] - truth[lead, late]
             errors.append((difference - difference.median()).abs().quantile(0.9).item())
@@ -181,32 +184,32 @@ def test_beats_of_another_kind_are_left_out():
     for place in places[2:-1:4]:
         first = round((place - 0.1) * 100)
         other[..., first : first + 20] *= -1
-    beat, _, _ = usual_beat(signal, 100.0)
-    found, _, _ = usual_beat(other, 100.0)
+    beat, _, _ = representative_beat(signal, 100.0)
+    found, _, _ = representative_beat(other, 100.0)
     middle = slice(30, 60)
     torch.testing.assert_close(found[..., middle], beat[..., middle], atol=0.05, rtol=0)
 
 
 def test_the_beat_obeys_the_lead_laws_and_does_not_feel_the_offset(noisy):
     signal = noisy.signal[:100]
-    beat, _, _ = usual_beat(signal, 100.0)
+    beat, _, _ = representative_beat(signal, 100.0)
     residual = lead_law_residual(beat - beat.mean(-1, keepdim=True), quantile=1)
     assert residual.max() < 1e-4
-    moved, _, _ = usual_beat(signal + torch.linspace(-2, 2, 12)[:, None], 100.0)
+    moved, _, _ = representative_beat(signal + torch.linspace(-2, 2, 12)[:, None], 100.0)
     torch.testing.assert_close(moved, beat, atol=1e-3, rtol=0)
 
 
 def test_a_record_does_not_depend_on_its_batch(noisy):
     signal = noisy.signal[:64]
-    whole = usual_beat(signal, 100.0)
+    whole = representative_beat(signal, 100.0)
     for rows in torch.arange(64).split(5):
-        for part, all_ in zip(usual_beat(signal[rows], 100.0), whole):
+        for part, all_ in zip(representative_beat(signal[rows], 100.0), whole):
             torch.testing.assert_close(part, all_[rows], atol=1e-5, rtol=1e-5, equal_nan=True)
 
 
 def test_gradients_reach_the_signal(noisy):
     signal = noisy.signal[:3].clone().requires_grad_()
-    usual_beat(signal, 100.0)[0].square().sum().backward()
+    representative_beat(signal, 100.0)[0].square().sum().backward()
     assert signal.grad.isfinite().all() and (signal.grad.abs().sum((1, 2)) > 0).all()
 
 
@@ -248,19 +251,19 @@ def test_flat_records_have_no_beats():
     for level in (0.0, 0.37):
         flat = torch.full((2, 12, 1000), level)
         assert not r_peaks(flat, 100.0).any() and peak_times(flat, 100.0).isnan().all()
-        beat, spread, times = usual_beat(flat, 100.0)
+        beat, spread, times = representative_beat(flat, 100.0)
         assert not beat.any() and times.isnan().all() and spread.isfinite().all() and spread.max() < 1e-5
 
 
 def test_no_records_are_no_beats():
-    beat, spread, times = usual_beat(torch.zeros(0, 12, 1000), 100.0)
+    beat, spread, times = representative_beat(torch.zeros(0, 12, 1000), 100.0)
     assert beat.shape == spread.shape == (0, 12, N) and times.shape == (0, MOST_BEATS)
 
 
 def test_a_single_complex_at_the_edge_is_no_whole_beat():
     signal = torch.zeros(1, 12, 1000)
     signal[..., 5:9] = torch.tensor([0.4, 1.0, 0.4, 0.1])
-    beat, spread, times = usual_beat(signal, 100.0)
+    beat, spread, times = representative_beat(signal, 100.0)
     assert (~times.isnan()).sum() == 1 and not beat.any() and spread.isfinite().all()
 
 
@@ -275,7 +278,7 @@ def test_real_records_have_a_usual_beat(real_records):
         except BadECG:
             continue
     signal = torch.stack(signals)
-    beat, spread, times = usual_beat(signal, 100.0)
+    beat, spread, times = representative_beat(signal, 100.0)
     count = (~times.isnan()).sum(1)
     assert beat.isfinite().all() and spread.isfinite().all() and len(signal) > 8
     assert (count >= 4).all() and (count <= 30).all()

@@ -1,11 +1,10 @@
 """bench: what is multiplied and divided, with a clock that is not the machine's."""
 
+import bench as room
 import pytest
 import tiny
 import torch
-
-from uniecg_lite.course import bench as room
-from uniecg_lite.diffusets.published import STEPS
+from diffusets_published import STEPS
 
 
 @pytest.fixture
@@ -38,9 +37,9 @@ def test_steps_are_multiplied_and_seconds_divided(by_hand):
         assert found[f"generation.published_seconds_per_ecg.batch{size}"] == whole / size
         assert found[f"generation.speedup_vs_published.batch{size}"] == whole
     assert found["generation.speedup_vs_published"] == whole
-    shapes = [tuple(made.shape) for made in by_hand]
+    shapes = [tuple(generated.shape) for generated in by_hand]
     assert shapes[:5] == [(1, 8, 128), (1, 12, 1024), (1, 4, 128), (1, 12, 1024), (1, 12, 1024)]
-    assert all(made.isfinite().all() for made in by_hand)
+    assert all(generated.isfinite().all() for generated in by_hand)
 
 
 def test_the_sampler_that_is_timed_is_the_default_one(by_hand):

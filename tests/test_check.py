@@ -4,7 +4,7 @@ from importlib import import_module, metadata
 
 import pytest
 
-ready = import_module("uniecg_lite.check")  # the module, whatever the package's own name `check` is
+ready = import_module("uniecg_lite.course.check")  # the module, whatever the package's own name `check` is
 
 
 def lookup(versions):
@@ -98,8 +98,8 @@ def test_amx_is_read_from_cpuinfo(tmp_path):
 
 
 def test_conflicts_in_this_environment_are_reported(monkeypatch):
-    said = "numpy 1.0 requires nothing-at-all, which is not installed.\nuniecg-lite 0.1.0 has requirement torch==0\n"
-    done = ready.subprocess.CompletedProcess([], 1, stdout=said, stderr="")
+    stated = "numpy 1.0 requires nothing-at-all, which is not installed.\nuniecg-lite 0.1.0 has requirement torch==0\n"
+    done = ready.subprocess.CompletedProcess([], 1, stdout=stated, stderr="")
     monkeypatch.setattr(ready.subprocess, "run", lambda *a, **k: done)
     monkeypatch.setattr(ready.sys, "prefix", str(metadata.distribution("numpy").locate_file("")))
     ok, text = ready.conflict_row()

@@ -13,17 +13,18 @@ from conftest import toy_ecg
 from typer.testing import CliRunner
 
 import uniecg_lite
-from uniecg_lite import __main__ as cli
-from uniecg_lite.artifacts import PRODUCERS, Store
+from uniecg_lite import cli
 from uniecg_lite.config import BUDGETS, LAPTOP, SMOKE
-from uniecg_lite.course import Lesson, results, runner, say, shape
+from uniecg_lite.course import results, runner
 from uniecg_lite.course import verify as verifying
-from uniecg_lite.course.lesson import against_budget, sums
-from uniecg_lite.course.studies import STUDIES
+from uniecg_lite.course.lesson import Lesson, against_budget, confirm, shape, sums
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import UniECGError
-from uniecg_lite.unified import Answer
+from uniecg_lite.leads import LEADS
+from uniecg_lite.model import Answer
+from uniecg_lite.store import PRODUCERS, Store
+from uniecg_lite.studies.grid import STUDIES
 
 COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "bench", "study")
 
@@ -83,7 +84,7 @@ def test_study_lists_what_there_is(monkeypatch, capsys, words):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "stated"),
     [
         (["run", "--profile", "huge"], "There is no profile 'huge'"),
         (["interpret", "record", "--profile", "smoke"], "run notebook 08"),
@@ -107,9 +108,9 @@ def test_study_lists_what_there_is(monkeypatch, capsys, words):
         (["results", "--notebooks", "--tables-only"], "--tables-only copies nothing"),
     ],
 )
-def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, words, said):
+def test_an_error_is_one_sentence_and_exit_code_1(monkeypatch, capsys, words, stated):
     code, out, err = main(monkeypatch, capsys, *words)
-    assert code == 1 and said in err and not out
+    assert code == 1 and stated in err and not out
     assert len(err.strip().splitlines()) == 1 and "Traceback" not in err
 
 
@@ -163,7 +164,7 @@ def test_an_unknown_command_or_option_is_exit_code_2(monkeypatch, capsys):
 
 def test_check_says_by_its_exit_code_whether_all_is_well(monkeypatch, capsys):
     for good in (True, False):
-        monkeypatch.setattr("uniecg_lite.check.check", lambda profile, good=good: good)
+        monkeypatch.setattr("uniecg_lite.course.check.check", lambda profile, good=good: good)
         assert main(monkeypatch, capsys, "check")[0] == (0 if good else 1)
 
 
@@ -204,7 +205,7 @@ def test_interpret_reads_what_it_is_given(monkeypatch, capsys, tmp_path, loaded,
 
         np.save(path, ecg.signal)
     elif kind == "csv":
-        rows = [",".join(uniecg_lite.ecg.LEADS), *(",".join(f"{v:.4f}" for v in row) for row in ecg.signal.T)]
+        rows = [",".join(LEADS), *(",".join(f"{v:.4f}" for v in row) for row in ecg.signal.T)]
         path.write_text("# hz=500\n" + "\n".join(rows))
     else:
         save_page(ecg.standard(), path)
@@ -514,9 +515,9 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
     ],
 )
 def test_sex_and_age_are_judged_only_where_true_ecgs_show_them(sex, age, true, verdict):
-    made = {"hr_median_error_bpm": 2.0, "sex_accuracy": sex, "age_correlation": age}
-    made |= {"true_sex_accuracy": true[0], "true_age_correlation": true[1]}
-    claim = results.claims({f"generation.{name}": value for name, value in made.items()})["U10"]
+    generated = {"hr_median_error_bpm": 2.0, "sex_accuracy": sex, "age_correlation": age}
+    generated |= {"true_sex_accuracy": true[0], "true_age_correlation": true[1]}
+    claim = results.claims({f"generation.{name}": value for name, value in generated.items()})["U10"]
     assert claim["verdict"] == verdict
 
 
@@ -545,10 +546,10 @@ def test_a_lesson_keeps_its_figures_and_tells_its_time(tmp_path, capsys):
 
 
 def test_claims_and_shapes_raise_when_they_do_not_hold(capsys):
-    say("one is one", True)
+    confirm("one is one", True)
     assert capsys.readouterr().out == "[check] one is one: yes\n"
     with pytest.raises(AssertionError, match="one is two: no"):
-        say("one is two", False)
+        confirm("one is two", False)
     shape("tokens", torch.zeros(2, 26, 8), "B T D", T=26)
     assert "(B, T, D) = (2, 26, 8)" in capsys.readouterr().out
     with pytest.raises(AssertionError, match="T is 26, not 25"):

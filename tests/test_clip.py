@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from uniecg_lite.language import Request
-from uniecg_lite.scoring.clip import SHARED, ClipPair, _counted, clip_scores
+from uniecg_lite.language.requests import Request
+from uniecg_lite.metrics.generation import SHARED, ClipPair, _counted, clip_scores
 
 FINDINGS = (("SR",), ("AFIB",), ("SR", "CLBBB"), ("SR", "LVH"))
 
@@ -45,14 +45,14 @@ def test_half_followed_words_score_between(pair):
 def test_scales_of_features_do_not_matter_and_lengths_are_one(pair):
     features, texts = pairs(800, 0)
     other = ClipPair(features * torch.linspace(0.1, 50, 40) + 3, texts)
-    new, said = pairs(50, 4)
+    new, stated = pairs(50, 4)
     torch.testing.assert_close(
-        clip_scores(other, new * torch.linspace(0.1, 50, 40) + 3, said)["clip_score"],
-        clip_scores(pair, new, said)["clip_score"],
+        clip_scores(other, new * torch.linspace(0.1, 50, 40) + 3, stated)["clip_score"],
+        clip_scores(pair, new, stated)["clip_score"],
         atol=1e-4,
         rtol=0,
     )
-    for side in (pair.ecgs(new), pair.texts(["Rate 70. Findings: something never read.", *said])):
+    for side in (pair.ecgs(new), pair.texts(["Rate 70. Findings: something never read.", *stated])):
         assert side.shape[1] <= SHARED and torch.allclose(side.norm(dim=1), torch.ones(len(side)).double())
 
 

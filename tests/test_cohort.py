@@ -8,9 +8,10 @@ import wfdb
 from conftest import toy_ecg
 
 from uniecg_lite import cohort
-from uniecg_lite.ecg import ECG, LEADS, lead_law_residual
+from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadArtifact, BadECG
-from uniecg_lite.simulator import simulate
+from uniecg_lite.leads import LEADS, lead_law_residual
+from uniecg_lite.simulator.simulate import simulate
 
 N = 320
 
@@ -111,18 +112,18 @@ def test_the_split_does_not_depend_on_which_records_are_there(splits, tmp_path):
 
 def test_signals_come_back_within_half_a_microvolt(splits):
     for part in splits.values():
-        made, _ = made_again(part)
+        generated, _ = made_again(part)
         back = part.signal(range(len(part)))
         assert back.dtype == torch.float32 and back.shape == (len(part), 12, 1000)
-        assert (back - made).abs().max() <= 0.0005 + 1e-6
+        assert (back - generated).abs().max() <= 0.0005 + 1e-6
         assert lead_law_residual(back, quantile=1).max() <= 0.0015 + 1e-6
 
 
 def test_truth_comes_back_exactly(splits):
     for part in splits.values():
-        (_, made), back = made_again(part), part.truth()
-        for key in made:
-            np.testing.assert_array_equal(back[key].numpy(), made[key].numpy(), err_msg=key)
+        (_, generated), back = made_again(part), part.truth()
+        for key in generated:
+            np.testing.assert_array_equal(back[key].numpy(), generated[key].numpy(), err_msg=key)
 
 
 def test_rows_can_be_taken_in_any_order(splits):

@@ -6,16 +6,17 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from uniecg_lite.language import CODES, Request
-from uniecg_lite.scoring import macro_f1
-from uniecg_lite.scoring.control import control, number_errors, requested, standard
-from uniecg_lite.simulator import simulate
+from uniecg_lite.findings import CODES
+from uniecg_lite.language.requests import Request
+from uniecg_lite.metrics.generation import control, number_errors, requested, standard
+from uniecg_lite.metrics.reports import macro_f1
+from uniecg_lite.simulator.simulate import simulate
 
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "axis_deg")
 
 
 @pytest.fixture(scope="module")
-def made():
+def generated():
     return simulate(0, torch.arange(40), 102.4, 10.0, noise=False)
 
 
@@ -61,9 +62,9 @@ def test_requests_become_tables():
     assert asked.shape == (2, len(CODES)) and asked.sum() == 2 and asked[0, [2, 5]].all()
 
 
-def test_an_obedient_generator_has_no_errors(made):
-    wanted = {k: made.truth[k] for k in NUMBERS}
-    found = control(all_seeing(made.truth), made.signal, wanted, made.truth["findings"].bool())
+def test_an_obedient_generator_has_no_errors(generated):
+    wanted = {k: generated.truth[k] for k in NUMBERS}
+    found = control(all_seeing(generated.truth), generated.signal, wanted, generated.truth["findings"].bool())
     assert found["hr_median_error_bpm"] < 1, "the rate is measured on the signal"
     assert found["hr_median_error_reader_bpm"] == found["qrs_median_error_ms"] == found["axis_median_error_deg"] == 0
     assert found["pr_median_error_ms"] == found["qt_median_error_ms"] == 0
@@ -72,36 +73,38 @@ def test_an_obedient_generator_has_no_errors(made):
     assert all(isinstance(value, float) for value in found.values())
 
 
-def test_the_spread_of_beats_is_that_of_sinus_rhythms_alone(made):
-    wanted, findings = {k: made.truth[k] for k in NUMBERS}, made.truth["findings"].bool()
-    found = control(all_seeing(made.truth), made.signal, wanted, findings)
+def test_the_spread_of_beats_is_that_of_sinus_rhythms_alone(generated):
+    wanted, findings = {k: generated.truth[k] for k in NUMBERS}, generated.truth["findings"].bool()
+    found = control(all_seeing(generated.truth), generated.signal, wanted, findings)
     assert 0.005 < found["beat_size_spread"] < 0.06
     extra = findings.clone()
     extra[:, CODES.index("PVC")] = True
-    assert "beat_size_spread" not in control(all_seeing(made.truth), made.signal, wanted, extra)
+    assert "beat_size_spread" not in control(all_seeing(generated.truth), generated.signal, wanted, extra)
 
 
-def test_ecgs_of_other_patients_do_not_pass(made):
+def test_ecgs_of_other_patients_do_not_pass(generated):
     order = torch.arange(40).roll(1)
-    wanted, asked = {k: made.truth[k][order] for k in NUMBERS}, made.truth["findings"].bool()[order]
-    found = control(all_seeing(made.truth), made.signal, wanted, asked)
+    wanted, asked = {k: generated.truth[k][order] for k in NUMBERS}, generated.truth["findings"].bool()[order]
+    found = control(all_seeing(generated.truth), generated.signal, wanted, asked)
     assert found["hr_mean_error_bpm"] > 10 and found["qrs_mean_error_ms"] > 5 and found["axis_mean_error_deg"] > 15
-    assert found["findings_macro_f1"] == pytest.approx(macro_f1(made.truth["findings"].bool(), asked))
+    assert found["findings_macro_f1"] == pytest.approx(macro_f1(generated.truth["findings"].bool(), asked))
     assert found["findings_macro_f1"] < 0.4
 
 
-def test_a_generator_at_half_speed_is_caught_by_the_signal_even_if_the_reader_is_fooled(made):
-    slow = torch.nn.functional.interpolate(made.signal, size=2048, mode="linear")[..., :1024]
-    found = control(all_seeing(made.truth), slow, {"rate_bpm": made.truth["rate_bpm"]}, made.truth["findings"].bool())
+def test_a_generator_at_half_speed_is_caught_by_the_signal_even_if_the_reader_is_fooled(generated):
+    slow = torch.nn.functional.interpolate(generated.signal, size=2048, mode="linear")[..., :1024]
+    found = control(
+        all_seeing(generated.truth), slow, {"rate_bpm": generated.truth["rate_bpm"]}, generated.truth["findings"].bool()
+    )
     assert found["hr_median_error_reader_bpm"] == 0
-    assert found["hr_median_error_bpm"] == pytest.approx(made.truth["rate_bpm"].median().item() / 2, rel=0.2)
+    assert found["hr_median_error_bpm"] == pytest.approx(generated.truth["rate_bpm"].median().item() / 2, rel=0.2)
 
 
-def test_one_ecg_against_the_lead_laws_is_enough(made):
-    signal = made.signal.clone()
+def test_one_ecg_against_the_lead_laws_is_enough(generated):
+    signal = generated.signal.clone()
     signal[7, [4, 5]] = signal[7, [5, 4]]  # aVL and aVF under each other's names
-    wanted = {"rate_bpm": made.truth["rate_bpm"]}
-    found = control(all_seeing(made.truth), signal, wanted, made.truth["findings"].bool())
+    wanted = {"rate_bpm": generated.truth["rate_bpm"]}
+    found = control(all_seeing(generated.truth), signal, wanted, generated.truth["findings"].bool())
     assert found["lead_law_residual_mv"] > 0.1
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from uniecg_lite.ecg import LEADS, from_independent
 from uniecg_lite.errors import BadECG
-from uniecg_lite.simulator import FINDINGS, simulate
-from uniecg_lite.simulator.criteria import RULES, Measured, criteria_pass, measure_signal
-from uniecg_lite.simulator.criteria.waves import deflections
+from uniecg_lite.leads import LEADS, from_independent
+from uniecg_lite.simulator.criteria.measures import Measured, deflections, measure_signal
+from uniecg_lite.simulator.criteria.rules import RULES, criteria_pass
+from uniecg_lite.simulator.disease import FINDINGS
+from uniecg_lite.simulator.simulate import simulate
 
 HZ, SEED, POOL, ENOUGH = 500.0, 23, 4000, 20
 COLUMN = {code: i for i, code in enumerate(FINDINGS)}
@@ -120,9 +121,9 @@ def test_the_records_hold_each_finding(records):
 @pytest.mark.parametrize("code", FINDINGS)
 def test_the_textbook_agrees_with_the_truth(records, code):
     _, truth, measured = records
-    said, true = RULES[code](measured), truth["findings"][:, COLUMN[code]]
-    present, absent = said[true].float().mean().item(), (~said[~true]).float().mean().item()
-    missing = (~said & true).nonzero()[:, 0].tolist()
+    stated, true = RULES[code](measured), truth["findings"][:, COLUMN[code]]
+    present, absent = stated[true].float().mean().item(), (~stated[~true]).float().mean().item()
+    missing = (~stated & true).nonzero()[:, 0].tolist()
     assert present >= PRESENT - 1 / true.sum() and absent >= ABSENT, f"{code} {present:.3f} {absent:.3f} {missing[:9]}"
 
 

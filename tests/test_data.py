@@ -83,8 +83,8 @@ def test_evidence_is_a_short_phrase_of_thresholds_and_leads(finding):
     assert 3 <= len(evidence.split()) <= 9 and not evidence.endswith(".") and ";" not in evidence
     numbers, known = (thresholds(text) for text in (evidence, finding["criteria"]))
     assert numbers <= known, "every number is a threshold of the criteria"
-    said = {word for word in re.findall(r"\w+", evidence) if word in LEADS}
-    assert said <= set(finding["leads"]), "the leads of the evidence are among the critical ones"
+    stated = {word for word in re.findall(r"\w+", evidence) if word in LEADS}
+    assert stated <= set(finding["leads"]), "the leads of the evidence are among the critical ones"
 
 
 def test_evidence_shares_its_words():

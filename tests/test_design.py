@@ -7,29 +7,18 @@ import tiny
 import torch
 from torch import nn
 
-from uniecg_lite.diffusets import (
-    FAULTS,
-    PUBLISHED,
-    VAE,
-    Denoiser,
-    Design,
-    Generator,
-    new_denoiser,
-    train_denoiser,
-    with_faults,
-)
-from uniecg_lite.diffusets.condition import numbers_of
-from uniecg_lite.diffusets.denoiser import CrossAttention
-from uniecg_lite.diffusets.others import ConditionalVAE, equal_width, nearest, train_conditional_vae
-from uniecg_lite.diffusets.pacemaker import SHOWN
-from uniecg_lite.diffusets.paths import Diffusion, Flow
-from uniecg_lite.diffusets.sketch import PLAN
-from uniecg_lite.diffusets.transformer import PatchDenoiser, flops, matched_width
-from uniecg_lite.diffusets.vae import LATENT
-from uniecg_lite.ecg import lead_law_residual
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.language import Request
-from uniecg_lite.simulator import simulate
+from uniecg_lite.generator.beat_plan import PLAN, SHOWN
+from uniecg_lite.generator.denoiser import CrossAttention, Denoiser, PatchDenoiser, flops, matched_width, new_denoiser
+from uniecg_lite.generator.diffusion import FAULTS, PUBLISHED, Design, Diffusion, Flow, with_faults
+from uniecg_lite.generator.generator import Generator
+from uniecg_lite.generator.generator_stages import train_denoiser
+from uniecg_lite.generator.text_encoder import numbers_of
+from uniecg_lite.generator.vae import LATENT, VAE
+from uniecg_lite.language.requests import Request
+from uniecg_lite.leads import lead_law_residual
+from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.studies.making import ConditionalVAE, equal_width, nearest, train_conditional_vae
 
 PATHS = {
     "flow": Flow(),
@@ -53,7 +42,7 @@ def plans(n: int, seed: int = 0) -> torch.Tensor:
 
 def with_denoiser(base, denoiser, *how, vae=None, **more) -> Generator:
     """A generator with the other parts of `base`."""
-    return Generator(vae or base.vae, base.condition, base.rhythm, base.usual_beat, denoiser, *how, **more)
+    return Generator(vae or base.vae, base.condition, base.rhythm, base.average_beat, denoiser, *how, **more)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +68,7 @@ def test_faults_together_are_the_published_design():
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "stated"),
     [
         ({"words": "shouted"}, "no words 'shouted': choose one of film"),
         ({"ancestral": True}, "levels of DDPM"),
@@ -90,8 +79,8 @@ def test_faults_together_are_the_published_design():
         ({"numbers": "scaled"}, "set paced to False"),
     ],
 )
-def test_what_excludes_each_other_is_refused(how, said):
-    with pytest.raises(BadRequest, match=said):
+def test_what_excludes_each_other_is_refused(how, stated):
+    with pytest.raises(BadRequest, match=stated):
         Design(**how)
     with pytest.raises(BadRequest, match="no fault 'none'"):
         with_faults("none")
@@ -105,7 +94,7 @@ def test_with_the_exact_answer_every_path_finds_the_latent(name):
     """A net that knows the latent says what `mix` would have asked for at this point."""
     path, target = PATHS[name], 0.5 * latent(3, 1)
 
-    def say(x, level):
+    def predict(x, level):
         if isinstance(path, Flow):
             return (x - target) / level
         left = path.ddpm.alphas_cumprod[round(level.item() * 1000)]
@@ -113,7 +102,7 @@ def test_with_the_exact_answer_every_path_finds_the_latent(name):
         epsilon = path.how["prediction_type"] == "epsilon"
         return noise if epsilon else left.sqrt() * noise - (1 - left).sqrt() * target
 
-    found = path.walk(say, latent(3, 2), 12, seeded(3))
+    found = path.sample_path(predict, latent(3, 2), 12, seeded(3))
     torch.testing.assert_close(found, target, atol=2e-3, rtol=0)
 
 
@@ -123,14 +112,14 @@ def test_what_is_asked_for_tells_the_clean_latent(name):
     level = path.levels(64, seeded(2)).clamp(0.05, 0.9)
     noisy, asked = path.mix(clean, noise, level)
     if isinstance(path, Flow):
-        told = noisy - level[:, None, None] * asked
+        predicted = noisy - level[:, None, None] * asked
     else:
         left = path.ddpm.alphas_cumprod[(level * 1000).round().long()][:, None, None]
         if name == "epsilon":
-            told = (noisy - (1 - left).sqrt() * asked) / left.sqrt()
+            predicted = (noisy - (1 - left).sqrt() * asked) / left.sqrt()
         else:
-            told = left.sqrt() * noisy - (1 - left).sqrt() * asked
-    torch.testing.assert_close(told, clean, atol=1e-4, rtol=1e-4)
+            predicted = left.sqrt() * noisy - (1 - left).sqrt() * asked
+    torch.testing.assert_close(predicted, clean, atol=1e-4, rtol=1e-4)
 
 
 def test_the_ends_are_trained_or_not():
@@ -186,8 +175,8 @@ def test_what_each_design_tells_the_denoiser(base):
 def test_the_plan_has_what_the_design_asks_for(base, clean):
     words = base.condition([r.text() for r in tiny.corpus().requests[:3]])
     for paced, sketched in ((True, True), (True, False), (False, False)):
-        made = with_denoiser(base, base.denoiser, design=Design(paced=paced, sketched=sketched))
-        for plan in (made.plan(words, seeded()), made.plans(clean[:3])):
+        generated = with_denoiser(base, base.denoiser, design=Design(paced=paced, sketched=sketched))
+        for plan in (generated.plan(words, seeded()), generated.plans(clean[:3])):
             assert plan.shape == (3, PLAN, LATENT[1])
             assert plan[:, :SHOWN].any() == paced and plan[:, SHOWN:].any() == sketched
 
@@ -229,14 +218,16 @@ def test_every_design_trains_and_samples(name, clean, base, tmp_path):
     torch.manual_seed(0)
     vae = VAE(16, free_leads=design.free_leads).requires_grad_(False)
     vae.measure_scale(clean)
-    made = with_denoiser(base, new_denoiser(design, 16, 128), 3, 2.0, design, vae=vae)
+    generated = with_denoiser(base, new_denoiser(design, 16, 128), 3, 2.0, design, vae=vae)
     plan = tiny.replace(tiny.PLAN, steps=40, batch=8, lr=3e-3)
-    history = train_denoiser(made, made.material(clean), tiny.corpus(), plan, 0, tmp_path)
-    assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in made.denoiser.parameters())
-    assert made.latents(clean).std().item() == pytest.approx(1, rel=0.02)
-    words = made.conditions(tiny.corpus().requests[:2])
-    signal = made.signals(words, seed=1)
-    assert signal.shape == (2, 12, 1024) and torch.equal(signal, made.signals(words, seed=1))
+    history = train_denoiser(generated, generated.material(clean), tiny.corpus(), plan, 0, tmp_path)
+    assert history["loss"][-1] < history["loss"][0] and not any(
+        p.requires_grad for p in generated.denoiser.parameters()
+    )
+    assert generated.latents(clean).std().item() == pytest.approx(1, rel=0.02)
+    words = generated.conditions(tiny.corpus().requests[:2])
+    signal = generated.signals(words, seed=1)
+    assert signal.shape == (2, 12, 1024) and torch.equal(signal, generated.signals(words, seed=1))
     broken = lead_law_residual(signal, quantile=1).max().item()
     assert broken > 1e-3 if design.free_leads else broken < 1e-5
 
@@ -246,20 +237,25 @@ def test_free_leads_start_from_principal_components_of_all_twelve(clean):
     vae = VAE(16, free_leads=True).eval()
     vae.start(clean)
     with torch.no_grad():
-        made = vae.decode(vae.encode(clean))
-        assert (made - clean).square().mean() < 0.15 * clean.square().mean()
-        assert lead_law_residual(made, quantile=1).max() > 0.01, "what nothing ties does not hold"
+        generated = vae.decode(vae.encode(clean))
+        assert (generated - clean).square().mean() < 0.15 * clean.square().mean()
+        assert lead_law_residual(generated, quantile=1).max() > 0.01, "what nothing ties does not hold"
 
 
 def test_the_last_weights_are_not_their_average(clean, base, tmp_path):
     kept = []
     for averaged in (True, False):
         torch.manual_seed(0)
-        made = with_denoiser(base, Denoiser(16, 128), design=Design(averaged=averaged))
+        generated = with_denoiser(base, Denoiser(16, 128), design=Design(averaged=averaged))
         train_denoiser(
-            made, made.material(clean), tiny.corpus(), tiny.replace(tiny.PLAN, steps=5), 0, tmp_path / str(averaged)
+            generated,
+            generated.material(clean),
+            tiny.corpus(),
+            tiny.replace(tiny.PLAN, steps=5),
+            0,
+            tmp_path / str(averaged),
         )
-        kept.append(made.denoiser.inward.weight.clone())
+        kept.append(generated.denoiser.inward.weight.clone())
     assert not torch.equal(*kept)
 
 
@@ -283,8 +279,8 @@ def test_an_unguided_generator_asks_once_and_drops_no_condition(clean, base, tmp
         assert [n for n, _ in spy.asked] == [2] * steps
     for guided in (True, False):
         spy, plan = Spy(), tiny.replace(tiny.PLAN, steps=3, batch=32)
-        made = with_denoiser(base, spy, design=Design(guided=guided))
-        train_denoiser(made, made.material(clean), tiny.corpus(), plan, 0, tmp_path / str(guided))
+        generated = with_denoiser(base, spy, design=Design(guided=guided))
+        train_denoiser(generated, generated.material(clean), tiny.corpus(), plan, 0, tmp_path / str(guided))
         dropped = sum((condition > 8).all(1).sum().item() for _, condition in spy.asked)
         assert (dropped > 0) == guided
 
@@ -331,8 +327,8 @@ def test_a_conditional_vae_of_equal_size_learns_and_is_steered(clean, tmp_path):
     plan = tiny.replace(tiny.PLAN, steps=20, batch=8, lr=1e-2)
     history = train_conditional_vae(model, clean, words, plans(40, seed=2), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.8 * history["loss"][0]
-    made = model.signals(words[:2], plans(2), seed=0)
-    assert made.shape == (2, 12, 1024) and lead_law_residual(made, quantile=1).max() < 1e-5
-    assert torch.equal(made, model.signals(words[:2], plans(2)))
-    assert not torch.equal(made, model.signals(words[2:4], plans(2)))
-    assert not torch.equal(made, model.signals(words[:2], plans(2, seed=1)))
+    generated = model.signals(words[:2], plans(2), seed=0)
+    assert generated.shape == (2, 12, 1024) and lead_law_residual(generated, quantile=1).max() < 1e-5
+    assert torch.equal(generated, model.signals(words[:2], plans(2)))
+    assert not torch.equal(generated, model.signals(words[2:4], plans(2)))
+    assert not torch.equal(generated, model.signals(words[:2], plans(2, seed=1)))

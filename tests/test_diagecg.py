@@ -8,26 +8,30 @@ import torch
 import torch.nn.functional as F
 from tiny import PLAN, PROFILE, corpus, patients, store, tokenizer
 
-from uniecg_lite.diagecg import DiagECG, ECGTokenizer, background, code_names, forecast, new_codec, tune, windows
-from uniecg_lite.diagecg.attention import attention, attention_metrics, token_waves
-from uniecg_lite.diagecg.files import load_adapters, load_diagecg, save_adapters, save_codec, save_merged
-from uniecg_lite.diagecg.scores import (
+from uniecg_lite.checkpoints import load_adapters, load_diagecg, new_codec, save_adapters, save_codec, save_merged
+from uniecg_lite.diagecg.diagecg_metrics import (
     answers,
+    attention,
+    attention_metrics,
     codec_metrics,
     entropy,
     forecast_metrics,
+    forecasted,
     gaussian_rate,
     overlap,
     real_metrics,
-    told_on,
+    token_waves,
     waves_kept,
 )
-from uniecg_lite.diagecg.stages import train_tokenizer, with_background
-from uniecg_lite.ecg import ECG, lead_law_residual
+from uniecg_lite.diagecg.diagecg_model import DiagECG, code_names
+from uniecg_lite.diagecg.diagecg_stages import background, forecast, train_tokenizer, tune, windows, with_background
+from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
+from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.language import encode
-from uniecg_lite.scoring.questions import draw_questions
-from uniecg_lite.unified import pocket_llm
+from uniecg_lite.language.tokenizer import encode
+from uniecg_lite.leads import lead_law_residual
+from uniecg_lite.llm import pocket_llm
+from uniecg_lite.metrics.qa import draw_questions
 
 SIGNAL = patients().signal[:6]
 
@@ -52,12 +56,12 @@ def codec(**other) -> ECGTokenizer:
 
 @cache
 def _trained() -> ECGTokenizer:
-    made = codec()
+    generated = codec()
     import tempfile
     from pathlib import Path
 
-    train_tokenizer(made, Few(), PLAN, 0, Path(tempfile.mkdtemp()))
-    return made
+    train_tokenizer(generated, Few(), PLAN, 0, Path(tempfile.mkdtemp()))
+    return generated
 
 
 @cache
@@ -85,21 +89,21 @@ def codes() -> torch.Tensor:
 def test_the_published_shape():
     torch.manual_seed(0)
     published = ECGTokenizer((2, 2, 2, 2), width=32, wide=32, leads=12, groups=8)
-    made = published.encode(torch.randn(1, 12, 5000))
-    assert made.shape == (1, 313) and published.codes == 6**4 == 1296
+    generated = published.encode(torch.randn(1, 12, 5000))
+    assert generated.shape == (1, 313) and published.codes == 6**4 == 1296
     assert published.fsq.project_in.weight.shape == (4, 12 * 32)
-    assert published.decode(made, 5000).shape == (1, 12, 5000)
+    assert published.decode(generated, 5000).shape == (1, 12, 5000)
 
 
 def test_our_shapes_and_lead_laws():
     ours = codec()
-    made = ours.encode(SIGNAL)
-    assert made.shape == (6, ours.many(1000)) and made.dtype == torch.int64
+    generated = ours.encode(SIGNAL)
+    assert generated.shape == (6, ours.many(1000)) and generated.dtype == torch.int64
     assert ours.many(1000) == PROFILE.diag_books * 1000 // ours.stride and ours.many(990) == ours.many(1000)
-    assert made.min() >= 0 and made.max() < ours.codes
-    back = ours.decode(made)
+    assert generated.min() >= 0 and generated.max() < ours.codes
+    back = ours.decode(generated)
     assert back.shape == SIGNAL.shape and lead_law_residual(back).max() < 1e-4
-    assert ours.decode(made, 990).shape[-1] == 990
+    assert ours.decode(generated, 990).shape[-1] == 990
 
 
 def test_every_lead_passes_the_same_encoder_alone():
@@ -125,8 +129,8 @@ def test_all_at_once_is_one_after_the_other():
 def test_numbers_become_levels_and_gradients_pass_through():
     ours = codec()
     numbers = ours.numbers(SIGNAL)
-    rough, made = ours.fsq(numbers)
-    torch.testing.assert_close(ours.fsq.indices_to_codes(made), rough)
+    rough, generated = ours.fsq(numbers)
+    torch.testing.assert_close(ours.fsq.indices_to_codes(generated), rough)
     torch.testing.assert_close(ours.numbers_of(ours.encode(SIGNAL)), rough)
     levels = ours.fsq.implicit_codebook
     assert len(levels) == ours.codes and all(len(levels[:, i].unique()) == n for i, n in enumerate(PROFILE.diag_levels))
@@ -213,9 +217,9 @@ def test_the_rows_of_words_stay_and_codes_of_like_numbers_start_alike():
 
 def test_an_ecg_is_spliced_after_begin():
     ours, ids = model(), torch.tensor([[1, 7, 8]])
-    made, words = codes()[:1], ours.llm.get_input_embeddings()
-    block = [ours.start, *(ours.first + made[0]).tolist(), ours.end]
-    torch.testing.assert_close(ours.splice(ids, made[:, None]), words(torch.tensor([[1, *block, 7, 8]])))
+    generated, words = codes()[:1], ours.llm.get_input_embeddings()
+    block = [ours.start, *(ours.first + generated[0]).tolist(), ours.end]
+    torch.testing.assert_close(ours.splice(ids, generated[:, None]), words(torch.tensor([[1, *block, 7, 8]])))
     two = ours.splice(ids, codes()[:2][None])
     other = [ours.start, *(ours.first + codes()[1]).tolist(), ours.end]
     wanted = words(torch.tensor([[1, *block, *other, 7, 8]]))
@@ -225,14 +229,14 @@ def test_an_ecg_is_spliced_after_begin():
 
 
 def test_the_loss_counts_answers_only():
-    ours, said = model(), [[9, 10, 2], [11, 2]]
+    ours, stated = model(), [[9, 10, 2], [11, 2]]
     prompts, shown = ["Read this.", "What does this ECG show?"], codes()[:2, None]
     rows = []
-    for prompt, answer, ecg in zip(prompts, said, shown):
+    for prompt, answer, ecg in zip(prompts, stated, shown):
         ids = torch.tensor([ours.prompt_ids(prompt) + answer])
         logits = ours.llm(inputs_embeds=ours.splice(ids, ecg[None])).logits[0, -len(answer) - 1 : -1, : ours.start]
         rows.append(F.cross_entropy(logits, torch.tensor(answer), reduction="none"))
-    torch.testing.assert_close(ours.answer_loss(prompts, said, shown), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.answer_loss(prompts, stated, shown), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4)
 
 
 def test_an_answer_is_never_a_code():
@@ -255,36 +259,38 @@ def test_answers_in_a_batch_are_those_one_by_one():
 
 
 def test_windows_hold_every_code_once():
-    made = codes()
-    assert torch.equal(windows(made, 1), made)
-    cut = windows(made, 4)
-    assert cut.shape == (24, made.shape[1] // 4) and torch.equal(cut[:4].flatten(), made[0, : 4 * cut.shape[1]])
+    generated = codes()
+    assert torch.equal(windows(generated, 1), generated)
+    cut = windows(generated, 4)
+    assert cut.shape == (24, generated.shape[1] // 4) and torch.equal(
+        cut[:4].flatten(), generated[0, : 4 * cut.shape[1]]
+    )
     whole = windows(torch.arange(100).expand(2, -1), 7, books=4)
     assert whole.shape == (14, 12) and (whole[:, 0] % 4 == 0).all(), "a window holds whole stretches"
 
 
 def test_a_forecast_looks_back_only_and_its_loss_is_cross_entropy_over_codes():
-    ours, made = model(), codes()
-    logits = ours.code_logits(made)
-    changed = made.clone()
+    ours, generated = model(), codes()
+    logits = ours.code_logits(generated)
+    changed = generated.clone()
     changed[:, 20:] = (changed[:, 20:] + 1) % ours.codec.codes
     assert torch.allclose(ours.code_logits(changed)[:, :21], logits[:, :21], atol=1e-5)
-    ids = torch.cat([torch.tensor([[ours.tokenizer.bos_token_id, ours.start]]).expand(6, 2), made + ours.first], 1)
+    ids = torch.cat([torch.tensor([[ours.tokenizer.bos_token_id, ours.start]]).expand(6, 2), generated + ours.first], 1)
     full = ours.llm(input_ids=ids).logits[:, 1:-1, ours.first : ours.first + ours.codec.codes]
     torch.testing.assert_close(logits, full, rtol=1e-4, atol=1e-4)
-    by_hand = F.cross_entropy(full.flatten(0, 1), made.flatten())
-    torch.testing.assert_close(ours.forecast_loss(made), by_hand, rtol=1e-4, atol=1e-4)
+    by_hand = F.cross_entropy(full.flatten(0, 1), generated.flatten())
+    torch.testing.assert_close(ours.forecast_loss(generated), by_hand, rtol=1e-4, atol=1e-4)
 
 
 def test_an_ecg_is_told_on_in_codes_alone():
-    ours, made = model(), codes()[:2, :10]
-    greedy = ours.go_on(made, 5, temperature=0)
-    assert torch.equal(greedy[:, :10], made) and greedy.shape == (2, 15)
+    ours, generated = model(), codes()[:2, :10]
+    greedy = ours.continue_codes(generated, 5, temperature=0)
+    assert torch.equal(greedy[:, :10], generated) and greedy.shape == (2, 15)
     assert torch.equal(greedy[:, 10:], ours.code_logits(greedy).argmax(-1)[:, 10:])
-    drawn = [ours.go_on(made, 5, seed=s) for s in (0, 0, 1)]
+    drawn = [ours.continue_codes(generated, 5, seed=s) for s in (0, 0, 1)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
     assert drawn[0].min() >= 0 and drawn[0].max() < ours.codec.codes
-    whole = told_on(ours, SIGNAL[:2], 4.0)
+    whole = forecasted(ours, SIGNAL[:2], 4.0)
     assert whole.shape == SIGNAL[:2].shape and lead_law_residual(whole).max() < 1e-4
     ecg = ours.continued(ECG(SIGNAL[0].numpy(), 100.0), 4.0)
     assert ecg.signal.shape == (12, 1000) and "no patient" in ecg.source
@@ -356,17 +362,17 @@ def test_background_stands_before_questions_about_one_ecg():
     request = corpus().requests[3]
     assert background(corpus(), 3) == f"Age {request.age}. Sex {request.sex}."
     assert with_background(corpus(), [3], ["Read."]) == [f"{background(corpus(), 3)} Read."]
-    assert with_background(corpus(), [3], ["Read."], told=False) == ["Read."]
+    assert with_background(corpus(), [3], ["Read."], aware=False) == ["Read."]
 
 
 def test_questions_about_one_ecg_and_two_are_all_answered():
     ours, whole = model(), corpus()
     asked = draw_questions(whole, 12, 0)
-    made = ours.codec.encode(patients().signal)
-    said = answers(ours, whole, made, asked)
-    assert len(said) == 12 and {len(q.ecg_id) for q in asked} == {1, 2}
+    generated = ours.codec.encode(patients().signal)
+    stated = answers(ours, whole, generated, asked)
+    assert len(stated) == 12 and {len(q.ecg_id) for q in asked} == {1, 2}
     i = next(i for i, q in enumerate(asked) if len(q.ecg_id) == 2)
-    assert said[i] == ours.write([asked[i].question], made[list(asked[i].ecg_id)][None])[0]
+    assert stated[i] == ours.write([asked[i].question], generated[list(asked[i].ecg_id)][None])[0]
 
 
 def test_overlap_is_whole_for_the_same_words_and_less_for_others():
@@ -376,21 +382,21 @@ def test_overlap_is_whole_for_the_same_words_and_less_for_others():
 
 
 def test_attention_is_a_share_and_waves_are_where_the_simulator_put_them():
-    ours, made = model(), codes()
-    mass = attention(ours, ["Read this.", "Any ST elevation in V2 or V3?"] * 3, made)
-    assert mass.shape == made.shape and (mass >= 0).all() and (mass.sum(1) < 1).all()
-    alone = attention(ours, ["Read this."], made[:1])
+    ours, generated = model(), codes()
+    mass = attention(ours, ["Read this.", "Any ST elevation in V2 or V3?"] * 3, generated)
+    assert mass.shape == generated.shape and (mass >= 0).all() and (mass.sum(1) < 1).all()
+    alone = attention(ours, ["Read this."], generated[:1])
     torch.testing.assert_close(mass[:1], alone, rtol=1e-4, atol=1e-6)
     truth = {k: v[:6] for k, v in patients().truth.items()}
-    waves = token_waves(truth, made.shape[1], 1000)
-    assert waves.shape == (6, 4, made.shape[1]) and waves.min() >= 0 and waves.max() <= 1
-    stride = 1000 // made.shape[1]
+    waves = token_waves(truth, generated.shape[1], 1000)
+    assert waves.shape == (6, 4, generated.shape[1]) and waves.min() >= 0 and waves.max() <= 1
+    stride = 1000 // generated.shape[1]
     onset = truth["onset_s"][0][truth["onset_s"][0].isfinite()]
-    assert (waves[0, 1, ((onset + 0.02) * 100 // stride).long().clamp(max=made.shape[1] - 1)] > 0).all()
+    assert (waves[0, 1, ((onset + 0.02) * 100 // stride).long().clamp(max=generated.shape[1] - 1)] > 0).all()
 
 
 def test_even_attention_has_a_ratio_of_one():
-    from uniecg_lite.diagecg.attention import wave_ratios
+    from uniecg_lite.diagecg.diagecg_metrics import wave_ratios
 
     truth = {k: v[:6] for k, v in patients().truth.items()}
     waves = token_waves(truth, 50, 1000)
@@ -429,7 +435,7 @@ def test_another_language_model_gets_the_same_words():
     assert {kind for kind in ("lora_A", "ln_1", "trainable_tokens") if any(kind in n for n in ours.adapters())} == {
         *("lora_A", "ln_1", "trainable_tokens")
     }
-    assert ours.go_on(codes()[:1, :5], 3).shape == (1, 8)
+    assert ours.continue_codes(codes()[:1, :5], 3).shape == (1, 8)
     assert ours.answer_loss(["Read this."], [[9, 2]], codes()[:1, None]).isfinite()
 
 
@@ -438,22 +444,23 @@ def test_another_language_model_gets_the_same_words():
 
 def test_a_joint_tokenizer_has_about_as_many_parameters():
     from uniecg_lite.config import LAPTOP
-    from uniecg_lite.course.studies.diag import codec_of
+    from uniecg_lite.studies.diag import codec_of
 
     ours, joint = (sum(p.numel() for p in codec_of(LAPTOP, v).parameters()) for v in ("ours", "joint"))
     assert 0.85 < joint / ours < 1.15
 
 
 def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):
-    from uniecg_lite.course.studies.cells import cell_path, write_cell
-    from uniecg_lite.course.studies.diag_verdicts import F1, QA, diag_claims, diag_metrics
+    from uniecg_lite.studies.claims import FINDINGS_F1 as F1
+    from uniecg_lite.studies.claims import QA, diag_claims, diag_metrics
+    from uniecg_lite.studies.study import cell_path, write_cell
 
     def cells(gains):
         for seed, gain in enumerate(gains):
             for variant in ("full", "unforecast", "unknown", "vectors"):
                 value = 0.5 + gain * (variant == "full")
-                told = {QA: value, F1: value, f"{QA}.open": value}
-                cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": told}
+                aware = {QA: value, F1: value, f"{QA}.open": value}
+                cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": aware}
                 write_cell(cell_path("diagecg", "smoke", variant, seed, tmp_path), cell)
         return {name: c["verdict"] for name, c in diag_claims(diag_metrics("smoke", tmp_path)).items()}
 

@@ -9,25 +9,31 @@ import torch.nn.functional as F
 from torch import nn
 
 from uniecg_lite import cohort
-from uniecg_lite.diffusets import (
+from uniecg_lite.beats import MOST_BEATS
+from uniecg_lite.findings import CODES
+from uniecg_lite.generator.beat_plan import (
+    FAR,
+    FIRST_BEAT,
+    FIRST_PEAK,
     HZ,
     LENGTH,
-    VAE,
-    ConditionEncoder,
-    Denoiser,
-    Generator,
-    clean_ecgs,
-    train_condition,
-    train_denoiser,
-    train_vae,
+    NEAR,
+    PLAN,
+    RRModel,
+    _place,
+    _share,
+    shown,
+    waves,
 )
-from uniecg_lite.diffusets.pacemaker import FAR, FIRST_BEAT, FIRST_PEAK, NEAR, Rhythm, _place, _share, shown, waves
-from uniecg_lite.diffusets.sketch import PLAN
-from uniecg_lite.diffusets.vae import KL_WEIGHT, LATENT, PATCH, SMALL, press, release
-from uniecg_lite.ecg import INDEPENDENT, LEADS, lead_law_residual
-from uniecg_lite.ecg.beats import MOST_BEATS
-from uniecg_lite.language import CODES, Request, train_tokenizer
-from uniecg_lite.simulator import simulate
+from uniecg_lite.generator.denoiser import Denoiser
+from uniecg_lite.generator.generator import Generator
+from uniecg_lite.generator.generator_stages import clean_ecgs, train_denoiser, train_text_encoder, train_vae
+from uniecg_lite.generator.text_encoder import TextEncoder
+from uniecg_lite.generator.vae import KL_WEIGHT, LATENT, PATCH, SMALL, VAE, compand, expand
+from uniecg_lite.language.requests import Request
+from uniecg_lite.language.tokenizer import train_tokenizer
+from uniecg_lite.leads import INDEPENDENT, LEADS, lead_law_residual
+from uniecg_lite.simulator.simulate import simulate
 
 N = 40
 
@@ -110,11 +116,11 @@ def test_vae_loss_is_squared_error_plus_kl(vae, clean):
 
 def test_pressing_keeps_small_waves_and_is_undone():
     signal = torch.linspace(-20, 20, 4001)
-    pressed = press(signal)
-    torch.testing.assert_close(release(pressed), signal, atol=1e-4, rtol=1e-5)
+    pressed = compand(signal)
+    torch.testing.assert_close(expand(pressed), signal, atol=1e-4, rtol=1e-5)
     small = signal.abs() <= 0.1
     assert (pressed - signal)[small].abs().max() < 0.002 and pressed[-1] < 1.5 and (pressed.diff() > 0).all()
-    assert release(torch.tensor([1e9, -1e9])).abs().max() < 70, "no latent, however wild, decodes to more"
+    assert expand(torch.tensor([1e9, -1e9])).abs().max() < 70, "no latent, however wild, decodes to more"
 
 
 def test_the_vae_starts_from_principal_components(clean):
@@ -123,14 +129,14 @@ def test_the_vae_starts_from_principal_components(clean):
     vae = VAE(16).eval()
     vae.start(clean)
     rows = [LEADS.index(name) for name in INDEPENDENT]
-    true = press(clean[:, rows])
+    true = compand(clean[:, rows])
     patches = true.unflatten(2, (-1, PATCH)).transpose(1, 2).flatten(2).flatten(0, 1)
     mean = patches.mean(0)
     best = torch.linalg.svd(patches - mean, full_matrices=False).Vh[: LATENT[0]]
     lost = (patches - mean - (patches - mean) @ best.T @ best).square().mean()
     with torch.no_grad():
-        error = (press(vae.decode(vae.encode(clean))[:, rows]) - true).square().mean()
-        random = (press(VAE(16).decode(vae.encode(clean))[:, rows]) - true).square().mean()
+        error = (compand(vae.decode(vae.encode(clean))[:, rows]) - true).square().mean()
+        random = (compand(VAE(16).decode(vae.encode(clean))[:, rows]) - true).square().mean()
     assert lost < error < 1.1 * lost and random > 2 * lost
 
 
@@ -145,14 +151,14 @@ def test_vae_learns(clean, tmp_path):
 
 def test_clean_ecgs_are_the_patients_of_the_cohort(tmp_path):
     table = cohort.load(cohort.write(cohort.simulated(4, 262), tmp_path / "splits"), "train")
-    made = clean_ecgs(table, batch=17)
-    assert made.shape == (len(table), 12, 1024)
+    generated = clean_ecgs(table, batch=17)
+    assert generated.shape == (len(table), 12, 1024)
     seed, index, visits = cohort.population_of(table.column("record"))
     assert seed == 4 and 2 < visits.sum() < 11, "later visits among them"
     for visit in (0, 1):
         rows = torch.nonzero(visits == visit)[:, 0]
         again = simulate(4, index[rows], HZ, 10.0, noise=False, first_beat=FIRST_BEAT, visit=visit)
-        assert torch.equal(made[rows], again.signal) and _same_hearts(again.truth, table.truth(rows))
+        assert torch.equal(generated[rows], again.signal) and _same_hearts(again.truth, table.truth(rows))
 
 
 def _same_hearts(mine: dict, theirs: dict) -> bool:
@@ -181,8 +187,8 @@ class Exact(nn.Module):
 
 
 def with_denoiser(generator, denoiser):
-    said = generator.condition, generator.rhythm, generator.usual_beat
-    return Generator(generator.vae, *said, denoiser, generator.steps, generator.guidance)
+    stated = generator.condition, generator.rhythm, generator.average_beat
+    return Generator(generator.vae, *stated, denoiser, generator.steps, generator.guidance)
 
 
 def left(generator, latents):
@@ -284,8 +290,8 @@ REGULAR = torch.cat([regular(60), regular(75), regular(120)])
 
 def held_plan() -> torch.Tensor:
     """Plans (3, PLAN, 128) with regular beats and any sketch."""
-    sketch = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(3))
-    return torch.cat([shown(REGULAR), sketch], 1)
+    template = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(3))
+    return torch.cat([shown(REGULAR), template], 1)
 
 
 @pytest.mark.parametrize("rate", [40, 75, 150])
@@ -340,26 +346,26 @@ def test_an_interval_is_said_from_the_past_alone(generator, condition):
     gaps = torch.arange(3 * 12).reshape(3, 12) * 4  # (B, K) places
     later = gaps.clone()
     later[:, 5:] = 0
-    said, other = generator.rhythm(gaps, condition), generator.rhythm(later, condition)
-    assert torch.equal(said[:, :6], other[:, :6]) and not torch.allclose(said[:, 6], other[:, 6])
-    assert not torch.allclose(said[0, 0], generator.rhythm(gaps, -condition)[0, 0]), "and from the words"
+    stated, other = generator.rhythm(gaps, condition), generator.rhythm(later, condition)
+    assert torch.equal(stated[:, :6], other[:, :6]) and not torch.allclose(stated[:, 6], other[:, 6])
+    assert not torch.allclose(stated[0, 0], generator.rhythm(gaps, -condition)[0, 0]), "and from the words"
 
 
 def test_a_rhythm_learns_who_is_regular_and_that_short_follows_long_at_any_rate():
     """Two kinds of words, a regular rhythm and one of short and long intervals in turn."""
     torch.manual_seed(0)
-    rhythm, told = Rhythm(8, width=32), F.one_hot(torch.arange(64) % 2, 8).float()
+    rhythm, predicted = RRModel(8, width=32), F.one_hot(torch.arange(64) % 2, 8).float()
     gap = torch.where((torch.arange(64) % 2)[:, None] == 0, 0.8, torch.tensor([0.5, 1.1] * 5))
     times = gap.cumsum(1)
     optimizer = torch.optim.Adam(rhythm.parameters(), 1e-2)
     for _ in range(60):
         optimizer.zero_grad()
-        rhythm.loss(times, told).backward()
+        rhythm.loss(times, predicted).backward()
         optimizer.step()
-    made = rhythm.sample(told[:2], torch.tensor([75.0, 75.0]), torch.Generator().manual_seed(1)).diff(dim=1)
-    even, odd = (row[~row.isnan()] for row in made)
+    generated = rhythm.sample(predicted[:2], torch.tensor([75.0, 75.0]), torch.Generator().manual_seed(1)).diff(dim=1)
+    even, odd = (row[~row.isnan()] for row in generated)
     slow, fast = (
-        rhythm.sample(told[:2], torch.full((2,), rate), torch.Generator().manual_seed(1)).diff(dim=1).nanmean(1)
+        rhythm.sample(predicted[:2], torch.full((2,), rate), torch.Generator().manual_seed(1)).diff(dim=1).nanmean(1)
         for rate in (45.0, 140.0)
     )
     torch.testing.assert_close(
@@ -377,12 +383,12 @@ def test_the_rate_is_the_one_told(generator):
     with torch.no_grad():
         vectors = encoder([r.text() for r in tiny.corpus().requests[:20]])
         wanted = torch.arange(50.0, 70.0)
-        weight, bias = encoder.tell.weight.clone(), encoder.tell.bias.clone()
+        weight, bias = encoder.predict.weight.clone(), encoder.predict.bias.clone()
         solved = torch.linalg.lstsq(vectors, waves(wanted / 200)).solution  # a head that tells these rates
-        encoder.tell.weight[:7], encoder.tell.bias[:7] = solved.T, 0.0
-        told = encoder.rate(vectors)
-        encoder.tell.weight.copy_(weight), encoder.tell.bias.copy_(bias)
-    assert torch.equal(told, wanted)
+        encoder.predict.weight[:7], encoder.predict.bias[:7] = solved.T, 0.0
+        predicted = encoder.rate(vectors)
+        encoder.predict.weight.copy_(weight), encoder.predict.bias.copy_(bias)
+    assert torch.equal(predicted, wanted)
 
 
 def test_condition_vectors_are_on_one_scale(generator):
@@ -404,20 +410,20 @@ def test_open_parts_do_not_count_in_the_facts(generator):
     """Age and rate unknown: the loss is the same whatever the head says about them."""
     encoder, request = generator.condition, Request(None, None, None, ("AFIB",))
     before = encoder.facts_loss([request]).item()
-    kept = encoder.tell.bias.clone()
+    kept = encoder.predict.bias.clone()
     with torch.no_grad():
-        encoder.tell.bias[: -len(CODES)] += 5.0  # numbers and sex
+        encoder.predict.bias[: -len(CODES)] += 5.0  # numbers and sex
         after = encoder.facts_loss([request]).item()
         known = encoder.facts_loss([Request(63, "female", 120, ("AFIB",))]).item()
-        encoder.tell.bias.copy_(kept)
+        encoder.predict.bias.copy_(kept)
     assert after == pytest.approx(before, abs=1e-5) and known > before + 1
 
 
 def test_the_condition_encoder_learns_the_facts(tmp_path):
     torch.manual_seed(0)
-    encoder = ConditionEncoder(train_tokenizer([r.text() for r in tiny.corpus().requests], 400), width=32)
+    encoder = TextEncoder(train_tokenizer([r.text() for r in tiny.corpus().requests], 400), width=32)
     plan = tiny.replace(tiny.PLAN, steps=60, batch=16, lr=5e-3)
-    history = train_condition(encoder, tiny.corpus(), plan, 0, tmp_path)
+    history = train_text_encoder(encoder, tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.7 * history["loss"][0]
     assert not any(p.requires_grad for p in encoder.parameters())
 
@@ -452,9 +458,9 @@ def test_one_condition_in_ten_is_dropped_and_all_levels_are_trained(generator, c
 
 def test_the_denoiser_learns_velocities(generator, clean, tmp_path):
     torch.manual_seed(0)
-    made = with_denoiser(generator, Denoiser(16, 128))
+    generated = with_denoiser(generator, Denoiser(16, 128))
     plan = tiny.replace(tiny.PLAN, steps=30, batch=16, lr=3e-3)
-    history = train_denoiser(made, made.material(clean), tiny.corpus(), plan, 0, tmp_path)
+    history = train_denoiser(generated, generated.material(clean), tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.9 * history["loss"][0]
 
 

@@ -1,10 +1,9 @@
 """The published networks: parameter counts, shapes, the noise schedule, and what their condition can do."""
 
+import diffusets_published as room
 import pytest
 import torch
-
-from uniecg_lite.diffusets import published as room
-from uniecg_lite.diffusets.published import PublishedDenoiser, PublishedVAE, ancestral, parameters
+from diffusets_published import PublishedDenoiser, PublishedVAE, ancestral, parameters
 
 
 def on_meta(build, *how):

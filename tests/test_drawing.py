@@ -10,10 +10,11 @@ from conftest import toy_ecg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from uniecg_lite.drawing import alt_text, compare, figure, png, raster, read_page, save_page, show
-from uniecg_lite.drawing.geometry import LAYOUT, PAPER_MM, STRIP_PX, segments
-from uniecg_lite.ecg import ECG, LEADS, from_independent
+from uniecg_lite.drawing import alt_text, compare, figure, png, read_page, save_page, show
+from uniecg_lite.ecg import ECG
+from uniecg_lite.ecg_image import LAYOUT, PAPER_MM, STRIP_PX, raster, segments
 from uniecg_lite.errors import BadECG, BadRequest, UniECGError
+from uniecg_lite.leads import LEADS, from_independent
 
 MIN_IMAGES_PER_S = 100  # far below the usual thousands, so that a busy machine does not fail it
 

@@ -8,16 +8,9 @@ import torch
 import wfdb
 from conftest import toy_ecg
 
-from uniecg_lite.ecg import (
-    ECG,
-    INDEPENDENT,
-    LEADS,
-    derive_limb_leads,
-    from_independent,
-    lead_law_residual,
-    lead_name,
-)
+from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadECG, UniECGError
+from uniecg_lite.leads import INDEPENDENT, LEADS, derive_limb_leads, from_independent, lead_law_residual, lead_name
 
 FLAT_RECORDS = {"ningbo_JS20004"}  # V2, V4 and V6 are dead in the official file
 

@@ -8,19 +8,13 @@ import tiny
 import torch
 
 from uniecg_lite import cohort
+from uniecg_lite.batches import CachedTokens
+from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import Training
-from uniecg_lite.drawing import raster
-from uniecg_lite.encoders import (
-    Captioner,
-    coca_loss,
-    report_ids,
-    retrieval,
-    see_small_waves,
-    train_encoders,
-)
-from uniecg_lite.simulator import FINDINGS, simulate
-from uniecg_lite.unified import Views
-from uniecg_lite.unified.files import new_encoders
+from uniecg_lite.ecg_image import raster
+from uniecg_lite.encoders import Captioner, amplify_small_waves, coca_loss, report_ids, retrieval, train_encoders
+from uniecg_lite.simulator.disease import FINDINGS
+from uniecg_lite.simulator.simulate import simulate
 
 WIDTH = tiny.PROFILE.enc_width
 
@@ -85,9 +79,9 @@ def test_the_signal_encoder_has_a_summary_measurements_a_rhythm_a_beat_and_a_rec
 def test_the_beat_is_the_same_wherever_a_record_begins(encoders):
     """Two windows of one steady, noise-free heart: beat tokens agree, tokens along the record do not."""
     phi_s, _ = encoders
-    made = simulate(4, torch.arange(60), seconds=13.0, noise=False)
-    steady = made.truth["findings"][:, FINDINGS.index("NORM")]
-    whole = made.signal[steady]
+    generated = simulate(4, torch.arange(60), seconds=13.0, noise=False)
+    steady = generated.truth["findings"][:, FINDINGS.index("NORM")]
+    whole = generated.signal[steady]
     early, late = whole[..., :1000], whole[..., 230:1230]
     with torch.no_grad():
         (beat, _), (again, _) = phi_s.beat(early), phi_s.beat(late)
@@ -117,7 +111,7 @@ def test_an_ecg_does_not_depend_on_the_batch(encoders):
 def test_small_waves_are_magnified():
     x = torch.zeros(1, 12, 1000)
     x[:, :, 100:110], x[:, :, 500:510] = 0.1, 1.0
-    out = see_small_waves(x)
+    out = amplify_small_waves(x)
     assert out.shape == (1, 24, 1000)
     assert torch.equal(out[:, :12], x)
     ratio = out[0, 12, 100] / out[0, 12, 500]
@@ -235,7 +229,7 @@ def test_retrieval_counts_nearest_reports(captioner, ids):
 def test_encoders_learn_and_are_frozen(tmp_path):
     table = cohort.load(cohort.write(cohort.simulated(0, 60), tmp_path / "splits"), "train")
     words = tiny.tokenizer()
-    from uniecg_lite.language import Corpus
+    from uniecg_lite.language.conversations import Corpus
 
     reports = report_ids(words, Corpus(table.truth()).reports)
     torch.manual_seed(0)
@@ -245,7 +239,7 @@ def test_encoders_learn_and_are_frozen(tmp_path):
     history = train_encoders(phi_s, phi_v, text, table, reports, words.pad_token_id, plan, 0, tmp_path / "run")
     assert history["caption"][-1] < history["caption"][0] and len(history["contrast"]) == len(history["loss"])
     assert not any(p.requires_grad for part in (phi_s, phi_v, text) for p in part.parameters())
-    kept = Views.encode(phi_s, phi_v, table, batch=16)
+    kept = CachedTokens.encode(phi_s, phi_v, table, batch=16)
     rows = [3, 1]
     tokens, image = kept.get(rows, "both")
     torch.testing.assert_close(tokens, phi_s(table.signal(rows)), atol=0.03, rtol=0.03)

@@ -98,7 +98,7 @@ class Checkout:
         (folder / "bin").mkdir()
         for name in ("Makefile", "pyproject.toml", "requirements.lock"):
             shutil.copy(ROOT / name, folder)
-        stub = STUB.format(python=sys.executable, tell=TELL)
+        stub = STUB.format(python=sys.executable, predict=TELL)
         for name, text in (("python", stub), ("pip", stub), ("pip3", stub), ("flock", f"#!/bin/sh\n{flock}\n")):
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)
@@ -114,7 +114,7 @@ class Checkout:
         where = dict(cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.started.append(subprocess.Popen(words, **where))
 
-    def told(self, seconds: float = 60) -> str:
+    def predicted(self, seconds: float = 60) -> str:
         """What has been told since, at least one line; fails when nothing comes."""
         assert select.select([self.events], [], [], seconds)[0], "nothing more happens"
         return os.read(self.events, 65536).decode()
@@ -124,19 +124,19 @@ class Checkout:
         os.write(self.go, b"go\n")
         self.codes = [process.wait(60) for process in self.started]
         os.write(self.events, b"end\n")
-        return self.told().splitlines()[:-1]
+        return self.predicted().splitlines()[:-1]
 
 
 @pytest.fixture
 def checkout(tmp_path, request):
     if not shutil.which("make"):
         pytest.skip("no make here")
-    made = Checkout(tmp_path, request.param)
-    yield made
-    for process in made.started:
+    generated = Checkout(tmp_path, request.param)
+    yield generated
+    for process in generated.started:
         process.kill()
         process.wait()
-    os.close(made.events), os.close(made.go)
+    os.close(generated.events), os.close(generated.go)
 
 
 FLOCK = f'if {shutil.which("flock")} -n "$@"; {TELL}; exec {shutil.which("flock")} "$@"'
@@ -149,12 +149,12 @@ WITH_AND_WITHOUT = [
 @pytest.mark.parametrize("checkout", WITH_AND_WITHOUT, indirect=True)
 def test_of_two_makes_at_once_one_builds_and_the_other_waits(checkout):
     checkout.make()
-    first = checkout.told()
+    first = checkout.predicted()
     while "venv" not in first:
-        first += checkout.told()
+        first += checkout.predicted()
     assert first == "free\nvenv\n"
     checkout.make()
-    assert checkout.told() == "busy\n", "the second waits before it does anything"
+    assert checkout.predicted() == "busy\n", "the second waits before it does anything"
     pips = checkout.release()
     assert checkout.codes == [0, 0] and (checkout.folder / ".venv" / ".ready").exists()
     assert len(pips) == 3, "one of them built, once"
@@ -165,8 +165,8 @@ def test_of_two_makes_at_once_one_builds_and_the_other_waits(checkout):
 def test_without_a_python_in_the_environment_no_pip_runs(checkout):
     (checkout.folder / "broken").touch()
     checkout.make()
-    told = checkout.told()
-    while "venv" not in told:
-        told += checkout.told()
+    predicted = checkout.predicted()
+    while "venv" not in predicted:
+        predicted += checkout.predicted()
     assert checkout.release() == [] and checkout.codes != [0]
     assert not (checkout.folder / ".venv" / ".ready").exists()

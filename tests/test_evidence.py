@@ -8,10 +8,10 @@ import tiny
 import torch
 
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.language import CODES, NAMES, Reading, report
-from uniecg_lite.scoring import evidence
-from uniecg_lite.scoring.conflict import SIDES, conflict_figure, conflict_metrics, conflict_scores
-from uniecg_lite.scoring.evidence import (
+from uniecg_lite.findings import CODES, NAMES, Reading, report
+from uniecg_lite.metrics import saliency as room
+from uniecg_lite.metrics.conflict import SIDES, conflict_figure, conflict_metrics, conflict_scores
+from uniecg_lite.metrics.saliency import (
     CARRIERS,
     GROUP,
     WAVES,
@@ -24,7 +24,7 @@ from uniecg_lite.scoring.evidence import (
     saliency,
     wave_windows,
 )
-from uniecg_lite.simulator import simulate
+from uniecg_lite.simulator.simulate import simulate
 
 SLOW = Reading(48, 160, 90, 420, 400, 40, findings=frozenset({"SBRAD"}))
 FAST = Reading(130, 130, 90, 300, 440, -50, findings=frozenset({"STACH", "LAD"}))
@@ -181,7 +181,7 @@ def test_saliency_is_the_slope_of_the_words_chance():
 
     def surprise(x, row):
         ids, first, last = name_span(model.tokenizer, texts[row], NAMES["LVH"])
-        head = model.prompt_ids(evidence.PROMPT)
+        head = model.prompt_ids(room.PROMPT)
         with torch.no_grad():
             logits = model.llm(
                 inputs_embeds=model.splice(torch.tensor([head + ids]), model.project(model.phi_s(x[None]), None))
@@ -210,7 +210,7 @@ class _Told:
     """A model that says what is true, to see where its gradients go."""
 
     def __init__(self, model, simulated):
-        from uniecg_lite.language import readings
+        from uniecg_lite.findings import readings
 
         self.model, self.tokenizer = model, model.tokenizer
         self.reports = [report(r) for r in readings(simulated.truth)]
@@ -230,37 +230,37 @@ class _Told:
 
 
 def test_evidence_of_a_model_that_looks_at_one_wave_only(monkeypatch):
-    made = simulate(3, torch.arange(40))
-    model = _Told(tiny.reading_model(), made)
-    place = {x.numpy().tobytes(): i for i, x in enumerate(made.signal)}
+    generated = simulate(3, torch.arange(40))
+    model = _Told(tiny.reading_model(), generated)
+    place = {x.numpy().tobytes(): i for i, x in enumerate(generated.signal)}
 
     def at_qrs(model, signal, texts, names, prompt):
         rows = torch.tensor([place[x.numpy().tobytes()] for x in signal])
-        truth = {key: value[rows] for key, value in made.truth.items()}
+        truth = {key: value[rows] for key, value in generated.truth.items()}
         return wave_windows(truth, 1000, 100.0)[:, 1:2].float().expand(-1, 12, -1)
 
-    monkeypatch.setattr(evidence, "saliency", at_qrs)
-    found = evidence_ratio(model, made, each=2)
-    assert found["evidence.findings"] > 10
+    monkeypatch.setattr(room, "saliency", at_qrs)
+    found = evidence_ratio(model, generated, each=2)
+    assert found["room.findings"] > 10
     for group, (waves, _) in CARRIERS.items():
-        if f"evidence.ratio.{group}" in found:
-            assert (found[f"evidence.ratio.{group}"] > 1.5) == ("QRS" in waves), group
-            assert found[f"evidence.map.{group}.QRS"] > 4 and found[f"evidence.map.{group}.T"] < 0.5
-    assert found["evidence.control"] < 0.7 * found["evidence.map.rhythm.QRS"], "moved windows miss the QRS"
+        if f"room.ratio.{group}" in found:
+            assert (found[f"room.ratio.{group}"] > 1.5) == ("QRS" in waves), group
+            assert found[f"room.map.{group}.QRS"] > 4 and found[f"room.map.{group}.T"] < 0.5
+    assert found["room.control"] < 0.7 * found["room.map.rhythm.QRS"], "moved windows miss the QRS"
 
 
 def test_evidence_of_a_random_model_is_the_same_twice_and_can_be_drawn():
-    made = simulate(3, torch.arange(12))
-    model = _Told(tiny.reading_model(), made)
-    found = collect(model, made, each=1)
+    generated = simulate(3, torch.arange(12))
+    model = _Told(tiny.reading_model(), generated)
+    found = collect(model, generated, each=1)
     assert len(found.codes) == len(found.rows) == len(found.saliency) and found.saliency.shape[1:] == (12, 1000)
-    again = evidence_ratio(model, made, each=1, control=tiny.reading_model(1))
-    assert again == evidence_ratio(model, made, each=1, control=tiny.reading_model(1))
-    assert again["evidence.ratio"] != again["evidence.control"]
-    figure = evidence_figure(found, made, 0)
+    again = evidence_ratio(model, generated, each=1, control=tiny.reading_model(1))
+    assert again == evidence_ratio(model, generated, each=1, control=tiny.reading_model(1))
+    assert again["room.ratio"] != again["room.control"]
+    figure = evidence_figure(found, generated, 0)
     assert NAMES[found.codes[0]] in figure.axes[0].get_title()
-    assert evidence_ratio(model, SimpleNamespace(**{**vars(made), "truth": nobody(made.truth)})) == {
-        "evidence.findings": 0
+    assert evidence_ratio(model, SimpleNamespace(**{**vars(generated), "truth": nobody(generated.truth)})) == {
+        "room.findings": 0
     }
 
 

@@ -8,29 +8,30 @@ import torch
 from test_diagecg import SIGNAL, Few, codec, model
 from tiny import PLAN, PROFILE, corpus, patients
 
-from uniecg_lite.diagecg import FactWords, code_names, train_facts, tune
-from uniecg_lite.diagecg import attention as looking
-from uniecg_lite.diagecg.fact_words import (
+from uniecg_lite.batches import TURNS, Collator
+from uniecg_lite.diagecg import diagecg_metrics as looking
+from uniecg_lite.diagecg.diagecg_metrics import fact_metrics
+from uniecg_lite.diagecg.diagecg_model import code_names
+from uniecg_lite.diagecg.diagecg_stages import train_facts, tune
+from uniecg_lite.diagecg.fact_tokens import (
     NOISES,
     PLACES,
     STARTS,
     WORDS,
+    FactWords,
     fact_rows,
     meanings,
     noisy,
     readings_of,
     words_of,
 )
-from uniecg_lite.diagecg.scores import fact_metrics
-from uniecg_lite.language.notes import NOTED, TITLES, items
+from uniecg_lite.encoders import GRIDS, GROUPS, targets
+from uniecg_lite.findings import readings
+from uniecg_lite.language.conversations import NOTED, TITLES, items
 from uniecg_lite.language.questions import NONE, QUESTION_TYPES
-from uniecg_lite.language.reports import readings
-from uniecg_lite.measured import GRIDS, GROUPS, targets
-from uniecg_lite.simulator import simulate
 from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.simulator.truth import LEAD_SIGNS
-from uniecg_lite.unified import Chatter
-from uniecg_lite.unified.chatter import TURNS
 
 LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}
 
@@ -43,36 +44,36 @@ def facts() -> FactWords:
 def truth_as_logits() -> dict[str, torch.Tensor]:
     """The truth as an encoder would tell it that errs never."""
     truth = patients().truth
-    told = {k: (v - 0.5) * 1e4 if k not in GRIDS else v.clamp(min=1e-9).log() for k, v in targets(truth).items()}
-    return told | {name: truth[f"{name}_mv"] - least for name, least in LEAST.items()}
+    predicted = {k: (v - 0.5) * 1e4 if k not in GRIDS else v.clamp(min=1e-9).log() for k, v in targets(truth).items()}
+    return predicted | {name: truth[f"{name}_mv"] - least for name, least in LEAST.items()}
 
 
 def test_every_place_has_words_of_its_own():
-    made = facts().encode(SIGNAL)
-    assert made.shape == (6, len(PLACES)) and made.dtype == torch.int64
-    assert (made >= STARTS[:-1]).all() and (made < STARTS[1:]).all() and STARTS[-1] == WORDS
+    generated = facts().encode(SIGNAL)
+    assert generated.shape == (6, len(PLACES)) and generated.dtype == torch.int64
+    assert (generated >= STARTS[:-1]).all() and (generated < STARTS[1:]).all() and STARTS[-1] == WORDS
     assert {place.fact for place in PLACES} == {*targets(patients().truth), *NOISES}
 
 
 def test_words_say_the_truth_when_the_encoder_does():
-    said, true = readings_of(words_of(truth_as_logits())), readings(patients().truth)
+    stated, true = readings_of(words_of(truth_as_logits())), readings(patients().truth)
     for name in ("findings", *LEAD_SIGNS, *NOISES):
-        assert [getattr(r, name) for r in said] == [getattr(r, name) for r in true], name
+        assert [getattr(r, name) for r in stated] == [getattr(r, name) for r in true], name
     for name, (first, last, step) in GRIDS.items():
-        wanted, told = (torch.tensor([getattr(r, name) for r in each]) for each in (true, said))
-        assert torch.equal(told.isnan(), wanted.isnan()), name
-        far = (told - wanted.clamp(first, last)).abs()
+        wanted, predicted = (torch.tensor([getattr(r, name) for r in each]) for each in (true, stated))
+        assert torch.equal(predicted.isnan(), wanted.isnan()), name
+        far = (predicted - wanted.clamp(first, last)).abs()
         far = torch.minimum(far, 360 - far) if name == "axis_deg" else far
         assert far.nan_to_num().max() <= 1.01 * step, name  # half a step, at the ends of a grid a whole one
 
 
 def test_fact_words_are_read_and_wave_words_where_there_are_none():
     ours = codec()
-    said = ours.say(SIGNAL)
-    assert torch.equal(said - ours.codes, ours.facts.encode(SIGNAL))
-    assert ours.codes <= said.min() <= said.max() < ours.words
+    stated = ours.read_tokens(SIGNAL)
+    assert torch.equal(stated - ours.codes, ours.facts.encode(SIGNAL))
+    assert ours.codes <= stated.min() <= stated.max() < ours.words
     alone = codec(facts=None)
-    assert torch.equal(alone.say(SIGNAL), alone.encode(SIGNAL)) and alone.words == alone.codes
+    assert torch.equal(alone.read_tokens(SIGNAL), alone.encode(SIGNAL)) and alone.words == alone.codes
     names = code_names(ours.codes, ours.words - ours.codes)
     assert len(set(names)) == 2 + ours.words == len(names)
 
@@ -98,8 +99,8 @@ def test_noise_is_seen_in_its_own_lead():
 
 
 def test_noisy_leads_of_simulated_records_are_mostly_found():
-    made = simulate(7, torch.arange(256))
-    found = fact_metrics(facts(), made.signal, readings(made.truth))
+    generated = simulate(7, torch.arange(256))
+    found = fact_metrics(facts(), generated.signal, readings(generated.truth))
     assert found["diagecg.facts.drift_f1"] > 0.8 and found["diagecg.facts.static_f1"] > 0.72
 
 
@@ -108,38 +109,38 @@ def test_rows_of_alike_words_start_alike():
     rows = fact_rows(known.__getitem__)
     assert rows.shape == (WORDS, 96)
     torch.testing.assert_close(rows.std(1), torch.ones(WORDS))
-    said = meanings()
-    word = said.index(("ST elevation", "V1", "V3"))
-    assert said[word - 1] == ("ST elevation", "V3") and said[word - 4] == ("ST elevation", "V1")
+    stated = meanings()
+    word = stated.index(("ST elevation", "V1", "V3"))
+    assert stated[word - 1] == ("ST elevation", "V3") and stated[word - 4] == ("ST elevation", "V1")
     whole = known["ST elevation"] + known["V1"] + known["V3"]
     torch.testing.assert_close(rows[word], whole / whole.std(), msg="a word is the sum of what it says")
 
 
 def every_text() -> list[str]:
-    return sorted({part for said in meanings() for part in said})
+    return sorted({part for stated in meanings() for part in stated})
 
 
 def test_each_word_says_what_its_reading_says():
     words = torch.stack([torch.randint(place.size, (50,)) for place in PLACES], 1) + STARTS[:-1]
-    said = meanings()
+    stated = meanings()
     for row, reading in zip(words.tolist(), readings_of(words)):
-        noted = {name: items(name, reading) for name in NOTED}
+        with_notes = {name: items(name, reading) for name in NOTED}
         for word, place in zip(row, PLACES):
-            title, *what = said[word]
+            title, *what = stated[word]
             assert title == TITLES[place.fact]
             if place.kind == "number":
                 value = getattr(reading, place.fact)
                 assert what == ([NONE] if math.isnan(value) else [f"{value:.0f}"])
             else:
-                assert set(what) - {NONE} <= set(noted[place.fact])
+                assert set(what) - {NONE} <= set(with_notes[place.fact])
         for name in set(NOTED) - set(GRIDS):
-            told = [part for word, place in zip(row, PLACES) if place.fact == name for part in said[word][1:]]
-            assert [part for part in told if part != NONE] == list(noted[name])
+            predicted = [part for word, place in zip(row, PLACES) if place.fact == name for part in stated[word][1:]]
+            assert [part for part in predicted if part != NONE] == list(with_notes[name])
 
 
 def test_perfect_words_score_perfectly():
     class Perfect(FactWords):
-        def tell(self, signal):
+        def predict(self, signal):
             return {name: value[: len(signal)] for name, value in truth_as_logits().items()}
 
     torch.manual_seed(0)
@@ -162,17 +163,19 @@ def test_more_questions_are_about_the_same_ecgs():
 
 def test_a_talk_has_prompts_and_answers_in_turn():
     ours = model()
-    shown = ours.codec.say(patients().signal)
-    chatter = Chatter(ours, corpus())
-    rows, talks = chatter.talks(3, random.Random(0), "single")
-    assert rows.shape == (3, 1) and all(1 <= len(talk) <= TURNS["single"] for talk in talks)
-    prompts, answers = zip(*[talk[0] for talk in talks])
+    shown = ours.codec.read_tokens(patients().signal)
+    collator = Collator(ours, corpus())
+    rows, dialogues = collator.dialogues(3, random.Random(0), "single")
+    assert rows.shape == (3, 1) and all(1 <= len(dialogue) <= TURNS["single"] for dialogue in dialogues)
+    prompts, answers = zip(*[dialogue[0] for dialogue in dialogues])
     first = ours.answer_loss(list(prompts), list(answers), shown[rows])
-    torch.testing.assert_close(ours.talk_loss([talk[:1] for talk in talks], shown[rows]), first)
-    talk = talks[0]
-    counts = torch.tensor([float(len(answer)) for _, answer in talk])
-    losses = [ours.talk_loss([talk[: i + 1]], shown[rows[:1]]) * counts[: i + 1].sum() for i in range(len(talk))]
-    alone = ours.answer_loss([talk[0][0]], [talk[0][1]], shown[rows[:1]]) * counts[0]
+    torch.testing.assert_close(ours.dialogue_loss([dialogue[:1] for dialogue in dialogues], shown[rows]), first)
+    dialogue = dialogues[0]
+    counts = torch.tensor([float(len(answer)) for _, answer in dialogue])
+    losses = [
+        ours.dialogue_loss([dialogue[: i + 1]], shown[rows[:1]]) * counts[: i + 1].sum() for i in range(len(dialogue))
+    ]
+    alone = ours.answer_loss([dialogue[0][0]], [dialogue[0][1]], shown[rows[:1]]) * counts[0]
     torch.testing.assert_close(losses[0], alone)
     assert all(b > a for a, b in zip(losses, losses[1:])), "each answer adds its own loss"
 
@@ -182,7 +185,7 @@ def test_tuning_changes_neither_tokenizer_nor_language_model(tmp_path):
     ours.adapt(PROFILE.diag_rank)
     hashes = ours.fingerprint()
     assert any("codec.facts" in name for name in hashes)
-    shown = ours.codec.say(patients().signal).short()
+    shown = ours.codec.read_tokens(patients().signal).short()
     before = {name: p.clone() for name, p in ours.adapters().items()}
     tune(ours, corpus(), shown, PLAN, 0, tmp_path)
     assert ours.fingerprint() == hashes
@@ -191,7 +194,7 @@ def test_tuning_changes_neither_tokenizer_nor_language_model(tmp_path):
 
 def test_even_attention_favours_no_fact_and_a_look_at_the_own_one_does(monkeypatch):
     ours = model()
-    shown = ours.codec.say(SIGNAL)
+    shown = ours.codec.read_tokens(SIGNAL)
     monkeypatch.setattr(looking, "attention", lambda m, prompts, words: torch.full(words.shape, 0.001))
     even = looking.fact_attention(ours, shown)
     assert set(even) == {code for codes in looking.ABOUT.values() for code in codes}

@@ -10,8 +10,8 @@ from torch import nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.scoring import Reader
-from uniecg_lite.scoring.fidelity import fid, fidelity, manifolds, memorised
+from uniecg_lite.metrics.generation import fid, fidelity, manifolds, memorised
+from uniecg_lite.metrics.reader import Reader
 
 
 def cloud(n: int, d: int = 6, seed: int = 0) -> torch.Tensor:
@@ -88,19 +88,19 @@ def test_it_is_what_torchmetrics_gives():
 # --- manifolds
 
 
-def by_hand(real: np.ndarray, made: np.ndarray, k: int) -> dict[str, float]:
+def by_hand(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str, float]:
     """Precision, recall, density and coverage, point by point."""
 
     def reach(points):
         return [sorted(np.linalg.norm(p - q) for q in points)[k] for p in points]
 
-    around_real, around_made = reach(real), reach(made)
-    inside = [[np.linalg.norm(r - m) <= around_real[i] for m in made] for i, r in enumerate(real)]
-    covered = [[np.linalg.norm(r - m) <= around_made[j] for j, m in enumerate(made)] for r in real]
+    around_real, around_made = reach(real), reach(generated)
+    inside = [[np.linalg.norm(r - m) <= around_real[i] for m in generated] for i, r in enumerate(real)]
+    covered = [[np.linalg.norm(r - m) <= around_made[j] for j, m in enumerate(generated)] for r in real]
     return {
-        "precision": np.mean([any(row[j] for row in inside) for j in range(len(made))]),
+        "precision": np.mean([any(row[j] for row in inside) for j in range(len(generated))]),
         "recall": np.mean([any(row) for row in covered]),
-        "density": np.sum(inside) / (k * len(made)),
+        "density": np.sum(inside) / (k * len(generated)),
         "coverage": np.mean([any(row) for row in inside]),
     }
 
@@ -108,8 +108,8 @@ def by_hand(real: np.ndarray, made: np.ndarray, k: int) -> dict[str, float]:
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("shift", [0.0, 1.0, 3.0])
 def test_manifolds_equal_loops_over_points(k, shift):
-    real, made = cloud(40, 3).double(), 0.7 * cloud(30, 3, seed=1).double() + shift
-    assert manifolds(real, made, k) == pytest.approx(by_hand(real.numpy(), made.numpy(), k))
+    real, generated = cloud(40, 3).double(), 0.7 * cloud(30, 3, seed=1).double() + shift
+    assert manifolds(real, generated, k) == pytest.approx(by_hand(real.numpy(), generated.numpy(), k))
 
 
 def test_a_perfect_copy_has_all_of_it():
@@ -153,8 +153,8 @@ def test_one_repeated_ecg_has_precision_without_recall():
 def test_density_tells_what_an_outlier_hides_from_precision():
     """A stray real point has a ball so wide that everything near it passes for precise (Naeem et al., figure 2)."""
     real = torch.cat([cloud(100, 2), torch.tensor([[30.0, 0.0]])])
-    made = 0.1 * cloud(100, 2, seed=1) + torch.tensor([20.0, 0.0])
-    found = manifolds(real, made)
+    generated = 0.1 * cloud(100, 2, seed=1) + torch.tensor([20.0, 0.0])
+    found = manifolds(real, generated)
     assert found["precision"] == 1 and found["density"] < 0.5 and found["coverage"] < 0.02
 
 
@@ -172,29 +172,29 @@ def test_a_perfect_generator_is_at_the_floor_and_a_shifted_one_is_not():
 
 
 def test_sizes_are_equal_and_the_parting_is_by_seed():
-    held_out, made = cloud(100), cloud(500, seed=1)
-    assert fidelity(held_out, made)["points"] == 50
-    assert fidelity(held_out, made[:20])["points"] == 20
-    assert fidelity(held_out, made) == fidelity(held_out, made)
-    assert fidelity(held_out, made)["fid"] != fidelity(held_out, made, seed=1)["fid"]
+    held_out, generated = cloud(100), cloud(500, seed=1)
+    assert fidelity(held_out, generated)["points"] == 50
+    assert fidelity(held_out, generated[:20])["points"] == 20
+    assert fidelity(held_out, generated) == fidelity(held_out, generated)
+    assert fidelity(held_out, generated)["fid"] != fidelity(held_out, generated, seed=1)["fid"]
 
 
 def test_the_scores_are_means_over_partings():
     """One parting after the other from one generator, so that the mean can be taken by hand."""
-    held_out, made, generator = cloud(40), cloud(20, seed=1), torch.Generator().manual_seed(3)
+    held_out, generated, generator = cloud(40), cloud(20, seed=1), torch.Generator().manual_seed(3)
     fids, recalls = [], []
     for _ in range(3):
         order, drawn = torch.randperm(40, generator=generator), torch.randperm(20, generator=generator)
-        fids.append(fid(held_out[order[:20]], made[drawn]))
+        fids.append(fid(held_out[order[:20]], generated[drawn]))
         recalls.append(manifolds(held_out[order[:20]], held_out[order[20:]])["recall"])
-    found = fidelity(held_out, made, seed=3, partings=3)
+    found = fidelity(held_out, generated, seed=3, partings=3)
     assert found["fid"] == pytest.approx(sum(fids) / 3) and found["held_out.recall"] == pytest.approx(sum(recalls) / 3)
 
 
 def test_more_partings_make_the_ratio_steadier():
-    held_out, made = cloud(200) ** 3, cloud(100, seed=1) ** 3
+    held_out, generated = cloud(200) ** 3, cloud(100, seed=1) ** 3
     spreads = [
-        torch.tensor([fidelity(held_out, made, seed, n)["fid_ratio_to_floor"] for seed in range(8)]).std()
+        torch.tensor([fidelity(held_out, generated, seed, n)["fid_ratio_to_floor"] for seed in range(8)]).std()
         for n in (1, 8)
     ]
     assert spreads[1] < 0.6 * spreads[0]
@@ -246,6 +246,6 @@ def test_features_are_what_the_head_of_the_reader_ends_on():
     reader, signal = Reader(16), tiny.patients().signal[:10]
     seen = reader.features(signal, batch=4)
     assert seen.shape == (10, 256) and not seen.requires_grad
-    told = reader(signal)
-    torch.testing.assert_close(reader.head[-1](seen), told)
+    predicted = reader(signal)
+    torch.testing.assert_close(reader.head[-1](seen), predicted)
     assert fid(seen, reader.features(signal)) == pytest.approx(0, abs=1e-9)

@@ -8,15 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from uniecg_lite.ecg import LEADS
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.language import CODES, EVIDENCE, NAMES, RHYTHMS, Reading, parse_report, report
-from uniecg_lite.language import wordings as w
-from uniecg_lite.language.findings import SINUS
-from uniecg_lite.language.grammar import ALONE
-from uniecg_lite.language.statements import FEATURES, parse
-from uniecg_lite.scoring.contradictions import NO_PR, REQUIRED, contradictions
-from uniecg_lite.scoring.grounded import ANCHORED, CRITICAL, SCORES, TOLERANCE, grounded, grounded_one
+from uniecg_lite.findings import CODES, EVIDENCE, NAMES, RHYTHMS, SINUS, Reading, report
+from uniecg_lite.language import phrases as w
+from uniecg_lite.language.phrases import ALONE
+from uniecg_lite.language.report_parser import FEATURES, parse, parse_report
+from uniecg_lite.leads import LEADS
+from uniecg_lite.metrics.grounded import (
+    ANCHORED,
+    CRITICAL,
+    NO_PR,
+    REQUIRED,
+    SCORES,
+    TOLERANCE,
+    contradictions,
+    grounded,
+    grounded_one,
+)
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "scores.md"
 T_LEADS = [lead for lead in LEADS if lead not in ("III", "aVR", "V1")]
@@ -212,8 +220,8 @@ def one_way(r: Reading) -> str:
     out += [f"tall T waves in {listed(r.t_tall, ', ')}"] * bool(r.t_tall)
     out += [] if r.st_up or r.st_down else ["ST segments are isoelectric"]
     out += [] if r.t_inverted else ["T waves are upright"]
-    said = "; ".join(EVIDENCE[code] for code in CODES if code in r.findings - set(SINUS))
-    return ". ".join(out) + f". Supporting evidence: {said}. " + f"Impression: {synonyms(r, 1)}."
+    stated = "; ".join(EVIDENCE[code] for code in CODES if code in r.findings - set(SINUS))
+    return ". ".join(out) + f". Supporting evidence: {stated}. " + f"Impression: {synonyms(r, 1)}."
 
 
 def other_way(r: Reading) -> str:
@@ -229,8 +237,8 @@ def other_way(r: Reading) -> str:
         out += [f"{listed(leads, '/')}: {words}"] * bool(leads)
     out += [] if r.st_up or r.st_down else ["The ST is level"]
     out += [] if r.t_inverted else ["Upright T waves"]
-    said = [w.SIGNS.get(code, EVIDENCE[code]).split("|")[0] for code in CODES if code in r.findings - set(SINUS)]
-    return ". ".join(out) + f". Evidence: {'; '.join(said)}."
+    stated = [w.SIGNS.get(code, EVIDENCE[code]).split("|")[0] for code in CODES if code in r.findings - set(SINUS)]
+    return ". ".join(out) + f". Evidence: {'; '.join(stated)}."
 
 
 def synonyms(r: Reading, which: int) -> str:
@@ -253,9 +261,9 @@ def test_other_words_score_the_same(rewrite):
     """Right reports and wrong ones: what is told counts, not how."""
     for truth, other in zip(READINGS, READINGS[1:]):
         mixed = replace(other, rate_bpm=truth.rate_bpm, qrs_ms=truth.qrs_ms, st_up=truth.st_up, t_tall=truth.t_tall)
-        for told in (truth, mixed, other):
-            want, got = grounded_one(report(told), truth), grounded_one(rewrite(told), truth)
-            assert got == pytest.approx(want), (rewrite(told), report(told))
+        for predicted in (truth, mixed, other):
+            want, got = grounded_one(report(predicted), truth), grounded_one(rewrite(predicted), truth)
+            assert got == pytest.approx(want), (rewrite(predicted), report(predicted))
 
 
 # --- what each score notices
@@ -365,14 +373,14 @@ def test_the_worked_examples_of_the_page_are_true():
     for name in (*SCORES, "Average"):
         (row,) = re.findall(rf"^\| {name} \| ([\d. |]+) \|$", page, re.MULTILINE)
         assert [float(x) for x in row.split(" | ")] == [round(scores[who][name], 1) for who in scores], name
-        told = re.findall(r"\*\*([A-F]) ([\d.]+)\*\*", page.split(f"### {name}\n")[1].split("\n#")[0])
-        assert all(float(points) == round(scores[who][name], 1) for who, points in told), name
-        assert told or name == "Average", f"{name} has no example"
+        predicted = re.findall(r"\*\*([A-F]) ([\d.]+)\*\*", page.split(f"### {name}\n")[1].split("\n#")[0])
+        assert all(float(points) == round(scores[who][name], 1) for who, points in predicted), name
+        assert predicted or name == "Average", f"{name} has no example"
 
 
 def test_the_page_tells_the_tolerances():
     page = PAGE.read_text(encoding="utf-8")
-    told = re.search(
+    predicted = re.search(
         r"within (\d+) bpm.*? (\d+) ms for PR, (\d+) for QRS, (\d+) for QT, (\d+) for\s+QTc, (\d+) degrees", page, re.S
     )
-    assert [int(x) for x in told.groups()] == list(TOLERANCE.values())
+    assert [int(x) for x in predicted.groups()] == list(TOLERANCE.values())

@@ -12,10 +12,10 @@ import pytest
 import tiny
 import torch
 
+from uniecg_lite.checkpoints import save_ecg_tokens
 from uniecg_lite.config import SMOKE
 from uniecg_lite.paths import checkout_of
-from uniecg_lite.unified import token_rows
-from uniecg_lite.unified.files import save_ecg_tokens
+from uniecg_lite.stages import token_rows
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "uniecg_lite", "data")
@@ -72,8 +72,8 @@ def wheel(tmp_path_factory):
     ran(sys.executable, "-c", "from setuptools import build_meta as b; b.build_sdist('.')", where=sources)
     [sdist] = sources.glob("*.tar.gz")
     ran(sys.executable, "-m", "pip", "wheel", *OFFLINE, "-w", sources, sdist, where=sources)
-    [made] = sources.glob("*.whl")
-    return made
+    [generated] = sources.glob("*.whl")
+    return generated
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,9 @@ def model_folder(tmp_path_factory):
     store, model = tiny.unified_chain(tmp_path_factory.mktemp("model"), SMOKE)
     ids = torch.tensor([model.prompt_ids(PROMPT)])
     with torch.no_grad():
-        said = model.llm(ids, output_hidden_states=True).hidden_states[-1][0, -1]
+        stated = model.llm(ids, output_hidden_states=True).hidden_states[-1][0, -1]
         for rows in token_rows(model).values():
-            rows[0] = 100 * said
+            rows[0] = 100 * stated
     with store.writing("tokens", ("stage1",)) as folder:
         save_ecg_tokens(model, folder)
     with store.writing("unified", ("tokens", "diffusets")) as folder:

@@ -6,10 +6,10 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from llm_judge import CRITERIA, SCHEMA, ChatModel, NoAnswer, chat_report, judged
 
 from uniecg_lite.errors import BadRequest, UniECGError
-from uniecg_lite.scoring.grounded import ANCHORED, SCORES
-from uniecg_lite.scoring.judge import CRITERIA, SCHEMA, ChatModel, NoAnswer, chat_report, judged
+from uniecg_lite.metrics.grounded import ANCHORED, SCORES
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"not really a picture"
 

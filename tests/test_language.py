@@ -8,29 +8,14 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite.ecg import LEADS
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.language import (
-    CODES,
-    CRITERIA,
-    EVIDENCE,
-    NAMES,
-    RANGES,
-    RHYTHMS,
-    Reading,
-    Request,
-    chat,
-    encode,
-    fill,
-    parse_report,
-    phrasings,
-    questions,
-    readings,
-    report,
-)
-from uniecg_lite.language.prompts import NO_ECG, PROMPTS
-from uniecg_lite.simulator import simulate
+from uniecg_lite.findings import CODES, CRITERIA, EVIDENCE, NAMES, RANGES, RHYTHMS, Reading, readings, report
+from uniecg_lite.language.report_parser import parse_report
+from uniecg_lite.language.requests import NO_ECG, PROMPTS, Request, fill, phrasings, questions
+from uniecg_lite.language.tokenizer import chat, encode
+from uniecg_lite.leads import LEADS
 from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.simulator.truth import Q_LEADS
 
 TASKS = ("interpret", "generate", "restate", "question")
@@ -80,9 +65,9 @@ def assert_read_back(reading: Reading):
     for key in LISTS:
         assert getattr(back, key) == getattr(reading, key), key
     for key, half in {"rate_bpm": 0.5, "pr_ms": 5, "qrs_ms": 5, "qt_ms": 5, "qtc_ms": 5, "axis_deg": 5}.items():
-        said, true = getattr(back, key), getattr(reading, key)
-        assert math.isnan(said) == math.isnan(true), key
-        assert math.isnan(true) or abs(said - true) <= half + 1e-3, key
+        stated, true = getattr(back, key), getattr(reading, key)
+        assert math.isnan(stated) == math.isnan(true), key
+        assert math.isnan(true) or abs(stated - true) <= half + 1e-3, key
 
 
 def test_random_readings_are_read_back():
@@ -217,7 +202,7 @@ def test_a_negative_axis_and_normal_ecg():
 def test_requests_are_read_back():
     rng = random.Random(0)
     for request in tiny.corpus().requests:
-        for r in (request, request.thinned(rng), Request(), Request(rate=60)):
+        for r in (request, request.with_fewer_facts(rng), Request(), Request(rate=60)):
             assert Request.parse(r.text()) == r
 
 
@@ -323,12 +308,12 @@ def test_every_term_has_an_answer():
 
 def test_conversations_are_the_same_for_the_same_seed():
     rows = list(range(60))
-    first, again, other = (tiny.corpus().talk(rows, random.Random(seed)) for seed in (0, 0, 1))
+    first, again, other = (tiny.corpus().dialogue(rows, random.Random(seed)) for seed in (0, 0, 1))
     assert first == again != other
 
 
 def test_an_ecg_is_never_interpreted_without_one():
-    for prompt, answer in tiny.corpus().talk(list(range(300)), random.Random(2)):
+    for prompt, answer in tiny.corpus().dialogue(list(range(300)), random.Random(2)):
         if prompt in phrasings("interpret", "seen"):
             assert answer == PROMPTS["no_ecg"]
 
@@ -339,7 +324,7 @@ def test_an_ecg_is_never_interpreted_without_one():
 def test_what_is_encoded_comes_back(words):
     rng = random.Random(3)
     texts = [*TEXTS, *tiny.corpus().reports, *map(chat, phrasings("interpret", "unseen"))]
-    texts += [part for pair in tiny.corpus().talk(list(range(200)), rng) for part in pair]
+    texts += [part for pair in tiny.corpus().dialogue(list(range(200)), rng) for part in pair]
     for text in texts:
         assert words.decode(encode(words, text)) == text
 
@@ -377,7 +362,7 @@ def test_nothing_typed_becomes_a_special_token():
 
 
 def test_the_same_texts_give_the_same_tokenizer(words):
-    from uniecg_lite.language import train_tokenizer
+    from uniecg_lite.language.tokenizer import train_tokenizer
 
     again = train_tokenizer(tiny.corpus().sentences(random.Random(0), 600))
     assert again.get_vocab() == words.get_vocab()
@@ -385,7 +370,7 @@ def test_the_same_texts_give_the_same_tokenizer(words):
 
 def test_a_report_is_short(words):
     longest = max(len(encode(words, f" {text}")) for text in tiny.corpus().reports)
-    from uniecg_lite.unified.model import MAX_ANSWER, MAX_PROMPT
+    from uniecg_lite.model import MAX_ANSWER, MAX_PROMPT
 
     assert longest + 1 <= MAX_ANSWER, "a report with its end token fits into an answer"
     assert all(len(encode(words, chat(p))) < MAX_PROMPT for p in phrasings("interpret", "unseen"))

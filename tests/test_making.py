@@ -7,10 +7,12 @@ import torch
 
 from uniecg_lite.config import SMOKE
 from uniecg_lite.course import results
-from uniecg_lite.course.studies import STUDIES, making, making_claims, making_metrics, run_study, summary
-from uniecg_lite.course.studies.cells import cell_path, write_cell
-from uniecg_lite.diffusets import FAULTS
-from uniecg_lite.scoring.control import standard
+from uniecg_lite.generator.diffusion import FAULTS
+from uniecg_lite.metrics.generation import standard
+from uniecg_lite.studies import making
+from uniecg_lite.studies.claims import making_claims, making_metrics
+from uniecg_lite.studies.grid import STUDIES, run_study
+from uniecg_lite.studies.study import cell_path, summary, write_cell
 
 
 def test_each_fault_is_a_cell_and_differs_in_it_alone(chain):

@@ -7,21 +7,16 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite.artifacts import save_tensors
+from uniecg_lite import checkpoints
+from uniecg_lite.checkpoints import save_ecg_tokens, save_reading
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
-from uniecg_lite.course.studies import (
-    STUDIES,
-    aligning,
-    mapping,
-    mapping_claims,
-    mapping_metrics,
-    run_study,
-    summary,
-)
-from uniecg_lite.course.studies.cells import cell_path, write_cell
-from uniecg_lite.unified import inject_ecg_tokens, token_rows
-from uniecg_lite.unified.files import save_ecg_tokens, save_reading
+from uniecg_lite.stages import inject_ecg_tokens, token_rows
+from uniecg_lite.store import save_tensors
+from uniecg_lite.studies import mapping
+from uniecg_lite.studies.claims import mapping_claims, mapping_metrics
+from uniecg_lite.studies.grid import STUDIES, run_study
+from uniecg_lite.studies.study import cell_path, summary, write_cell
 
 PROMPTS = ["Make an ECG: a woman of 63, atrial fibrillation, 120 bpm", "Draw an ECG."]
 
@@ -68,8 +63,8 @@ def test_each_way_differs_in_one_thing_alone(chain):
 
 @pytest.mark.parametrize("n", [1, 6])
 def test_any_number_of_tokens_starts_from_the_trained_rows(chain, n, monkeypatch):
-    monkeypatch.setattr("uniecg_lite.unified.model.MAX_ANSWER", 6)
-    trained, model = aligning.load_ecg_tokens(chain, "tokens"), aligning.model_with_tokens(chain, n)
+    monkeypatch.setattr("uniecg_lite.model.MAX_ANSWER", 6)
+    trained, model = checkpoints.load_ecg_tokens(chain, "tokens"), mapping.model_with_tokens(chain, n)
     assert len(model.ecg_ids) == n and model.ecg_ids[0] == trained.ecg_ids[0]
     for mine, theirs in zip(token_rows(model).values(), token_rows(trained).values()):
         known = min(n, len(theirs))
@@ -80,13 +75,13 @@ def test_any_number_of_tokens_starts_from_the_trained_rows(chain, n, monkeypatch
 @pytest.mark.parametrize("variant", ["ours", "attached", "denoising", "both"])
 def test_mapper_and_rows_learn_and_nothing_else_does(room, tmp_path, variant):
     way = replace(mapping.WAYS[variant], layers=1)
-    model = aligning.model_with_tokens(room.store, 3)
-    model.mapper = aligning.new_mapper(model, way, room.generator.condition.settings["width"], 0)
+    model = mapping.model_with_tokens(room.store, 3)
+    model.mapper = mapping.new_mapper(model, way, room.generator.condition.settings["width"], 0)
     frozen, first = model.fingerprint(skip_rows=True), [p[:1].clone() for p in token_rows(model).values()]
     rest = [p[1:].clone() for p in token_rows(model).values()]
     generator = [p.clone() for p in room.generator.parameters()]
     mapper = [p.clone() for p in model.mapper.parameters()]
-    history = aligning.align(model, room.lesson, way, Training(4, 4, 1e-2, warmup=1), 0, tmp_path)
+    history = mapping.align(model, room.lesson, way, Training(4, 4, 1e-2, warmup=1), 0, tmp_path)
     assert all(value == value for value in history["mse"])
     assert model.fingerprint(skip_rows=True) == frozen, "the LLM"
     assert all(map(torch.equal, generator, room.generator.parameters())), "the generator"
@@ -96,9 +91,9 @@ def test_mapper_and_rows_learn_and_nothing_else_does(room, tmp_path, variant):
 
 
 def test_squared_error_falls(room, tmp_path):
-    model = aligning.model_with_tokens(room.store, 2)
-    model.mapper = aligning.new_mapper(model, aligning.Way(layers=1), room.generator.condition.settings["width"], 0)
-    curve = aligning.align(model, room.lesson, aligning.Way(), Training(20, 8, 5e-3, warmup=2), 0, tmp_path)["mse"]
+    model = mapping.model_with_tokens(room.store, 2)
+    model.mapper = mapping.new_mapper(model, mapping.Way(layers=1), room.generator.condition.settings["width"], 0)
+    curve = mapping.align(model, room.lesson, mapping.Way(), Training(20, 8, 5e-3, warmup=2), 0, tmp_path)["mse"]
     assert len(curve) == 2 and curve[-1] < 0.9 * curve[0]
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from uniecg_lite.measured import GRIDS, GROUPS, MEASURED, Teller, grid, spread_on_grid, targets
-from uniecg_lite.simulator import FINDINGS, simulate
+from uniecg_lite.encoders import GRIDS, GROUPS, MEASURED, FactProbes, grid, spread_on_grid, targets
+from uniecg_lite.simulator.disease import FINDINGS
+from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.simulator.truth import LEAD_SIGNS
 
 
@@ -13,9 +14,9 @@ def truth():
     return simulate(3, torch.arange(300)).truth
 
 
-def most_likely(name: str, told: torch.Tensor) -> torch.Tensor:
+def most_likely(name: str, predicted: torch.Tensor) -> torch.Tensor:
     """(B, N + 1) logits or probabilities -> (B,) the likeliest value of this grid, NaN where that is "none"."""
-    return torch.cat([grid(name), torch.tensor([torch.nan])])[told.argmax(1)]
+    return torch.cat([grid(name), torch.tensor([torch.nan])])[predicted.argmax(1)]
 
 
 @pytest.mark.parametrize("name", GRIDS)
@@ -38,16 +39,16 @@ def test_axes_go_around():
 
 def test_each_fact_is_told_from_its_own_token(truth):
     torch.manual_seed(0)
-    teller, tokens = Teller(16), torch.randn(5, len(MEASURED), 16)
-    told = teller(tokens)
-    assert list(told) == list(MEASURED) and sorted(code for codes in GROUPS.values() for code in codes) == sorted(
+    teller, tokens = FactProbes(16), torch.randn(5, len(MEASURED), 16)
+    predicted = teller(tokens)
+    assert list(predicted) == list(MEASURED) and sorted(code for codes in GROUPS.values() for code in codes) == sorted(
         FINDINGS
     )
-    assert all(told[name].shape == (5, 12) for name in LEAD_SIGNS)
+    assert all(predicted[name].shape == (5, 12) for name in LEAD_SIGNS)
     for i, name in enumerate(MEASURED):
         changed = tokens.clone()
         changed[:, i] += 1
-        moved = [other for other, value in teller(changed).items() if not torch.equal(value, told[other])]
+        moved = [other for other, value in teller(changed).items() if not torch.equal(value, predicted[other])]
         assert moved == [name]
 
 
@@ -56,7 +57,7 @@ def test_a_teller_learns_what_a_token_holds(truth):
     wanted = {name: value[:64] for name, value in targets(truth).items()}
     size = max(value.shape[1] for value in wanted.values())
     tokens = torch.stack([torch.nn.functional.pad(value, (0, size - value.shape[1])) for value in wanted.values()], 1)
-    teller = Teller(size)
+    teller = FactProbes(size)
     optimizer = torch.optim.Adam(teller.parameters(), lr=0.05)
     first = None
     for _ in range(150):
@@ -65,8 +66,8 @@ def test_a_teller_learns_what_a_token_holds(truth):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    told = teller(tokens)
+    predicted = teller(tokens)
     assert loss.item() < 0.4 * first
-    assert all(((told[name] > 0) == wanted[name].bool()).float().mean() > 0.99 for name in GROUPS)
-    error = (most_likely("rate_bpm", told["rate_bpm"]) - truth["rate_bpm"][:64]).abs()
+    assert all(((predicted[name] > 0) == wanted[name].bool()).float().mean() > 0.99 for name in GROUPS)
+    error = (most_likely("rate_bpm", predicted["rate_bpm"]) - truth["rate_bpm"][:64]).abs()
     assert error.median() <= GRIDS["rate_bpm"][2]

@@ -3,22 +3,22 @@
 import pytest
 import torch
 
-from uniecg_lite.ecg import from_independent, lead_law_residual
-from uniecg_lite.scoring.realism import band_rms, ks_distance, quiet_noise
+from uniecg_lite.leads import from_independent, lead_law_residual
+from uniecg_lite.metrics.realism import band_rms, ks_distance, quiet_noise
 from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV, noise
 
 T = torch.arange(1024) / 100
 
 
 @pytest.fixture(scope="module")
-def made():
+def generated():
     """600 records' noise in twelve leads, and the RMS of its slow and its fast part."""
     signal, drift, static = noise(0, torch.arange(600), T, 100.0)
     return from_independent(signal), drift, static
 
 
-def test_shapes_and_no_surprises(made):
-    signal, drift, static = made
+def test_shapes_and_no_surprises(generated):
+    signal, drift, static = generated
     assert signal.shape == (600, 12, 1024) and drift.shape == static.shape == (600, 12)
     assert signal.isfinite().all() and signal.dtype == torch.float32
     assert (drift > 0).all() and (static > 0).all()
@@ -46,8 +46,8 @@ def test_seeds_and_records_differ():
     assert alike.abs().max() < 0.9 and (one != other).any()
 
 
-def test_the_figures_are_the_rms_of_what_was_added(made):
-    signal, drift, static = made
+def test_the_figures_are_the_rms_of_what_was_added(generated):
+    signal, drift, static = generated
     total = signal.std(-1, correction=0)
     parts = (drift.square() + static.square()).sqrt()
     error = (parts / total - 1).abs()
@@ -60,14 +60,14 @@ def test_the_figures_are_the_rms_of_what_was_added(made):
     assert 0.8 < (slow / drift).median() < 1.2
 
 
-def test_about_one_record_in_seven_is_noisy_by_either_figure(made):
-    _, drift, static = made
+def test_about_one_record_in_seven_is_noisy_by_either_figure(generated):
+    _, drift, static = generated
     for figure, level in ((drift, DRIFT_FROM_MV), (static, STATIC_FROM_MV)):
         assert 0.10 < (figure.amax(1) >= level).float().mean() < 0.21
 
 
-def test_slow_noise_falls_with_frequency_and_arms_tremble_most(made):
-    signal, _, static = made
+def test_slow_noise_falls_with_frequency_and_arms_tremble_most(generated):
+    signal, _, static = generated
     rms = band_rms(signal, 100.0)
     assert (rms["drift"].median() > 2 * rms["slow"].median()) and (rms["wave"].median() > rms["sharp"].median())
     assert rms["sharp"].median() > rms["fine"].median()
@@ -75,8 +75,8 @@ def test_slow_noise_falls_with_frequency_and_arms_tremble_most(made):
     assert middle[0] > middle[5] and middle[0] > 1.2 * middle[6:].max(), "lead I lies between the arms"
 
 
-def test_electrodes_are_not_alike(made):
-    _, drift, static = made
+def test_electrodes_are_not_alike(generated):
+    _, drift, static = generated
     assert (static.amax(1) / static.median(1).values > 2.5).float().mean() > 0.02, "some records have one bad electrode"
     assert (drift[:, 6:].amax(1) / drift[:, 6:].amin(1)).median() > 3
     assert torch.corrcoef(torch.stack([drift.amax(1).log(), static.amax(1).log()]))[0, 1].abs() < 0.2
@@ -95,8 +95,8 @@ def test_a_fast_recorder_also_hears_the_mains():
 
 
 def test_close_to_real_records(real_records):
-    from uniecg_lite.scoring.real_labels import real_signals
-    from uniecg_lite.scoring.realism import sinus_like
+    from uniecg_lite.metrics.real_records import real_signals
+    from uniecg_lite.metrics.realism import sinus_like
 
     real = real_signals(real_records[0].parent)[1]
     real = real[sinus_like(real)]

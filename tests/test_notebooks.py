@@ -11,9 +11,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from uniecg_lite.__main__ import app
-from uniecg_lite.course import check, results
-from uniecg_lite.course.lesson import BUDGETS, SUMS, sums
+from uniecg_lite.cli import app
+from uniecg_lite.config import BUDGETS
+from uniecg_lite.course import results
+from uniecg_lite.course.lesson import SUMS, check, sums
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -61,7 +62,7 @@ def test_every_numbered_notebook_is_there_with_its_solutions_and_exercises():
     assert [path.name[:2] for path in NOTEBOOKS] == NUMBERS
     assert [path.stem for path in SOLUTIONS] == NUMBERS
     for number in NUMBERS:
-        assert (ROOT / "uniecg_lite" / "course" / "exercises" / f"n{number}.py").exists(), number
+        assert (ROOT / "notebooks" / "exercises" / f"n{number}.py").exists(), number
 
 
 # --- form
@@ -184,7 +185,7 @@ def test_checks_are_marked_and_print_claims_only(path):
     assert marked, "at least one check"
     for cell in marked:
         assert cell.source.startswith("# NBVAL_CHECK_OUTPUT")
-        assert calls(tree_of(cell), "say") and not calls(tree_of(cell), "print")
+        assert calls(tree_of(cell), "claim") and not calls(tree_of(cell), "print")
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == "stdout":
                 assert all(line.startswith("[check] ") for line in output.text.split("\n") if line)
@@ -200,7 +201,7 @@ def test_stored_outputs_hold_no_error(path):
 
 
 def exercises_of(number: str) -> dict:
-    return importlib.import_module(f"uniecg_lite.course.exercises.n{number}").EXERCISES
+    return importlib.import_module("uniecg_lite.course.lesson.n").EXERCISES
 
 
 @every_notebook
@@ -236,7 +237,7 @@ def test_neither_nothing_nor_nonsense_passes(number):
 
 
 def test_hints_follow_each_other_and_strictness_raises(capsys, monkeypatch):
-    from uniecg_lite.course import exercises
+    from uniecg_lite.course import lesson as exercises
 
     monkeypatch.setattr(exercises, "_tries", type(exercises._tries)())
     monkeypatch.delenv("UNIECG_STRICT", raising=False)
@@ -319,8 +320,8 @@ def test_tables_of_readme_are_what_the_results_give(tmp_path):
 
 
 def test_the_table_of_results_shows_every_aim_and_no_other_number():
-    made = {"profile": "laptop", "machine": "cpu2", "seed": 0, "seconds": {"total": 1700.0}, "metrics": {}}
-    good = {**made, "metrics": {"stage1.hr_mae_bpm": 1.5, "routing.accuracy": 0.95}}
+    generated = {"profile": "laptop", "machine": "cpu2", "seed": 0, "seconds": {"total": 1700.0}, "metrics": {}}
+    good = {**generated, "metrics": {"stage1.hr_mae_bpm": 1.5, "routing.accuracy": 0.95}}
     other = {**good, "seed": 1, "metrics": {"stage1.hr_mae_bpm": 0.5, "routing.accuracy": 0.97}}
     rows = {line.split("(`")[1].split("`")[0]: line for line in results.table_of_aims([good, other]).splitlines()[2:]}
     assert set(rows) == set(results.AIMS)

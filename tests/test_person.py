@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from uniecg_lite.scoring.person import PersonFit, person_scores
+from uniecg_lite.metrics.generation import PersonFit, person_scores
 
 
-def people(n: int, told: float, seed: int = 0):
+def people(n: int, predicted: float, seed: int = 0):
     """Features (n, 20) of which two hold sex and age, more or less clearly; sex and age (n,)."""
     draw = torch.Generator().manual_seed(seed)
     female, age = torch.rand(n, generator=draw) < 0.5, 20 + 60 * torch.rand(n, generator=draw)
     features = torch.randn(n, 20, generator=draw)
-    features[:, 0] += told * (2 * female.float() - 1)
-    features[:, 1] += told * (age - 50) / 17
+    features[:, 0] += predicted * (2 * female.float() - 1)
+    features[:, 1] += predicted * (age - 50) / 17
     return features, female, age
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from uniecg_lite.errors import BadArtifact, BadRequest
-from uniecg_lite.language.published import ecg_grounding, ecg_qa
-from uniecg_lite.scoring.questions import qa_scores
+from uniecg_lite.language.ecg_qa import ecg_grounding, ecg_qa
+from uniecg_lite.metrics.qa import qa_scores
 
 ROW = {
     "template_id": 9,

@@ -10,12 +10,13 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite.drawing import raster
+from uniecg_lite import stages
+from uniecg_lite.batches import TURNS, CachedTokens, Collator
+from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.language import CODES, NAMES, Corpus, Reading, parse_report, phrasings, report
-from uniecg_lite.language.corpus import TEXT_MIX
-from uniecg_lite.language.notes import NOTED, TITLES, items, notes
-from uniecg_lite.language.prompts import NO_ECG
+from uniecg_lite.findings import CODES, NAMES, Reading, report
+from uniecg_lite.language.conversations import NOTED, TEXT_MIX, TITLES, Corpus, items, notes
+from uniecg_lite.language.question_facts import TOPICS, undecided
 from uniecg_lite.language.questions import (
     ATTRIBUTE_TYPES,
     QUESTION_TYPES,
@@ -24,15 +25,15 @@ from uniecg_lite.language.questions import (
     answer_text,
     ask,
     compare,
+    full_answer,
     numbered,
     parse_answer,
-    spoken,
 )
-from uniecg_lite.language.topics import TOPICS, undecided
-from uniecg_lite.scoring import questions as scored
-from uniecg_lite.unified import Chatter, Views, stage1, stages
-from uniecg_lite.unified.chatter import TURNS
-from uniecg_lite.unified.model import MAX_PROMPT
+from uniecg_lite.language.report_parser import parse_report
+from uniecg_lite.language.requests import NO_ECG, phrasings
+from uniecg_lite.metrics import qa as scored
+from uniecg_lite.model import MAX_PROMPT
+from uniecg_lite.stages import stage1
 
 HEALTHY = Reading(72.2, 161, 92, 381, 417, 41, findings=frozenset({"SR", "NORM"}), sex="male")
 INFERIOR = Reading(
@@ -63,19 +64,19 @@ def all_of(kind, reading: Reading, other: Reading | None = None, same: bool = Tr
     """Every question of a kind about an ECG, or about two, that comes up in n draws: text -> answer."""
     rng = random.Random(1)
     if other is None:
-        made = [ask(reading, rng, kind=kind) for _ in range(n)]
+        generated = [ask(reading, rng, kind=kind) for _ in range(n)]
     else:
-        made = [compare(reading, other, rng, "seen", same, kind) for _ in range(n)]
+        generated = [compare(reading, other, rng, "seen", same, kind) for _ in range(n)]
     out = {}
-    for q in made:
+    for q in generated:
         assert out.setdefault(q.question, q.answer) == q.answer, "one question has one answer"
     return out
 
 
-def about(said: dict, *parts: str) -> set[tuple[str, ...]]:
+def about(stated: dict, *parts: str) -> set[tuple[str, ...]]:
     """The answers to those questions that hold these words."""
     patterns = [re.compile(rf"\b{re.escape(part)}(?!\w)", re.IGNORECASE) for part in parts]
-    return {answer for text, answer in said.items() if all(p.search(text) for p in patterns)}
+    return {answer for text, answer in stated.items() if all(p.search(text) for p in patterns)}
 
 
 # --- the templates
@@ -134,9 +135,9 @@ def test_what_is_seen_is_said_before_what_follows():
     rng = random.Random(3)
 
     def shown_of(kind):
-        return {spoken(ask(INFERIOR, rng, kind=kind)) for _ in range(200)}
+        return {full_answer(ask(INFERIOR, rng, kind=kind)) for _ in range(200)}
 
-    shown = {spoken(ask(INFERIOR, rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
+    shown = {full_answer(ask(INFERIOR, rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
     raised = {s.partition("?")[0]: s.endswith("yes") for s in shown if "? ST elevation: II, III, aVF. Answer" in s}
     assert {True, False} == set(raised.values()) and all(
         yes == (lead in ("II", "III", "aVF")) for lead, yes in raised.items()
@@ -147,34 +148,36 @@ def test_what_is_seen_is_said_before_what_follows():
     assert shown_of(21) == {"baseline drift: I, V1; static noise: V1. Answer: I, V1"}
     findings = "sinus bradycardia, first degree AV block, ventricular premature beats, inferior ST elevation"
     assert shown_of(2) == {f"normal? findings: {findings}. Answer: no"}
-    two = {spoken(compare(INFERIOR, SCAR, rng, kind=32)) for _ in range(5)}
+    two = {full_answer(compare(INFERIOR, SCAR, rng, kind=32)) for _ in range(5)}
     assert two == {"heart rate: 52 bpm to 88 bpm, faster. Answer: faster"}
-    said = {spoken(compare(INFERIOR, SCAR, rng, kind=kind)) for kind in (28, 29) for _ in range(9)}
-    assert len(said) == 2 and any(s.startswith("gone findings: sinus bradycardia, ") for s in said)
-    said = {spoken(compare(INFERIOR, SCAR, rng, kind=33, same_patient=False)) for _ in range(200)}
-    assert len(said) > 1 and all("? shared " in s and s.endswith(("yes", "no")) for s in said)
-    assert any(s.startswith("sinus bradycardia? shared rhythm: ") for s in said), "among its own group"
-    said = {spoken(compare(INFERIOR, SCAR, rng, kind=30)) for _ in range(20)}
-    assert all(" 52 below to 88 within" in s and "PR interval 220 above to" in s for s in said)
-    newly = {spoken(compare(SCAR, INFERIOR, rng, kind=30)) for _ in range(20)}
+    stated = {full_answer(compare(INFERIOR, SCAR, rng, kind=kind)) for kind in (28, 29) for _ in range(9)}
+    assert len(stated) == 2 and any(s.startswith("gone findings: sinus bradycardia, ") for s in stated)
+    stated = {full_answer(compare(INFERIOR, SCAR, rng, kind=33, same_patient=False)) for _ in range(200)}
+    assert len(stated) > 1 and all("? shared " in s and s.endswith(("yes", "no")) for s in stated)
+    assert any(s.startswith("sinus bradycardia? shared rhythm: ") for s in stated), "among its own group"
+    stated = {full_answer(compare(INFERIOR, SCAR, rng, kind=30)) for _ in range(20)}
+    assert all(" 52 below to 88 within" in s and "PR interval 220 above to" in s for s in stated)
+    newly = {full_answer(compare(SCAR, INFERIOR, rng, kind=30)) for _ in range(20)}
     assert all("heart rate 88 within to 52 below new" in s for s in newly), "what is asked for is marked"
-    assert spoken(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", "published questions have none"
+    assert full_answer(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", (
+        "published questions have none"
+    )
 
 
 def test_evidence_leaves_the_answer_as_it_is(drawn):
-    assert all(q.evidence and parse_answer(spoken(q)) == scored.gold(q) for q in drawn)
+    assert all(q.evidence and parse_answer(full_answer(q)) == scored.gold(q) for q in drawn)
     listed = [q for q in drawn if TEMPLATES[q.template_id - 1].topic in ("sign", "noise", "finding") and q.answer]
     listed = [q for q in listed if q.question_type == "single-query"]
-    assert len(listed) > 100 and all(spoken(q) == q.evidence for q in listed)
+    assert len(listed) > 100 and all(full_answer(q) == q.evidence for q in listed)
 
 
 # --- what is true
 
 
 def test_findings_are_verified_chosen_and_listed():
-    said = all_of(1, INFERIOR)
-    assert about(said, "inferior ST elevation") == about(said, "sinus bradycardia") == {("yes",)}
-    assert about(said, "atrial fibrillation") == about(said, "long QT") == {("no",)}
+    stated = all_of(1, INFERIOR)
+    assert about(stated, "inferior ST elevation") == about(stated, "sinus bradycardia") == {("yes",)}
+    assert about(stated, "atrial fibrillation") == about(stated, "long QT") == {("no",)}
     chosen = all_of(3, INFERIOR)
     assert about(chosen, "inferior ST elevation", "anterior Q waves") == {("inferior ST elevation",)}
     assert about(chosen, "atrial premature beats", "ventricular bigeminy") == {()}
@@ -204,8 +207,8 @@ def test_signs_in_leads():
     chosen = all_of(8, INFERIOR, n=1500)
     assert about(chosen, "ST elevation", "T wave inversion", "lead II") == {("ST elevation",)}
     assert about(chosen, "ST depression", "T wave inversion", "lead aVL") == {("ST depression", "T wave inversion")}
-    for said in (verified, chosen):  # where an inverted T or a Q wave means nothing it is not asked about
-        assert not about(said, "T wave inversion", "lead aVR") | about(said, "Q waves", "lead aVR")
+    for stated in (verified, chosen):  # where an inverted T or a Q wave means nothing it is not asked about
+        assert not about(stated, "T wave inversion", "lead aVR") | about(stated, "Q waves", "lead aVR")
 
 
 @pytest.mark.parametrize(
@@ -290,7 +293,7 @@ def test_the_stage_of_an_infarction():
 
 
 def test_what_an_ecg_cannot_tell_is_not_asked():
-    said = all_of(None, BLOCKED, n=3000)
+    stated = all_of(None, BLOCKED, n=3000)
     for words in (
         "PR interval",
         "first degree AV block",
@@ -298,8 +301,8 @@ def test_what_an_ecg_cannot_tell_is_not_asked():
         "inferior Q waves",
         "infarction",
     ):
-        assert not about(said, words), words
-    assert about(said, "left bundle branch block") and about(said, "conduction") <= {
+        assert not about(stated, words), words
+    assert about(stated, "left bundle branch block") and about(stated, "conduction") <= {
         ("complete left bundle branch block",)
     }
     unknown_sex = all_of(None, replace(HEALTHY, sex=""), n=2000)
@@ -328,9 +331,9 @@ def test_two_ecgs_of_one_patient():
 
 def test_two_ecgs_of_two_patients():
     one, two = replace(INFERIOR, sex="male"), replace(SCAR, rate_bpm=54, findings=frozenset({"SBRAD", "Q_ANT", "PVC"}))
-    said = all_of(33, one, two, same=False)
-    assert about(said, "sinus bradycardia") == about(said, "ventricular premature beats") == {("yes",)}
-    assert about(said, "first degree AV block") == {("no",)}
+    stated = all_of(33, one, two, same=False)
+    assert about(stated, "sinus bradycardia") == about(stated, "ventricular premature beats") == {("yes",)}
+    assert about(stated, "first degree AV block") == {("no",)}
     outside = all_of(35, one, two, same=False)
     assert about(outside, "heart rate") == {("yes",)} and about(outside, "PR interval") == {("no",)}
     shared = all_of(34, one, replace(two, findings=frozenset({"SBRAD", "1AVB", "STE_INF"})), same=False)
@@ -342,10 +345,10 @@ def test_two_ecgs_of_two_patients():
 def test_reports_tell_the_same_answers():
     """What a question about a report asks can be read from the report, rounded as it is."""
     for reading in (*EVERY, *tiny.corpus().readings):
-        told = replace(parse_report(report(reading)), sex=reading.sex)
+        predicted = replace(parse_report(report(reading)), sex=reading.sex)
         for template in TEMPLATES:
             if template.attribute_type != "noise":
-                own, read = (TOPICS[template.topic][1](r) for r in (reading, told))
+                own, read = (TOPICS[template.topic][1](r) for r in (reading, predicted))
                 assert set(own.possible) <= set(read.possible)
                 assert set(own.true) == set(read.true) & set(own.possible), template.topic
 
@@ -378,8 +381,8 @@ def test_how_rare_a_finding_is_does_not_give_the_answer_away(corpus):
 def test_questions_about_single_ecgs_are_even_too():
     rng = random.Random(4)
     readings = tiny.corpus().readings
-    made = [ask(rng.choice(readings), rng, other=rng.choice(readings)) for _ in range(3000)]
-    answers = [q.answer == ("yes",) for q in made if q.question_type == "single-verify"]
+    generated = [ask(rng.choice(readings), rng, other=rng.choice(readings)) for _ in range(3000)]
+    answers = [q.answer == ("yes",) for q in generated if q.question_type == "single-verify"]
     assert abs(sum(answers) / len(answers) - 0.5) < 0.08
 
 
@@ -387,8 +390,8 @@ def test_the_same_seed_asks_the_same(corpus):
     first, again, other = ([corpus.asked(r) for _ in range(50)] for r in map(random.Random, (5, 5, 6)))
     assert first == again != other
     for kind in ("ask", "no_ecg"):
-        said = [[corpus.say(kind, row, random.Random(seed)) for row in range(20)] for seed in (0, 0, 1)]
-        assert said[0] == said[1] != said[2]
+        stated = [[corpus.sample(kind, row, random.Random(seed)) for row in range(20)] for seed in (0, 0, 1)]
+        assert stated[0] == stated[1] != stated[2]
 
 
 def test_kinds_that_do_not_exist_are_refused():
@@ -424,36 +427,36 @@ def test_a_drawn_question_is_true_of_its_ecg(corpus, drawn):
 
 
 def test_notes_tell_what_is_true():
-    said = notes(INFERIOR)
-    assert said.startswith("heart rate 52; PR interval 220; QRS duration ") and said.endswith("static noise V1.")
-    assert "; ST elevation II, III, aVF; " in said and "; old injury none; " in said
-    assert "; injury inferior ST elevation; " in said
-    facts = said.rstrip(".").split("; ")
+    stated = notes(INFERIOR)
+    assert stated.startswith("heart rate 52; PR interval 220; QRS duration ") and stated.endswith("static noise V1.")
+    assert "; ST elevation II, III, aVF; " in stated and "; old injury none; " in stated
+    assert "; injury inferior ST elevation; " in stated
+    facts = stated.rstrip(".").split("; ")
     assert [fact for fact, name in zip(facts, NOTED) if not fact.startswith(TITLES[name])] == []
     assert items("pr_ms", replace(INFERIOR, pr_ms=math.nan)) == ()
     both = notes(INFERIOR, "second").split("; ")
-    assert [fact.removeprefix("second ") for fact in both] == said.split("; ")
+    assert [fact.removeprefix("second ") for fact in both] == stated.split("; ")
 
 
 def test_questions_about_notes_fit_into_a_prompt(corpus):
     model, rng = tiny.reading_model(), random.Random(6)
-    chatter = Chatter(model, corpus)
+    collator = Collator(model, corpus)
     for start in ("single", "comparison"):
-        rows, talks = chatter.talks(60, rng, start, noted=True)
-        for ecgs, talk in zip(rows.tolist(), talks):
-            head = talk[0][0]
+        rows, dialogues = collator.dialogues(60, rng, start, with_notes=True)
+        for ecgs, dialogue in zip(rows.tolist(), dialogues):
+            head = dialogue[0][0]
             assert head.startswith("heart rate " if start == "single" else "first heart rate ")
             assert all(items("rhythm", corpus.readings[row])[0] in head for row in ecgs)
             assert len(model.prompt_ids(head)) <= MAX_PROMPT
-            assert not any("; QRS duration " in prompt for prompt, _ in talk[1:]), "notes come once"
+            assert not any("; QRS duration " in prompt for prompt, _ in dialogue[1:]), "notes come once"
     assert sum(TEXT_MIX.values()) == pytest.approx(1)
 
 
 def test_without_an_ecg_there_is_no_answer(corpus):
     rng = random.Random(7)
-    said = [corpus.say("no_ecg", row, rng) for row in range(200)]
-    assert {answer for _, answer in said} == {NO_ECG}
-    asked = [prompt for prompt, _ in said if prompt not in phrasings("interpret", "seen")]
+    stated = [corpus.sample("no_ecg", row, rng) for row in range(200)]
+    assert {answer for _, answer in stated} == {NO_ECG}
+    asked = [prompt for prompt, _ in stated if prompt not in phrasings("interpret", "seen")]
     assert 40 < len(asked) < 130
 
 
@@ -523,8 +526,8 @@ def test_chance_knows_no_ecg(drawn):
 class Knower:
     """Stands in for a model: answers as `tell` says, and keeps what it was shown."""
 
-    def __init__(self, tell):
-        self.tell, self.shown = tell, []
+    def __init__(self, predict):
+        self.predict, self.shown = predict, []
 
     def encode_signal(self, signal):
         return signal[:, :, :10].flatten(1)[:, None]  # (B, 1, 120)
@@ -537,22 +540,22 @@ class Knower:
         return prompts
 
     def texts(self, answers):
-        return [self.tell(prompt) for prompt in answers]
+        return [self.predict(prompt) for prompt in answers]
 
 
 class Shelf:
     """A cohort in memory."""
 
     def __init__(self, n: int):
-        made = tiny.patients()
-        self.made, self.n = made, n
+        generated = tiny.patients()
+        self.generated, self.n = generated, n
         self.names = [f"p{i // 2}" for i in range(n)]
 
     def signal(self, rows):
-        return self.made.signal[torch.as_tensor(rows)]
+        return self.generated.signal[torch.as_tensor(rows)]
 
     def truth(self, rows=None):
-        return {key: value[: self.n] for key, value in self.made.truth.items()}
+        return {key: value[: self.n] for key, value in self.generated.truth.items()}
 
     def column(self, name):
         return self.names
@@ -562,8 +565,8 @@ def test_the_model_sees_one_ecg_or_two_in_their_order():
     shelf, model = Shelf(60), Knower(lambda prompt: "yes")
     asked = scored.draw_questions(Corpus(shelf.truth(), shelf.names), 40, 0)
     assert [q.sample_id for q in asked] == list(range(40)) and asked == numbered(asked)
-    said = scored.answers(model, shelf, asked)
-    assert said == ["yes"] * 40
+    stated = scored.answers(model, shelf, asked)
+    assert stated == ["yes"] * 40
     (alone, one, image), (compared, two, no_image) = model.shown
     assert len(alone) == 30 and len(compared) == 10 and image is not None and no_image is None
     assert one.shape == (30, 1, 120) and two.shape == (10, 2, 120)
@@ -588,21 +591,21 @@ def test_metrics_of_a_model_that_knows():
 @pytest.fixture(scope="module")
 def views():
     model, signal = tiny.reading_model(), tiny.patients().signal
-    return Views(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
+    return CachedTokens(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
 
 
 def test_a_batch_of_questions_is_true_of_its_rows(corpus):
     model = tiny.reading_model()
-    chatter = Chatter(model, corpus)
+    collator = Collator(model, corpus)
     for start, width in (("single", 1), ("comparison", 2)):
-        rows, talks = chatter.talks(12, random.Random(9), start)
-        assert rows.shape == (12, width) and max(len(talk) for talk in talks) == TURNS[start]
+        rows, dialogues = collator.dialogues(12, random.Random(9), start)
+        assert rows.shape == (12, width) and max(len(dialogue) for dialogue in dialogues) == TURNS[start]
         types = [t for t in QUESTION_TYPES if t.startswith(start)]
         rng = random.Random(9)
-        for row, [(prompt, answer), *_] in zip(rows.tolist(), talks):
+        for row, [(prompt, answer), *_] in zip(rows.tolist(), dialogues):
             q = corpus.asked(rng, kind=types)
             assert (list(q.ecg_id), q.question) == (row, prompt)
-            assert model.tokenizer.decode(answer[:-1]).strip() == spoken(q)
+            assert model.tokenizer.decode(answer[:-1]).strip() == full_answer(q)
             assert answer[-1] == model.tokenizer.eos_token_id
 
 

@@ -5,8 +5,8 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from uniecg_lite.language import encode, train_tokenizer
-from uniecg_lite.unified.rates import WEIGHT, RateWords
+from uniecg_lite.language.tokenizer import encode, train_tokenizer
+from uniecg_lite.llm import WEIGHT, RateWords
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def words(tokenizer, text: str) -> tuple[torch.Tensor, torch.Tensor]:
     return ids[1:], ids[:-1]
 
 
-def said(tokenizer, target: torch.Tensor, value: int) -> torch.Tensor:
+def stated(tokenizer, target: torch.Tensor, value: int) -> torch.Tensor:
     """Logits of one who is sure of every word, and says this rate: (N, V)."""
     ids = target.clone()
     ids[0] = encode(tokenizer, f" {value}")[0]
@@ -48,7 +48,7 @@ def test_a_rate_counts_more_and_other_numbers_do_not(tokenizer):
 
 def test_nearly_right_is_better_than_wrong(tokenizer):
     rates, (target, before) = RateWords(tokenizer), words(tokenizer, " Rate 182 bpm.")
-    losses = [rates.loss(said(tokenizer, target, value), target, before).item() for value in (182, 183, 190)]
+    losses = [rates.loss(stated(tokenizer, target, value), target, before).item() for value in (182, 183, 190)]
     assert losses[0] < losses[1] < losses[2]
 
 

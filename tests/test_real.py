@@ -11,18 +11,18 @@ from torchmetrics.functional.classification import binary_auroc, binary_f1_score
 from uniecg_lite.config import Training
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadArtifact
-from uniecg_lite.language import CODES
-from uniecg_lite.scoring import real
-from uniecg_lite.scoring.reader import Reader
-from uniecg_lite.scoring.real_labels import (
+from uniecg_lite.findings import CODES
+from uniecg_lite.metrics import real_records as room
+from uniecg_lite.metrics.reader import Reader
+from uniecg_lite.metrics.real_records import (
     ISCHAEMIA,
     RealRecords,
     groups_of_findings,
+    load_real_records,
     manifest_rows,
-    real_records,
     real_signals,
 )
-from uniecg_lite.simulator import simulate
+from uniecg_lite.simulator.simulate import simulate
 
 COLUMNS = ("record", "patient_id", "label_group", "label_groups_all", "scp_codes", "snomed_dx", "flags")
 
@@ -51,7 +51,7 @@ def scp(**percent: float) -> dict[str, str]:
 
 
 def labels_of(folder, fewest: int = 1) -> dict[str, set[str]]:
-    records = real_records(folder, fewest)
+    records = load_real_records(folder, fewest)
     return {
         name: {g for g, there in zip(records.groups, row.tolist()) if there}
         for name, row in zip(records.names, records.labels)
@@ -102,13 +102,13 @@ def test_what_is_left_out_is_counted(tmp_path):
         scp(IMI=15),
         scp(AFIB=0) | {"patient_id": "p1"},
     ]
-    records = real_records(write_folder(tmp_path, rows), fewest=2)
+    records = load_real_records(write_folder(tmp_path, rows), fewest=2)
     assert records.names == ["r0", "r3", "r6"] and records.groups == ["SR"], "AFIB has one record only"
     assert records.patients == ["r0", "p1", "p1"]
     assert set(records.left_out) == {"r1", "r2", "r5"} and records.left_out["r1"] == "paediatric"
     assert list(records.flagged) == ["r3"]
     assert records.signal.shape == (3, 12, 1000)
-    found = real.counts(records)
+    found = room.counts(records)
     assert (found["real.labelled"], found["real.patients"], found["real.left_out"], found["real.positives.SR"]) == (
         3,
         2,
@@ -121,9 +121,9 @@ def test_what_is_left_out_is_counted(tmp_path):
 
 def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(BadArtifact, match="UNIECG_REAL_ECG"):
-        real_records(tmp_path)
+        load_real_records(tmp_path)
     with pytest.raises(BadArtifact, match="No finding has 3"):
-        real_records(write_folder(tmp_path, [scp(SR=0)]))
+        load_real_records(write_folder(tmp_path, [scp(SR=0)]))
 
 
 # --- scores
@@ -142,7 +142,7 @@ def made_up(n: int = 60, patients: int = 40) -> RealRecords:
 def test_auroc_is_torchmetrics_own_and_ties_count_half():
     records = made_up()
     logits = torch.randn(60, len(CODES), generator=torch.Generator().manual_seed(1)).round(decimals=1)
-    found = real.auroc_scores(logits, records, times=50)
+    found = room.auroc_scores(logits, records, times=50)
     group = logits[:, [CODES.index("STD"), CODES.index("TINV")]].amax(1)
     expected = [
         binary_auroc(logits[:, CODES.index("SR")], records.labels[:, 0].int()).item(),
@@ -152,14 +152,14 @@ def test_auroc_is_torchmetrics_own_and_ties_count_half():
     assert found[f"reader.real_auroc.{ISCHAEMIA}"] == pytest.approx(expected[1], abs=1e-5)
     assert found["reader.real_macro_auroc"] == pytest.approx(sum(expected) / 2, abs=1e-5)
     label = torch.tensor([True, False, True, False])
-    assert real.weighted_auroc(torch.zeros(4), label, torch.ones(1, 4)).item() == 0.5
+    assert room.weighted_auroc(torch.zeros(4), label, torch.ones(1, 4)).item() == 0.5
 
 
 def test_f1_is_torchmetrics_own():
     records = made_up()
-    said = torch.rand(60, len(CODES), generator=torch.Generator().manual_seed(2)) < 0.3
-    found = real.f1_scores(said, records, times=50)
-    group = said[:, [CODES.index("STD"), CODES.index("TINV")]].any(1)
+    stated = torch.rand(60, len(CODES), generator=torch.Generator().manual_seed(2)) < 0.3
+    found = room.f1_scores(stated, records, times=50)
+    group = stated[:, [CODES.index("STD"), CODES.index("TINV")]].any(1)
     expected = binary_f1_score(group.int(), records.labels[:, 1].int()).item()
     assert found[f"uniecg.real_f1.{ISCHAEMIA}"] == pytest.approx(expected, abs=1e-6)
     assert found["uniecg.real_macro_f1_low"] < found["uniecg.real_macro_f1"] < found["uniecg.real_macro_f1_high"]
@@ -170,37 +170,37 @@ def test_a_perfect_reader_scores_one_with_no_doubt():
     logits = torch.full((60, len(CODES)), -1.0)
     logits[:, CODES.index("SR")] = records.labels[:, 0].float() - 0.5
     logits[:, CODES.index("STD")] = records.labels[:, 1].float() - 0.5
-    found = real.auroc_scores(logits, records) | real.f1_scores(logits > 0, records, "reader")
+    found = room.auroc_scores(logits, records) | room.f1_scores(logits > 0, records, "reader")
     assert all(value == pytest.approx(1.0) for value in found.values())
 
 
 def test_a_resample_draws_patients_not_records():
     records = made_up()
-    weight = real.resampled(records.patients, 200, seed=4)
+    weight = room.resampled(records.patients, 200, seed=4)
     assert weight.shape == (201, 60) and (weight[0] == 1).all()
     for first, second in ((0, 40), (19, 59)):
         assert records.patients[first] == records.patients[second]
         assert torch.equal(weight[:, first], weight[:, second]), "records of one patient come and go together"
     assert weight[1:].mean().item() == pytest.approx(1.0, abs=0.05)
-    assert torch.equal(weight, real.resampled(records.patients, 200, seed=4))
+    assert torch.equal(weight, room.resampled(records.patients, 200, seed=4))
 
 
 def test_intervals_are_those_of_plain_resampling():
     records, logits = made_up(), torch.randn(60, len(CODES), generator=torch.Generator().manual_seed(3))
-    found = real.auroc_scores(logits, records, times=300, seed=7)
-    weight, value = real.resampled(records.patients, 300, seed=7)[1:], logits[:, CODES.index("SR")]
+    found = room.auroc_scores(logits, records, times=300, seed=7)
+    weight, value = room.resampled(records.patients, 300, seed=7)[1:], logits[:, CODES.index("SR")]
     slow = []
     for row in weight[:60].long():
         chosen = torch.repeat_interleave(torch.arange(60), row)
         slow.append(binary_auroc(value[chosen], records.labels[chosen, 0].int()).item())
-    fast = real.weighted_auroc(value, records.labels[:, 0], weight[:60])
+    fast = room.weighted_auroc(value, records.labels[:, 0], weight[:60])
     torch.testing.assert_close(fast, torch.tensor(slow), atol=1e-5, rtol=0)
     assert found["reader.real_auroc.SR_low"] < found["reader.real_auroc.SR"] < found["reader.real_auroc.SR_high"]
 
 
 def test_a_group_that_vanishes_from_a_resample_does_not_spoil_the_interval():
     records = made_up()._replace(labels=torch.arange(60)[:, None] == torch.tensor([[3, 5]]))
-    found = real.auroc_scores(torch.randn(60, len(CODES)), records, times=200)
+    found = room.auroc_scores(torch.randn(60, len(CODES)), records, times=200)
     assert all(math.isfinite(value) for value in found.values())
 
 
@@ -209,14 +209,14 @@ def test_a_group_that_vanishes_from_a_resample_does_not_spoil_the_interval():
 
 def test_the_gallery_shows_the_worst_first():
     records = made_up()
-    said = torch.zeros(60, len(CODES), dtype=torch.bool)
-    said[:, CODES.index("SR")] = records.labels[:, 0]
-    said[:, CODES.index("STD")] = records.labels[:, 1]
-    assert real.gallery(said, records) == []
+    stated = torch.zeros(60, len(CODES), dtype=torch.bool)
+    stated[:, CODES.index("SR")] = records.labels[:, 0]
+    stated[:, CODES.index("STD")] = records.labels[:, 1]
+    assert room.gallery(stated, records) == []
     rare, common = records.labels[:, 1].nonzero()[0, 0], records.labels[:, 0].nonzero()[-1, 0]
-    said[rare, CODES.index("STD")] = False
-    said[common, CODES.index("SR")] = False
-    shown = real.gallery(said, records, most=2)
+    stated[rare, CODES.index("STD")] = False
+    stated[common, CODES.index("SR")] = False
+    shown = room.gallery(stated, records, most=2)
     assert [one["record"] for one in shown] == [f"r{rare}", f"r{common}"]
     assert shown[0]["missed"] == [ISCHAEMIA] and shown[0]["invented"] == []
     assert shown[0]["signal"].shape == (12, 1000)
@@ -225,12 +225,12 @@ def test_the_gallery_shows_the_worst_first():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_folds_keep_patients_together_and_spread_groups(seed):
     records = made_up()
-    fold = real.folds_of(records, 2, seed)
+    fold = room.folds_of(records, 2, seed)
     for patient in set(records.patients):
         assert len({fold[i].item() for i, p in enumerate(records.patients) if p == patient}) == 1
     for f in (0, 1):
         assert 24 <= (fold == f).sum() <= 36 and records.labels[fold == f].any(0).all()
-    assert (fold != real.folds_of(records, 2, seed + 10)).any()
+    assert (fold != room.folds_of(records, 2, seed + 10)).any()
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def study(tmp_path_factory):
     torch.manual_seed(0)
     reader = Reader(8).requires_grad_(False).eval()
     plan = Training(steps=3, batch=4, lr=1e-2, warmup=1)
-    return folder, reader, real.fine_tune(reader, folder, seeds=(0, 1), plan=plan, times=20, simulated=24)
+    return folder, reader, room.fine_tune(reader, folder, seeds=(0, 1), plan=plan, times=20, simulated=24)
 
 
 def test_fine_tuning_reports_every_seed_and_leaves_the_reader_alone(study):
@@ -265,15 +265,15 @@ def test_what_is_scored_was_never_trained_on(study, monkeypatch):
         seen.append(set(rows.tolist()))
         return reader
 
-    original = real.reader_logits
+    original = room.reader_logits
 
     def logits(reader, signal, batch=128):
         scored.append(len(signal))
         return original(reader, signal, batch)
 
-    monkeypatch.setattr(real, "tuned", tuned)
-    monkeypatch.setattr(real, "reader_logits", logits)
-    real.fine_tune(reader, folder, seeds=(3,), folds=3, times=10, simulated=8)
+    monkeypatch.setattr(room, "tuned", tuned)
+    monkeypatch.setattr(room, "reader_logits", logits)
+    room.fine_tune(reader, folder, seeds=(3,), folds=3, times=10, simulated=8)
     assert len(seen) == 3 and all(len(rows) == 12 for rows in seen)
     assert set.intersection(*seen) == set(), "each record is held out once"
     assert scored[1:6:2] == [6, 6, 6]
@@ -281,12 +281,12 @@ def test_what_is_scored_was_never_trained_on(study, monkeypatch):
 
 def test_tuning_learns_the_real_records_it_sees(study):
     folder, reader, _ = study
-    records = real_records(folder, 3)
+    records = load_real_records(folder, 3)
     rows = torch.arange(18)
-    model = real.tuned(reader, records, rows, Training(steps=30, batch=8, lr=1e-2, warmup=2), replay=32)
+    model = room.tuned(reader, records, rows, Training(steps=30, batch=8, lr=1e-2, warmup=2), replay=32)
 
     def loss(net):
-        value = real.grouped(real.reader_logits(net, records.signal), records.codes)
+        value = room.grouped(room.reader_logits(net, records.signal), records.codes)
         return torch.nn.functional.binary_cross_entropy_with_logits(value, records.labels.float())
 
     assert loss(model) < 0.9 * loss(reader)
@@ -294,14 +294,14 @@ def test_tuning_learns_the_real_records_it_sees(study):
 
 
 def test_what_a_model_says_of_real_records_is_scored_by_group(study, monkeypatch):
-    records = real_records(study[0])
-    from uniecg_lite.scoring import evaluate
+    records = load_real_records(study[0])
+    from uniecg_lite.metrics import chain as evaluate
 
     text = "Rate 72 bpm. Rhythm atrial fibrillation. Conclusion: atrial fibrillation."
     monkeypatch.setattr(evaluate, "reports", lambda model, signal: [text] * len(signal))
-    said = real.said_by(None, records.signal)
-    assert said.shape == (18, len(CODES)) and said[:, CODES.index("AFIB")].all()
-    found = real.f1_scores(said, records)
+    stated = room.statements_of(None, records.signal)
+    assert stated.shape == (18, len(CODES)) and stated[:, CODES.index("AFIB")].all()
+    found = room.f1_scores(stated, records)
     assert found["uniecg.real_f1.AFIB"] == pytest.approx(0.5) and found["uniecg.real_f1.SR"] == 0
 
 
@@ -311,7 +311,7 @@ def test_what_a_model_says_of_real_records_is_scored_by_group(study, monkeypatch
 def test_labels_of_the_real_folder(real_records):
     folder = real_records[0].parent
     rows = manifest_rows(folder)
-    records = real.real_records(folder)
+    records = room.load_real_records(folder)
     labelled = [row["record"] for row in rows if row["label_group"] != "unlabelled"]
     assert sorted([*records.names, *records.left_out]) == sorted(labelled), "every labelled record is accounted for"
     assert {"AFIB", "CRBBB", "PAC", "LVH", ISCHAEMIA, "NORM"} <= set(records.groups)

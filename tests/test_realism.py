@@ -5,21 +5,24 @@ import math
 import pytest
 import torch
 
-from uniecg_lite.artifacts import Store
+from uniecg_lite import beats
 from uniecg_lite.config import SMOKE
-from uniecg_lite.course.studies import STUDIES, STUDIES_FOLDER, read_cells, run_study
-from uniecg_lite.course.studies import realism as study
-from uniecg_lite.ecg import from_independent
 from uniecg_lite.errors import BadArtifact, BadECG
-from uniecg_lite.scoring import realism, separability
-from uniecg_lite.scoring.real_labels import real_signals
-from uniecg_lite.scoring.realism import band_rms, compare, ks_distance, sinus_like, statistics
-from uniecg_lite.simulator import simulate
-from uniecg_lite.simulator.lifelike import lifelike
+from uniecg_lite.leads import from_independent
+from uniecg_lite.metrics import realism
+from uniecg_lite.metrics.real_records import real_signals
+from uniecg_lite.metrics.realism import band_rms, compare, ks_distance, sinus_like, statistics
+from uniecg_lite.simulator import disease
+from uniecg_lite.simulator.hearts import as_recorded
+from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.store import Store
+from uniecg_lite.studies import realism_steps as study
+from uniecg_lite.studies.grid import STUDIES, run_study
+from uniecg_lite.studies.study import STUDIES_FOLDER, read_cells
 
 
 @pytest.fixture(scope="module")
-def made():
+def generated():
     """200 simulated records without noise."""
     return simulate(5, torch.arange(200), noise=False)
 
@@ -49,10 +52,10 @@ def test_band_power_of_a_sine_lies_in_its_band_with_its_rms():
         assert all(value[0, 0] < 0.02 for other, value in rms.items() if other != name)
 
 
-def test_the_quiet_part_is_free_of_the_heart(made):
+def test_the_quiet_part_is_free_of_the_heart(generated):
     level = 0.02
-    noisy = made.signal + level * torch.randn(made.signal.shape, generator=torch.Generator().manual_seed(0))
-    quiet, clean = (realism.quiet_noise(x, 100.0).median() for x in (noisy, made.signal))
+    noisy = generated.signal + level * torch.randn(generated.signal.shape, generator=torch.Generator().manual_seed(0))
+    quiet, clean = (realism.quiet_noise(x, 100.0).median() for x in (noisy, generated.signal))
     assert clean < 0.05 * level and 0.4 * level < quiet < level
 
 
@@ -64,9 +67,9 @@ def test_a_record_without_beats_gives_nan_and_is_not_sinus_like():
     assert not sinus_like(flat).any()
 
 
-def test_sinus_like_by_measurement(made):
-    like = sinus_like(made.signal)
-    rate, afib = made.truth["rate_bpm"], made.truth["findings"][:, realism.FINDINGS.index("AFIB")].bool()
+def test_sinus_like_by_measurement(generated):
+    like = sinus_like(generated.signal)
+    rate, afib = generated.truth["rate_bpm"], generated.truth["findings"][:, disease.FINDINGS.index("AFIB")].bool()
     assert not (like & (rate > 115)).any() and not (like & (rate < 45)).any()
     assert like[afib].float().mean() < 0.2 and like.float().mean() > 0.15
 
@@ -78,54 +81,54 @@ def test_distance_of_distributions():
     assert ks_distance(torch.cat([a, torch.tensor([math.nan])]), a) == 0
 
 
-def test_compare_names_each_statistic_with_both_medians(made):
-    found = compare(made.signal[:100], 2 * made.signal[100:])
+def test_compare_names_each_statistic_with_both_medians(generated):
+    found = compare(generated.signal[:100], 2 * generated.signal[100:])
     assert found["realism.ks.span_mv"] > 0.3 > found["realism.ks.rate_bpm"]
     assert found["realism.median.span_mv.real"] > 1.5 * found["realism.median.span_mv.simulated"]
     assert {key.split(".")[2] for key in found} >= {"drift_mv", "quiet_mv", "sdnn_ms", "qrs_variation", "non_dipolar"}
 
 
-def test_beats_keep_away_from_the_ends(made):
-    marked = made.signal[:50].clone()
+def test_beats_keep_away_from_the_ends(generated):
+    marked = generated.signal[:50].clone()
     marked[..., :20] = 99.0
     marked[..., -20:] = -99.0
-    beat, owner = separability.beats(marked, 100.0)
+    beat, owner = realism.beats(marked, 100.0)
     assert beat.shape[1:] == (12, 80) and (owner.diff() >= 0).all() and owner.unique().numel() > 45
     assert beat.abs().max() < 50
 
 
-def test_the_classifier_finds_a_difference_when_there_is_one_and_none_otherwise(made):
-    plain = made.signal[sinus_like(made.signal)][:44]
+def test_the_classifier_finds_a_difference_when_there_is_one_and_none_otherwise(generated):
+    plain = generated.signal[sinus_like(generated.signal)][:44]
     other = plain[22:].clone()
     other[:, 8:] *= -1
-    apart = separability.separability(plain[:22], other, epochs=6)
-    alike = separability.separability(plain[:22], plain[22:], epochs=6)
+    apart = realism.separability(plain[:22], other, epochs=6)
+    alike = realism.separability(plain[:22], plain[22:], epochs=6)
     assert apart["realism.auc"] > 0.95 > 0.8 > alike["realism.auc"]
     assert apart["realism.records"] == 44 and apart["realism.auc_low"] <= apart["realism.auc_high"]
-    again = separability.separability(plain[:22], plain[22:], epochs=6)
+    again = realism.separability(plain[:22], plain[22:], epochs=6)
     assert again == alike, "the same seed gives the same figures"
 
 
-def test_a_patient_is_never_on_both_sides_of_a_fold(made):
-    signal = made.signal[sinus_like(made.signal)][:30]
+def test_a_patient_is_never_on_both_sides_of_a_fold(generated):
+    signal = generated.signal[sinus_like(generated.signal)][:30]
     names = [f"p{i % 11}" for i in range(30)]
-    _, owner, fold = separability._sample(signal, names, 100.0, seed=3, side=1)
+    _, owner, fold = realism._sample(signal, names, 100.0, seed=3, side=1)
     for patient in set(names):
         mine = torch.tensor([names[i] == patient for i in owner.tolist()])
         assert fold[mine].unique().numel() == 1
-    assert torch.bincount(owner).max() <= separability.BEATS_EACH
+    assert torch.bincount(owner).max() <= realism.BEATS_EACH
 
 
-def test_too_few_records_are_refused(made):
+def test_too_few_records_are_refused(generated):
     with pytest.raises(BadECG, match="Ten records"):
-        separability.separability(made.signal[:5], made.signal[:20])
+        realism.separability(generated.signal[:5], generated.signal[:20])
 
 
-def test_comparable_records_match_the_rates(made):
-    real = made.signal[sinus_like(made.signal)][:8] * 0.9
-    rows = realism.comparable(made.signal, made.truth["findings"].bool(), real)
+def test_comparable_records_match_the_rates(generated):
+    real = generated.signal[sinus_like(generated.signal)][:8] * 0.9
+    rows = realism.comparable(generated.signal, generated.truth["findings"].bool(), real)
     assert len(rows) == len(rows.unique()) == 8
-    gap = (realism.heart_rate(made.signal[rows], 100.0) - realism.heart_rate(real, 100.0)).abs()
+    gap = (beats.heart_rate(generated.signal[rows], 100.0) - beats.heart_rate(real, 100.0)).abs()
     assert gap.median() < 3
 
 
@@ -177,23 +180,23 @@ def test_committed_cells_are_of_known_steps():
 
 def test_the_last_step_is_the_simulator():
     index = torch.arange(30, 40)
-    noisy = study.drawn(index, lifelike) + study.recorded_noise(index)
+    noisy = study.drawn(index, as_recorded) + study.recorded_noise(index)
     torch.testing.assert_close(study.STEPS["simulator"](index), noisy, atol=1e-5, rtol=0)
 
 
 def test_lifelike_hearts_come_closer_in_what_they_were_measured_for():
     index = torch.arange(150)
-    plain, better = study.drawn(index), study.drawn(index, lifelike)
+    plain, better = study.drawn(index), study.drawn(index, as_recorded)
     one, other = (statistics(signal)["non_dipolar"].nanmedian() for signal in (plain, better))
     assert other > 1.5 * one and other < 0.06
-    assert torch.equal(better[7:9], study.drawn(index[7:9], lifelike)), "whatever the batch"
+    assert torch.equal(better[7:9], study.drawn(index[7:9], as_recorded)), "whatever the batch"
 
 
 def test_real_and_simulated_records_are_still_told_apart(real_records):
     real = separability_of_real(real_records, 40)
-    made = simulate(7, torch.arange(300))
-    rows = realism.comparable(made.signal, made.truth["findings"].bool(), real)
-    score = separability.separability(made.signal[rows], real, epochs=5)
+    generated = simulate(7, torch.arange(300))
+    rows = realism.comparable(generated.signal, generated.truth["findings"].bool(), real)
+    score = realism.separability(generated.signal[rows], real, epochs=5)
     assert 0.5 < score["realism.auc"] <= 1.0
 
 

@@ -6,32 +6,33 @@ import pytest
 import torch
 
 from uniecg_lite.config import SMOKE
-from uniecg_lite.course.studies import run_study, sampling, summary
-from uniecg_lite.course.studies.cells import cell_path, write_cell
 from uniecg_lite.errors import BadRequest
+from uniecg_lite.studies import making
+from uniecg_lite.studies.grid import run_study
+from uniecg_lite.studies.study import cell_path, summary, write_cell
 
 
 def test_a_cell_differs_from_the_profile_in_steps_or_in_guidance(chain):
     usual = {"steps": SMOKE.sample_steps, "guidance": SMOKE.guidance}
-    for variant in sampling.VARIANTS:
-        found = sampling.settings(chain, variant)
-        assert {key for key in usual if found[key] != usual[key]} <= set(sampling.HOW[variant])
-        assert found | sampling.HOW[variant] == found and "diffusets" in found["inputs"]
-    assert {f"steps{n}" for n in sampling.STEPS} | {f"guidance{g:g}" for g in sampling.GUIDANCE} == set(sampling.HOW)
-    assert list(sampling.HOW) == list(sampling.VARIANTS)
+    for variant in making.SAMPLING_VARIANTS:
+        found = making.sampling_settings(chain, variant)
+        assert {key for key in usual if found[key] != usual[key]} <= set(making.HOW[variant])
+        assert found | making.HOW[variant] == found and "diffusets" in found["inputs"]
+    assert {f"steps{n}" for n in making.STEPS} | {f"guidance{g:g}" for g in making.GUIDANCE} == set(making.HOW)
+    assert list(making.HOW) == list(making.SAMPLING_VARIANTS)
 
 
 def test_a_cell_measures_what_was_sampled_that_way(room, tmp_path, monkeypatch):
-    made = []
-    monkeypatch.setattr(sampling, "crowd", lambda _, signal: made.append(signal) or {"fid": 1.0, "f1.SR": 0.5})
-    found = sampling.measure(room, "steps2", 5, tmp_path)
+    generated = []
+    monkeypatch.setattr(making, "crowd", lambda _, signal: generated.append(signal) or {"fid": 1.0, "f1.SR": 0.5})
+    found = making.sampling_measure(room, "steps2", 5, tmp_path)
     assert set(found) == {"fid", "seconds_per_ecg"} and found["seconds_per_ecg"] > 0
     words = room.generator.conditions(room.requests[: room.n])
-    torch.testing.assert_close(made[0], room.generator.signals(words, 5, steps=2).cpu())
-    sampling.measure(room, "guidance4", 5, tmp_path)
-    torch.testing.assert_close(made[1], room.generator.signals(words, 5, guidance=4.0).cpu())
-    sampling.measure(room, "steps2", 6, tmp_path)
-    assert not torch.allclose(made[0], made[2]), "the seed varies the noise"
+    torch.testing.assert_close(generated[0], room.generator.signals(words, 5, steps=2).cpu())
+    making.sampling_measure(room, "guidance4", 5, tmp_path)
+    torch.testing.assert_close(generated[1], room.generator.signals(words, 5, guidance=4.0).cpu())
+    making.sampling_measure(room, "steps2", 6, tmp_path)
+    assert not torch.allclose(generated[0], generated[2]), "the seed varies the noise"
 
 
 def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
@@ -41,29 +42,29 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     wanted = {"hr_median_error_bpm", "findings_macro_f1", "fid", "fid_ratio_to_floor", "precision", "recall"}
     assert wanted | {"density", "coverage", "seconds_per_ecg"} <= set(found)
     assert all(value[3] == 2 for value in found.values())
-    assert sampling.default_steps("smoke", tmp_path) is None, "no number of steps has cells"
+    assert making.default_steps("smoke", tmp_path) is None, "no number of steps has cells"
 
 
 def test_the_fewest_steps_within_two_hundredths_of_the_best_fid():
-    assert sampling.fewest({50: 100.0, 20: 101.9, 10: 102.1, 4: 180.0}) == 20
-    assert sampling.fewest({2: 99.0, 10: 100.0, 50: 101.0}) == 2, "more steps need not be better"
-    assert sampling.fewest({2: 300.0, 10: 102.0, 50: 100.0}) == 10, "the bound itself is near enough"
-    assert sampling.fewest({2: 110.0, 50: 100.0}, near=0.1) == 2
-    assert sampling.fewest({2: 0.0, 50: 0.0}) == 2
+    assert making.fewest({50: 100.0, 20: 101.9, 10: 102.1, 4: 180.0}) == 20
+    assert making.fewest({2: 99.0, 10: 100.0, 50: 101.0}) == 2, "more steps need not be better"
+    assert making.fewest({2: 300.0, 10: 102.0, 50: 100.0}) == 10, "the bound itself is near enough"
+    assert making.fewest({2: 110.0, 50: 100.0}, near=0.1) == 2
+    assert making.fewest({2: 0.0, 50: 0.0}) == 2
     with pytest.raises(BadRequest, match="study sampling"):
-        sampling.fewest({})
+        making.fewest({})
 
 
 def test_the_default_is_chosen_by_the_mean_over_seeds(tmp_path):
     def cells(**fid):
-        for n in sampling.STEPS:
+        for n in making.STEPS:
             for seed, value in enumerate(fid.get(f"steps{n}", (100.0, 100.0))):
                 cell = {"variant": f"steps{n}", "seed": seed, "settings": {}, "metrics": {"fid": value}}
                 write_cell(cell_path("sampling", "laptop", f"steps{n}", seed, tmp_path), cell)
 
     cells(steps2=(200.0, 90.0), steps4=(98.0, 104.0), steps50=(99.0, 101.0))
-    assert sampling.default_steps(root=tmp_path) == 4, "90 with one seed does not save 145 on average"
+    assert making.default_steps(root=tmp_path) == 4, "90 with one seed does not save 145 on average"
     cells(steps2=(100.0, 101.0))
-    assert sampling.default_steps(root=tmp_path) == 2
+    assert making.default_steps(root=tmp_path) == 2
     cells(steps2=(math.nan, math.nan))
-    assert sampling.default_steps(root=tmp_path) is None, "not measured is not the best"
+    assert making.default_steps(root=tmp_path) is None, "not measured is not the best"

@@ -11,25 +11,17 @@ import tiny
 import torch
 
 from uniecg_lite import cohort
+from uniecg_lite.beats import beat_size_spread, heart_rate, r_peaks, real_rates
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadECG
-from uniecg_lite.facts import NUMBERS, TOLD, facts, facts_loss, untell
-from uniecg_lite.language import CODES, Corpus, Reading, parse_report, phrasings, questions, report
-from uniecg_lite.scoring import (
-    Reader,
-    evaluate,
-    finding_scores,
-    heart_rate,
-    interval_errors,
-    macro_f1,
-    r_peaks,
-    real_rates,
-    report_scores,
-    train_reader,
-)
-from uniecg_lite.scoring.signals import beat_size_spread
-from uniecg_lite.scoring.texts import UNREAD, table_of
-from uniecg_lite.simulator import simulate
+from uniecg_lite.findings import CODES, Reading, report
+from uniecg_lite.language.conversations import Corpus
+from uniecg_lite.language.report_parser import parse_report
+from uniecg_lite.language.requests import phrasings, questions
+from uniecg_lite.metrics import chain
+from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss, train_reader
+from uniecg_lite.metrics.reports import UNREAD, finding_scores, interval_errors, macro_f1, report_scores, table_of
+from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.simulator.truth import LEAD_SIGNS, lead_signs
 
 # --- heart rate on signals
@@ -78,8 +70,8 @@ def test_the_spread_of_beat_sizes():
 
 
 def test_rates_of_noisy_records():
-    made = simulate(12, torch.arange(300))
-    error = (heart_rate(made.signal, 100.0) - made.truth["rate_bpm"]).abs().nan_to_num(60)
+    generated = simulate(12, torch.arange(300))
+    error = (heart_rate(generated.signal, 100.0) - generated.truth["rate_bpm"]).abs().nan_to_num(60)
     assert error.median() < 0.5 and (error < 3).float().mean() > 0.9
 
 
@@ -113,11 +105,11 @@ def test_disputed_reference_rates_are_left_out(tmp_path):
 # --- findings
 
 
-def f1_by_hand(said, truth) -> dict[str, float]:
+def f1_by_hand(stated, truth) -> dict[str, float]:
     out = {}
     for i, code in enumerate(CODES):
         tp = fp = fn = 0
-        for s, t in zip(said[:, i].tolist(), truth[:, i].tolist()):
+        for s, t in zip(stated[:, i].tolist(), truth[:, i].tolist()):
             tp, fp, fn = tp + (s and t), fp + (s and not t), fn + (t and not s)
         if tp + fp + fn:
             precision, recall = tp / (tp + fp) if tp + fp else 0, tp / (tp + fn) if tp + fn else 0
@@ -128,14 +120,14 @@ def f1_by_hand(said, truth) -> dict[str, float]:
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
 def test_f1_equals_precision_and_recall_by_hand(share):
     generator = torch.Generator().manual_seed(0)
-    said, truth = (torch.rand(60, len(CODES), generator=generator) < share for _ in range(2))
-    truth[:, 3] = said[:, 3] = False  # nobody has it, nobody says it
+    stated, truth = (torch.rand(60, len(CODES), generator=generator) < share for _ in range(2))
+    truth[:, 3] = stated[:, 3] = False  # nobody has it, nobody says it
     truth[:, 4] = False
-    said[:3, 4] = True  # said, never true
-    expected = f1_by_hand(said, truth)
-    found = finding_scores(said, truth)
+    stated[:3, 4] = True  # said, never true
+    expected = f1_by_hand(stated, truth)
+    found = finding_scores(stated, truth)
     assert found == pytest.approx(expected) and CODES[3] not in found and found[CODES[4]] == 0
-    assert macro_f1(said, truth) == pytest.approx(sum(expected.values()) / len(expected))
+    assert macro_f1(stated, truth) == pytest.approx(sum(expected.values()) / len(expected))
     assert macro_f1(truth, truth) == 1
 
 
@@ -170,8 +162,8 @@ def test_every_missing_number_costs_something_on_a_population():
 
 
 def test_axis_errors_go_around_the_circle():
-    truth, said = [Reading(axis_deg=175.0)] * 2, [Reading(axis_deg=-175.0), Reading(axis_deg=155.0)]
-    assert interval_errors(said, truth)["axis_mae_deg"] == pytest.approx((10 + 20) / 2)
+    truth, stated = [Reading(axis_deg=175.0)] * 2, [Reading(axis_deg=-175.0), Reading(axis_deg=155.0)]
+    assert interval_errors(stated, truth)["axis_mae_deg"] == pytest.approx((10 + 20) / 2)
 
 
 def test_an_interval_that_is_not_there_does_not_count():
@@ -196,8 +188,8 @@ def test_one_wrong_finding_lowers_the_score_and_only_that_one():
 def test_facts_are_told_back_in_their_own_units():
     truth = tiny.patients().truth
     table = facts(truth)
-    assert table.shape == (300, TOLD)
-    numbers, found, signs = untell(table)
+    assert table.shape == (300, FACT_WIDTH)
+    numbers, found, signs = decode_facts(table)
     assert torch.equal(found, truth["findings"].float())
     assert torch.equal(signs, lead_signs(truth).float()) and signs.shape == (300, len(LEAD_SIGNS), 12)
     for key, value in numbers.items():
@@ -213,28 +205,34 @@ def test_facts_are_told_back_in_their_own_units():
 
 def test_a_wrong_finding_and_a_wrong_sign_cost():
     table = facts(tiny.patients().truth)
-    told = torch.where(table > 0.5, 20.0, -20.0)
-    told[:, :NUMBERS] = table[:, :NUMBERS].nan_to_num(0)
-    for place in (NUMBERS, NUMBERS + len(CODES), TOLD - 1):
-        wrong = told.clone()
+    predicted = torch.where(table > 0.5, 20.0, -20.0)
+    predicted[:, :NUMBERS] = table[:, :NUMBERS].nan_to_num(0)
+    for place in (NUMBERS, NUMBERS + len(CODES), FACT_WIDTH - 1):
+        wrong = predicted.clone()
         wrong[:, place] *= -1
-        assert facts_loss(wrong, table) > facts_loss(told, table) + 0.1, place
+        assert facts_loss(wrong, table) > facts_loss(predicted, table) + 0.1, place
 
 
 def test_the_reader_reads(tmp_path):
     torch.manual_seed(0)
     reader = Reader(16)
-    told, logits, signs = reader.tell(simulate(1, torch.arange(5)).signal, batch=2)
+    predicted, logits, signs = reader.predict(simulate(1, torch.arange(5)).signal, batch=2)
     assert logits.shape == (5, len(CODES)) and signs.shape == (5, len(LEAD_SIGNS), 12)
-    assert set(told) == {"rate_bpm", "qrs_ms", "qt_ms", "pr_ms", "axis_deg"} and told["axis_deg"].abs().max() <= 180
+    assert (
+        set(predicted) == {"rate_bpm", "qrs_ms", "qt_ms", "pr_ms", "axis_deg"}
+        and predicted["axis_deg"].abs().max() <= 180
+    )
     assert torch.equal(reader.read(simulate(1, torch.arange(5)).signal, batch=2)[1], logits > 0)
     numbers, found = reader.read(simulate(1, torch.arange(5)).signal, batch=2)
     assert all(value.shape == (5,) for value in numbers.values()) and {"rate_bpm", "qrs_ms", "qt_ms"} <= set(numbers)
     assert found.shape == (5, len(CODES)) and found.dtype == torch.bool
     history = train_reader(reader, tiny.replace(tiny.PLAN, steps=30, batch=16, lr=5e-3), 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in reader.parameters())
-    made = simulate(1, torch.arange(64))
-    one, two = reader.read(made.signal, batch=64)[0]["rate_bpm"], reader.read(made.signal, batch=7)[0]["rate_bpm"]
+    generated = simulate(1, torch.arange(64))
+    one, two = (
+        reader.read(generated.signal, batch=64)[0]["rate_bpm"],
+        reader.read(generated.signal, batch=7)[0]["rate_bpm"],
+    )
     torch.testing.assert_close(one, two, atol=1e-3, rtol=1e-4)
 
 
@@ -242,7 +240,7 @@ def test_the_reader_reads(tmp_path):
 
 
 def test_routing_prompts_are_many_balanced_and_unseen():
-    prompts = evaluate.routing_prompts(tiny.corpus())
+    prompts = chain.routing_prompts(tiny.corpus())
     assert len(prompts) >= 400
     wanted = sum(want for _, _, want in prompts)
     assert 0.45 < wanted / len(prompts) < 0.55
@@ -255,7 +253,7 @@ def test_routing_prompts_are_many_balanced_and_unseen():
     for prompt in (p for p, _, want in prompts if want):
         longest = max((b for b in (*beginnings, *unseen) if prompt.startswith(b)), key=len, default="")
         assert not longest or longest in unseen or longest not in beginnings, prompt
-    assert prompts == evaluate.routing_prompts(tiny.corpus()), "the same for everybody"
+    assert prompts == chain.routing_prompts(tiny.corpus()), "the same for everybody"
 
 
 class Router:
@@ -279,15 +277,15 @@ def test_split(tmp_path_factory):
 
 
 def test_routing_metrics_of_known_rules(test_split):
-    asked = {p for p, _, want in evaluate.routing_prompts(Corpus(test_split.truth()), 20) if want}
-    perfect = evaluate.routing_metrics(Router(lambda p, ecg: p in asked), test_split, 20)
+    asked = {p for p, _, want in chain.routing_prompts(Corpus(test_split.truth()), 20) if want}
+    perfect = chain.routing_metrics(Router(lambda p, ecg: p in asked), test_split, 20)
     assert perfect["routing.accuracy"] == 1 and perfect["routing.false_generate"] == 0
-    always = evaluate.routing_metrics(Router(lambda p, ecg: True), test_split, 20)
+    always = chain.routing_metrics(Router(lambda p, ecg: True), test_split, 20)
     assert always["routing.false_generate"] == 1 and always["routing.false_interpret"] == 0
-    never = evaluate.routing_metrics(Router(lambda p, ecg: False), test_split, 20)
+    never = chain.routing_metrics(Router(lambda p, ecg: False), test_split, 20)
     assert never["routing.false_generate"] == 0 and never["routing.false_interpret"] == 1
     assert always["routing.accuracy"] + never["routing.accuracy"] == pytest.approx(1)
-    attached = evaluate.routing_metrics(Router(lambda p, ecg: p in asked or ecg), test_split, 20)
+    attached = chain.routing_metrics(Router(lambda p, ecg: p in asked or ecg), test_split, 20)
     assert attached["routing.false_generate"] == pytest.approx(20 / (perfect["routing.prompts"] - 40))
 
 
@@ -309,7 +307,7 @@ class Teller:
 
 
 def test_stage1_metrics_of_a_model_that_knows(test_split):
-    found = evaluate.stage1_metrics(Teller(Corpus(test_split.truth()).reports), test_split, 20)
+    found = chain.stage1_metrics(Teller(Corpus(test_split.truth()).reports), test_split, 20)
     assert found["stage1.findings_macro_f1"] == found["stage1.signal.findings_macro_f1"] == 1
     assert found["stage1.hr_mae_bpm"] <= 0.5 and found["stage1.image.findings_macro_f1"] == 0
 
@@ -319,22 +317,22 @@ def test_generation_metrics_of_a_generator_that_knows(test_split):
     first = [row for row, name in enumerate(test_split.column("record")) if cohort.population_of([name])[2] == 0][:20]
     assert first == list(range(20)), "later visits come after all first ones"
     _, index, _ = cohort.population_of([test_split.column("record")[row] for row in first])
-    made = simulate(0, index, 102.4, 10.0, noise=False, first_beat=0.3)
+    generated = simulate(0, index, 102.4, 10.0, noise=False, first_beat=0.3)
     model = SimpleNamespace(
-        generator=SimpleNamespace(signals=lambda conditions: made.signal), conditions=lambda prompts: prompts
+        generator=SimpleNamespace(signals=lambda conditions: generated.signal), conditions=lambda prompts: prompts
     )
     truth = test_split.truth(range(20))["findings"]
     reader = SimpleNamespace(
-        read=lambda x: (made.truth, truth), features=lambda x: x[:, 0].unflatten(1, (4, -1)).std(2)
+        read=lambda x: (generated.truth, truth), features=lambda x: x[:, 0].unflatten(1, (4, -1)).std(2)
     )
-    found = evaluate.generation_metrics(model, reader, test_split, 20)
+    found = chain.generation_metrics(model, reader, test_split, 20)
     assert found["generation.hr_median_error_bpm"] < 1 and found["generation.findings_macro_f1"] == 1
     off = [found[f"generation.{name}"] for name in ("qrs_mean_error_ms", "axis_mean_error_deg")]
     assert 0 < max(off) <= 5, "they are asked for in tens"
     assert found["generation.sex_accuracy"] == found["generation.true_sex_accuracy"], "they are the true ones"
     assert found["generation.unified_fid_ratio_to_floor"] < 10 and found["generation.unified_precision"] > 0.5
     model.generator.signals = lambda conditions: torch.zeros(20, 12, 1024) + 1e-3 * torch.eye(12, 1024)
-    flat = evaluate.generation_metrics(model, reader, test_split, 20)
+    flat = chain.generation_metrics(model, reader, test_split, 20)
     assert flat["generation.hr_mean_error_bpm"] > 20, "an ECG without a rate is an error"
     assert flat["generation.unified_recall"] == 0
     assert flat["generation.unified_fid"] > 2 * found["generation.unified_fid"]

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from uniecg_lite.ecg import ECG, LEADS, lead_law_residual
-from uniecg_lite.scoring import heart_rate
-from uniecg_lite.simulator import FINDINGS, RHYTHMS, Simulated, sample, simulate
-from uniecg_lite.simulator.beats import schedule
+from uniecg_lite.beats import heart_rate
+from uniecg_lite.ecg import ECG
+from uniecg_lite.leads import LEADS, lead_law_residual
+from uniecg_lite.simulator.disease import FINDINGS, RHYTHMS
+from uniecg_lite.simulator.sample import sample
+from uniecg_lite.simulator.schedule import schedule
+from uniecg_lite.simulator.simulate import Simulated, simulate
 from uniecg_lite.simulator.truth import LEAD_SIGNS, Q_LEADS, T_LEADS, lead_signs
 
 HZ = 500.0
@@ -35,35 +38,35 @@ def fine():
     return simulate(3, torch.arange(300), HZ, noise=False)
 
 
-def has(made, *codes: str) -> torch.Tensor:
+def has(generated, *codes: str) -> torch.Tensor:
     """(B,) True where any of these is there."""
-    return made.truth["findings"][:, [COLUMN[code] for code in codes]].any(1)
+    return generated.truth["findings"][:, [COLUMN[code] for code in codes]].any(1)
 
 
-def digest(made) -> str:
+def digest(generated) -> str:
     """A hash of the signal and of everything that is true about it."""
-    whole = hashlib.blake2b(made.signal.contiguous().numpy().tobytes(), digest_size=16)
-    for key in sorted(made.truth):
-        whole.update(made.truth[key].contiguous().numpy().tobytes())
+    whole = hashlib.blake2b(generated.signal.contiguous().numpy().tobytes(), digest_size=16)
+    for key in sorted(generated.truth):
+        whole.update(generated.truth[key].contiguous().numpy().tobytes())
     return whole.hexdigest()
 
 
-def assert_same(made, other, rows=slice(None)):
+def assert_same(generated, other, rows=slice(None)):
     """Bit by bit; NaN counts as equal to NaN."""
-    assert torch.equal(made.signal, other.signal[rows])
-    for key, value in made.truth.items():
+    assert torch.equal(generated.signal, other.signal[rows])
+    for key, value in generated.truth.items():
         np.testing.assert_array_equal(value.numpy(), other.truth[key][rows].numpy(), err_msg=key)
 
 
-def whole_beats(made, row: int) -> np.ndarray:
+def whole_beats(generated, row: int) -> np.ndarray:
     """QRS onsets of a record, in s, away from both ends."""
-    onset = made.truth["onset_s"][row].numpy()
+    onset = generated.truth["onset_s"][row].numpy()
     return onset[(onset > 0.3) & (onset < 9.4)]
 
 
-def steady_rows(made, *without: str) -> list[int]:
+def steady_rows(generated, *without: str) -> list[int]:
     """Rows whose beats are all alike, over atria that rest under them."""
-    return torch.nonzero(~has(made, *RESTLESS, *without))[:, 0].tolist()
+    return torch.nonzero(~has(generated, *RESTLESS, *without))[:, 0].tolist()
 
 
 def at(signal: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -172,7 +175,9 @@ def test_a_later_visit_is_of_the_same_person_at_another_rate(first, later):
 def test_a_chest_stays_the_same(first, later):
     """The same findings: QRS voltages of one patient hardly differ, those of two patients do."""
     same = (first.truth["findings"] == later.truth["findings"]).all(1) & ~has(first, "VT", "PVC", "BIGU")
-    before, after = (torch.cat([made.truth["r_mv"], made.truth["s_mv"]], 1)[same] for made in (first, later))
+    before, after = (
+        torch.cat([generated.truth["r_mv"], generated.truth["s_mv"]], 1)[same] for generated in (first, later)
+    )
     own, other = ((before - x).abs().mean(1) for x in (after, after.roll(1, 0)))
     assert own.median() < 0.01 and own.quantile(0.95) < 0.05 < other.quantile(0.01)
     one, two = sample(5, torch.arange(100)), sample(5, torch.arange(100), visit=1)
@@ -223,10 +228,10 @@ def test_the_same_heart_at_two_rates(fine):
 
 
 def test_first_beat_sets_where_the_first_whole_beat_begins():
-    made = simulate(5, torch.arange(1000), 102.4, noise=False, first_beat=0.3)
-    assert made.signal.shape == (1000, 12, 1024)
-    torch.testing.assert_close(made.truth["onset_s"][:, 2], torch.full((1000,), 0.3), atol=1e-5, rtol=0)
-    earliest = made.truth["onset_s"].nan_to_num(99).amin(1)
+    generated = simulate(5, torch.arange(1000), 102.4, noise=False, first_beat=0.3)
+    assert generated.signal.shape == (1000, 12, 1024)
+    torch.testing.assert_close(generated.truth["onset_s"][:, 2], torch.full((1000,), 0.3), atol=1e-5, rtol=0)
+    earliest = generated.truth["onset_s"].nan_to_num(99).amin(1)
     assert (earliest >= 0.3 - 1e-5).float().mean() > 0.99, "an early ventricular beat may still precede it"
     free = simulate(5, torch.arange(1000), noise=False).truth["onset_s"].nan_to_num(99).amin(1)
     assert free.std() > 0.1, "by default a record begins anywhere"
@@ -312,9 +317,9 @@ def test_ventricular_beats_are_wide_and_early(fine):
 # --- rhythm: P waves and QRS complexes in time
 
 
-def conducted(made, row: int) -> tuple[np.ndarray, np.ndarray]:
+def conducted(generated, row: int) -> tuple[np.ndarray, np.ndarray]:
     """PR in s of each P wave of a record, NaN where no QRS comes before the next P; and those P onsets."""
-    p, onset = (made.truth[key][row].numpy() for key in ("p_onset_s", "onset_s"))
+    p, onset = (generated.truth[key][row].numpy() for key in ("p_onset_s", "onset_s"))
     p, onset = p[~np.isnan(p)], onset[~np.isnan(onset)]
     p = p[p < onset[-1] - 1e-3]
     if not len(p):
@@ -324,8 +329,8 @@ def conducted(made, row: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where(onset[after] < np.append(p[1:], np.inf), pr, np.nan), p
 
 
-def rows_of(made, code: str) -> list[int]:
-    return torch.nonzero(has(made, code))[:, 0].tolist()
+def rows_of(generated, code: str) -> list[int]:
+    return torch.nonzero(has(generated, code))[:, 0].tolist()
 
 
 def test_every_p_wave_of_a_sinus_rhythm_is_conducted_after_pr(population):
@@ -413,9 +418,9 @@ def test_complete_block_atria_are_faster_and_know_nothing_of_the_ventricles(popu
     assert (population.truth["rate_bpm"][rows] < 50).all()
 
 
-def intervals(made) -> torch.Tensor:
+def intervals(generated) -> torch.Tensor:
     """(B, K - 1) RR intervals in s, NaN outside the record."""
-    return made.truth["onset_s"].diff(dim=1)
+    return generated.truth["onset_s"].diff(dim=1)
 
 
 def test_atrial_fibrillation_is_irregular_and_other_rhythms_are_not(population):
@@ -626,8 +631,8 @@ def both(mask: torch.Tensor, *pairs: str) -> torch.Tensor:
     return torch.stack([mask[:, [LEAD[name] for name in pair.split()]].all(1) for pair in pairs]).any(0)
 
 
-def clear(made) -> torch.Tensor:
-    return ~has(made, *WIDE)
+def clear(generated) -> torch.Tensor:
+    return ~has(generated, *WIDE)
 
 
 def test_axis_deviation_follows_the_axis(population):

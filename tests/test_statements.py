@@ -12,27 +12,27 @@ from pathlib import Path
 import pytest
 from conftest import real_folder
 
-from uniecg_lite.ecg import LEADS
-from uniecg_lite.language import CODES, EVIDENCE, NAMES, RHYTHMS, Reading, report
-from uniecg_lite.language.findings import SINUS
-from uniecg_lite.language.lexicon import PHRASES, words
-from uniecg_lite.language.reports import NUMBERS
-from uniecg_lite.language.statements import FEATURES, Said, parse, parse_report
+from uniecg_lite.findings import CODES, EVIDENCE, NAMES, NUMBERS, RHYTHMS, SINUS, Reading, report
+from uniecg_lite.language.phrases import PHRASES, words
+from uniecg_lite.language.report_parser import FEATURES, Statements, parse, parse_report
+from uniecg_lite.leads import LEADS
 
 ROWS = json.loads((Path(__file__).resolve().parents[1] / "data" / "paraphrases.json").read_text(encoding="utf-8"))
 SETS, LEADED = ("findings", "denied", "uncertain"), ("leads", "leads_denied", "leads_uncertain")
 
 
-def flat(said: Said) -> dict:
+def flat(stated: Statements) -> dict:
     """What was read, in the form of the paraphrases."""
     denied = {}
-    for features, leads in said.leads_denied:
+    for features, leads in stated.leads_denied:
         for feature in features:
             denied.setdefault(feature, set()).update(leads)
-    numbers = {key: [None if math.isnan(value) else value for value in values] for key, values in said.numbers.items()}
-    leads = {"leads": said.leads, "leads_denied": denied, "leads_uncertain": said.leads_uncertain}
-    out = {"numbers": numbers} | {key: sorted(getattr(said, key)) for key in SETS}
-    return out | {key: {f: sorted(x) for f, x in told.items()} for key, told in leads.items()}
+    numbers = {
+        key: [None if math.isnan(value) else value for value in values] for key, values in stated.numbers.items()
+    }
+    leads = {"leads": stated.leads, "leads_denied": denied, "leads_uncertain": stated.leads_uncertain}
+    out = {"numbers": numbers} | {key: sorted(getattr(stated, key)) for key in SETS}
+    return out | {key: {f: sorted(x) for f, x in predicted.items()} for key, predicted in leads.items()}
 
 
 def wanted(row: dict) -> dict:
@@ -51,8 +51,8 @@ def test_every_paraphrase_is_read_as_it_was_meant(row):
 
 def test_the_paraphrases_cover_what_they_should():
     assert len(ROWS) >= 220 and len({row["text"] for row in ROWS}) == len(ROWS)
-    said = Counter(code for row in ROWS for code in row.get("findings", []))
-    assert set(said) == set(CODES)
+    stated = Counter(code for row in ROWS for code in row.get("findings", []))
+    assert set(stated) == set(CODES)
     assert all(set(row.get(key, [])) <= set(CODES) for row in ROWS for key in SETS)
     assert sum("denied" in row or "leads_denied" in row for row in ROWS) >= 40
     assert sum("uncertain" in row or "leads_uncertain" in row for row in ROWS) >= 30
@@ -71,12 +71,12 @@ def test_the_name_of_every_finding_is_understood(code):
 
 @pytest.mark.parametrize("code", CODES)
 def test_evidence_is_neither_a_finding_nor_a_number_nor_a_lead(code):
-    assert parse(f"Evidence: {EVIDENCE[code]}.") == Said(evidence=frozenset({code}))
+    assert parse(f"Evidence: {EVIDENCE[code]}.") == Statements(evidence=frozenset({code}))
 
 
 def test_two_values_are_both_kept():
-    said = parse("PR 160 ms. The PR interval is 0.22 s.")
-    assert said.numbers == {"pr_ms": (160.0, 220.0)}
+    stated = parse("PR 160 ms. The PR interval is 0.22 s.")
+    assert stated.numbers == {"pr_ms": (160.0, 220.0)}
     assert parse_report("PR 160 ms. The PR interval is 0.22 s.").pr_ms == 160
 
 
@@ -184,10 +184,10 @@ def test_any_text_can_be_read():
     vocabulary = sorted({word for phrase in PHRASES.table for word in phrase}) + [*LEADS, "0.2", "72", "-45", "\n", "?"]
     for _ in range(400):
         text = " ".join(rng.choices(vocabulary, k=rng.randrange(40)))
-        said = parse(text)
-        assert said == parse(text)
-        assert said.findings | said.denied | said.uncertain | said.evidence <= set(CODES)
-        assert all(leads == tuple(x for x in LEADS if x in leads) for leads in said.leads.values())
+        stated = parse(text)
+        assert stated == parse(text)
+        assert stated.findings | stated.denied | stated.uncertain | stated.evidence <= set(CODES)
+        assert all(leads == tuple(x for x in LEADS if x in leads) for leads in stated.leads.values())
     for text in (
         "\x00\ufffd",
         "9" * 500,
@@ -252,11 +252,11 @@ def test_english_reports_of_real_records(record_property):
     for row in english_reports():
         likely = {code: float(p) for code, p in json.loads(row["scp_codes"]).items()}
         listed = {SCP[code] for code, p in likely.items() if code in SCP and (p == 0 or p >= 50)}
-        said = parse(row["report"])
-        told = (said.findings | said.uncertain) & set(SCP.values())
-        agreed += len(told & listed)
-        untold |= {(row["record"], code) for code in listed - told}
-        unlisted |= {(row["record"], code) for code in (said.findings & set(SCP.values())) - listed}
+        stated = parse(row["report"])
+        predicted = (stated.findings | stated.uncertain) & set(SCP.values())
+        agreed += len(predicted & listed)
+        untold |= {(row["record"], code) for code in listed - predicted}
+        unlisted |= {(row["record"], code) for code in (stated.findings & set(SCP.values())) - listed}
     share = agreed / (agreed + len(untold) + len(unlisted))
     record_property("agreement of words and labels", f"{share:.2f}")
     assert untold <= set(UNTOLD), untold - set(UNTOLD)
@@ -265,9 +265,9 @@ def test_english_reports_of_real_records(record_property):
 
 
 def test_leads_of_real_reports():
-    told = {row["record"]: parse(row["report"]).leads for row in english_reports()}
-    assert told["ptbxl_00257"]["st_up"] == ("V2", "V3") and told["ptbxl_00257"]["t_inverted"] == ("aVL",)
-    assert told["ptbxl_00274"]["t_inverted"] == ("I", "aVL", "V3", "V4", "V5", "V6")
-    assert told["ptbxl_00316"]["st_down"] == ("II", "III", "aVF", "V4", "V5", "V6")
-    assert told["ptbxl_00468"] == {"t_inverted": ("V4", "V5", "V6")}
-    assert told["ptbxl_00270"]["q_waves"] == ("V2",), "the r waves in V3 are no Q waves"
+    predicted = {row["record"]: parse(row["report"]).leads for row in english_reports()}
+    assert predicted["ptbxl_00257"]["st_up"] == ("V2", "V3") and predicted["ptbxl_00257"]["t_inverted"] == ("aVL",)
+    assert predicted["ptbxl_00274"]["t_inverted"] == ("I", "aVL", "V3", "V4", "V5", "V6")
+    assert predicted["ptbxl_00316"]["st_down"] == ("II", "III", "aVF", "V4", "V5", "V6")
+    assert predicted["ptbxl_00468"] == {"t_inverted": ("V4", "V5", "V6")}
+    assert predicted["ptbxl_00270"]["q_waves"] == ("V2",), "the r waves in V3 are no Q waves"

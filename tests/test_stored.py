@@ -8,11 +8,11 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from uniecg_lite.__main__ import app
-from uniecg_lite.artifacts import Store
+from uniecg_lite.cli import app
 from uniecg_lite.config import profile
 from uniecg_lite.course import kinds, stored
 from uniecg_lite.errors import BadArtifact
+from uniecg_lite.store import Store
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -60,8 +60,8 @@ def test_one_digit_of_a_stored_output_turns_it_red(tmp_path):
         signal.text = one_more(signal.text)
 
     known = stored.read("laptop")["01"]
-    [said] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known)
-    assert said.startswith("code cell 2 prints")
+    [stated] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known)
+    assert stated.startswith("code cell 2 prints")
     assert not stored.wrong(changed(NOTEBOOKS[1], tmp_path, lambda cells: None), known)
 
 
@@ -70,8 +70,8 @@ def test_one_digit_of_a_table_turns_it_red(tmp_path):
         data = cells[3].outputs[0].data
         data["text/markdown"] = one_more(data["text/markdown"])
 
-    [said] = stored.wrong(changed(NOTEBOOKS[10], tmp_path, change), stored.read("laptop")["10"])
-    assert said.startswith("code cell 3 prints")
+    [stated] = stored.wrong(changed(NOTEBOOKS[10], tmp_path, change), stored.read("laptop")["10"])
+    assert stated.startswith("code cell 3 prints")
 
 
 def test_a_changed_cell_turns_it_red_and_stale(tmp_path):
@@ -79,10 +79,10 @@ def test_a_changed_cell_turns_it_red_and_stale(tmp_path):
         cells[4].source += "\n# another"
 
     known = stored.read("laptop")
-    [said] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known["01"])
-    assert said.startswith("code is")
-    [said] = stored.stale(notebooks=tmp_path, known={"01": {**known["01"], "modules": None}})
-    assert said == "01_one_ecg: its code, modules of its run are not known"
+    [stated] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known["01"])
+    assert stated.startswith("code is")
+    [stated] = stored.stale(notebooks=tmp_path, known={"01": {**known["01"], "modules": None}})
+    assert stated == "01_one_ecg: its code, modules of its run are not known"
 
 
 # --- what is stale
@@ -122,10 +122,10 @@ def test_stale_names_the_modules_that_have_changed(tmp_path, monkeypatch):
     path = Path(shutil.copy(NOTEBOOKS[1], tmp_path))
     known = stored.record(path)
     assert not stored.stale(notebooks=tmp_path, known={"01": known})
-    known["modules"] = {**known["modules"], "uniecg_lite.ecg.leads": "0", "uniecg_lite.gone": "0"}
-    said = ["01_one_ecg: uniecg_lite.ecg.leads, uniecg_lite.gone"]
-    assert stored.stale(notebooks=tmp_path, known={"01": known}) == said
-    for found, code in ((said, 1), ([], 0)):
+    known["modules"] = {**known["modules"], "uniecg_lite.leads": "0", "uniecg_lite.gone": "0"}
+    stated = ["01_one_ecg: uniecg_lite.leads, uniecg_lite.gone"]
+    assert stored.stale(notebooks=tmp_path, known={"01": known}) == stated
+    for found, code in ((stated, 1), ([], 0)):
         monkeypatch.setattr(stored, "stale", lambda profile, found=found: found)
         result = CliRunner().invoke(app, ["stale"])
         assert result.exit_code == code and all(line in result.output for line in found)

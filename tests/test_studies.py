@@ -9,36 +9,34 @@ import tiny
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.artifacts import Store, save_tensors
+from uniecg_lite.beats import measure_beat
+from uniecg_lite.checkpoints import save_reader, save_reading
 from uniecg_lite.config import LAPTOP, SMOKE, Training
 from uniecg_lite.course import results
-from uniecg_lite.course.studies import (
-    STUDIES,
-    Study,
-    grid,
+from uniecg_lite.errors import BadRequest, UniECGError
+from uniecg_lite.findings import CODES, RHYTHMS
+from uniecg_lite.language.conversations import Corpus
+from uniecg_lite.metrics.reader import Reader
+from uniecg_lite.model import seen
+from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.stages import projection_alignment, stage1
+from uniecg_lite.store import Store, save_tensors
+from uniecg_lite.studies import diag as study_diag
+from uniecg_lite.studies import grid
+from uniecg_lite.studies import systems as study_table
+from uniecg_lite.studies.claims import study_metrics, system_table, table_claims
+from uniecg_lite.studies.grid import STUDIES, Study, run_study, study_list
+from uniecg_lite.studies.study import (
+    cell_path,
     paired,
     provenance,
+    read_cell,
     read_cells,
-    run_study,
-    study_list,
-    study_metrics,
     summary,
     summary_table,
-    system_table,
-    table_claims,
+    write_cell,
 )
-from uniecg_lite.course.studies import diag as study_diag
-from uniecg_lite.course.studies import table as study_table
-from uniecg_lite.course.studies.baselines import measure_beat, settle, trivial_report
-from uniecg_lite.course.studies.cells import cell_path, read_cell, write_cell
-from uniecg_lite.course.studies.material import VIEWS, Material, load_views
-from uniecg_lite.errors import BadRequest, UniECGError
-from uniecg_lite.language import CODES, RHYTHMS, Corpus
-from uniecg_lite.scoring import Reader
-from uniecg_lite.scoring.files import save_reader
-from uniecg_lite.simulator import simulate
-from uniecg_lite.unified import projection_alignment, seen, stage1
-from uniecg_lite.unified.files import save_reading
+from uniecg_lite.studies.systems import VIEWS, Material, load_views, settle, trivial_report
 
 # --- the runner, with a study that trains nothing
 
@@ -72,9 +70,9 @@ class _Toy:
 @pytest.fixture
 def toy(monkeypatch, tmp_path):
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
-    made = _Toy()
-    monkeypatch.setitem(STUDIES, "toy", made.study())
-    return made
+    generated = _Toy()
+    monkeypatch.setitem(STUDIES, "toy", generated.study())
+    return generated
 
 
 def test_every_cell_runs_once_and_says_how(toy, tmp_path):
@@ -95,7 +93,7 @@ def test_every_cell_runs_once_and_says_how(toy, tmp_path):
 
 def test_a_study_writes_among_artifacts_and_skips_what_is_committed(toy, tmp_path, monkeypatch):
     committed, own = tmp_path / "results", tmp_path / "artifacts" / "smoke" / "studies"
-    monkeypatch.setattr("uniecg_lite.course.studies.cells.STUDIES_FOLDER", committed)
+    monkeypatch.setattr("uniecg_lite.studies.study.STUDIES_FOLDER", committed)
     [there] = run_study("toy", "smoke", seeds=1, variant="plain", root=committed)
     before = there.read_text()
     files = run_study("toy", "smoke", seeds=2)
@@ -140,20 +138,20 @@ def test_a_killed_cell_keeps_its_checkpoint_unless_settings_change(toy, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "stated"),
     [
         ({"name": "dream"}, "no study 'dream': choose one of"),
         ({"name": "toy", "variant": "wild"}, "no variant 'wild': choose one of plain, still"),
         ({"name": "toy", "seeds": 0}, "at least one seed"),
     ],
 )
-def test_what_cannot_be_run_is_refused(toy, tmp_path, words, said):
-    with pytest.raises(BadRequest, match=said):
+def test_what_cannot_be_run_is_refused(toy, tmp_path, words, stated):
+    with pytest.raises(BadRequest, match=stated):
         run_study(**words, profile="smoke", root=tmp_path)
 
 
 def test_the_shell_lists_studies_and_refuses_with_a_sentence(monkeypatch, capsys, toy):
-    from uniecg_lite import __main__ as cli
+    from uniecg_lite import cli
 
     monkeypatch.setattr("sys.argv", ["uniecg", "study", "--list"])
     with pytest.raises(SystemExit) as end:
@@ -308,15 +306,15 @@ def test_findings_of_the_reader_agree_with_each_other():
 
 
 def test_a_beat_is_measured_as_it_was_made():
-    made = simulate(7, torch.arange(150), noise=False)
-    found = measure_beat(made.signal, made.truth["qrs_ms"], made.truth["qt_ms"])
+    generated = simulate(7, torch.arange(150), noise=False)
+    found = measure_beat(generated.signal, generated.truth["qrs_ms"], generated.truth["qt_ms"])
     for name, limit in (("st_mv", 0.02), ("t_mv", 0.02), ("q_mv", 0.03)):
-        assert (found[name] - made.truth[name]).abs().median() < limit, name
-    large = made.truth["t_mv"].abs() > 0.2
-    assert (found["t_mv"].sign() == made.truth["t_mv"].sign())[large].float().mean() > 0.95
-    hit = (found["q_wave"] & made.truth["q_wave"]).sum()
-    assert 2 * hit / (found["q_wave"].sum() + made.truth["q_wave"].sum()) > 0.75
-    twice = measure_beat(2 * made.signal, made.truth["qrs_ms"], made.truth["qt_ms"])
+        assert (found[name] - generated.truth[name]).abs().median() < limit, name
+    large = generated.truth["t_mv"].abs() > 0.2
+    assert (found["t_mv"].sign() == generated.truth["t_mv"].sign())[large].float().mean() > 0.95
+    hit = (found["q_wave"] & generated.truth["q_wave"]).sum()
+    assert 2 * hit / (found["q_wave"].sum() + generated.truth["q_wave"].sum()) > 0.75
+    twice = measure_beat(2 * generated.signal, generated.truth["qrs_ms"], generated.truth["qt_ms"])
     torch.testing.assert_close(twice["st_mv"], 2 * found["st_mv"])
 
 
@@ -347,12 +345,12 @@ def test_encoder_tokens_are_kept_until_their_source_changes(chain, monkeypatch):
     assert n == min(SMOKE.study_scored, n) and len(room.signal) == len(room.seen.signal) == n
     assert room.views.signal.dtype == torch.float16 and len(room.views.image) == len(room.corpus.reports)
     with torch.no_grad():
-        from uniecg_lite.unified.files import load_encoders
+        from uniecg_lite.checkpoints import load_encoders
 
         fresh = load_encoders(chain)[0](room.signal)
     torch.testing.assert_close(room.seen.signal.float(), fresh, atol=0.02, rtol=0.02)
     before = chain.meta(VIEWS)["hash"]
-    monkeypatch.setattr("uniecg_lite.course.studies.material.Views.encode", None)
+    monkeypatch.setattr("uniecg_lite.studies.systems.CachedTokens.encode", None)
     assert torch.equal(Material.load(chain).views.signal, room.views.signal), "not encoded again"
     assert chain.meta(VIEWS)["hash"] == before
     splits = chain.path("cohort") / "splits"

@@ -16,32 +16,26 @@ from transformers import (
 )
 
 from uniecg_lite import load_unified
+from uniecg_lite import model as unified_model
+from uniecg_lite.batches import CachedTokens, Collator
+from uniecg_lite.checkpoints import load_ecg_tokens, load_reading, new_encoders
 from uniecg_lite.config import profile
-from uniecg_lite.drawing import raster, save_page
+from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
+from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
-from uniecg_lite.language import chat, encode
-from uniecg_lite.unified import (
-    Chatter,
-    UniECG,
-    Views,
+from uniecg_lite.language.tokenizer import chat, encode
+from uniecg_lite.llm import load_llm, pocket_llm
+from uniecg_lite.model import MAX_PROMPT, UniECG, seen
+from uniecg_lite.stages import (
     align_mapper,
     inject_ecg_tokens,
-    load_llm,
-    pocket_llm,
     pretrain,
     projection_alignment,
     stage1,
     token_rows,
     train_tokens,
 )
-from uniecg_lite.unified import model as unified_model
-from uniecg_lite.unified.files import (
-    load_ecg_tokens,
-    load_reading,
-    new_encoders,
-)
-from uniecg_lite.unified.model import MAX_PROMPT, seen
 
 PROMPTS = [
     "Interpret this ECG.",
@@ -65,7 +59,7 @@ def whole():
 @pytest.fixture(scope="module")
 def views(model):
     signal = tiny.patients().signal
-    return Views(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
+    return CachedTokens(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
 
 
 def ecg_tokens(model, n: int, seed: int = 0):
@@ -160,7 +154,7 @@ def loss_by_hand(model, prompts, answers, ecg, whole=False) -> float:
 @pytest.mark.parametrize("with_ecg", [False, True])
 @pytest.mark.parametrize("whole_text", [False, True])
 def test_answer_loss_equals_a_loop_over_conversations(model, with_ecg, whole_text):
-    answers = [Chatter(model, tiny.corpus()).ids(text) for text in (*tiny.corpus().reports[:3], "Yes.", "A")]
+    answers = [Collator(model, tiny.corpus()).ids(text) for text in (*tiny.corpus().reports[:3], "Yes.", "A")]
     assert len({len(a) for a in answers}) > 2 and len({len(model.prompt_ids(p)) for p in PROMPTS}) > 2
     ecg = model.project(*ecg_tokens(model, len(PROMPTS))) if with_ecg else None
     found = model.answer_loss(PROMPTS, answers, ecg, whole=whole_text).item()
@@ -169,7 +163,7 @@ def test_answer_loss_equals_a_loop_over_conversations(model, with_ecg, whole_tex
 
 @torch.no_grad()
 def test_the_ecg_matters_to_the_answer(model):
-    answers = [Chatter(model, tiny.corpus()).ids(tiny.corpus().reports[0])]
+    answers = [Collator(model, tiny.corpus()).ids(tiny.corpus().reports[0])]
     losses = [
         model.answer_loss(PROMPTS[:1], answers, model.project(*ecg_tokens(model, 1, seed))).item() for seed in (0, 1)
     ]
@@ -282,9 +276,9 @@ def strip(ids: list[int], pad: int, ends: set[int]) -> list[int]:
 
 @torch.no_grad()
 def test_greedy_answers_take_the_likeliest_word(whole):
-    [made] = whole.write(PROMPTS[:1])
+    [generated] = whole.write(PROMPTS[:1])
     ids = whole.prompt_ids(PROMPTS[0])
-    for word in made[:12]:
+    for word in generated[:12]:
         scores = whole.llm(inputs_embeds=whole.llm.get_input_embeddings()(torch.tensor([ids]))).logits[0, -1]
         scores[whole.ecg_ids[1:]] = -torch.inf
         assert word == scores.argmax().item()
@@ -296,7 +290,7 @@ def test_ecg_states_and_their_gradients_are_those_of_one_pass(whole):
     rows = list(token_rows(whole).values())
     for row in rows:
         row.requires_grad_(True)
-    ids = torch.tensor([*whole.prompt_ids(PROMPTS[2]), *whole.wish_ids()[:-1], *whole.ecg_ids])[None]
+    ids = torch.tensor([*whole.prompt_ids(PROMPTS[2]), *whole.generate_ids()[:-1], *whole.ecg_ids])[None]
     one_pass = whole.llm_base()(inputs_embeds=whole.splice(ids, None)).last_hidden_state[:, -len(whole.ecg_ids) :]
     states = whole.ecg_states([PROMPTS[2]])
     torch.testing.assert_close(states, one_pass, rtol=1e-4, atol=1e-5)
@@ -315,7 +309,7 @@ def test_ecg_states_do_not_depend_on_the_batch(whole):
     assert states.shape == (len(PROMPTS), 4, whole.w_ts.weight.shape[0])
     for i, prompt in enumerate(PROMPTS):
         torch.testing.assert_close(whole.ecg_states([prompt])[0], states[i], atol=1e-4, rtol=1e-4)
-    ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.wish_ids() + whole.ecg_ids[1:]])
+    ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.generate_ids() + whole.ecg_ids[1:]])
     embeds = whole.llm.get_input_embeddings()(ids)
     hidden = whole.llm(inputs_embeds=embeds, output_hidden_states=True).hidden_states[-1][0, -4:]
     torch.testing.assert_close(states[2], hidden, atol=1e-4, rtol=1e-4)
@@ -336,11 +330,11 @@ def test_a_typed_token_stays_text(whole):
 def test_the_model_decides_and_the_answer_follows(whole, monkeypatch):
     end = whole.tokenizer.eos_token_id
     monkeypatch.setattr(whole, "write", lambda *a, **k: [[whole.ecg_ids[0]]])
-    made = whole.respond(PROMPTS[2], seed=3)
-    assert isinstance(made.ecg, ECG) and made.ecg.signal.shape == (12, 1024) and made.ecg.hz == 102.4
-    assert "belongs to no patient" in made.text
+    generated = whole.respond(PROMPTS[2], seed=3)
+    assert isinstance(generated.ecg, ECG) and generated.ecg.signal.shape == (12, 1024) and generated.ecg.hz == 102.4
+    assert "belongs to no patient" in generated.text
     again, other = whole.respond(PROMPTS[2], seed=3).ecg, whole.respond(PROMPTS[2], seed=4).ecg
-    assert (again.signal == made.ecg.signal).all() and not (other.signal == made.ecg.signal).all()
+    assert (again.signal == generated.ecg.signal).all() and not (other.signal == generated.ecg.signal).all()
     words = [*encode(whole.tokenizer, " Rate 72 bpm."), end]
     monkeypatch.setattr(whole, "write", lambda *a, **k: [words])
     answer = whole.respond(PROMPTS[2])
@@ -418,7 +412,7 @@ def test_tokens_and_mapper_come_back(chain):
 
 
 def test_the_whole_model_comes_back(chain, monkeypatch):
-    from uniecg_lite.unified import files
+    from uniecg_lite import checkpoints as files
 
     store, model = chain
     monkeypatch.setitem(files.PROFILES, "smoke", tiny.PROFILE)
@@ -439,7 +433,7 @@ def test_the_whole_model_comes_back(chain, monkeypatch):
     ],
 )
 def test_a_damaged_file_is_named(chain, monkeypatch, name, file, notebook):
-    from uniecg_lite.unified import files
+    from uniecg_lite import checkpoints as files
 
     store, _ = chain
     monkeypatch.setitem(files.PROFILES, "smoke", tiny.PROFILE)

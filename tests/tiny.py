@@ -8,15 +8,28 @@ from pathlib import Path
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.artifacts import Store, save_tensors
+from uniecg_lite.checkpoints import (
+    new_encoders,
+    save_ecg_tokens,
+    save_generator,
+    save_projections,
+    save_reader,
+    save_reading,
+)
 from uniecg_lite.config import SMOKE, Training
-from uniecg_lite.diffusets import HZ, LENGTH, VAE, ConditionEncoder, Denoiser, Generator, Rhythm, UsualBeat, usual_beats
-from uniecg_lite.language import Corpus, train_tokenizer
-from uniecg_lite.scoring import Reader
-from uniecg_lite.scoring.files import save_reader
-from uniecg_lite.simulator import simulate
-from uniecg_lite.unified import Mapper, UniECG, inject_ecg_tokens, pocket_llm, token_rows
-from uniecg_lite.unified.files import new_encoders, save_ecg_tokens, save_generator, save_projections, save_reading
+from uniecg_lite.generator.beat_plan import HZ, LENGTH, AverageBeat, RRModel, average_beats
+from uniecg_lite.generator.denoiser import Denoiser
+from uniecg_lite.generator.generator import Generator
+from uniecg_lite.generator.text_encoder import TextEncoder
+from uniecg_lite.generator.vae import VAE
+from uniecg_lite.language.conversations import Corpus
+from uniecg_lite.language.tokenizer import train_tokenizer
+from uniecg_lite.llm import pocket_llm
+from uniecg_lite.metrics.reader import Reader
+from uniecg_lite.model import Mapper, UniECG
+from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.stages import inject_ecg_tokens, token_rows
+from uniecg_lite.store import Store, save_tensors
 
 PROFILE = replace(SMOKE, records=40)
 PLAN = Training(steps=3, batch=4, lr=1e-2, warmup=1)
@@ -67,18 +80,18 @@ def generator(seed: int = 0) -> Generator:
     """A text-to-ECG generator of smoke size with random weights, on principal components of a few ECGs."""
     torch.manual_seed(seed)
     words = train_tokenizer([r.text() for r in corpus().requests], 400)
-    condition = ConditionEncoder(words)
+    condition = TextEncoder(words)
     width = condition.settings["width"]
-    said, denoiser = (Rhythm(width), UsualBeat(width, 64)), Denoiser(PROFILE.unet_width, width)
+    stated, denoiser = (RRModel(width), AverageBeat(width, 64)), Denoiser(PROFILE.unet_width, width)
     with torch.no_grad():
         for p in denoiser.parameters():
             p.add_(0.01 * torch.randn_like(p))
     clean, vae = clean_few(), VAE(PROFILE.vae_width)
     vae.start(clean)
     vae.measure_scale(clean)
-    said[1].start(usual_beats(clean)[0])
-    made = Generator(vae, condition, *said, denoiser, PROFILE.sample_steps, PROFILE.guidance)
-    return made.requires_grad_(False).eval()
+    stated[1].start(average_beats(clean)[0])
+    generated = Generator(vae, condition, *stated, denoiser, PROFILE.sample_steps, PROFILE.guidance)
+    return generated.requires_grad_(False).eval()
 
 
 def whole_model(seed: int = 0) -> UniECG:

@@ -11,7 +11,7 @@ __all__ = ["ECG", "UniECGError", "load_unified"]
 
 
 def load_unified(folder, seed=None):
-    """The finished model from an artifacts folder such as `artifacts/laptop` (see `unified.files.load_unified`)."""
-    from .unified.files import load_unified as load
+    """The finished model from an artifacts folder such as `artifacts/laptop` (see `checkpoints.load_unified`)."""
+    from .checkpoints import load_unified as load
 
     return load(folder, seed)

@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 
 from .ecg import ECG
 from .errors import BadArtifact, BadECG
-from .simulator import FINDINGS, simulate
+from .simulator.disease import FINDINGS
+from .simulator.simulate import simulate
 
 SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
@@ -125,15 +126,15 @@ def simulated(seed: int, records: int, first: int = 0) -> Iterator[dict]:
 
 def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:
     """The rows of these patients (B,) at one visit."""
-    made = simulate(seed, index, visit=visit)
-    micro = (made.signal * 1000).round().clamp(-32768, 32767).short().flatten(1)  # (B, 12000)
+    fresh = simulate(seed, index, visit=visit)
+    micro = (fresh.signal * 1000).round().clamp(-32768, 32767).short().flatten(1)  # (B, 12000)
     names = [f"s{seed}-{i:06d}" for i in index.tolist()]
     return {
         "record": [f"{name}-{visit}" if visit else name for name in names],
         "patient": names,
         "source": ["simulator"] * len(names),
         "signal": micro.numpy(),
-        **{key: made.truth[key].numpy() for key in ("female", "findings", "q_wave", *NUMBERS, *PER_LEAD)},
+        **{key: fresh.truth[key].numpy() for key in ("female", "findings", "q_wave", *NUMBERS, *PER_LEAD)},
     }
 
 

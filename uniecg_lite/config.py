@@ -67,7 +67,7 @@ class Profile:
     vae: Training
     condition: Training
     rhythm: Training
-    usual_beat: Training
+    average_beat: Training
     denoiser: Training
     tokens: Training
     mapper: Training
@@ -126,7 +126,7 @@ LAPTOP = Profile(
     vae=Training(320, 32, 2e-3),
     condition=Training(350, 64, 3e-3),
     rhythm=Training(600, 128, 8e-3),
-    usual_beat=Training(2000, 128, 4e-3),
+    average_beat=Training(2000, 128, 4e-3),
     denoiser=Training(300, 64, 2e-3),
     tokens=Training(60, 48, 3e-4, warmup=5),
     mapper=Training(1150, 48, 2e-3),
@@ -177,7 +177,7 @@ SMOKE = replace(
     vae=_TINY,
     condition=_TINY,
     rhythm=_TINY,
-    usual_beat=_TINY,
+    average_beat=_TINY,
     denoiser=_TINY,
     tokens=_TINY,
     mapper=_TINY,
@@ -225,7 +225,7 @@ GPU = replace(
     vae=Training(2000, 128, 1e-3),
     condition=Training(1000, 128, 1e-3),
     rhythm=Training(1500, 256, 4e-3),
-    usual_beat=Training(6000, 256, 2e-3),
+    average_beat=Training(6000, 256, 2e-3),
     denoiser=Training(5000, 128, 6e-4),
     tokens=Training(200, 128, 3e-3),
     mapper=Training(1500, 128, 1e-3),

@@ -1,9 +1,4 @@
-"""phi_s and phi_v: a signal and an image of an ECG to tokens, trained together by contrast and captioning (CoCa).
-
-Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models", arXiv 2205.01917: one text decoder whose
-lower half reads text alone (its last state is contrasted with the ECG) and whose upper half looks at the ECG's tokens
-(and must write the report).
-"""
+"""How do signal and image become tokens? phi_s, phi_v, the text decoder of CoCa, and one probe head per fact."""
 
 from pathlib import Path
 
@@ -11,12 +6,115 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .beats import RHYTHM, representative_beat, rhythm_features
 from .config import Training
-from .drawing import raster
-from .ecg.beats import RHYTHM, rhythm_features, usual_beat
-from .language import encode
-from .measured import MEASURED, Teller, targets
+from .ecg_image import raster
+from .language.tokenizer import encode
+from .simulator.disease import FINDINGS, RHYTHMS
+from .simulator.truth import LEAD_SIGNS, lead_signs
 from .training import fit, rows_of
+
+# --- The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid.
+#
+# So a language model finds PR where PR stands, by attention, and need not unpick it from a summary of everything.
+
+FINDINGS_WEIGHT, SIGNS_WEIGHT = 6.0, 2.0  # in the loss of facts, beside the numbers
+GRIDS = {  # first, last and step of the values that a measured token tells of
+    "rate_bpm": (30, 206, 2),
+    "pr_ms": (80, 320, 10),
+    "qrs_ms": (70, 170, 5),
+    "qt_ms": (220, 680, 10),
+    "qtc_ms": (310, 590, 10),
+    "axis_deg": (-180, 170, 10),
+}
+GROUPS = {  # findings that share a token: few enough for one attention head to carry
+    "rhythm": RHYTHMS,
+    "extra beats": ("1AVB", "PAC", "PVC", "BIGU"),
+    "conduction": ("CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "LAD", "RAD"),
+    "chambers": ("LVH", "RVH", "LAE", "RAE", "LOWV"),
+    "injury": ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD"),
+    "old injury": ("TINV", "Q_ANT", "Q_INF", "Q_LAT", "HYPT"),
+    "repolarisation": ("HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG", "NORM"),
+}
+MEASURED = (*GRIDS, *GROUPS, *LEAD_SIGNS)  # one token each
+GRIDS_WEIGHT = 0.5
+
+
+def grid(name: str) -> torch.Tensor:
+    """The values of this measurement's grid, (N,)."""
+    first, last, step = GRIDS[name]
+    return torch.arange(first, last + step, step).float()
+
+
+def spread_on_grid(name: str, value: torch.Tensor) -> torch.Tensor:
+    """(B,) values -> (B, N + 1) probabilities on the grid, a bell of one step's width; NaN is the last place, "none".
+
+    A network that tells a number by such a histogram learns it better than by a regression: Imani and White, "Improving
+    regression performance with distributional losses", arXiv 1806.04613. Axes go around.
+    """
+    first, last, step = GRIDS[name]
+    far = _far(name, value.nan_to_num().clamp(first, 180.0 if name == "axis_deg" else last))  # (B, N)
+    share = (-0.5 * (far / step).square()).softmax(1)
+    none = value.isnan().float()[:, None]
+    return torch.cat([share * (1 - none), none], 1)
+
+
+def place_on_grid(name: str, share: torch.Tensor) -> torch.Tensor:
+    """(B, N + 1) probabilities, see `spread_on_grid` -> (B,) the place nearest to their mean, N where "none" leads."""
+    places = grid(name).to(share.device)
+    if name == "axis_deg":
+        angle = torch.deg2rad(places)
+        mean = torch.rad2deg(torch.atan2(share[:, :-1] @ angle.sin(), share[:, :-1] @ angle.cos()))
+    else:
+        mean = share[:, :-1] @ places / share[:, :-1].sum(1).clamp(min=1e-9)
+    return torch.where(share[:, -1] > 0.5, len(places), _far(name, mean).abs().argmin(1))
+
+
+def _far(name: str, value: torch.Tensor) -> torch.Tensor:
+    """(B,) values -> (B, N), how far each is from each place of the grid; axes go around."""
+    far = value[:, None] - grid(name).to(value.device)
+    return torch.remainder(far + 180, 360) - 180 if name == "axis_deg" else far
+
+
+def targets(truth: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What the measured tokens of B records should tell: (B, N + 1) per number, (B, n) per group, (B, 12) per sign."""
+    signs, found = lead_signs(truth).float(), truth["findings"].float()  # (B, S, 12), (B, F)
+    return {
+        **{name: spread_on_grid(name, truth[name].float()) for name in GRIDS},
+        **{name: found[:, [FINDINGS.index(code) for code in codes]] for name, codes in GROUPS.items()},
+        **{name: signs[:, i] for i, name in enumerate(LEAD_SIGNS)},
+    }
+
+
+class FactProbes(nn.Module):
+    """Tells each fact of an ECG from a token of its own: (B, len(MEASURED), D) -> logits, in the order of MEASURED."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        sizes = (
+            [len(grid(name)) + 1 for name in GRIDS] + [len(codes) for codes in GROUPS.values()] + [12] * len(LEAD_SIGNS)
+        )
+        self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in zip(MEASURED, sizes)})
+
+    def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(B, len(MEASURED), D) -> {name: (B, size)} logits."""
+        return {name: head(tokens[:, i]) for i, (name, head) in enumerate(self.heads.items())}
+
+    def loss(self, tokens: torch.Tensor, wanted: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Cross-entropy of what is told against `targets`."""
+        predicted = self(tokens)
+        numbers = sum(F.cross_entropy(predicted[name], wanted[name]) for name in GRIDS) / len(GRIDS)
+        found, there = (torch.cat([of[name] for name in GROUPS], 1) for of in (predicted, wanted))  # (B, F)
+        found = F.binary_cross_entropy_with_logits(found, there)
+        signs = sum(F.binary_cross_entropy_with_logits(predicted[name], wanted[name]) for name in LEAD_SIGNS)
+        return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
+
+
+# --- phi_s and phi_v: a signal and an image of an ECG to tokens, trained together by contrast and captioning (CoCa).
+#
+# Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models", arXiv 2205.01917: one text decoder whose
+# lower half reads text alone (its last state is contrasted with the ECG) and whose upper half looks at the ECG's
+# tokens (and must write the report).
 
 HEADS = 4
 SPREADS = (1, 3, 9)
@@ -32,7 +130,7 @@ def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEn
     return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
 
 
-def see_small_waves(signal: torch.Tensor) -> torch.Tensor:
+def amplify_small_waves(signal: torch.Tensor) -> torch.Tensor:
     """(B, 12, L) mV -> (B, 24, L): leads about their median, as they are and compressed.
 
     So a P wave of 0.1 mV is not lost beside a QRS of 1 mV. The offset of a lead says nothing about a heart.
@@ -98,8 +196,8 @@ class _UsualBeat(nn.Module):
     def forward(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 12, 1000) mV -> (B, 8, D), (B, F)."""
         with torch.set_grad_enabled(signal.requires_grad):
-            beat, spread, times = usual_beat(signal, 100.0)
-            seen = torch.cat([see_small_waves(beat), 5 * spread.clamp(max=1)], 1)  # (B, 36, 104)
+            beat, spread, times = representative_beat(signal, 100.0)
+            seen = torch.cat([amplify_small_waves(beat), 5 * spread.clamp(max=1)], 1)  # (B, 36, 104)
             rhythm = rhythm_features(times)
         wave, rhythm = self.stem(seen), self.rhythm(rhythm)  # (B, D/2, 104), (B, D/2)
         tokens = torch.cat([self.lift(rhythm)[:, None], self.cut(wave).transpose(1, 2)], 1)
@@ -130,7 +228,7 @@ class SignalEncoder(nn.Module):
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, 52, D)."""
-        return self.head(self.stem(see_small_waves(signal))[:, None], *self.beat(signal))  # stem: (B, D/2, 250)
+        return self.head(self.stem(amplify_small_waves(signal))[:, None], *self.beat(signal))  # stem: (B, D/2, 250)
 
 
 class ImageEncoder(nn.Module):
@@ -247,7 +345,7 @@ def train_encoders(
     """
     device = next(phi_s.parameters()).device
     wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
-    tell = nn.ModuleList(Teller(captioner.embed.weight.shape[1]) for _ in range(2)).to(device)  # signal, image
+    predict = nn.ModuleList(FactProbes(captioner.embed.weight.shape[1]) for _ in range(2)).to(device)  # signal, image
 
     def loss(step, generator):
         rows = rows_of(step, seed, plan.batch, len(cohort))
@@ -257,10 +355,12 @@ def train_encoders(
         views = [phi_s(signal), phi_v(raster(signal))]
         parts = coca_loss(captioner, views, words, pad, captioned=step % 2)
         mine = {name: value[rows] for name, value in wanted.items()}
-        told_loss = sum(teller.loss(tokens[:, 1:FRONT], mine) for teller, tokens in zip(tell, views)) / len(views)
-        return {**parts, "loss": parts["loss"] + FACTS_WEIGHT * told_loss, "facts": told_loss.detach()}
+        prediction_loss = sum(teller.loss(tokens[:, 1:FRONT], mine) for teller, tokens in zip(predict, views)) / len(
+            views
+        )
+        return {**parts, "loss": parts["loss"] + FACTS_WEIGHT * prediction_loss, "facts": prediction_loss.detach()}
 
-    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner, "teller": tell}
+    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner, "teller": predict}
     history = fit("encoders", parts, loss, plan, seed=seed, folder=folder)
     for part in parts.values():
         part.requires_grad_(False).eval()

@@ -148,9 +148,9 @@ def optimizers(
         (linear if muon and id(p) in inner else rest).append(p)
     matrices, vectors = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
     groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
-    made = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=True)] if groups else []
+    built = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=True)] if groups else []
     scale = "match_rms_adamw"
-    return made + ([torch.optim.Muon(linear, plan.lr, weight_decay, adjust_lr_fn=scale)] if linear else [])
+    return built + ([torch.optim.Muon(linear, plan.lr, weight_decay, adjust_lr_fn=scale)] if linear else [])
 
 
 class _Run:

@@ -1,6 +1,1 @@
-"""Exercises and their checks, time budgets, the chain runner and the results table."""
-
-from .exercises import check
-from .lesson import Lesson, say, shape
-
-__all__ = ["Lesson", "check", "say", "shape"]
+"""The frame of the notebooks: lessons, the runner, results, checks."""

@@ -1,17 +1,22 @@
-"""What every notebook needs at its start and at its end."""
+"""What every notebook needs: profile, artifacts, budget and figures; claims and exercises that are checked."""
 
+import importlib
 import json
+import os
+import sys
 import time
+from collections import Counter
 
 import torch
 import transformers
 
-from ..artifacts import Store, write_text
-from ..config import BUDGETS, Profile
+from ..config import Profile
 from ..config import profile as find_profile
+from ..errors import BadArtifact
+from ..store import ROOT, Store, write_text
 from ..training import device_and_why, quiet_libraries
 
-__all__ = ["BUDGETS", "SUMS", "Lesson", "against_budget", "say", "shape", "sums"]
+# --- What every notebook needs at its start and at its end.
 
 # what the seconds of notebooks are summed up in: all that a user waits for, and from one system's first to its last
 SUMS = {"total_all": ("00", "18"), "total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
@@ -25,15 +30,15 @@ def sums(seconds: dict[str, float]) -> dict[str, float]:
 
 def against_budget(profile: Profile, seconds: dict[str, float]) -> str:
     """One line: the seconds of notebooks by number, all and 00 to 10, within or over the profile's budget."""
-    found, told = sums(seconds), []
+    found, predicted = sums(seconds), []
     for name, what, most in (
         ("total_all", "all notebooks", profile.seconds_all),
         ("total", "00 to 10", profile.seconds_budget),
     ):
         spare = most - found.get(name, 0)
         how = "within" if spare >= 0 else "over"
-        told.append(f"{what} {found.get(name, 0):.0f} s, {how} the budget of {most} s by {abs(spare):.0f} s")
-    return "; ".join(told)
+        predicted.append(f"{what} {found.get(name, 0):.0f} s, {how} the budget of {most} s by {abs(spare):.0f} s")
+    return "; ".join(predicted)
 
 
 class Lesson:
@@ -69,7 +74,7 @@ class Lesson:
         print(f"{seconds:.0f} s of {self.budget:.0f} s" + (": over budget" if seconds > self.budget else ""))
 
 
-def say(claim: str, holds: bool) -> None:
+def confirm(claim: str, holds: bool) -> None:
     """Print a `[check]` line; raise when the claim does not hold. These lines are equal in every profile."""
     if not holds:
         raise AssertionError(f"[check] {claim}: no")
@@ -82,3 +87,45 @@ def shape(name: str, x: torch.Tensor, letters: str, **sizes: int) -> None:
     for letter, size in zip(letters.split(), x.shape):
         if letter in sizes and sizes[letter] != size:
             raise AssertionError(f"{name}: {letter} is {size}, not {sizes[letter]}")
+
+
+# --- Exercises check themselves: `check("03.2", answer)` says pass, a hint, or that nothing was tried.
+#
+# Each notebook NN has a module `nNN` here with `EXERCISES`: number -> (test of the answer, first hint, second hint).
+
+_tries: Counter = Counter()
+
+
+def check(number: str, answer) -> None:
+    """Check an answer and print the outcome.
+
+    Students never see an exception: a test that breaks on an answer counts as not passed. With `UNIECG_STRICT=1`, as
+    for the solutions, anything but a pass raises AssertionError.
+    """
+    test, *hints = beside(f"notebooks/exercises/n{number[:2]}.py").EXERCISES[number]
+    if answer is None:
+        outcome = "not tried yet"
+    else:
+        try:
+            passed = bool(test(answer))
+        except Exception:  # noqa: BLE001 - a student's answer may be anything
+            passed = False
+        outcome = "pass" if passed else "not yet. Hint: " + hints[min(_tries[number], len(hints) - 1)]
+        _tries[number] += not passed
+    print(f"[exercise {number}] {outcome}")
+    if os.environ.get("UNIECG_STRICT") == "1" and outcome != "pass":
+        raise AssertionError(f"exercise {number}: {outcome}")
+
+
+def beside(path: str):
+    """A Python file of the checkout that is no part of the package, as a module: `beside("benchmarks/bench.py")`.
+
+    Raises:
+        BadArtifact: it is not there, since only the package is installed.
+    """
+    place = ROOT / path
+    if not place.exists():
+        raise BadArtifact(f"There is no {place}: it belongs to the repository, so run this in a checkout of it.")
+    if str(place.parent) not in sys.path:
+        sys.path.insert(0, str(place.parent))
+    return importlib.import_module(place.stem)

@@ -9,14 +9,26 @@ from pathlib import Path
 
 import torch
 
-from ..artifacts import ROOT, Store, commit, write_text
 from ..config import LAPTOP, PROFILES
-from ..language.findings import table
+from ..findings import table
+from ..paths import ROOT
+from ..store import Store, commit, write_text
+from ..studies.claims import (
+    augmentation_claims,
+    augmentation_metrics,
+    diag_claims,
+    diag_metrics,
+    making_claims,
+    making_metrics,
+    mapping_claims,
+    mapping_metrics,
+    study_metrics,
+    system_table,
+    table_claims,
+)
+from ..studies.grid import STUDIES
+from ..studies.study import read_cells
 from .lesson import sums
-from .studies import STUDIES, read_cells
-from .studies.bridge_verdicts import augmentation_claims, augmentation_metrics, mapping_claims, mapping_metrics
-from .studies.diag_verdicts import diag_claims, diag_metrics
-from .studies.verdicts import making_claims, making_metrics, study_metrics, system_table, table_claims
 
 RESULTS = ROOT / "results"
 
@@ -68,7 +80,7 @@ HARDWARE = {  # profile -> what it is for, where its budget is meant for, memory
     "gpu": ("instructors, reviewers", "one data-centre GPU", "40 GB"),
 }
 # what a notebook trains to make ECGs, beside 07 and 08
-TRAINED = tuple(f"diffusets.{part}" for part in ("vae", "condition", "reading", "rhythm", "usual_beat", "denoiser"))
+TRAINED = tuple(f"diffusets.{part}" for part in ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser"))
 FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
 LEGIBLE = (0.60, 0.30)  # sex accuracy and age correlation that true ECGs must show before made ones can be judged
 
@@ -195,10 +207,10 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
     return dict(sorted(out.items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
 
 
-def _person_claim(made: dict[str, float]) -> dict:
+def _person_claim(generated: dict[str, float]) -> dict:
     """U10: rate, sex and age of made ECGs; of sex and age, as much as of true ECGs or nearly so."""
-    rate, sex, age = (made[name] for name in ("hr_median_error_bpm", "sex_accuracy", "age_correlation"))
-    true_sex, true_age = made["true_sex_accuracy"], made["true_age_correlation"]
+    rate, sex, age = (generated[name] for name in ("hr_median_error_bpm", "sex_accuracy", "age_correlation"))
+    true_sex, true_age = generated["true_sex_accuracy"], generated["true_age_correlation"]
     person = sex - 0.5 >= FOLLOWS * (true_sex - 0.5) and age >= FOLLOWS * true_age
     verdict = "reproduced" if person and meets("generation.hr_median_error_bpm", rate) else "not reproduced"
     if true_sex < LEGIBLE[0] or true_age < LEGIBLE[1]:

@@ -11,10 +11,11 @@ import papermill
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
-from ..artifacts import PRODUCERS, ROOT, Store, write_text
 from ..config import profile as find_profile
+from ..course import results, stored
 from ..errors import BadArtifact, BadRequest, UniECGError
-from . import results, stored
+from ..paths import ROOT
+from ..store import PRODUCERS, Store, write_text
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import nbformat
 
-from ..artifacts import ROOT, Store
 from ..errors import BadArtifact
+from ..paths import ROOT
+from ..store import Store
 
 MACHINE = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[\w.]+ (object )?at 0x[^>]*>", re.M)  # says where, not what
 VERSION_OR_NUMBER = re.compile(
@@ -93,9 +94,9 @@ def modules(cells: list, root: Path = ROOT) -> dict[str, str]:
 def printed(notebook: Path) -> dict:
     """Of an executed notebook: its profile, the hash of its code, and the numbers of each code cell."""
     cells = code_cells(notebook)
-    said = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    stated = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
     return {
-        "profile": "".join(re.findall(r"^notebook \d\d, profile (\w+)", said, re.M)[:1]) or "unknown",
+        "profile": "".join(re.findall(r"^notebook \d\d, profile (\w+)", stated, re.M)[:1]) or "unknown",
         "code": code_hash(cells),
         "figures": [numbers_of(cell.outputs) for cell in cells],
     }

@@ -4,19 +4,12 @@ import json
 import math
 from pathlib import Path
 
-from ..artifacts import Store
+from ..checkpoints import load_reader, load_reading, load_unified
 from ..cohort import load
 from ..config import profile as find_profile
 from ..errors import BadArtifact
-from ..scoring.evaluate import (
-    generation_metrics,
-    real_folder,
-    real_metrics,
-    routing_metrics,
-    stage1_metrics,
-)
-from ..scoring.files import load_reader
-from ..unified.files import load_reading, load_unified
+from ..metrics.chain import generation_metrics, real_folder, real_metrics, routing_metrics, stage1_metrics
+from ..store import Store
 from .results import AIMS, committed_file, machine, meets, run_file, value_of
 
 

@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from ..errors import BadRequest
-from .findings import table
-from .reports import Reading
-from .topics import (
+from ..findings import Reading, table
+from .question_facts import (
     ALWAYS,
     AXES,
     CHANGES,
@@ -99,7 +98,7 @@ def listed(items: tuple[str, ...]) -> str:
     return ", ".join(items) or NONE
 
 
-def spoken(question: Question) -> str:
+def full_answer(question: Question) -> str:
     """The answer as the model learns to write it: what it sees, then what follows.
 
     "V2? ST elevation: V1, V2. Answer: yes". Words that lead to an answer help a language model to find it: Wei et al.,
@@ -135,16 +134,16 @@ Filled = tuple[dict[str, str], tuple[str, ...]]
 
 def _pick(facts, rng: random.Random) -> Fact:
     """One statement; what is said is drawn first, so that frequent words do not crowd out rare ones."""
-    said = rng.choice(list(dict.fromkeys(f[1] for f in facts)))
-    return rng.choice([f for f in facts if f[1] == said])
+    stated = rng.choice(list(dict.fromkeys(f[1] for f in facts)))
+    return rng.choice([f for f in facts if f[1] == stated])
 
 
 def _verify(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
     candidates = pool.there if wanted else pool.foils
     if not candidates:
         return None
-    about, said = _pick(candidates, rng)
-    return {"0": about, "1": said}, ("yes" if wanted else "no",)
+    about, stated = _pick(candidates, rng)
+    return {"0": about, "1": stated}, ("yes" if wanted else "no",)
 
 
 def _choose(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
@@ -159,13 +158,13 @@ def _choose(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
         return None
     pair = [one, rng.choice(others)]
     rng.shuffle(pair)
-    said = tuple(f[1] for f in facts.true if f in pair)
-    return {"0": one[0], "1": "", "a": pair[0][1], "b": pair[1][1]}, said
+    stated = tuple(f[1] for f in facts.true if f in pair)
+    return {"0": one[0], "1": "", "a": pair[0][1], "b": pair[1][1]}, stated
 
 
 def _query(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
-    spoken = {f[0] for f in pool.facts.true}
-    candidates = pool.there if wanted else tuple(f for f in pool.foils if f[0] not in spoken)
+    mentioned = {f[0] for f in pool.facts.true}
+    candidates = pool.there if wanted else tuple(f for f in pool.foils if f[0] not in mentioned)
     if not candidates:
         return None
     about = _pick(candidates, rng)[0]
@@ -183,11 +182,11 @@ _FORMS: dict[str, Callable[[Pool, bool, random.Random], Filled | None]] = {
 def _write(
     template: Template, filled: Filled, rng: random.Random, split: str, looked_at: tuple[Reading, ...]
 ) -> Question:
-    said, answer = filled
+    stated, answer = filled
     first, second = TOPICS[template.topic][0]
-    text = rng.choice(template.phrasings(split)).format(**said, **{first: said["0"], second: said["1"]})
-    asked = tuple(said[key] for key in ("0", "1", "a", "b") if said.get(key))
-    same = "/".join((str(template.template_id), said.get("all", ""), *sorted(asked)))
+    text = rng.choice(template.phrasings(split)).format(**stated, **{first: stated["0"], second: stated["1"]})
+    asked = tuple(stated[key] for key in ("0", "1", "a", "b") if stated.get(key))
+    same = "/".join((str(template.template_id), stated.get("all", ""), *sorted(asked)))
     return Question(
         template.template_id,
         zlib.crc32(same.encode()),
@@ -197,25 +196,25 @@ def _write(
         text[0].upper() + text[1:],
         answer,
         asked if template.question_type.startswith("single") else None,
-        evidence=_evidence(template, said, looked_at),
+        evidence=_evidence(template, stated, looked_at),
     )
 
 
-def _evidence(template: Template, said: dict[str, str], looked_at: tuple[Reading, ...]) -> str:
+def _evidence(template: Template, stated: dict[str, str], looked_at: tuple[Reading, ...]) -> str:
     """`Q waves: V1, V2`, or of two ECGs `new findings: long QT`.
 
     What is to be verified or chosen is said first, so that what follows is compared with its neighbours: `V3? Q waves:
     V1, V2`. A finding is looked for among its own group: `long QT? repolarisation: none`.
     """
-    topic, about, verify = template.topic, said["0"], template.form == "verify"
+    topic, about, verify = template.topic, stated["0"], template.form == "verify"
     if verify and topic == "any_finding":
-        topic, about = "among", GROUP_OF[said["1"]]
-    choices = tuple(said[key] for key in "ab" if key in said)
+        topic, about = "among", GROUP_OF[stated["1"]]
+    choices = tuple(stated[key] for key in "ab" if key in stated)
     if len(looked_at) == 2:
-        seen = (side_by_side(topic, template.relation, (about, said["1"]), *looked_at),)
+        seen = (side_by_side(topic, template.relation, (about, stated["1"]), *looked_at),)
     else:
         seen = shown(topic, about, choices, looked_at[0])
-    asked = said["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
+    asked = stated["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
     return (f"{asked}? " if asked else "") + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
 
 
@@ -336,11 +335,11 @@ def numbered(questions: list[Question]) -> list[Question]:
 
 def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
-    said = [*SIGNS, *NOISES, *SIDES, *AXES, *CHANGES, *GROUPS, "acute", "old", "yes", "no", NONE]
-    said += [
+    stated = [*SIGNS, *NOISES, *SIDES, *AXES, *CHANGES, *GROUPS, "acute", "old", "yes", "no", NONE]
+    stated += [
         f"yes? {relation} {about}: 1 bpm to 1 ms; none. {ANSWER}"
         for relation in RELATIONS.values()
         for about in ("findings", "features", "rhythm", "ECG", "axis", "noise")
     ]
-    said += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
-    return [text for t in TEMPLATES for text in t.seen] + said
+    stated += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
+    return [text for t in TEMPLATES for text in t.seen] + stated

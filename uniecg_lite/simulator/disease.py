@@ -8,7 +8,7 @@ from functools import cache
 
 import torch
 
-from . import random
+from ..simulator import hashing
 
 RHYTHMS = (
     "SR",
@@ -131,12 +131,12 @@ def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
 
     At a later visit half of the patients come back with what they had, the others with something else.
     """
-    who = Draws(random.uniform(seed, index, stream=1, n=3))
+    who = Draws(hashing.uniform(seed, index, stream=1, n=3))
     age, female = (18 + 77 * who.next() ** 0.8).round(), who.chance(0.5)
-    table = random.uniform(seed, index, stream=21, n=24)
+    table = hashing.uniform(seed, index, stream=21, n=24)
     if visit:
         changed = who.next()[:, None] < 0.5
-        table = torch.where(changed, random.uniform(seed, index, stream=21 + 100 * visit, n=24), table)
+        table = torch.where(changed, hashing.uniform(seed, index, stream=21 + 100 * visit, n=24), table)
     found = _together(Draws(table), age, female)
     no = torch.zeros(len(index), dtype=torch.bool)
     return Patients(seed, visit, index, age, female, torch.stack([found.get(code, no) for code in FINDINGS], 1))

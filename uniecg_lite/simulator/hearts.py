@@ -1,12 +1,14 @@
-"""Which heart is this? Intervals in s, and every wave as a Gaussian in time with one amplitude in each lead."""
+"""Which heart is this? Its sizes and times, textbook first, then as recorded ones vary."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 
-from . import atria, random, repolarisation, ventricles
+from ..simulator import hashing, waves
 from .disease import INJURY, RHYTHMS, Draws, Patients, draw
-from .shapes import lead_field
+from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field
+
+# --- Which heart is this? Intervals in s, and every wave as a Gaussian in time with one amplitude in each lead.
 
 
 @dataclass
@@ -51,20 +53,20 @@ class Hearts:
 def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     """Hearts as a textbook draws them, before `lifelike`, in double precision: (B,) int64 -> Hearts."""
     who = draw(seed, index, visit)
-    own = Draws(random.uniform(seed, index, stream=31, n=64))  # this chest, the same at every visit
-    now = Draws(random.uniform(seed, index, stream=41 + 100 * visit, n=64))
+    own = Draws(hashing.uniform(seed, index, stream=31, n=64))  # this chest, the same at every visit
+    now = Draws(hashing.uniform(seed, index, stream=41 + 100 * visit, n=64))
     rr = 60 / _rate(who, now)
     pr, p_duration, qrs, qt = _intervals(who, now, rr)
-    field = lead_field(random.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
+    field = lead_field(hashing.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
     size = (1.0 - 0.12 * who.female.double()) * (1.12 - 0.003 * who.age)  # amplitudes fall with age and in women
-    centre, width, qrs_mv = ventricles.own_beat(who, own, now, field, size, qrs)
-    st, t, t_share = repolarisation.st_and_t(who, own, now, field, size, qrs_mv)
-    early = ventricles.early_beat(who, now, field)
+    centre, width, qrs_mv = waves.own_beat(who, own, now, field, size, qrs)
+    st, t, t_share = waves.st_and_t(who, own, now, field, size, qrs_mv)
+    early = waves.early_beat(who, now, field)
     ectopic = who.has("VT")
     st = torch.where(ectopic[:, None], -0.06 * early.sum(2), st)
     t = torch.where(ectopic[:, None], -0.21 * early.sum(2), t)
     qrs_mv = torch.where(ectopic[:, None, None], early, qrs_mv)
-    p, p_centre, p_width = atria.p_wave(who, own, now, field, p_duration, pr)
+    p, p_centre, p_width = waves.p_wave(who, own, now, field, p_duration, pr)
     return Hearts(
         who,
         who.plan[:, : len(RHYTHMS)].int().argmax(1),
@@ -74,18 +76,18 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
         qrs,
         qt,
         t_share * qt,
-        torch.where(ectopic[:, None], ventricles.VENTRICULAR_CENTRE * qrs[:, None], centre),
-        torch.where(ectopic[:, None], ventricles.VENTRICULAR_WIDTH * qrs[:, None], width),
+        torch.where(ectopic[:, None], waves.VENTRICULAR_CENTRE * qrs[:, None], centre),
+        torch.where(ectopic[:, None], waves.VENTRICULAR_WIDTH * qrs[:, None], width),
         qrs_mv,
         st,
         t,
-        repolarisation.u_wave(who, now, t),
+        waves.u_wave(who, now, t),
         p,
         p_centre,
         p_width,
-        atria.early_p(who, now, field),
+        waves.early_p(who, now, field),
         early,
-        atria.flutter(who, now, field),
+        waves.flutter(who, now, field),
     )
 
 
@@ -143,3 +145,146 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
     qt = torch.maximum(qt, qrs + torch.where(who.has("VT", "SVTAC"), 0.12, 0.16))
     room = (rr - qt + 0.06).clamp(min=0.11)  # P may meet the end of T, not its peak
     return torch.where(who.has("3AVB"), pr, torch.minimum(pr, room)), p_duration, qrs, qt
+
+
+# --- What a textbook heart lacks beside a recorded one: each change measured on real sinus beats, each drawn per
+# heart.
+#
+# `hearts.textbook` draws every wave as one dipole sees it. Real beats differ in three ways that a small classifier
+# finds at once (`scoring.realism`): P and T lie further to the left and vary far more from person to person, T peaks
+# later and falls steeper; the QRS is one sharp complex instead of three bumps; and each lead sees its own detail,
+# because no heart is a single dipole. Every function takes hearts and gives them back changed; the truth is measured
+# afterwards.
+
+# what shapes a wave in its own way keeps it
+OTHER_P = ("LAE", "RAE", "HYPERK", "LOWV", "PERI", "STACH", "WENCK", "MOB2", "3AVB")
+OTHER_T = (
+    *("CLBBB", "CRBBB", "IVCD", "WPW", "PACE", "VT", "LVH", "RVH", "TINV", "STD", "HYPT", "HYPERK", "HYPOK", "LOWV"),
+    *("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "PERI", "EREP", "BRUG"),
+    *("STACH", "WENCK", "LAE"),
+)
+OTHER_QRS = (
+    *("CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "PACE", "VT", "RVH", "Q_ANT", "Q_INF", "Q_LAT", "EREP", "BRUG"),
+    *("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "LOWV"),
+)
+# mV in I, II, V1..V6: medians of 47 real records called normal, or without a label
+RIGHT_P = (0.042, 0.075, 0.045, 0.045, 0.045, 0.042, 0.040, 0.035)
+LEFT_P = (0.050, 0.070, -0.030, 0.025, 0.040, 0.040, 0.040, 0.038)
+T_MV = (0.21, 0.27, 0.05, 0.37, 0.44, 0.37, 0.30, 0.235)
+T_TURN = (-0.06, -0.06, 0.11, 0.15, 0.07, -0.02, -0.09, -0.09)  # mV, how T changes as its axis turns
+J_MV = (0.0, 0.0, 0.02, 0.04, 0.0, -0.02, -0.03, -0.015)  # ST rises a little in V1 and V2
+J_TURN = (-0.01, 0.0, 0.015, 0.03, 0.03, 0.01, -0.005, -0.005)
+GAIN = (1.1, 1.0, 0.98, 1.4, 1.35, 1.15, 1.0, 1.0)  # QRS of these leads, against one dipole's
+GAIN_SPREAD = (0.0, 0.0, 0.05, 0.25, 0.25, 0.2, 0.05, 0.05)  # of its logarithm
+SHARE = (0.12, 0.12, 0.18, 0.5, 0.5, 0.5, 0.18, 0.18)  # how far each part varies; less where axis and voltage are read
+DETAIL = (1.0, 1.3, 0.35, 0.8, 1.1, 1.3, 1.1, 1.0)  # how splintered
+
+
+def as_recorded(hearts: Hearts) -> Hearts:
+    """All three changes. Hearts of `hearts.textbook` in, in double or single precision."""
+    return qrs(t_wave(p_wave(hearts)))
+
+
+def _normal(hearts: Hearts, stream: int, n: int) -> torch.Tensor:
+    """(B, n) of this chest, the same at every visit."""
+    return hashing.normal(hearts.who.seed, hearts.who.index, stream, n).to(hearts.t_mv.dtype)
+
+
+def _like(values: tuple, hearts: Hearts) -> torch.Tensor:
+    return torch.tensor(values, dtype=hearts.t_mv.dtype)
+
+
+def p_wave(hearts: Hearts) -> Hearts:
+    """P as high in I as real ones, flatter in the chest leads, and of a size of its own."""
+    n = _normal(hearts, 301, 18)
+    size = torch.exp(0.3 * n[:, :1]).clamp(min=0.75)
+    right = _like(RIGHT_P, hearts) * size * (1 + 0.25 * n[:, 1:9])
+    left = _like(LEFT_P, hearts) * size * (1 + 0.25 * n[:, 9:17])
+    left[:, 2] += 0.02 * n[:, 17]
+    p = torch.stack([right, left, hearts.p_mv[..., 2]], -1)  # (B, 8, 3)
+    return replace(hearts, p_mv=torch.where(hearts.has(*OTHER_P)[:, None, None], hearts.p_mv, p))
+
+
+def t_wave(hearts: Hearts) -> Hearts:
+    """T of a real size, axis and spread, later and narrower; ST a little up in V1 and V2, a little down in V5."""
+    n = _normal(hearts, 302, 20)
+    t = _like(T_MV, hearts) * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9])
+    t = t + n[:, 9:10] * _like(T_TURN, hearts)
+    st = hearts.st_mv + _like(J_MV, hearts) * torch.exp(0.4 * n[:, 10:11]) + n[:, 11:12] * _like(J_TURN, hearts)
+    st = st + 0.008 * n[:, 12:20]
+    keep = hearts.has(*OTHER_T)
+    return replace(
+        hearts,
+        t_mv=torch.where(keep[:, None], hearts.t_mv, t),
+        st_mv=torch.where(keep[:, None], hearts.st_mv, st),
+        t_width=torch.where(keep, hearts.t_width, 0.86 * hearts.t_width),
+    )
+
+
+def qrs(hearts: Hearts) -> Hearts:
+    """One sharp complex: its parts closer together, each of its own width, with fine detail in every lead."""
+    n = _normal(hearts, 303, 96)
+    keep, duration = hearts.has(*OTHER_QRS), hearts.qrs[:, None]
+    parts = [SEPTAL, MAIN, BASAL]
+    mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
+    centre[:, parts] = duration * _like((0.265, 0.44, 0.66), hearts)
+    centre[:, parts] += 0.04 * duration * n[:, 80:83]
+    width[:, parts] = duration * _like((0.095, 0.097, 0.089), hearts) * torch.exp(0.2 * n[:, :3].clamp(min=-0.8))
+    mv[:, 3:5, SEPTAL] *= 1.5  # r in V2 and V3
+    mv *= (_like(GAIN, hearts) * torch.exp(_like(GAIN_SPREAD, hearts) * n[:, 71:72]))[..., None]
+    share = _like(SHARE, hearts)[:, None]
+    mv[..., parts] *= 1 + share * n[:, 3:27].unflatten(1, (8, 3))
+    peak = mv[..., parts].abs().amax(2)  # (B, 8)
+    for part, at, k in ((NOTCH, 0.52, 27), (LATE, 0.36, 51)):
+        fine = _like(DETAIL, hearts) * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
+        mv[..., part] = mv[..., part] + fine
+        centre[:, part] = duration[:, 0] * (at + 0.05 * n[:, k + 16])
+        width[:, part] = 0.077 * duration[:, 0]
+    return replace(
+        hearts,
+        qrs_mv=torch.where(keep[:, None, None], hearts.qrs_mv, mv),
+        centre=torch.where(keep[:, None], hearts.centre, centre),
+        width=torch.where(keep[:, None], hearts.width, width),
+    )
+
+
+# --- The waves of one beat in time: QRS, ST, T and U as sums of Gaussians and a plateau.
+
+VENTRICULAR_QRS = 0.155  # s, of a premature ventricular beat
+VENTRICULAR_QT = 0.42
+FAR = -80.0  # exponents below make numbers too small for a fast exp, and nothing to be seen
+
+
+def gauss(time: torch.Tensor, centre: torch.Tensor, width: torch.Tensor, out: torch.Tensor) -> None:
+    """exp(-((time - centre) / width)^2 / 2) into `out`; all broadcast to its shape."""
+    scale = 0.5**0.5 / width
+    torch.addcmul(-centre * scale, time, scale, out=out)
+    torch.mul(out, out, out=out).neg_().clamp_(min=FAR).exp_()
+
+
+def beat_signal(hearts: Hearts, since: torch.Tensor, late: torch.Tensor | None = None) -> torch.Tensor:
+    """The own beat at times since QRS onset, (B, L) s -> (B, 8, L) mV; `late` is the time that ST, T and U see."""
+    late = since if late is None else late
+    parts = hearts.centre.shape[1]
+    basis = since.new_empty(len(since), parts + 3, since.shape[1])
+    gauss(since[:, None], hearts.centre[..., None], hearts.width[..., None], out=basis[:, :parts])
+    j, width, qt = hearts.qrs[:, None], hearts.t_width[:, None], hearts.qt[:, None]
+    top = qt - 2 * width
+    falls = torch.sigmoid((top - late) / (0.35 * width))
+    torch.mul(torch.sigmoid((since - (j - 0.008)) / 0.006), falls, out=basis[:, parts])
+    gauss(late, top, torch.where(late < top, 1.25 * width, width), out=basis[:, parts + 1])
+    gauss(late, qt + 0.055, torch.full_like(qt, 0.028), out=basis[:, parts + 2])
+    mv = torch.cat([hearts.qrs_mv, hearts.st_mv[..., None], hearts.t_mv[..., None], hearts.u_mv[..., None]], 2)
+    return torch.bmm(mv, basis)  # (B, 8, L)
+
+
+def ventricular_beat(parts: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+    """A premature beat from a ventricle: (B, 8, W) mV and (B, L) s -> (B, 8, L), wide, T against QRS."""
+    n = 3
+    centre = VENTRICULAR_CENTRE[:n, None].float() * VENTRICULAR_QRS
+    width = VENTRICULAR_WIDTH[:n, None].float() * VENTRICULAR_QRS
+    basis = since.new_empty(len(since), n + 1, since.shape[1])
+    gauss(since[:, None], centre, width, out=basis[:, :n])
+    top = torch.tensor(VENTRICULAR_QT - 0.10)
+    gauss(since, top, torch.where(since < top, 0.065, 0.05), out=basis[:, n])
+    return torch.bmm(torch.cat([parts[..., :n], -0.21 * parts.sum(2, keepdim=True)], 2), basis)

@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from ..ecg import from_independent
-from . import random
+from ..leads import from_independent
+from ..simulator import hashing
 
 # Electrodes: right arm, left arm, left leg, V1 .. V6.
 WANDER_MV = (0.018, 0.018, 0.028, 0.032, 0.036, 0.038, 0.046, 0.044, 0.046)  # median RMS of each electrode's wander
@@ -29,7 +29,7 @@ BUMPS, LOOSE = 0.06, 0.10  # shares of records with a motion bump, and with one 
 @lru_cache(maxsize=6)
 def _table(seed: int, hz: float) -> torch.Tensor:
     """One long table for this population and rate: wander, skin noise and muscle noise, each of unit RMS."""
-    n = random.TABLE
+    n = hashing.TABLE
     white = torch.randn(3, n, generator=torch.Generator().manual_seed((seed * 31 + 17) % 2**63)).double().numpy()
     f = np.fft.rfftfreq(n, 1 / hz).clip(min=1e-3)  # NumPy, in double: the same whatever the number of threads
     fall = (1 - (f - 0.45 * hz) / (0.08 * hz)).clip(0, 1)  # the recorder's own low-pass, below half its rate
@@ -84,8 +84,8 @@ def _windows(table: torch.Tensor, start: torch.Tensor, length: int) -> torch.Ten
 
 def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     """Levels (3, B, 1, 9) mV of wander, static and breathing; starts (B, 18) in the table; uniforms (B, 21)."""
-    u = random.uniform(seed, index, stream=8, n=60)
-    n = random.normal(seed, index, stream=9, n=21)
+    u = hashing.uniform(seed, index, stream=8, n=60)
+    n = hashing.normal(seed, index, stream=9, n=21)
     own = u[:, :21].float()
     wander = torch.tensor(WANDER_MV) * torch.exp(0.5 * n[:, :1] + torch.tensor([0.7] * 3 + [0.9] * 6) * n[:, 3:12])
     static = torch.tensor(STATIC_MV) * torch.exp(0.42 * n[:, 1:2] + 0.52 * n[:, 12:21])
@@ -93,7 +93,7 @@ def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     static = torch.where(loose, 3 * static, static)
     breath = torch.tensor(BREATH) * 0.03 * torch.exp(0.6 * n[:, 2:3])
     muscle = (torch.arange(9) < ARMS) | (u[:, 21:30] < 0.15)  # (B, 9): some chest electrodes lie on a working muscle
-    half = random.TABLE
+    half = hashing.TABLE
     start = u[:, 30:48] * (half - length)
     start[:, 9:] += half * (1 + muscle.double())
     return torch.stack([wander, static, breath]).float()[:, :, None], start.long(), own

@@ -1,10 +1,158 @@
-"""From record numbers to hearts."""
+"""Hearts of given diseases: textbook, made lifelike, moved clear of diagnostic limits."""
+
+from dataclasses import replace
 
 import torch
 
-from .clear import clear_of_limits
-from .hearts import Hearts, textbook
-from .lifelike import lifelike
+from ..leads import from_independent
+from ..simulator import hashing
+from .disease import INJURY, OLD, WIDE
+from .hearts import Hearts, as_recorded, beat_signal, textbook
+from .truth import ST_DOWN, ST_LEVEL
+from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, turn_limbs
+
+# --- Hearts clear of the textbook's limits: on a limit, nobody can tell on which side of it a heart lies.
+#
+# The last step of `sample`. It gives the fascicular blocks the limb leads that define them, and moves axis, voltage,
+# T and ST a little away from the numbers that decide, to the side where they were drawn.
+
+OTHER_ST = ("PERI", "EREP", "BRUG")  # ST of another kind
+AXIS_LIMITS = (-180.0, -90.0, -30.0, 90.0, 180.0)  # degrees
+SOKOLOW = (3.15, 3.9, 5.5)  # mV: at most this much without left ventricular hypertrophy, and the range with it
+TALLEST = 4.5  # mV, a QRS complex in a chest lead
+T_TALLEST = 0.85  # mV in a chest lead, where T is not drawn tall
+ELEVATED = tuple(code for code in INJURY if code != "STE_POST")  # whose mirror image lies in the chest leads
+
+
+def away_from_limits(hearts: Hearts) -> Hearts:
+    """Hearts in, the same hearts out, a little further from each limit."""
+    return _st(_voltage(_axis(_fascicles(_ended(hearts)))))
+
+
+def _ended(hearts: Hearts) -> Hearts:
+    """The complex lasts as long as its parts are seen."""
+    parts = [SEPTAL, MAIN, BASAL, LATE]
+    end = (hearts.centre[:, parts] + 2.3 * hearts.width[:, parts]).amax(1)
+    return replace(hearts, qrs=torch.minimum(hearts.qrs, end))
+
+
+def _limb(amplitude: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
+    """What I and II see of a frontal force: (B,) mV and its angle -> (B, 2) mV."""
+    radians = torch.deg2rad(degrees)
+    one, foot = amplitude * radians.cos(), amplitude * radians.sin() * 3**0.5 / 2
+    return torch.stack([one, foot + one / 2], 1)
+
+
+def _fascicles(hearts: Hearts) -> Hearts:
+    """A fascicular block starts towards the fascicle that conducts and goes on the other way: rS and qR."""
+    rows = hearts.has("LAFB", "LPFB").nonzero()[:, 0]
+    who = hearts.who
+    u = hashing.uniform(who.seed, who.index[rows], stream=305, n=4).to(hearts.qrs_mv.dtype)
+    left, plain = hearts.has("LAFB")[rows], ~hearts.has("CRBBB")[rows]
+    main = torch.where(left, -72 + 16 * u[:, 0], 108 + 24 * u[:, 0])
+    first = torch.where(left, 108 + 10 * u[:, 1], -55 + 10 * u[:, 1])
+    mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
+    part = mv[rows]
+    part[:, :2, [BASAL, NOTCH]] = 0
+    part[:, :2, LATE] *= ~plain[:, None]
+    part[:, :2, SEPTAL] = _limb(0.30 + 0.10 * u[:, 2], first)
+    part[:, :2, MAIN] = _limb(0.85 + 0.45 * u[:, 3], main)
+    highest = curve(part, centre[rows], width[rows], _span(hearts)[rows]).amax(2)[:, V1]
+    part[:, V1] *= torch.where(left, 1.0, (0.5 / highest.clamp(min=0.01)).clamp(max=1.0))[:, None]
+    mv[rows] = part
+    place = hearts.qrs[rows, None] * mv.new_tensor([0.19, 0.46])
+    spread = hearts.qrs[rows, None] * mv.new_tensor([0.08, 0.095])
+    centre[rows[:, None], [SEPTAL, MAIN]] = torch.where(plain[:, None], place, centre[rows][:, [SEPTAL, MAIN]])
+    width[rows[:, None], [SEPTAL, MAIN]] = torch.where(plain[:, None], spread, width[rows][:, [SEPTAL, MAIN]])
+    return replace(hearts, qrs_mv=mv, centre=centre, width=width)
+
+
+def _span(hearts: Hearts) -> torch.Tensor:
+    """Times through the complex, (B, 32) s."""
+    return hearts.qrs[:, None] * torch.linspace(0, 1, 32, dtype=hearts.qrs.dtype)
+
+
+def _axis(hearts: Hearts) -> Hearts:
+    """Turn the limb leads away from the limits of the axis, further where the net area is small or begins with a Q."""
+    parts = [SEPTAL, MAIN, BASAL, LATE]  # the same at every visit
+    wave = curve(hearts.qrs_mv[:, :2, parts], hearts.centre[:, parts], hearts.width[:, parts], _span(hearts))
+    one, two = wave.mean(2).unbind(1)
+    foot = (two - one / 2) * 2 / 3**0.5
+    axis = torch.rad2deg(torch.atan2(foot, one))  # (B,)
+    margin = (
+        5
+        + 5 * hearts.has(*OLD, "CRBBB")
+        + 6 * hearts.has(*INJURY)
+        + torch.rad2deg(torch.atan(0.025 / torch.hypot(one, foot)))
+    )
+    margin = margin.clamp(max=28)
+    off = axis[:, None] - axis.new_tensor(AXIS_LIMITS)  # (B, limits)
+    near = off.gather(1, off.abs().argmin(1, keepdim=True))[:, 0]
+    side = torch.where(near < 0, -1.0, 1.0)
+    by = torch.where(near.abs() < margin, side * (margin - near.abs()), 0.0)
+    by = torch.where(hearts.has("RVH") & ~((axis > 100) & (axis < 165)), 125 - axis, by)
+    by = torch.deg2rad(torch.where(hearts.has(*WIDE, "LAFB", "LPFB"), 0.0, by))[:, None]
+    return replace(hearts, qrs_mv=turn_limbs(hearts.qrs_mv, by))
+
+
+def _voltage(hearts: Hearts) -> Hearts:
+    """QRS and T as high or as low as drawn: Sokolow's sum, R and S of V1 in right hypertrophy, low voltage, T."""
+    none, low, high = SOKOLOW
+    mv = hearts.qrs_mv.clone()
+    right = hearts.has("RVH")
+    mv[:, V1] = torch.where(right[:, None], mv[:, V1].clamp(min=-0.25), mv[:, V1])
+    wave = curve(mv[:, V1:], hearts.centre, hearts.width, _span(hearts))  # (B, 6, n)
+    total = wave[:, 4:].amax(-1).amax(-1) - wave[:, 0].amin(-1)
+    target = torch.where(hearts.has("LVH"), total.clamp(low, high), total.clamp(max=none))
+    scale = torch.where(hearts.has(*WIDE), 1.0, target / total)[:, None].expand(-1, 6).clone()
+    scale[:, 0] *= torch.where(right, (0.95 / wave[:, 0].amax(-1).clamp(min=0.05)).clamp(1, 4), 1.0)
+    span = (wave.amax(-1) - wave.amin(-1)).amax(1)
+    faint = hearts.has("LOWV")[:, None]
+    scale = torch.where(faint, scale * (0.85 / (span * scale.amax(1)))[:, None].clamp(max=1), scale)
+    highest = (wave.abs().amax(-1) * scale).amax(1, keepdim=True)
+    scale = scale * torch.where(hearts.has(*WIDE)[:, None], 1.0, (TALLEST / highest).clamp(max=1))
+    mv[:, V1:] *= scale[..., None]
+    limb = curve(mv[:, :2], hearts.centre, hearts.width, _span(hearts))
+    frontal = from_independent(torch.cat([limb, limb.new_zeros(len(limb), 6, limb.shape[2])], 1))[:, :6]
+    swing = (frontal.amax(-1) - frontal.amin(-1)).amax(1)
+    mv[:, :2] *= torch.where(faint, (0.42 / swing).clamp(max=1)[:, None], 1.0)[..., None]
+    chest_t = torch.where(
+        hearts.has("HYPT", "HYPERK", *WIDE)[:, None], hearts.t_mv[:, V1:], hearts.t_mv[:, V1:].clamp(max=T_TALLEST)
+    )
+    return replace(hearts, qrs_mv=mv, t_mv=torch.cat([hearts.t_mv[:, :V1], chest_t], 1))
+
+
+def _st(hearts: Hearts) -> Hearts:
+    """ST at J + 20 ms well over or well under what counts as elevated or depressed; elevated only where drawn so."""
+    chosen = ~hearts.has(*WIDE, *OTHER_ST)[:, None]
+    injured = hearts.has(*ELEVATED)[:, None]
+    now = beat_signal(hearts, hearts.qrs[:, None] + 0.02)[..., 0]  # (B, 8)
+    chest, up = now[:, V1:], ST_LEVEL[-6:].to(now.dtype)  # (B, 6), (6,)
+    share = chest / up
+    over = injured & (share >= 1)
+    target = torch.where(over, up * share.clamp(min=1.4), up * share.clamp(max=0.75))
+    share = chest / ST_DOWN
+    target = torch.where((share > 0.7) & (share < 1), 0.7 * ST_DOWN, target)
+    target = torch.where((share >= 1) & (share < 1.35), 1.35 * ST_DOWN, target)
+    front = hearts.has("STE_POST")[:, None] & (torch.arange(6) < 3)  # V1 to V3 show the mirror image
+    target = torch.where(front, target.clamp(max=0.7 * ST_DOWN), target)
+    st = hearts.st_mv.clone()
+    st[:, V1:] += torch.where(chosen, target - chest, 0.0)
+    st[:, :2] += torch.where(chosen, _limb_st(now[:, :2], injured) - now[:, :2], 0.0)
+    return replace(hearts, st_mv=st)
+
+
+def _limb_st(now: torch.Tensor, injured: torch.Tensor) -> torch.Tensor:
+    """I and II (B, 2) times the first factor that leaves no limb lead near 0.1 or -0.1 mV."""
+    factors = now.new_tensor([1.0, 0.8, 1.25, 0.65, 1.5, 0.5, 1.8, 0.3])
+    frontal = from_independent(torch.cat([now, now.new_zeros(len(now), 6)], 1)[..., None])[:, :6, 0]  # (B, 6)
+    size = frontal[:, None] * factors[:, None]  # (B, factors, 6)
+    good = ((size.abs() < 0.08) | (size.abs() > 0.13)).all(2) & (injured | (size < 0.08).all(2))
+    best = torch.where(good.any(1), good.int().argmax(1), 0)
+    return now * factors[best][:, None]
+
+
+# --- From record numbers to hearts.
 
 
 def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
@@ -12,4 +160,4 @@ def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
 
     A textbook's hearts, with what real beats have beside it, a little away from the limits that decide a finding.
     """
-    return clear_of_limits(lifelike(textbook(seed, index, visit))).float()
+    return away_from_limits(as_recorded(textbook(seed, index, visit))).float()

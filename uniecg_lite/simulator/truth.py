@@ -3,11 +3,10 @@
 import torch
 import torch.nn.functional as F
 
-from ..ecg import LEADS, from_independent
-from .beats import ATRIAL, NO_P, VENTRICULAR, Beats
+from ..leads import LEADS, from_independent
 from .disease import FINDINGS, INJURY, RHYTHMS, WIDE
-from .hearts import Hearts
-from .waves import beat_signal
+from .hearts import Hearts, beat_signal
+from .schedule import ATRIAL, NO_P, VENTRICULAR, Beats
 
 ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # mV, at J + 20 ms
 ST_DOWN = -0.1  # mV

@@ -1,0 +1,186 @@
+"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | stale | ...`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import BadRequest, UniECGError
+from .paths import need_checkout
+
+app = typer.Typer(
+    help="Read 12-lead ECGs and make them from words. Educational, not for diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+ProfileOption = Annotated[str, typer.Option(help="Sizes: smoke, laptop or gpu.", envvar="UNIECG_PROFILE")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+ArtifactsOption = Annotated[Path | None, typer.Option(help="Artifacts folder; by default artifacts/<profile>.")]
+
+
+@app.command()
+def run(
+    profile: ProfileOption = "laptop",
+    seed: SeedOption = 0,
+    fresh: Annotated[bool, typer.Option(help="Start over, even if notebooks are finished.")] = False,
+    only: Annotated[str | None, typer.Option(help="Number of one notebook, to run it alone.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="Number of the first notebook to run.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Number of the last notebook to run.")] = None,
+):
+    """Run all notebooks in order, or some; continues after the last finished one, writes under artifacts/ alone."""
+    need_checkout("run")
+    from .course.runner import run as run_chain
+
+    run_chain(profile, seed, fresh, only, first, last)
+
+
+@app.command()
+def interpret(
+    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a PNG page of this project.")],
+    prompt: Annotated[str, typer.Option(help="What to ask.")] = "Interpret this ECG.",
+    hz: Annotated[float | None, typer.Option(help="Sampling rate, where the file does not say it.")] = None,
+    profile: ProfileOption = "laptop",
+    artifacts: ArtifactsOption = None,
+):
+    """Read one ECG and print the answer."""
+    from .ecg import ECG
+
+    model = _model(profile, artifacts)
+    if path.suffix.lower() == ".png":
+        answer = model.respond(prompt, image=str(path))
+    else:
+        answer = model.respond(prompt, ecg=ECG.load(path, hz=hz))
+    typer.echo(answer.text)
+    typer.echo("Educational, not for diagnosis.")
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The ECG you want, in words.")],
+    out: Annotated[Path, typer.Option(help="Where to save it, as a WFDB record.")] = Path("out/ecg"),
+    page: Annotated[bool, typer.Option(help="Also draw a PNG page beside it.")] = False,
+    seed: SeedOption = 0,
+    profile: ProfileOption = "laptop",
+    artifacts: ArtifactsOption = None,
+):
+    """Make one ECG from words and save it."""
+    from .drawing import save_page
+
+    answer = _model(profile, artifacts).respond(prompt, seed=seed)
+    if answer.ecg is None:
+        raise UniECGError(f"The model answered in words, it saw no wish for an ECG: {answer.text}")
+    saved = answer.ecg.save(out)
+    typer.echo(f"saved {saved}")
+    if page:
+        typer.echo(f"saved {save_page(answer.ecg, out.with_suffix('.png'))}")
+
+
+@app.command()
+def check(profile: ProfileOption = "laptop"):
+    """Print an [OK]/[FAIL] list of this environment."""
+    from .course.check import check as check_environment
+
+    raise typer.Exit(0 if check_environment(profile) else 1)
+
+
+@app.command()
+def verify(
+    profile: ProfileOption = "laptop",
+    seed: SeedOption = 0,
+    committed: Annotated[bool, typer.Option("--committed", help="Compare with results/, not with the run.")] = False,
+):
+    """Score the trained model again and compare with the run's results, else the committed ones, and the aims."""
+    from .course.verify import verify as verify_results
+
+    raise typer.Exit(0 if verify_results(profile, seed, committed) else 1)
+
+
+@app.command()
+def results(
+    profile: ProfileOption = "laptop",
+    seed: SeedOption = 0,
+    tables_only: Annotated[bool, typer.Option("--tables-only", help="Copy nothing.")] = False,
+    notebooks: Annotated[bool, typer.Option("--notebooks", help="Also put its executed notebooks back.")] = False,
+):
+    """Copy a finished run from artifacts/ to results/, if there is one, and write README's tables from results/."""
+    need_checkout("results")
+    from .config import profile as find_profile
+    from .course.results import copy_run, run_file, update_readme
+    from .store import Store
+
+    store = Store.open(find_profile(profile), seed)
+    if notebooks:
+        from .course.runner import put_back
+
+        if tables_only:
+            raise BadRequest("--tables-only copies nothing: leave it out to put notebooks back.")
+        for path in put_back(store):
+            typer.echo(f"put back {path}")
+    if not tables_only:
+        for path in (copied := copy_run(store)):
+            typer.echo(f"copied to {path}")
+        if not copied:
+            there = "nothing is new" if run_file(store).exists() else f"no finished run in {store.folder}"
+            typer.echo(f"{there}: nothing copied")
+    typer.echo("README.md updated" if update_readme() else "README.md is up to date")
+
+
+@app.command()
+def stale(profile: ProfileOption = "laptop"):
+    """List the notebooks whose stored outputs are of other code: their own, or a module's that they import."""
+    from .course.stored import stale as stale_notebooks
+
+    found = stale_notebooks(profile)
+    typer.echo("\n".join(found) or "Every notebook's outputs are of the code that is here.")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def bench():
+    """Time the simulator and the raster, as ratios to a peer in the same run."""
+    from .course.lesson import beside
+
+    beside("benchmarks/bench.py").bench()
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="Which study; --list shows them.")] = "",
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to this number less one.")] = 3,
+    variant: Annotated[str | None, typer.Option(help="Only this variant.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show studies, their questions and variants.")] = False,
+    profile: ProfileOption = "laptop",
+):
+    """Run a study, a grid of short trainings, after the chain; finished cells are kept, a killed one goes on."""
+    from .studies.grid import run_study, study_list
+    from .training import quiet_libraries
+
+    if list_ or not name:
+        typer.echo(study_list())
+        return
+    quiet_libraries()
+    for path in run_study(name, profile, seeds, variant):
+        typer.echo(path)
+
+
+def _model(profile: str, artifacts: Path | None):
+    from . import load_unified
+    from .config import profile as find_profile
+    from .store import Store
+    from .training import quiet_libraries
+
+    quiet_libraries()
+    return load_unified(artifacts or Store.open(find_profile(profile)).folder)
+
+
+def main() -> None:
+    """Run a command; bad input ends with one sentence and exit code 1, not with a traceback."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        app()
+    except UniECGError as reason:
+        typer.echo(f"{reason}", err=True)
+        sys.exit(1)

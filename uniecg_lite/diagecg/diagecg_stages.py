@@ -1,0 +1,155 @@
+"""The stages of DiagECG: the tokenizer, forecasting on codes, instruction tuning."""
+
+import random
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from ..batches import Collator
+from ..cohort import Cohort
+from ..config import Training
+from ..encoders import targets
+from ..language.conversations import Corpus
+from ..stages import COMPARE
+from ..training import fit, rows_of
+from .diagecg_model import DiagECG
+from .fact_tokens import FactWords
+from .fsq_tokenizer import ECGTokenizer
+
+SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows and horizons: 283+30, 142+15, 70+7, ...
+HORIZON = 30 / 313  # share of a window that is forecast in DiagECG, and measured here
+ASK = 0.7  # share of tuning steps that asks questions, the others want reports
+
+
+def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
+    """Train encoder, numbers and decoder together to give the same ECG back."""
+    device = next(codec.parameters()).device
+    codec.requires_grad_(True).train()
+
+    def loss(step, generator):
+        return codec.loss(cohort.signal(rows_of(step, seed, plan.batch, len(cohort))).to(device))
+
+    history = fit("ECG tokenizer", {"codec": codec}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
+    codec.requires_grad_(False).eval()
+    return history
+
+
+def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
+    """Train the encoder of fact words to tell the facts of the training patients."""
+    device = next(facts.parameters()).device
+    wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
+    facts.requires_grad_(True).train()
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(cohort))
+        return facts.loss(cohort.signal(rows).to(device), {name: value[rows] for name, value in wanted.items()})
+
+    history = fit("fact words", {"facts": facts}, loss, plan, seed=seed, folder=folder)
+    facts.requires_grad_(False).eval()
+    return history
+
+
+@torch.no_grad()
+def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, kind: str = "codes") -> torch.Tensor:
+    """What the tokenizer says of these rows, all by default.
+
+    Args:
+        codec: trained.
+        cohort: N ECGs.
+        rows: which of them.
+        batch: how many at a time.
+        kind: `codes` (N, T) int16, the wave words; `read`, the words to be read, see `ECGTokenizer.say`; `numbers`
+            (N, T, D) float16, what these were cut from.
+    """
+    rows = list(range(len(cohort)) if rows is None else rows)
+    read_tokens = {"codes": codec.encode, "read": codec.read_tokens, "numbers": codec.uncut}[kind]
+    device, out = next(codec.parameters()).device, []
+    for i in tqdm(range(0, len(rows), batch), desc=kind, leave=False):
+        out.append(read_tokens(cohort.signal(rows[i : i + batch]).to(device)).cpu())
+    return torch.cat([part.half() if kind == "numbers" else part.short() for part in out])
+
+
+def windows(codes: torch.Tensor, parts: int, books: int = 1) -> torch.Tensor:
+    """Whole records (B, T) -> windows (B * parts, about T // parts), one after the other; what is left over goes.
+
+    A window holds whole stretches, of `books` words each.
+    """
+    length = max(1, codes.shape[1] // parts // books) * books
+    return codes[:, : length * parts].reshape(-1, length)
+
+
+def forecast(model: DiagECG, codes: torch.Tensor, plan: Training, seed: int, folder: Path) -> dict:
+    """Train the adapters to tell codes (N, T) on, at several horizons: each step takes windows of one of `SCALES`.
+
+    DiagECG counts the last tenth of a window; here every code counts, which learns from the same windows and more.
+    """
+    model.train()
+    for p in model.adapters().values():
+        p.requires_grad_(True)
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(codes))
+        return model.forecast_loss(windows(codes[rows].long(), SCALES[step % len(SCALES)], model.codec.books))
+
+    history = fit("forecast", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0, muon=True)
+    model.requires_grad_(False).eval()
+    return history
+
+
+def background(corpus: Corpus, row: int) -> str:
+    """What is known of a patient before the ECG: `Age 63. Sex female.`"""
+    request = corpus.requests[row]
+    return f"Age {request.age}. Sex {request.sex}."
+
+
+def with_background(corpus: Corpus, rows, prompts: list[str], aware: bool = True) -> list[str]:
+    """Prompts about one ECG each, the patient's background first."""
+    return [f"{background(corpus, int(r))} {p}" if aware else p for r, p in zip(rows, prompts)]
+
+
+def tune(
+    model: DiagECG,
+    corpus: Corpus,
+    codes: torch.Tensor,
+    plan: Training,
+    seed: int,
+    folder: Path,
+    aware: bool = True,
+) -> dict:
+    """Train the adapters on questions and reports; the loss counts answers only.
+
+    A question step asks several questions about the same ECGs in a row (`Chatter.talks`).
+
+    Args:
+        model: with adapters.
+        corpus: of the training patients.
+        codes: (N, T) their words to be read, or (N, T, D) numbers for a model with a bridge.
+        told: age and sex stand in prompts about one ECG.
+    """
+    collator, parts = Collator(model, corpus), {"llm": model.llm.train()}
+    for p in model.adapters().values():
+        p.requires_grad_(True)
+    if model.bridge is not None:
+        parts["bridge"] = model.bridge.requires_grad_(True)
+
+    def loss(step, generator):
+        rng = random.Random(f"{seed}/{step}")
+        if rng.random() < ASK:
+            start = "comparison" if rng.random() < COMPARE else "single"
+            n = max(1, 3 * plan.batch // 4) if start == "comparison" else plan.batch  # two ECGs are longer
+            rows, dialogues = collator.dialogues(n, rng, start)  # rows (n, 1 or 2)
+        else:
+            rows = rows_of(step, seed, plan.batch, len(corpus.reports))[:, None]
+            dialogues = [[turn] for turn in zip(*collator.reports(rows[:, 0], rng))]
+        if rows.shape[1] == 1:
+            first = with_background(corpus, rows[:, 0], [dialogue[0][0] for dialogue in dialogues], aware)
+            dialogues = [[(prompt, dialogue[0][1]), *dialogue[1:]] for prompt, dialogue in zip(first, dialogues)]
+        shown = codes[rows]
+        return model.dialogue_loss(
+            dialogues, shown.float() if shown.is_floating_point() else shown.long(), collator.rates
+        )
+
+    history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0, muon=True)
+    model.requires_grad_(False).eval()
+    return history

@@ -1,0 +1,164 @@
+"""Fact words: what a reader of ECGs would note first, as words of the vocabulary, beside the wave words of `tokenizer`.
+
+Wave words are made to give the same ECG back; what a report tells must be measured from them. Speech models met the
+same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer, arXiv 2308.16692).
+DiagECG has wave words alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..encoders import FRONT, GRIDS, GROUPS, FactProbes, SignalEncoder, grid, place_on_grid
+from ..findings import NAMES, Reading
+from ..language.conversations import IN_LEADS, TITLES
+from ..language.questions import NONE
+from ..leads import LEADS
+from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+
+NOISES = ("drift", "static")
+SMOOTH = 1.85  # median third difference of a record over its static noise, where that is just loud enough
+
+
+@dataclass(frozen=True)
+class Place:
+    """One fact word of an ECG.
+
+    A `number` is a place of its grid, the last one for "none"; `one` is which of a few; `digits` are yes or no for
+    `choices` things from `first` on, the first of them the lowest digit.
+    """
+
+    fact: str
+    kind: str
+    choices: int
+    first: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many words this place chooses from."""
+        return 2**self.choices if self.kind == "digits" else self.choices
+
+
+PLACES = (
+    *(Place(name, "number", len(grid(name)) + 1) for name in GRIDS),
+    *(Place(name, "one" if name == "rhythm" else "digits", len(codes)) for name, codes in GROUPS.items()),
+    *(Place(name, "digits", 6, first) for name in IN_LEADS for first in (0, 6)),
+)
+STARTS = torch.tensor([0, *(place.size for place in PLACES)]).cumsum(0)  # first word of each place, and the end
+WORDS = int(STARTS[-1])
+
+
+class FactWords(nn.Module):
+    """(B, 12, 1000) mV -> (B, PLACES) words; each place has words of its own, all in all `WORDS`.
+
+    The encoder is built like phi_s (`encoders.SignalEncoder`), with weights and a training of its own: each of its
+    measured tokens learns to tell its fact (`measured.Teller`). What they tell is rounded to words. Noise needs no
+    learning (`noisy`).
+
+    Args:
+        width: of the encoder.
+        layers: of its transformer.
+    """
+
+    def __init__(self, width: int, layers: int):
+        super().__init__()
+        self.eyes, self.teller = SignalEncoder(width, layers), FactProbes(width)
+
+    def predict(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
+        """(B, 12, 1000) mV -> the logits of each fact, as `measured.Teller`, and (B, 12) of -1 and 1 per noise."""
+        noise = 2.0 * noisy(signal) - 1
+        return self.teller(self.eyes(signal)[:, 1:FRONT]) | {name: noise[:, i] for i, name in enumerate(NOISES)}
+
+    def loss(self, signal: torch.Tensor, wanted: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What (B, 12, 1000) mV tell, against `measured.targets`."""
+        return self.teller.loss(self.eyes(signal)[:, 1:FRONT], wanted)
+
+    @torch.no_grad()
+    def encode(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, PLACES), int64."""
+        return words_of(self.predict(signal))
+
+    def uncut(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, M + 2, D): measured tokens and noise before they are words, for a study."""
+        tokens, noise = self.eyes(signal)[:, 1:FRONT], noisy(signal).float()
+        which = torch.eye(len(NOISES), device=signal.device).expand(len(signal), -1, -1)
+        return torch.cat([tokens, F.pad(torch.cat([noise, which], 2), (0, tokens.shape[2] - 12 - len(NOISES)))], 1)
+
+
+def words_of(predicted: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Logits of each fact -> (B, PLACES) words."""
+    out = []
+    for place in PLACES:
+        stated = predicted[place.fact]
+        if place.kind == "number":
+            out.append(place_on_grid(place.fact, stated.softmax(1)))
+        elif place.kind == "one":
+            out.append(stated.argmax(1))
+        else:
+            bits = stated[:, place.first : place.first + place.choices] > 0
+            out.append((bits * 2 ** torch.arange(place.choices, device=stated.device)).sum(1))
+    words = torch.stack(out, 1)
+    return words + STARTS[:-1].to(words.device)
+
+
+def readings_of(words: torch.Tensor) -> list[Reading]:
+    """Words (B, PLACES) -> what they say of B ECGs."""
+    columns: dict[str, list] = {}
+    for word, place in zip((words.cpu() - STARTS[:-1]).T, PLACES):
+        if place.kind == "number":
+            columns[place.fact] = torch.cat([grid(place.fact), torch.tensor([torch.nan])])[word].tolist()
+            continue
+        key, names = ("findings", GROUPS[place.fact]) if place.fact in GROUPS else (place.fact, LEADS)
+        digits = word[:, None] // 2 ** torch.arange(place.choices) % 2  # (B, choices)
+        there = F.one_hot(word, place.choices) if place.kind == "one" else digits
+        stated = [tuple(name for name, yes in zip(names[place.first :], row) if yes) for row in there.tolist()]
+        columns[key] = [before + now for before, now in zip(columns.get(key, [()] * len(stated)), stated)]
+    columns["findings"] = [frozenset(codes) for codes in columns["findings"]]
+    return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
+
+
+def noisy(signal: torch.Tensor) -> torch.Tensor:
+    """(B, 12, 1000) mV -> (B, 2, 12): does each lead drift, and does it hum or tremble?
+
+    Drift: how far medians of 0.4 s spread. Static: the median third difference, which waves of the heart hardly touch;
+    for white noise of s mV it is 3.02 s, for the smoother noise of records less.
+    """
+    slow = signal.unflatten(2, (-1, 40)).median(-1).values.std(-1)  # (B, 12)
+    fast = signal.diff(n=3).abs().median(-1).values
+    return torch.stack([slow >= DRIFT_FROM_MV, fast >= SMOOTH * STATIC_FROM_MV], 1)
+
+
+def meanings() -> list[tuple[str, ...]]:
+    """What each fact word says, in words of the language: ("PR interval", "180"), ("ST elevation", "V1", "V2")."""
+    out = []
+    for place in PLACES:
+        if place.kind == "number":
+            stated = [(f"{value:.0f}",) for value in grid(place.fact).tolist()] + [(NONE,)]
+        else:
+            names = [NAMES[code] for code in GROUPS[place.fact]] if place.fact in GROUPS else LEADS[place.first :]
+            there = [[i] for i in range(place.choices)]
+            if place.kind == "digits":
+                there = [[i for i in range(place.choices) if word >> i & 1] for word in range(place.size)]
+            stated = [tuple(names[i] for i in one) or (NONE,) for one in there]
+        out += [(TITLES[place.fact], *one) for one in stated]
+    return out
+
+
+@torch.no_grad()
+def fact_rows(row_of: Callable[[str], torch.Tensor]) -> torch.Tensor:
+    """Rows (WORDS, D) to start from: the sum of the rows of what each word says (`meanings`), on one scale.
+
+    So the language model reads what it can already say. New words that start as the mean of the words that describe
+    them are learned sooner than words that start anywhere: Hewitt, "Initializing new word embeddings for pretrained
+    language models" (2021). The language model has learned to answer from these very words (`language.notes`).
+
+    Args:
+        row_of: the row (D,) of some words of the language.
+    """
+    every = meanings()
+    known = {text: row_of(text) for text in {part for stated in every for part in stated}}
+    rows = torch.stack([sum(known[part] for part in stated) for stated in every])
+    return rows / rows.std(1, keepdim=True)

@@ -1,0 +1,254 @@
+"""The ECG itself: twelve named leads in mV at a stated sampling rate, checked whenever one is made."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import resample_poly
+
+from .errors import BadECG
+from .leads import LAW_TOLERANCE_MV, LEADS, complete, lead_law_residual, lead_name, repair_hint
+
+PER_MV = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+MIN_HZ, MAX_HZ = 50.0, 2000.0
+MIN_SECONDS = 1.0
+MAX_AGE = 110.0
+MAX_GAP_S = 0.040  # interior runs of NaN up to here are bridged by a straight line
+MAX_MV = 20.0  # 99.5 % of a lead's samples lie within this of its median
+MIN_MV = 0.05  # the largest lead spans at least this
+FLAT_MV = 0.01  # a lead that spans less over the whole record is dead
+STANDARD_HZ, STANDARD_SECONDS = 100.0, 10.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ECG:
+    """A 12-lead ECG; making one checks it, so an ECG at hand is always a usable one.
+
+    signal: (12, L) float32 in mV, in the order of `LEADS`; hz: samples per second; age in years (0 to 110) or None;
+    sex: "female", "male" or None; source: where it came from, in words. Raises BadECG when anything is amiss.
+    """
+
+    signal: np.ndarray
+    hz: float
+    age: float | None = None
+    sex: str | None = None
+    source: str = ""
+
+    def __post_init__(self):
+        try:
+            object.__setattr__(self, "signal", np.ascontiguousarray(self.signal, dtype=np.float32))
+            object.__setattr__(self, "hz", float(self.hz))
+            object.__setattr__(self, "age", None if self.age is None else float(self.age))
+        except (TypeError, ValueError) as error:
+            raise BadECG(f"Signal, hz and age must be numbers ({error}): give mV, Hz and years.") from None
+        self.check()
+
+    @classmethod
+    def from_leads(
+        cls,
+        leads: Mapping[str, np.ndarray],
+        hz: float,
+        unit: str | Mapping[str, str] | None = "mV",
+        age: float | None = None,
+        sex: str | None = None,
+        source: str = "",
+    ) -> "ECG":
+        """An ECG from signals by name, each (L,), in any order; signals that are no ECG lead are ignored.
+
+        Needs V1..V6 and at least two limb leads: absent ones follow from the lead laws. `unit` is one of nV, uV, mV, V,
+        or a mapping from signal name to unit; None means mV, and is refused later if the size speaks against it.
+        Interior runs of NaN up to 40 ms are bridged by a straight line. Raises BadECG.
+        """
+        check_rate(hz)
+        named: dict[str, np.ndarray] = {}
+        for key, values in leads.items():
+            name = lead_name(key)
+            if name is None:
+                continue
+            if name in named:
+                raise BadECG(f"Lead {name} is given twice: keep one signal for each lead.")
+            scale = per_mv(unit.get(key) if isinstance(unit, Mapping) else unit)
+            named[name] = bridge_gaps(_as_samples(name, values) * scale, hz, name)
+        lengths = {len(values) for values in named.values()}
+        if len(lengths) > 1:
+            raise BadECG(f"The leads differ in length ({sorted(lengths)} samples): give 12 leads recorded together.")
+        return cls(complete(named), hz, age, sex, source)
+
+    @classmethod
+    def load(cls, path: str | Path, hz: float | None = None, unit: str | None = None) -> "ECG":
+        """Read a WFDB record (with or without .hea or .dat), a CSV, .npy or .npz file; leads are found by name.
+
+        `hz` and `unit` are for files that do not state them. Raises BadECG with one sentence on what is wrong.
+        """
+        from .ecg_io import read
+
+        return cls.from_leads(**read(Path(path), hz, unit))
+
+    def check(self) -> None:
+        """Refuse (BadECG) a wrong shape, rate, age or sex, missing values, dead leads, wrong units and broken laws."""
+        x = self.signal
+        if x.ndim != 2 or x.shape[0] != 12:
+            raise BadECG(f"Expected 12 leads as (12, L), got {x.shape}: give the leads in rows, I to V6.")
+        check_rate(self.hz)
+        if self.seconds < MIN_SECONDS:
+            raise BadECG(f"The record lasts {self.seconds:.2f} s: an ECG of at least {MIN_SECONDS:g} s is needed.")
+        if not np.isfinite(x).all():
+            bad = ", ".join(LEADS[c] for c in np.flatnonzero(~np.isfinite(x).all(1)))
+            raise BadECG(f"Missing values (NaN or infinite) in {bad}: leave out that stretch, or the record.")
+        self._check_amplitude()
+        self._check_laws()
+        if self.age is not None and not 0 <= self.age <= MAX_AGE:
+            raise BadECG(f"Age {self.age:g} is not between 0 and {MAX_AGE:g} years: use None when it is unknown.")
+        if self.sex not in ("female", "male", None):
+            raise BadECG(f'Sex {self.sex!r} is not known here: use "female", "male" or None.')
+
+    def _check_amplitude(self) -> None:
+        span = np.ptp(self.signal, axis=1)  # (12,)
+        if 0 < span.max() < MIN_MV:
+            raise BadECG(
+                f"The largest lead spans only {span.max():.2g} mV, too small for an ECG: "
+                'if the values are in volts, pass unit="V".'
+            )
+        flat = [LEADS[c] for c in np.flatnonzero(span < FLAT_MV)]
+        if flat:
+            raise BadECG(f"Flat over the whole record: {', '.join(flat)}; choose a record without dead leads.")
+        k = math.ceil(0.995 * self.signal.shape[1]) - 1
+        middle = np.median(self.signal, axis=1, keepdims=True)  # (12, 1)
+        large = np.partition(np.abs(self.signal - middle), k, axis=1)[:, k]  # (12,)
+        if large.max() > MAX_MV:
+            raise BadECG(
+                f"Lead {LEADS[large.argmax()]} reaches {large.max():.3g} mV, too large for an ECG: "
+                'if the values are in microvolts, pass unit="uV".'
+            )
+
+    def _check_laws(self) -> None:
+        residual = lead_law_residual(self.signal)
+        if residual > LAW_TOLERANCE_MV:
+            hint = repair_hint(self.signal) or "the names do not fit the signals, or these are not leads of one ECG"
+            raise BadECG(
+                f"The limb leads break Einthoven's and Goldberger's laws by {residual:.2f} mV "
+                f"(at most {LAW_TOLERANCE_MV:g} is allowed): {hint}."
+            )
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """One lead by name, (L,) in mV; raises BadECG for a name that is no lead."""
+        lead = lead_name(name)
+        if lead is None:
+            raise BadECG(f"There is no lead {name!r}: use one of {', '.join(LEADS)}.")
+        return self.signal[LEADS.index(lead)]
+
+    def __repr__(self) -> str:
+        return f"ECG({self.seconds:g} s at {self.hz:g} Hz, age={self.age}, sex={self.sex}, source={self.source!r})"
+
+    @property
+    def seconds(self) -> float:
+        """Length of the record in seconds."""
+        return self.signal.shape[1] / self.hz
+
+    def crop(self, seconds: float, start: float = 0.0) -> "ECG":
+        """The `seconds` from `start` (both in s); raises BadECG when the record is shorter than that."""
+        first, count = round(start * self.hz), round(seconds * self.hz)
+        if first < 0 or count < 1 or first + count > self.signal.shape[1]:
+            raise BadECG(
+                f"Cannot take {seconds:g} s from {start:g} s on: the record lasts {self.seconds:g} s, ask for less."
+            )
+        return replace(self, signal=self.signal[:, first : first + count])
+
+    def resample(self, hz: float) -> "ECG":
+        """The same ECG at another rate: polyphase, anti-aliased, round(L * hz / self.hz) samples.
+
+        The ratio of the rates is approximated by a fraction with a denominator up to 1000, and the ends are held
+        constant beyond the record so that they do not ring.
+        """
+        check_rate(hz)
+        if hz == self.hz:
+            return self
+        ratio = Fraction(hz / self.hz).limit_denominator(1000)
+        up, down = ratio.numerator, ratio.denominator
+        blocks = math.ceil(10 * max(up, down) / (up * down)) + 1
+        pad = blocks * down  # a whole number of output samples, so that the time axis stays where it was
+        count = round(self.signal.shape[1] * hz / self.hz)
+        held = np.pad(self.signal, ((0, 0), (pad, pad)), mode="edge")  # (12, L + 2 pad)
+        signal = resample_poly(held, up, down, axis=1)[:, blocks * up : blocks * up + count]  # (12, count)
+        return replace(self, signal=signal, hz=hz)
+
+    def standard(self) -> "ECG":
+        """The form the models read: the first 10 s at 100 Hz, (12, 1000).
+
+        A record up to 1 % short is filled by holding its last value; a shorter one raises BadECG.
+        """
+        if self.seconds < 0.99 * STANDARD_SECONDS:
+            raise BadECG(f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.")
+        ecg = self.crop(STANDARD_SECONDS + 1) if self.seconds > STANDARD_SECONDS + 1 else self
+        ecg = ecg.resample(STANDARD_HZ)
+        count = round(STANDARD_HZ * STANDARD_SECONDS)
+        if ecg.signal.shape[1] == count:
+            return ecg
+        short = max(0, count - ecg.signal.shape[1])
+        return replace(ecg, signal=np.pad(ecg.signal[:, :count], ((0, 0), (0, short)), mode="edge"))  # (12, 1000)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a WFDB record (format 16, 1 uV per unit, so within 0.5 uV) and return its path without suffix.
+
+        The signal file is put in place first and the header last, each in one step, so a killed run leaves no half
+        record. Raises BadECG for a bad record name or amplitudes over 32 mV, UniECGError when the disk refuses.
+        """
+        from .ecg_io import write
+
+        return write(self, Path(path))
+
+    def plot(self, **options):
+        """Draw the ECG on paper; options go to `drawing.figure`, which returns a matplotlib Figure."""
+        from .drawing import figure
+
+        return figure(self, **options)
+
+
+def check_rate(hz: float) -> None:
+    """Refuse (BadECG) a sampling rate outside 50 to 2000 Hz, or one that is no number."""
+    try:
+        fine = MIN_HZ <= float(hz) <= MAX_HZ
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        raise BadECG(f"A sampling rate of {hz} Hz is not usable: give samples per second, {MIN_HZ:g} to {MAX_HZ:g}.")
+
+
+def per_mv(unit: str | None) -> float:
+    """The factor from `unit` to mV (None: 1); raises BadECG for a unit that is no voltage."""
+    if unit is None:
+        return 1.0
+    try:
+        return PER_MV[str(unit).strip().lower()]
+    except KeyError:
+        raise BadECG(f"The unit {unit!r} is not known: use nV, uV, mV or V.") from None
+
+
+def bridge_gaps(values: np.ndarray, hz: float, name: str) -> np.ndarray:
+    """Fill interior runs of NaN up to 40 ms in one lead (L,) by a straight line; raises BadECG for longer ones."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], missing, [False])).astype(np.int8)))
+    starts, ends = edges[::2], edges[1::2]
+    longest = (ends - starts).max() / hz
+    if longest > MAX_GAP_S or starts[0] == 0 or ends[-1] == len(values):
+        raise BadECG(
+            f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms: only inner gaps "
+            f"up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the record or choose another."
+        )
+    known = np.flatnonzero(~missing)
+    return np.interp(np.arange(len(values)), known, values[known])  # (L,)
+
+
+def _as_samples(name: str, values) -> np.ndarray:
+    try:
+        samples = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BadECG(f"Lead {name} holds something that is not a number: give plain numbers.") from None
+    if samples.ndim != 1 or samples.size == 0:
+        raise BadECG(f"Lead {name} has shape {samples.shape}: give each lead as one row of samples (L,).")
+    return samples

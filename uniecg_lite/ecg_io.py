@@ -1,0 +1,260 @@
+"""ECG files: WFDB records in and out; CSV and NumPy in. Everything leaves here by lead name, with its unit.
+
+`read` returns the arguments of `ECG.from_leads`; unit and rate checks are made there. Nothing is unpickled.
+"""
+
+import csv
+import os
+import re
+import shutil
+import tempfile
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import wfdb
+
+from .errors import BadECG, UniECGError
+from .leads import LEADS, lead_name
+
+WFDB_SUFFIXES = (".hea", ".dat", ".mat")
+UNITS_PER_MV = 1000  # what `write` stores: 1 uV per unit
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pdf")
+NPZ_KEYS = ("signal", "hz", "leads", "unit", "age", "sex")
+TIME_SCALE = {"time": 1.0, "t": 1.0, "time_s": 1.0, "seconds": 1.0, "time_ms": 1e-3, "ms": 1e-3}
+
+_AGE = re.compile(r"\bage\b>?\s*[:=]\s*(-?\d+(?:\.\d+)?)", re.IGNORECASE)
+_SEX = re.compile(r"\b(?:sex|gender)\b>?\s*[:=]\s*([a-z]+)", re.IGNORECASE)
+_SOURCE = re.compile(r"^\s*source\s*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
+_UNIT_IN_NAME = re.compile(r"^(.*?)\s*[\[(]\s*([nuµμm]?V)\s*[\])]\s*$", re.IGNORECASE)
+
+
+def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
+    """Read an ECG file into the arguments of `ECG.from_leads`; the suffix says which kind. Raises BadECG.
+
+    `hz` and `unit` are for files that do not state them; a stated rate that differs from `hz` by over 1 % is refused.
+    """
+    suffix = path.suffix.lower()
+    if suffix in IMAGE_SUFFIXES:
+        raise BadECG(f"{path.name} is an image, not a signal file: read it with drawing.read_page.")
+    if path.is_dir():
+        raise BadECG(f"{path.name} is a folder: name one record in it.")
+    readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv, ".npy": _read_npy, ".npz": _read_npz}
+    if suffix in readers:
+        if not path.is_file():
+            raise BadECG(f"There is no file {path}: check the name.")
+        if path.stat().st_size == 0:
+            raise BadECG(f"{path.name} is empty: fetch or export it again.")
+        found = readers[suffix](path)
+    else:
+        found = _read_wfdb(path.with_suffix("") if suffix in WFDB_SUFFIXES else path)
+    found["hz"] = _agreed_rate(path, found.get("hz"), hz)
+    found["unit"] = unit if unit is not None else found.get("unit")
+    return {"source": path.stem, **found}
+
+
+def _agreed_rate(path: Path, stated: float | None, given: float | None) -> float:
+    if stated is None and given is None:
+        raise BadECG(f"{path.name} does not state its sampling rate: pass it, for example hz=500.")
+    if stated is not None and given is not None and abs(stated - given) > 0.01 * abs(given):
+        raise BadECG(f"{path.name} states {stated:g} Hz, but hz={given:g} was passed: leave hz out, or mend the file.")
+    return given if stated is None else stated
+
+
+def patient(text: str) -> dict:
+    """Age (years, None outside 0 to 110) and sex from header lines such as "Age: 63" or "<age>: 63 <sex>: F"."""
+    age, sex = _AGE.search(text), _SEX.search(text)
+    years = float(age[1]) if age else None
+    letter = sex[1][0].lower() if sex else ""
+    return {
+        "age": years if years is not None and 0 <= years <= 110 else None,
+        "sex": {"f": "female", "w": "female", "m": "male"}.get(letter),
+    }
+
+
+def _read_wfdb(record: Path) -> dict:
+    header_path = record.with_name(record.name + ".hea")
+    if not header_path.is_file():
+        raise BadECG(f"There is no ECG file {record}: give a WFDB record (its .hea beside it), a .csv, .npy or .npz.")
+    try:
+        header = wfdb.rdheader(str(record))
+        files = {str(name) for name in getattr(header, "file_name", None) or ()}
+    except Exception as error:
+        raise BadECG(f"The header {header_path.name} cannot be understood: fetch the record again.") from error
+    hz = _stated_rate(header_path)
+    for name in sorted(files):
+        if Path(name).name != name or not (record.parent / name).is_file():
+            raise BadECG(f"The signal file {name} named in {header_path.name} is missing: put it beside the header.")
+    try:
+        data = wfdb.rdrecord(str(record))
+        signal, names, units = data.p_signal, [str(name) for name in data.sig_name], data.units
+        leads = {name: signal[:, k] for k, name in enumerate(names)}  # (L,) each
+    except Exception as error:
+        raise BadECG(
+            f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
+        ) from error
+    _refuse_twins(names)
+    comments = "\n".join(data.comments or ())
+    source = _SOURCE.search(comments)
+    found = {"leads": leads, "hz": hz, "unit": dict(zip(names, units)), **patient(comments)}
+    return found | ({"source": source[1].strip()} if source else {})
+
+
+def _stated_rate(header_path: Path) -> float | None:
+    """The rate in a WFDB header, None if it states none; a reader would silently take 250 Hz, 200 for a gain of 0."""
+    lines = [line.split() for line in header_path.read_text(errors="replace").splitlines() if line.strip()]
+    record, *signals = [line for line in lines if not line[0].startswith("#")]
+    if "/" not in record[0] and any(re.match(r"0*\.?0*(?![\d.])", (line + [""] * 3)[2]) for line in signals):
+        raise BadECG(f"The header {header_path.name} states no gain, so its size is unknown: calibrate the record.")
+    try:
+        return float(re.split("[/(]", record[2])[0]) if len(record) > 2 else None
+    except ValueError:
+        raise BadECG(f"The header {header_path.name} states a rate of {record[2]!r}: fetch the record again.") from None
+
+
+def _refuse_twins(names: list[str]) -> None:
+    twins = {name for name in names if lead_name(name) and names.count(name) > 1}
+    if twins:
+        raise BadECG(f"Lead {min(twins)} is given twice: keep one signal for each lead.")
+
+
+def _read_csv(path: Path) -> dict:
+    """A table with lead names in its first row; "# hz=500", "# unit=uV", "# age=63", "# sex=F" lines are optional."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise BadECG(f"{path.name} is not a text file: give a CSV with lead names in its first row.") from None
+    notes = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#"))
+    table = [line for line in lines if not line.startswith("#")]
+    if len(table) < 2:
+        raise BadECG(f"{path.name} holds no samples: give a row of lead names, then one row for each sample.")
+    mark = max(",;\t", key=table[0].count)
+    header, *rows = csv.reader(table, delimiter=mark)
+    names, unit = _split_units([name.strip() for name in header])
+    if not any(lead_name(name) for name in names):
+        raise BadECG(f"The first row of {path.name} names no ECG lead: it must hold names such as I, II, V1.")
+    _refuse_twins(names)
+    values = _numbers(path, rows, len(names), decimal_comma=mark == ";")  # (L, columns)
+    columns = {name: values[:, k] for k, name in enumerate(names)}
+    stated = {key: match[1] for key in ("hz", "unit") if (match := re.search(rf"\b{key}\s*[:=]\s*(\S+)", notes, re.I))}
+    try:
+        hz = float(stated["hz"]) if "hz" in stated else _rate_from_time(path, columns)
+    except ValueError:
+        raise BadECG(f"{path.name} states a rate that is no number: write, for example, # hz=500.") from None
+    return {"leads": columns, "hz": hz, "unit": unit or stated.get("unit"), **patient(notes)}
+
+
+def _split_units(names: list[str]) -> tuple[list[str], dict[str, str] | None]:
+    """Names like "V1 (uV)" without their unit, and the units by name (None when there are none)."""
+    matches = [_UNIT_IN_NAME.match(name) for name in names]
+    plain = [match[1] if match else name for name, match in zip(names, matches)]
+    units = {match[1]: match[2] for match in matches if match}
+    return plain, units or None
+
+
+def _numbers(path: Path, rows: list[list[str]], width: int, decimal_comma: bool) -> np.ndarray:
+    """Cells as (L, columns) float64; empty cells become NaN."""
+    try:
+        if any(len(row) != width for row in rows):
+            raise ValueError("a row has another number of columns than the first")
+        swap = (lambda cell: cell.replace(",", ".")) if decimal_comma else (lambda cell: cell)
+        return np.array([[float(swap(cell).strip() or "nan") for cell in row] for row in rows])
+    except ValueError as error:
+        raise BadECG(f"{path.name} is not a table of numbers ({error}): give one row for each sample.") from None
+
+
+def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
+    name = next((name for name in columns if name.lower() in TIME_SCALE), None)
+    if name is None:
+        return None
+    time = columns[name] * TIME_SCALE[name.lower()]  # (L,) in s
+    steps = np.diff(time)
+    if len(steps) == 0 or not np.isfinite(steps).all() or steps.min() <= 0:
+        raise BadECG(f"The column {name} of {path.name} does not rise steadily: mend it, or leave it out and pass hz.")
+    hz = len(steps) / (time[-1] - time[0])
+    if np.abs(steps * hz - 1).max() > 0.5:
+        raise BadECG(f"The samples of {path.name} are not evenly spaced in time: resample it to one rate first.")
+    return round(float(hz), 3)
+
+
+def _read_npy(path: Path) -> dict:
+    return {"leads": _by_position(path, _numpy(path))}
+
+
+def _numpy(path: Path):
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise BadECG(f"{path.name} is not a NumPy file of numbers ({error}): use np.save or np.savez.") from None
+
+
+def _by_position(path: Path, signal: np.ndarray, names=LEADS) -> dict:
+    """A (C, L) or (L, C) array to leads by name; the shorter side is taken for the leads."""
+    signal, names = np.asarray(signal), [str(name) for name in names]
+    if signal.ndim == 2 and signal.shape[0] > signal.shape[1]:
+        signal = signal.T
+    if signal.ndim != 2 or len(signal) != len(names):
+        raise BadECG(
+            f"{path.name} has shape {signal.shape}, but {len(names)} leads are named: give (12, L) in the order "
+            "I to V6, or an .npz with signal, hz and leads."
+        )
+    _refuse_twins(names)
+    return dict(zip(names, signal))
+
+
+def _read_npz(path: Path) -> dict:
+    """Arrays named signal and hz; leads, unit, age and sex are optional."""
+    archive = _numpy(path)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise BadECG(f"{path.name} is not an .npz archive: save it with np.savez(signal=..., hz=...).")
+    with archive:
+        try:
+            part = {key: archive[key] for key in archive.files if key in NPZ_KEYS}
+        except (ValueError, OSError, zipfile.BadZipFile) as error:
+            raise BadECG(f"{path.name} is damaged or holds objects ({error}): save plain arrays.") from None
+    if "signal" not in part:
+        raise BadECG(f"{path.name} holds no array named signal: save it with np.savez(signal=..., hz=...).")
+    text = {key: str(part[key].item()) for key in ("hz", "unit", "age", "sex") if key in part and part[key].size == 1}
+    try:
+        hz = float(text["hz"]) if "hz" in text else None
+    except ValueError:
+        raise BadECG(f"The hz in {path.name} is no number: save the samples per second.") from None
+    about = patient(" ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text))
+    leads = _by_position(path, part["signal"], part["leads"].ravel() if "leads" in part else LEADS)
+    return {"leads": leads, "hz": hz, "unit": text.get("unit"), **about}
+
+
+def write(ecg, path: Path) -> Path:
+    """Write an ECG as a WFDB record of format 16 at 1 uV per unit; see `ECG.save`."""
+    path = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", path.name):
+        raise BadECG(f"A WFDB record cannot be named {path.name!r}: use letters, digits, _ and - only.")
+    if np.abs(ecg.signal).max() * UNITS_PER_MV > 32767:
+        raise BadECG("The signal exceeds 32.767 mV, which format 16 at 1 uV cannot hold: take off its offset first.")
+    about = [f"Age: {ecg.age:g}"] if ecg.age is not None else []
+    about += [f"Sex: {ecg.sex.capitalize()}"] if ecg.sex else []
+    about += [f"Source: {_plain(ecg.source)}"] if _plain(ecg.source) else []
+    room = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix=".saving-", dir=path.parent))
+        wfdb.wrsamp(
+            path.name, fs=ecg.hz, units=["mV"] * 12, sig_name=list(LEADS), fmt=["16"] * 12, write_dir=str(room),
+            d_signal=np.rint(ecg.signal.T * UNITS_PER_MV).astype(np.int16),  # (L, 12)
+            adc_gain=[float(UNITS_PER_MV)] * 12, baseline=[0] * 12, comments=about,
+        )  # fmt: skip
+        for suffix in (".dat", ".hea"):  # the header last: without it there is no record
+            os.replace(room / (path.name + suffix), path.with_name(path.name + suffix))
+    except OSError as error:
+        reason = error.strerror or error
+        raise UniECGError(f"Could not write {path} ({reason}): make room or choose another folder.") from None
+    finally:
+        if room is not None:
+            shutil.rmtree(room, ignore_errors=True)
+    return path
+
+
+def _plain(text: str) -> str:
+    """One line of ASCII, which is all that a WFDB header keeps."""
+    return " ".join(unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().split())

@@ -1,0 +1,139 @@
+"""What can be true of an ECG, and how is it reported? Codes and criteria from `data/`, readings, reports."""
+
+import json
+import math
+from dataclasses import dataclass, field
+
+import torch
+
+from .errors import BadRequest
+from .leads import LEADS
+from .paths import DATA
+from .simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
+from .simulator.truth import LEAD_SIGNS, lead_signs
+
+# --- The findings table and the normal ranges, read once from `data/`.
+
+
+def table(name: str):
+    """The JSON table `data/<name>.json`."""
+    return json.loads((DATA / f"{name}.json").read_text(encoding="utf-8"))
+
+
+FINDINGS = table("findings")
+CODES = tuple(row["code"] for row in FINDINGS)
+NAMES = {row["code"]: row["name"] for row in FINDINGS}
+CRITERIA = {row["code"]: row["criteria"] for row in FINDINGS}
+EVIDENCE = {row["code"]: row["evidence"] for row in FINDINGS}  # one short phrase each, in the house style
+RHYTHMS = tuple(row["code"] for row in FINDINGS if row["group"] == "rhythm")  # a record has exactly one
+SINUS = ("SR", "SBRAD", "STACH", "SARRH")  # the rhythms that need no evidence
+RANGES = table("normal_ranges")
+
+
+# --- What is true about an ECG, in words: `report` writes the house style (`statements.parse_report` reads it back).
+
+NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One ECG as numbers and findings; NaN where there is nothing to measure (no PR in atrial fibrillation).
+
+    Leads stand in lead order. Baseline drift, noise, age and sex are known of a record but not told in its report.
+    """
+
+    rate_bpm: float = math.nan
+    pr_ms: float = math.nan
+    qrs_ms: float = math.nan
+    qt_ms: float = math.nan
+    qtc_ms: float = math.nan
+    axis_deg: float = math.nan
+    q_waves: tuple[str, ...] = ()
+    st_up: tuple[str, ...] = ()
+    st_down: tuple[str, ...] = ()
+    t_inverted: tuple[str, ...] = ()
+    t_tall: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    findings: frozenset[str] = field(default_factory=frozenset)
+    age: float = math.nan
+    sex: str = ""
+
+
+def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
+    """The simulator's truth of B records -> B readings; which lead shows what by `simulator.truth.lead_signs`.
+
+    Without `q_wave`, `drift_mv`, `static_mv`, `age` or `female` in the truth those parts stay empty.
+
+    Raises:
+        BadRequest: the truth has other findings than `data/findings.json`.
+    """
+    found = truth["findings"]
+    if found.shape[1] != len(CODES):
+        raise BadRequest(f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again.")
+    none = torch.zeros_like(truth["st_mv"])
+    masks = {
+        **dict(zip(LEAD_SIGNS, lead_signs(truth).unbind(1))),  # (B, 12) each
+        "drift": truth.get("drift_mv", none) >= DRIFT_FROM_MV,
+        "static": truth.get("static_mv", none) >= STATIC_FROM_MV,
+    }
+    columns = {key: [_named(row, LEADS) for row in mask.tolist()] for key, mask in masks.items()}
+    columns |= {key: truth[key].tolist() for key in NUMBERS}
+    columns["findings"] = [frozenset(_named(row, CODES)) for row in found.tolist()]
+    if "age" in truth:
+        columns["age"] = truth["age"].tolist()
+    if "female" in truth:
+        columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
+    return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
+
+
+def _named(mask: list[bool], names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name, there in zip(names, mask) if there)
+
+
+def tens(value: float) -> int:
+    """The nearest whole ten; fives go up."""
+    return int(10 * math.floor(value / 10 + 0.5))
+
+
+def _tens(value: float) -> str:
+    return "none" if math.isnan(value) else str(tens(value))
+
+
+def _where(what: str, leads: tuple[str, ...]) -> str:
+    return f"{what} in {' '.join(leads)}." if leads else ""
+
+
+def report(reading: Reading) -> str:
+    """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
+    r = reading
+    found = [code for code in CODES if code in r.findings]
+    rhythm = next((NAMES[c] for c in found if c in RHYTHMS), "unknown rhythm")
+    sentences = [
+        f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
+        f"Rhythm {rhythm}.",
+        f"PR {_tens(r.pr_ms)}, QRS {_tens(r.qrs_ms)}, QT {_tens(r.qt_ms)}, QTc {_tens(r.qtc_ms)} ms.",
+        f"Axis {_tens(r.axis_deg)} degrees.",
+        _where("Q waves", r.q_waves),
+        _where("ST elevation", r.st_up),
+        _where("ST depression", r.st_down),
+        "" if r.st_up or r.st_down else "ST level.",
+        _where("T inverted", r.t_inverted) or "T upright.",
+        _where("T tall", r.t_tall),
+        _evidence(found),
+        f"Conclusion: {_conclusion(found)}.",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _evidence(found: list[str]) -> str:
+    """Why each finding is said; a sinus rhythm needs no more than its rate."""
+    phrases = [EVIDENCE[code] for code in found if code not in SINUS]
+    return f"Evidence: {'; '.join(phrases)}." if phrases else ""
+
+
+def _conclusion(found: list[str]) -> str:
+    if found == ["SR", "NORM"]:
+        return NAMES["NORM"]
+    unknown = [] if set(found) & set(RHYTHMS) else ["unknown rhythm"]
+    return ", ".join(unknown + [NAMES[code] for code in found])  # rhythms come first in CODES

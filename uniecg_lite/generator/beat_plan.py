@@ -1,0 +1,276 @@
+"""When do beats come, and what does the average one look like? RR intervals and a template, from words."""
+
+import math
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
+from ..leads import from_independent
+from .diffusion import Flow, level_waves
+from .vae import LATENT, PATCH, ROWS, compand, expand
+
+# --- The pacemaker: where the beats of a wanted ECG fall, and what the denoiser is shown of them.
+#
+# DiffuSETS gives the rate as a number beside the words, and the denoiser has to count, to place each beat and to draw
+# it, all at once. Here a small network says the beats first (`Rhythm`), and the denoiser is shown them: a latent
+# place covers 78 ms, and the same QRS complex looks different in it 20 ms later. What a beat looks like: see
+# `sketch`.
+
+HZ = 102.4
+LENGTH = LATENT[1] * PATCH  # 1024 samples
+SECONDS = LENGTH / HZ  # 10
+FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, so that only the rhythm is left to say
+FIRST_PEAK = FIRST_BEAT + 0.045  # s: its usual R peak
+WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over 200
+RATES = (20, 260)  # bpm that can be told
+NEAR = (0.02, [0.02 * k for k in range(-5, 7)])  # s: width and places of bumps around each R peak: the QRS complex
+FAR = (0.05, [-0.40, -0.35, -0.30, -0.25, -0.20, -0.15, 0.18, 0.24, 0.30, 0.36, 0.42, 0.50])  # P and T waves
+SHOWN = len(NEAR[1]) + len(FAR[1]) + 6  # channels of `shown`
+SHARES = (0.3, 3.5, 160)  # shortest and longest interval that a rhythm can say, over the mean, and how many between
+
+
+def waves(share: torch.Tensor) -> torch.Tensor:
+    """(B,) numbers over 200 -> (B, 1 + 2 len(WAVES)): the number as it is, its sines and its cosines."""
+    angle = 2 * torch.pi * share[:, None] * torch.tensor(WAVES, device=share.device)
+    return torch.cat([share[:, None], angle.sin(), angle.cos()], 1)
+
+
+def nearest_rate(predicted: torch.Tensor) -> torch.Tensor:
+    """What a condition tells of the rate (B, 1 + 2 len(WAVES)), see `waves` -> (B,) the nearest of `RATES` in bpm."""
+    return torch.cdist(predicted, _rates(predicted.device)).argmin(1) + float(RATES[0])
+
+
+@lru_cache
+def _rates(device: torch.device) -> torch.Tensor:
+    """The `waves` of each rate: (R, 1 + 2 len(WAVES))."""
+    return waves(torch.arange(*RATES, device=device).float() / 200)
+
+
+def shown(times: torch.Tensor) -> torch.Tensor:
+    """Beats (B, K) s, NaN after the last -> (B, SHOWN, 128): what the denoiser is shown of them, place by place.
+
+    Bumps before and after each R peak; the phase from beat to beat, as cosines and sines; this interval and the last.
+    """
+    place = (torch.arange(LATENT[1], device=times.device) + 0.5) * PATCH / HZ  # (128,)
+    times = F.pad(times, (0, 2), value=math.nan)
+    away = (place - times[..., None]).nan_to_num(math.inf)  # (B, K, 128), from each beat
+    out = []
+    for width, offsets in (NEAR, FAR):
+        bump = torch.tensor(offsets, device=times.device)[:, None]
+        out.append(torch.exp(-0.5 * ((away[:, :, None] - bump) / width).square()).sum(1))  # (B, bumps, 128)
+    gap = times.diff(dim=1)  # (B, K - 1)
+    usual = gap.nanmedian(1, keepdim=True).values.nan_to_num(0.8)
+    count = (times[..., None] <= place).sum(1)  # (B, 128) beats until here
+    last = (~times.isnan()).sum(1, keepdim=True)
+    begun = times.gather(1, (count - 1).clamp(min=0)).where(count > 0, times[:, :1].nan_to_num(FIRST_BEAT) - usual)
+    gaps = torch.cat([usual, gap, usual], 1).nan_to_num(0.0)  # before the first, between, after the last
+    here = torch.where(count < last, gaps.gather(1, count.clamp(max=gaps.shape[1] - 1)), usual)
+    before = gaps.gather(1, (count - 1).clamp(min=0))
+    turn = 2 * torch.pi * (place - begun) / here.clamp(min=0.1)
+    phase = [wave(k * turn) for k in (1, 2) for wave in (torch.cos, torch.sin)]
+    out.append(torch.stack([*phase, (here - 0.8) / 0.4, (before - 0.8) / 0.4], 1))
+    return torch.cat(out, 1)
+
+
+class RRModel(nn.Module):
+    """Words to beats: one RR interval after the other, each as a share of the mean one, from condition and past.
+
+    As shares, bigeminy is short, long, short, long at any rate. The first R peak is where every training ECG has it.
+    """
+
+    def __init__(self, condition: int, width: int = 96):
+        super().__init__()
+        self.settings = {"condition": condition, "width": width}
+        self.begin = nn.Sequential(nn.Linear(condition, 2 * width), nn.SiLU(), nn.Linear(2 * width, 2 * width))
+        self.gap = nn.Embedding(SHARES[2] + 1, width)  # the last one: nothing yet
+        self.cell = nn.GRU(2 * width, width, batch_first=True)
+        self.head = nn.Linear(width, SHARES[2])
+
+    def forward(self, gaps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Gaps as places (B, K), conditions (B, D_c) -> (B, K, SHARES[2]) logits of each, given those before."""
+        predicted, state = self.begin(condition).chunk(2, 1)  # (B, W) each
+        past = torch.cat([torch.full_like(gaps[:, :1], SHARES[2]), gaps[:, :-1]], 1)
+        x = torch.cat([self.gap(past), predicted[:, None].expand(-1, past.shape[1], -1)], 2)
+        return self.head(self.cell(x, torch.tanh(state)[None].contiguous())[0])
+
+    def loss(self, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of the beats (B, K) s, NaN after the last, of ECGs with these conditions (B, D_c)."""
+        gaps = times.diff(dim=1)  # (B, K - 1)
+        places = _place((gaps / gaps.nanmean(1, keepdim=True)).nan_to_num(1.0))
+        return F.cross_entropy(self(places, condition)[~gaps.isnan()], places[~gaps.isnan()])
+
+    @torch.no_grad()
+    def sample(self, condition: torch.Tensor, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Conditions (B, D_c) and the rates that they tell (B,) bpm -> beats (B, MOST_BEATS) s, NaN after 10 s.
+
+        What is said is stretched until the mean rate of the beats within 10 s is the one told.
+        """
+        predicted, state = self.begin(condition).chunk(2, 1)
+        state, gap = torch.tanh(state)[None].contiguous(), condition.new_full((len(condition),), SHARES[2]).long()
+        shares = []
+        for _ in range(MOST_BEATS - 1):
+            out, state = self.cell(torch.cat([self.gap(gap), predicted], 1)[:, None], state)
+            chance = self.head(out[:, 0]).softmax(1).cpu()
+            gap = torch.multinomial(chance, 1, generator=generator)[:, 0]
+            shares.append(_share(gap + torch.rand(len(gap), generator=generator)))
+            gap = gap.to(condition.device)
+        usual = 60 / rate.cpu()[:, None]  # (B, 1) s
+        since = F.pad(torch.stack(shares, 1) * usual, (1, 0)).cumsum(1)  # (B, K) s since the first beat
+        for _ in range(3):  # a stretch can move a beat over the end
+            held = (since < SECONDS - FIRST_PEAK).sum(1, keepdim=True).clamp(min=2) - 1
+            since = since * usual * held / since.gather(1, held)
+        return (FIRST_PEAK + since).masked_fill(FIRST_PEAK + since >= SECONDS, math.nan).to(condition.device)
+
+
+def _place(share: torch.Tensor) -> torch.Tensor:
+    """Intervals over their mean -> places among `SHARES`, evenly in their logarithm."""
+    low, high, n = SHARES
+    return (n * (share.clamp(low, high) / low).log() / math.log(high / low)).long().clamp(0, n - 1)
+
+
+def _share(place: torch.Tensor) -> torch.Tensor:
+    """Places among `SHARES`, with fractions -> intervals over their mean."""
+    low, high, n = SHARES
+    return low * torch.exp(place / n * math.log(high / low))
+
+
+# --- The sketch: the usual beat of a wanted ECG, laid down wherever the rhythm says that a beat falls.
+#
+# What a patient's ECG looks like is said by a single beat: P wave, PR interval, QRS complex, ST segment and T wave,
+# in eight leads. A small network says that beat from the words (`UsualBeat`); the denoiser is shown the sketch and
+# draws what it leaves: beats unlike the others, atrial waves that belong to no beat, and the little that differs each
+# time.
+
+PLAN = SHOWN + LATENT[0]  # channels of a plan: where the beats are, and the latents of the sketch
+SPAN = round((BEFORE + AFTER) * HZ)  # samples of a beat, from 0.40 s before its R peak to 0.64 s after
+SHARE = 0.6  # of the way to the next R peak, after which a wave belongs to the next beat
+FADE = 0.015  # s: how softly one beat gives way to the next
+COMPONENTS = 64  # principal components of usual beats
+EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are as large
+STEPS = 20  # of the way from noise to a beat
+
+
+def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N, 12, 1024) mV -> the usual beat of each (N, 8, SPAN) in pressed mV, without its neighbours' waves, and the R
+    peaks (N, MOST_BEATS) s, NaN after the last."""
+    beats, times = [], []
+    since = torch.arange(SPAN, device=ecgs.device) / HZ - BEFORE  # (SPAN,) s from the R peak
+    for part in ecgs.split(256):
+        beat, _, at = representative_beat(part, HZ)
+        gap = at.diff(dim=1).nanmedian(1).values.nan_to_num(0.8)[:, None, None]
+        mine = _fade(SHARE * gap + FADE - since) * _fade(since + (1 - SHARE) * gap + FADE)
+        beats.append(compand(beat[:, ROWS]) * mine)
+        times.append(at)
+    return torch.cat(beats), torch.cat(times)
+
+
+def place_template(beat: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+    """Usual beats (B, 8, SPAN) in pressed mV and R peaks (B, K) s, NaN after the last -> sketches (B, 12, 1024) mV.
+
+    A sample takes from the beat before it and from the beat after it; which of the two counts turns at `SHARE` of the
+    way from one to the other.
+    """
+    t = (torch.arange(LENGTH, device=times.device) / HZ).expand(len(times), -1)  # (B, 1024) s
+    times = F.pad(times, (0, 1), value=torch.nan)
+    count = (times[..., None] <= t[:, None]).sum(1)  # (B, 1024) beats until here
+    before = times.gather(1, (count - 1).clamp(min=0)).where(count > 0, torch.nan)
+    after = times.gather(1, count)
+    turn = _fade(SHARE * (after - before) - (t - before)).nan_to_num(0.0)  # 1: all from the beat before
+    turn = turn.where(~after.isnan(), 1.0)[:, None]
+    pressed = turn * _at(beat, t - before) + (1 - turn) * _at(beat, t - after)
+    return from_independent(expand(pressed))
+
+
+def _at(beat: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+    """Beats (B, 8, SPAN) at times from their R peak (B, L) s, 0 where there is none -> (B, 8, L)."""
+    place = ((since + BEFORE) * HZ).nan_to_num(-1.0)
+    inside = (place >= 0) & (place < SPAN - 1)
+    first = place.clamp(0, SPAN - 2).long()
+    share, index = (place - first)[:, None], first[:, None].expand(-1, beat.shape[1], -1)
+    return (beat.gather(2, index) * (1 - share) + beat.gather(2, index + 1) * share) * inside[:, None]
+
+
+def _fade(margin: torch.Tensor) -> torch.Tensor:
+    return torch.sigmoid(margin / FADE)
+
+
+class _Layer(nn.Module):
+    """Residual layer, scaled and shifted by what steers it (FiLM): (B, W), (B, W) -> (B, W)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.norm, self.film = nn.LayerNorm(width), nn.Linear(width, 2 * width)
+        self.inward, self.outward = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        nn.init.zeros_(self.outward.weight)
+
+    def forward(self, x: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.film(steer).chunk(2, 1)
+        return x + self.outward(F.silu(self.inward(self.norm(x) * (1 + scale) + shift)))
+
+
+class AverageBeat(nn.Module):
+    """Words to the usual beat, by flow matching in its principal components.
+
+    Noisy components (B, COMPONENTS), level in [0, 1] (B,), condition (B, D_c) -> (B, COMPONENTS), their velocity.
+    """
+
+    def __init__(self, condition: int, width: int = 384, layers: int = 3):
+        super().__init__()
+        self.settings = {"condition": condition, "width": width, "layers": layers}
+        self.register_buffer("mean", torch.zeros(len(ROWS) * SPAN))
+        self.register_buffer("axes", torch.zeros(len(ROWS) * SPAN, COMPONENTS))
+        self.register_buffer("scale", torch.ones(COMPONENTS))
+        self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
+        self.time = nn.Linear(64, width)
+        self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
+        self.inward = nn.Linear(COMPONENTS, width)
+        self.layers = nn.ModuleList(_Layer(width) for _ in range(layers))
+        self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, COMPONENTS))
+
+    @torch.no_grad()
+    def start(self, beats: torch.Tensor) -> None:
+        """Take the principal components of usual beats (N, 8, SPAN) in pressed mV."""
+        flat = beats.flatten(1)
+        self.mean.copy_(flat.mean(0))
+        values, axes = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean) / len(flat))  # ascending
+        spread = values[-COMPONENTS:].clamp(min=1e-8).sqrt()
+        self.axes.copy_(axes[:, -COMPONENTS:])
+        self.scale.copy_(spread**EVEN * spread[-1] ** (1 - EVEN))
+
+    def components(self, beats: torch.Tensor) -> torch.Tensor:
+        """Usual beats (B, 8, SPAN) -> (B, COMPONENTS)."""
+        return (beats.flatten(1) - self.mean) @ self.axes / self.scale
+
+    def beats(self, components: torch.Tensor) -> torch.Tensor:
+        """(B, COMPONENTS) -> usual beats (B, 8, SPAN) in pressed mV."""
+        return ((components * self.scale) @ self.axes.T + self.mean).unflatten(1, (len(ROWS), SPAN))
+
+    def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        steer = F.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, W)
+        h = self.inward(x)
+        for layer in self.layers:
+            h = layer(h, steer)
+        return self.outward(h)
+
+    def loss(self, components: torch.Tensor, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Flow matching of components (B, COMPONENTS) under conditions (B, D_c), see `paths.Flow`."""
+        flow, device = Flow(), components.device
+        level = flow.levels(len(components), generator).to(device)
+        noise = torch.randn(components.shape, generator=generator).to(device)
+        noisy, target = flow.mix(components, noise, level)
+        return F.mse_loss(self(noisy, level, condition), target)
+
+    @torch.no_grad()
+    def sample(self, condition: torch.Tensor, guidance: float, generator: torch.Generator) -> torch.Tensor:
+        """Conditions (B, D_c) -> usual beats (B, 8, SPAN) in pressed mV, guided as `Generator.sample` is."""
+        x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
+        both = torch.cat([condition, self.null.expand_as(condition)])  # (2B, D_c)
+
+        def head(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+            with_words, without = self(torch.cat([x, x]), level.to(x.device).expand(len(both)), both).chunk(2)
+            return without + guidance * (with_words - without)
+
+        return self.beats(Flow().sample_path(head, x, STEPS, generator))

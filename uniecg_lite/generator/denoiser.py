@@ -1,0 +1,230 @@
+"""What does the denoiser compute? A 1-D U-Net and a 1-D diffusion transformer of equal compute."""
+
+from bisect import bisect_left
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from .beat_plan import PLAN
+from .diffusion import Design, level_waves
+from .vae import LATENT
+
+# --- The denoiser: a one-dimensional U-Net over latents, steered by noise level and condition.
+
+
+class Block(nn.Module):
+    """Residual block whose second half is scaled and shifted by the condition (FiLM): (B, in, L) -> (B, out, L).
+
+    DiffuSETS attends to copies of one condition vector, which is the same as adding one bias; FiLM says so openly.
+    With `keys`, the block looks at keys of that width as well.
+    """
+
+    def __init__(self, inside: int, outside: int, steer: int, keys: int | None = None):
+        super().__init__()
+        self.first = nn.Sequential(nn.GroupNorm(8, inside), nn.SiLU(), nn.Conv1d(inside, outside, 3, padding=1))
+        self.film = nn.Linear(steer, 2 * outside)
+        self.norm = nn.GroupNorm(8, outside)
+        self.second = nn.Sequential(nn.SiLU(), nn.Conv1d(outside, outside, 3, padding=1))
+        self.skip = nn.Conv1d(inside, outside, 1) if inside != outside else nn.Identity()
+        self.look = CrossAttention(outside, keys) if keys else None
+        nn.init.zeros_(self.second[1].weight)
+
+    def forward(self, x: torch.Tensor, steer: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
+        scale, shift = self.film(steer)[..., None].chunk(2, 1)
+        h = self.norm(self.first(x)) * (1 + scale) + shift
+        if self.look is not None:
+            h = self.look(h, keys)
+        return self.skip(x) + self.second(h)
+
+
+class Attention(nn.Module):
+    """Self-attention over positions, so that beats far apart agree: (B, D, L) -> (B, D, L)."""
+
+    def __init__(self, width: int, heads: int = 4):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.norm(x.transpose(1, 2))
+        return x + self.attend(tokens, tokens, tokens, need_weights=False)[0].transpose(1, 2)
+
+
+class CrossAttention(nn.Module):
+    """Positions look at keys: (B, D, L), (B, T, D_k) -> (B, D, L).
+
+    Where all keys are equal the weights are 1 / T whatever the position asks: every position gets the same vector.
+    """
+
+    def __init__(self, width: int, keys: int, heads: int = 4):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.bring = nn.Sequential(nn.Linear(keys, width), nn.LayerNorm(width))
+        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
+
+    def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        keys = self.bring(keys)  # (B, T, D)
+        return x + self.attend(self.norm(x.transpose(1, 2)), keys, keys, need_weights=False)[0].transpose(1, 2)
+
+
+class Denoiser(nn.Module):
+    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128),
+    what the path asks for (`paths`): by default the velocity.
+
+    Args:
+        width: channels at the full length.
+        condition: D_c, the width of a condition.
+        words: how the condition enters: `film`; `tiled`, as keys that are copies of it, one per position, as DiffuSETS
+            does; `tokens`, as keys (B, T, D_c), one per word.
+    """
+
+    def __init__(
+        self, width: int, condition: int, channels: int = LATENT[0], length: int = LATENT[1], words: str = "film"
+    ):
+        super().__init__()
+        self.settings = {"width": width, "condition": condition} | ({"words": words} if words != "film" else {})
+        widths = [width, 2 * width, 3 * width, 4 * width]
+        steer, keys = 4 * width, None if words == "film" else condition
+        self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
+        self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
+        self.words = None if keys else nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
+        self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
+        self.inward = nn.Conv1d(channels + len(self.place) + PLAN, width, 3, padding=1)
+        self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
+        for i, w in enumerate(widths):
+            self.down.append(Block(w, w, steer, keys))
+            self.narrow.append(nn.Conv1d(w, widths[i + 1], 4, 2, 1) if i + 1 < len(widths) else nn.Identity())
+        self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer, keys)])
+        self.up, self.widen, self.look = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for i in reversed(range(len(widths))):
+            self.up.append(Block(2 * widths[i], widths[i], steer, keys))
+            self.look.append(Attention(widths[i]) if i == 2 else nn.Identity())
+            self.widen.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 4, 2, 1) if i else nn.Identity())
+        self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
+
+    def forward(
+        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
+    ) -> torch.Tensor:
+        steer, keys = self.time(level_waves(level, 64)), None
+        if self.words is not None:
+            steer = steer + self.words(condition)
+        else:
+            keys = condition if condition.dim() == 3 else condition[:, None].expand(-1, x.shape[-1], -1)  # (B, T, D_c)
+        steer = nn.functional.silu(steer)  # (B, 4W)
+        h = self.inward(torch.cat([x, plan, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
+        kept = []
+        for block, narrow in zip(self.down, self.narrow):
+            h = block(h, steer, keys)
+            kept.append(h)
+            h = narrow(h)  # (B, .., L/2)
+        h = self.middle[1](self.middle[0](h), steer, keys)  # (B, 4W, 16)
+        for block, look, widen in zip(self.up, self.look, self.widen):
+            h = widen(look(block(torch.cat([h, kept.pop()], 1), steer, keys)))
+        return self.outward(h)
+
+
+def _places(length: int) -> torch.Tensor:
+    """(16, length): where in the ten seconds a position lies, as waves of 1 to 16 cycles and more."""
+    t = torch.arange(length) / length
+    cycles = torch.tensor([0.5, 1, 2, 4, 8, 12, 16, 24])[:, None]
+    return torch.cat([(2 * torch.pi * cycles * t).sin(), (2 * torch.pi * cycles * t).cos()])
+
+
+# --- A diffusion transformer on patched latents, and how its compute is made equal to the U-Net's.
+
+HEADS = 4
+NUMBERS = 3  # rate, age and sex, where they stand beside the words
+
+
+class _Layer(nn.Module):
+    """Attention and MLP, each scaled, shifted and gated by the steering vector, its gates closed at the start."""
+
+    def __init__(self, width: int, steer: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.attend = nn.MultiheadAttention(width, HEADS, batch_first=True)
+        self.think = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.steer = nn.Linear(steer, 6 * width)
+        nn.init.zeros_(self.steer.weight)
+        nn.init.zeros_(self.steer.bias)
+
+    def forward(self, x: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
+        a, b, gate, c, d, other = self.steer(steer)[:, None].chunk(6, -1)  # each (B, 1, D)
+        h = self.norm(x) * (1 + a) + b  # (B, T, D)
+        x = x + gate * self.attend(h, h, h, need_weights=False)[0]
+        return x + other * self.think(self.norm(x) * (1 + c) + d)
+
+
+class PatchDenoiser(nn.Module):
+    """DiT (Peebles and Xie, arXiv 2212.09748) in one dimension, with the interface of `Denoiser`.
+
+    Noisy latents (B, 8, 128), level (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128). A token is
+    `patch` neighbours of a latent and of the plan.
+    """
+
+    def __init__(self, width: int, condition: int, layers: int = 4, patch: int = 4):
+        super().__init__()
+        self.settings = {"width": width, "condition": condition, "layers": layers, "patch": patch}
+        self.patch, (channels, length) = patch, LATENT
+        self.null = nn.Parameter(torch.zeros(condition))
+        self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
+        self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
+        self.inward = nn.Linear((channels + PLAN) * patch, width)
+        self.place = nn.Parameter(0.02 * torch.randn(length // patch, width))
+        self.layers = nn.ModuleList(_Layer(width, width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.outward = nn.Linear(width, channels * patch)
+        nn.init.zeros_(self.outward.weight)
+        nn.init.zeros_(self.outward.bias)
+
+    def forward(
+        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
+    ) -> torch.Tensor:
+        steer = nn.functional.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, D)
+        tokens = torch.cat([x, plan], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, C patch)
+        h = self.inward(tokens) + self.place  # (B, T, D)
+        for layer in self.layers:
+            h = layer(h, steer)
+        out = self.outward(self.norm(h)).unflatten(2, (-1, self.patch))  # (B, T, 8, patch)
+        return out.transpose(1, 2).flatten(2)  # (B, 8, 128)
+
+
+def new_denoiser(design: Design, width: int, condition: int) -> nn.Module:
+    """An untrained denoiser of a design. A transformer gets the width at which it computes as much as the U-Net.
+
+    Args:
+        width: of the U-Net.
+        condition: D_c of the condition encoder.
+    """
+    condition += 0 if design.numbers == "words" else NUMBERS
+    if design.family == "unet":
+        return Denoiser(width, condition, words=design.words)
+    with torch.device("meta"):
+        target = flops(Denoiser(width, condition), condition)
+    return PatchDenoiser(matched_width(target, condition), condition)
+
+
+def flops(net: nn.Module, condition: int) -> int:
+    """Floating-point operations of one call of a denoiser for one latent, counted by PyTorch without doing them.
+
+    Layers that PyTorch does not count, such as norms, are left out. The net is on the `meta` device.
+    """
+    shapes = (LATENT, (), (condition,), (PLAN, LATENT[1]))
+    inputs = [torch.zeros(1, *shape, device="meta") for shape in shapes]
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        net.train()(*inputs)  # eval() and fused attention would hide layers
+    return counter.get_total_flops()
+
+
+def matched_width(target: int, condition: int, layers: int = 4, patch: int = 4) -> int:
+    """The width, a multiple of 16, at which a `PatchDenoiser` needs about `target` operations."""
+
+    def cost(width: int) -> int:
+        with torch.device("meta"):
+            return flops(PatchDenoiser(width, condition, layers, patch), condition)
+
+    widths = range(32, 1025, 16)
+    place = bisect_left(widths, target, key=cost)
+    return min(widths[max(place - 1, 0) : place + 1], key=lambda width: abs(cost(width) - target))

@@ -1,0 +1,188 @@
+"""From noise to a latent: flow matching and DDPM on schedulers of diffusers, and the switches of a design."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
+
+from ..errors import BadRequest
+
+# --- What sets our generator apart from the published one: each choice is one switch, each of its faults a name.
+
+SHRUNK = 0.171  # spread of the published latents after their constant 0.18215
+LEFT = 0.3  # spread of what a sketch leaves of unit latents
+_CHOICES = {
+    "family": ("unet", "transformer"),
+    "words": ("film", "tiled", "tokens"),
+    "numbers": ("words", "scaled", "raw"),
+    "path": ("flow", "epsilon", "v"),
+}
+
+
+@dataclass(frozen=True)
+class Design:
+    """How a generator is built, trained and sampled; the defaults are ours, `PUBLISHED` is DiffuSETS at our size.
+
+    Raises:
+        BadRequest: a choice that does not exist, or two that exclude each other.
+    """
+
+    family: str = "unet"  # or a diffusion transformer on patched latents
+    words: str = "film"  # `tiled`: attention to copies of one vector; `tokens`: attention to a vector per word
+    numbers: str = "words"  # rate, age and sex in the text's vector; `scaled` or `raw`: three numbers beside it
+    paced: bool = True  # a rhythm says where the beats fall and the denoiser is shown them; False: zeros instead
+    sketched: bool = True  # the usual beat is said and laid out first, the denoiser draws the rest; False: draws all
+    path: str = "flow"  # flow matching; `epsilon`, `v`: DDPM with 1000 levels, saying the noise or the velocity
+    unit_latents: bool = True  # False: spread `SHRUNK`
+    free_leads: bool = False  # True: the VAE speaks in twelve leads, and nothing ties them
+    guided: bool = True  # one condition in ten is dropped in training, and sampling is guided
+    averaged: bool = True  # the moving average of the weights is kept
+    all_levels: bool = True  # False: the first and the last of 1000 levels are never trained
+    ancestral: bool = False  # True: 1000 random steps of DDPM; False: a few steps of a solver
+
+    def __post_init__(self):
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise BadRequest(f"There is no {name} '{getattr(self, name)}': choose one of {', '.join(known)}.")
+        if self.ancestral and self.path == "flow":
+            raise BadRequest("Ancestral steps need the levels of DDPM: set path to 'epsilon' or 'v' as well.")
+        if self.words == "tokens" and self.numbers != "words":
+            raise BadRequest("Attention to words needs the numbers among them: set numbers to 'words'.")
+        if self.family == "transformer" and self.words != "film":
+            raise BadRequest("The diffusion transformer takes one vector: set words to 'film'.")
+        if self.paced and (self.numbers != "words" or self.words == "tokens"):
+            raise BadRequest("The rhythm needs one vector that tells the rate: set paced to False as well.")
+        if self.sketched and not self.paced:
+            raise BadRequest("A sketch lays its beats where the rhythm says: set sketched to False as well.")
+
+    @property
+    def spread(self) -> float:
+        """What latents, less a sketch's, are multiplied by, so that the denoiser sees unit spread, or `SHRUNK`."""
+        return (1.0 if self.unit_latents else SHRUNK) / (LEFT if self.sketched else 1.0)
+
+
+FAULTS = {  # `ancestral` is to be compared with path="epsilon", `raw` with `unpaced`, the others with our defaults
+    "shrunk": {"unit_latents": False},
+    "unsketched": {"sketched": False},
+    "unpaced": {"paced": False, "sketched": False},
+    "raw": {"numbers": "raw", "paced": False, "sketched": False},
+    "tiled": {"words": "tiled"},
+    "unguided": {"guided": False},
+    "last_weights": {"averaged": False},
+    "no_ends": {"all_levels": False},
+    "ancestral": {"path": "epsilon", "ancestral": True},
+    "free_leads": {"free_leads": True},
+}
+
+
+def with_faults(*names: str, design: Design | None = None) -> Design:
+    """A design with these `FAULTS`, ours where none is given.
+
+    Raises:
+        BadRequest: no such fault.
+    """
+    changes = {}
+    for name in names:
+        if name not in FAULTS:
+            raise BadRequest(f"There is no fault '{name}': choose one of {', '.join(FAULTS)}.")
+        changes |= FAULTS[name]
+    return replace(design or Design(), **changes)
+
+
+PUBLISHED = with_faults(*FAULTS)
+
+
+# --- From a clean latent to noise and back: how a path is mixed, what is to be said on it, and how it is walked back.
+#
+# All paths share one interface. `level` is in [0, 1], 0 clean and 1 noise; `say(x, level)` is the denoiser's word at
+# latents x (B, 8, 128) and one level for all; schedulers are diffusers'.
+
+LEVELS = 1000
+BETAS = (0.00085, 0.012)  # linear, as published
+Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Flow:
+    """Flow matching (Lipman et al., arXiv 2210.02747): x_s = (1 - s) x_0 + s noise; the net says noise - x_0."""
+
+    def __init__(self, all_levels: bool = True):
+        self.all_levels = all_levels
+
+    def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """(n,) levels to train, most of them in the middle, where there is most to learn."""
+        level = torch.sigmoid(torch.randn(n, generator=generator) * 1.2 + 0.3)
+        return level if self.all_levels else (1 + level * (LEVELS - 3)) / (LEVELS - 1)
+
+    def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clean and noise (B, ...) at levels (B,) -> the point on the path and what the net should say there."""
+        s = level.reshape(-1, *[1] * (clean.dim() - 1))
+        return (1 - s) * clean + s * noise, noise - clean
+
+    def sample_path(self, predict: Predict, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
+        """Noise (B, 8, 128) -> latents, in Euler steps."""
+        scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=LEVELS)
+        scheduler.set_timesteps(steps)
+        for t, level in zip(scheduler.timesteps, scheduler.sigmas):
+            x = scheduler.step(predict(x, level), t, x).prev_sample
+        return x
+
+
+class Diffusion:
+    """DDPM (Ho et al., arXiv 2006.11239) with 1000 levels and linear betas; the net says the noise or the velocity.
+
+    Args:
+        prediction: `epsilon`, or `v` (Salimans and Ho, arXiv 2202.00512).
+        all_levels: False leaves out the first and the last level in training.
+        ancestral: walk back by 1000 random steps, whatever is asked; else by DPM-Solver++ (arXiv 2211.01095).
+        clip: keep guesses of the clean latent within -1 to 1, the default of diffusers that the original left on.
+    """
+
+    def __init__(
+        self, prediction: str = "epsilon", all_levels: bool = True, ancestral: bool = False, clip: bool = False
+    ):
+        self.all_levels, self.ancestral = all_levels, ancestral
+        self.how = {
+            "num_train_timesteps": LEVELS,
+            "beta_start": BETAS[0],
+            "beta_end": BETAS[1],
+            "beta_schedule": "linear",
+            "prediction_type": {"epsilon": "epsilon", "v": "v_prediction"}[prediction],
+        }
+        self.ddpm = DDPMScheduler(**self.how, clip_sample=clip)
+
+    def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """(n,) levels to train: the 1000 of DDPM over 1000."""
+        low, high = (0, LEVELS) if self.all_levels else (1, LEVELS - 1)
+        return torch.randint(low, high, (n,), generator=generator) / LEVELS
+
+    def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `Flow.mix`."""
+        t = (level * LEVELS).round().long()
+        noisy = self.ddpm.add_noise(clean, noise, t)
+        epsilon = self.how["prediction_type"] == "epsilon"
+        return noisy, noise if epsilon else self.ddpm.get_velocity(clean, noise, t)
+
+    def sample_path(self, predict: Predict, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
+        """As `Flow.walk`; the generator draws the noise of ancestral steps."""
+        scheduler = self.ddpm if self.ancestral else DPMSolverMultistepScheduler(**self.how)
+        scheduler.set_timesteps(LEVELS if self.ancestral else steps)
+        noisy = {"generator": generator} if self.ancestral else {}
+        for t in scheduler.timesteps:
+            x = scheduler.step(predict(x, t / LEVELS), t, x, **noisy).prev_sample
+        return x
+
+
+def level_waves(level: torch.Tensor, width: int) -> torch.Tensor:
+    """Levels (B,) -> (B, width) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
+    frequency = torch.exp(-math.log(10000) * torch.arange(width // 2, device=level.device) / (width // 2))
+    angle = 1000 * level[:, None].float() * frequency
+    return torch.cat([angle.sin(), angle.cos()], 1)
+
+
+def path_of(design: Design) -> Flow | Diffusion:
+    """The path that a design asks for."""
+    if design.path == "flow":
+        return Flow(design.all_levels)
+    return Diffusion(design.path, design.all_levels, design.ancestral, clip=not design.unit_latents)

@@ -1,0 +1,165 @@
+"""Words to an ECG: the trained parts together."""
+
+from dataclasses import replace
+from itertools import repeat
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..ecg import ECG
+from ..language.requests import Request
+from .beat_plan import HZ, PLAN, AverageBeat, RRModel, average_beats, place_template, shown
+from .diffusion import Design, Predict, path_of
+from .text_encoder import TextEncoder, numbers_of
+from .vae import LATENT, VAE
+
+
+class Generator(nn.Module):
+    """VAE + condition encoder + rhythm + usual beat + denoiser + few-step sampler.
+
+    Args:
+        steps: of the sampler, where the design does not ask for ancestral ones.
+        guidance: how hard the words push, where the design is guided.
+        design: how it is trained and sampled; by default as ours is.
+    """
+
+    def __init__(
+        self,
+        vae: VAE,
+        condition: TextEncoder,
+        rhythm: RRModel,
+        average_beat: AverageBeat,
+        denoiser: nn.Module,
+        steps: int = 20,
+        guidance: float = 2.0,
+        design: Design | None = None,
+    ):
+        super().__init__()
+        self.vae, self.condition, self.denoiser = vae, condition, denoiser
+        self.rhythm, self.average_beat = rhythm, average_beat
+        self.steps, self.guidance, self.design = steps, guidance, design or Design()
+
+    def conditions(self, requests: list[Request]) -> torch.Tensor:
+        """Requests -> what the design tells the denoiser: (B, D_c), or (B, T, D_c) for `tokens`."""
+        if self.design.numbers == "words":
+            texts = [request.text() for request in requests]
+            return self.condition.tokens(texts) if self.design.words == "tokens" else self.condition(texts)
+        words = self.condition([replace(request, age=None, sex=None, rate=None).text() for request in requests])
+        return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
+
+    @torch.no_grad()
+    def plan(self, condition: torch.Tensor, generator: torch.Generator, guidance: float | None = None) -> torch.Tensor:
+        """Conditions (B, D_c) -> (B, PLAN, 128): where beats fall, and the latents of a sketch of them.
+
+        Both are said from the condition; zeros where the design has no rhythm, or no sketch.
+        """
+        if not self.design.paced:
+            return condition.new_zeros(len(condition), PLAN, LATENT[1])
+        times = self.rhythm.sample(condition, self.condition.rate(condition), generator)
+        guidance = (self.guidance if guidance is None else guidance) if self.design.guided else 1.0
+        beats = self.average_beat.sample(condition, guidance, generator) if self.design.sketched else None
+        return self.planned(beats, times)
+
+    @torch.no_grad()
+    def plans(self, ecgs: torch.Tensor) -> torch.Tensor:
+        """(N, 12, 1024) mV -> (N, PLAN, 128), the plans that these ECGs would have been drawn from, on their device."""
+        if not self.design.paced:
+            return ecgs.new_zeros(len(ecgs), PLAN, LATENT[1])
+        device = self.vae.scale.device
+        parts = zip(*(part.split(256) for part in average_beats(ecgs)))
+        return torch.cat([self.planned(beats.to(device), times.to(device)).to(ecgs.device) for beats, times in parts])
+
+    def planned(self, beats: torch.Tensor | None, times: torch.Tensor) -> torch.Tensor:
+        """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""
+        template = times.new_zeros(len(times), *LATENT)
+        if self.design.sketched:
+            template = self.vae.encode(place_template(beats, times))
+        return torch.cat([shown(times), template], 1)
+
+    def material(self, ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128) and `plans` (N, PLAN, 128)."""
+        return self.latents(ecgs), self.plans(ecgs)
+
+    @torch.no_grad()
+    def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
+        """(N, 12, 1024) mV -> (N, 8, 128) latents of unit scale."""
+        return torch.cat([self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)])
+
+    @torch.no_grad()
+    def sample(
+        self,
+        condition: torch.Tensor,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: float | None = None,
+        plan: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser says.
+
+        By default Euler steps over the learned velocity. Guidance g pushes from no condition towards the condition:
+        v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022). The plan (B, PLAN, 128) is said from the condition, unless
+        another is given.
+        """
+        self.eval()
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(len(condition), *LATENT, generator=generator).to(condition.device)
+        guidance = self.guidance if guidance is None else guidance
+        plan = self.plan(condition, generator, guidance) if plan is None else plan
+        x = path_of(self.design).sample_path(
+            self._predictor(condition, plan, guidance), x, steps or self.steps, generator
+        )
+        return x / self.design.spread + _sketch(plan)
+
+    def _predictor(self, condition: torch.Tensor, plan: torch.Tensor, guidance: float) -> Predict:
+        """What is said on the way from noise: with guidance by two calls of the denoiser in one batch, else by one.
+
+        Both see the plan: guidance is about what the words say beyond it.
+        """
+        if self.design.guided:
+            condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
+            plan = torch.cat([plan, plan])
+
+        def predict(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+            both = torch.cat([x, x]) if self.design.guided else x
+            stated = self.denoiser(both, level.expand(len(both)).to(x.device), condition, plan)
+            if not self.design.guided:
+                return stated
+            with_words, without = stated.chunk(2)
+            return without + guidance * (with_words - without)
+
+        return predict
+
+    def loss(
+        self, latents: torch.Tensor, plan: torch.Tensor, condition: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """The denoiser's error on latents (B, 8, 128) with these plans (B, PLAN, 128) and conditions (B, D_c).
+
+        It learns what the sketch leaves of the latents; by default by flow matching, see `paths.Flow`.
+        """
+        path, clean = path_of(self.design), (latents - _sketch(plan)) * self.design.spread
+        level = path.levels(len(clean), generator).to(clean.device)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        noisy, target = path.mix(clean, noise, level)
+        return F.mse_loss(self.denoiser(noisy, level, condition, plan).float(), target)
+
+    @torch.no_grad()
+    def signals(
+        self, condition: torch.Tensor, seed: int = 0, batch: int = 64, plan: torch.Tensor | None = None, **how
+    ) -> torch.Tensor:
+        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`."""
+        parts = zip(condition.split(batch), repeat(None) if plan is None else plan.split(batch))
+        latents = [self.sample(c, seed + i, plan=p, **how) for i, (c, p) in enumerate(parts)]
+        return torch.cat([self.vae.decode(latent).float() for latent in latents])
+
+    def make(self, condition: torch.Tensor, seed: int = 0, **how) -> list[ECG]:
+        """Conditions (B, D_c) -> B ECGs."""
+        return [
+            ECG(signal.cpu().numpy(), HZ, source="made by UniECG-lite, belongs to no patient")
+            for signal in self.signals(condition, seed, **how)
+        ]
+
+
+def _sketch(plan: torch.Tensor) -> torch.Tensor:
+    """Plans (B, PLAN, 128) -> the latents of their sketches (B, 8, 128)."""
+    return plan[:, -LATENT[0] :]

@@ -1,0 +1,138 @@
+"""What the parts of the generator learn from, and how each is trained."""
+
+import random
+from pathlib import Path
+
+import torch
+
+from ..cohort import Cohort, population_of
+from ..config import Training
+from ..language.conversations import Corpus
+from ..simulator.simulate import simulate
+from ..training import fit, rows_of
+from .beat_plan import FIRST_BEAT, HZ, LENGTH, AverageBeat, RRModel
+from .generator import Generator
+from .text_encoder import TextEncoder
+from .vae import VAE
+
+DROP_CONDITION = 0.1
+AVERAGED = 0.995  # of the average of the weights, a step
+
+
+def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
+    """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned: (N, 12, 1024) mV."""
+    seed, index, visit = population_of(cohort.column("record"))
+    out = torch.empty(len(index), 12, LENGTH)
+    for number in visit.unique().tolist():
+        for rows in (visit == number).nonzero()[:, 0].split(batch):
+            how = dict(noise=False, first_beat=FIRST_BEAT, visit=number)
+            out[rows] = simulate(seed, index[rows], HZ, LENGTH / HZ, **how).signal
+    return out
+
+
+def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path) -> dict:
+    """Train the VAE on (N, 12, 1024) mV, then measure the scale of its latents."""
+    device = vae.scale.device
+    vae.start(ecgs[:2048].to(device))
+    history = fit(
+        "VAE",
+        {"vae": vae},
+        lambda step, g: vae.loss(ecgs[rows_of(step, seed, plan.batch, len(ecgs))].to(device)),
+        plan,
+        seed=seed,
+        folder=folder,
+    )
+    vae.requires_grad_(False).eval()
+    vae.measure_scale(ecgs[:1024].to(device))
+    return history
+
+
+def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+    """Teach the condition encoder to tell the facts of a request, whichever of them are given; then freeze it."""
+
+    def loss(step, generator):
+        rng = random.Random(f"{seed}/{step}")
+        rows = rows_of(step, seed, plan.batch, len(corpus.requests)).tolist()
+        return encoder.facts_loss([corpus.requests[row].with_fewer_facts(rng) for row in rows])
+
+    history = fit("condition encoder", {"condition": encoder}, loss, plan, seed=seed, folder=folder)
+    encoder.requires_grad_(False).eval()
+    return history
+
+
+@torch.no_grad()
+def read_once(encoder: TextEncoder, corpus: Corpus, seed: int) -> torch.Tensor:
+    """The requests of N patients, each with some of its parts left open -> their conditions (N, D_c).
+
+    Reading costs more than a step of a small network, so those are trained on each request as it was read once.
+    """
+    rng = random.Random(seed)
+    texts = [request.with_fewer_facts(rng).text() for request in corpus.requests]
+    return torch.cat([encoder(texts[i : i + 256]) for i in range(0, len(texts), 256)])
+
+
+def train_rr(
+    rhythm: RRModel, times: torch.Tensor, words: torch.Tensor, plan: Training, seed: int, folder: Path
+) -> dict:
+    """Teach the rhythm to say R peaks (N, K) s from conditions (N, D_c); then freeze it."""
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(times))
+        return rhythm.loss(times[rows].to(words.device), words[rows.to(words.device)])
+
+    history = fit("rhythm", {"rhythm": rhythm}, loss, plan, seed=seed, folder=folder)
+    rhythm.requires_grad_(False).eval()
+    return history
+
+
+def train_average_beat(
+    net: AverageBeat, beats: torch.Tensor, words: torch.Tensor, plan: Training, seed: int, folder: Path
+) -> dict:
+    """Teach the net to say usual beats (N, 8, SPAN) from conditions (N, D_c), dropped for one in ten; then freeze it.
+
+    The average of the weights is kept.
+    """
+    device = words.device
+    net.start(beats.to(device))
+    components = net.components(beats.to(device))  # (N, COMPONENTS)
+
+    def loss(step, generator):
+        rows = rows_of(step, seed, plan.batch, len(beats)).to(device)
+        drop = (torch.rand(len(rows), 1, generator=generator) < DROP_CONDITION).to(device)
+        return net.loss(components[rows], torch.where(drop, net.null, words[rows]), generator)
+
+    history = fit("usual beat", {"average_beat": net}, loss, plan, seed=seed, folder=folder, ema=AVERAGED)
+    net.requires_grad_(False).eval()
+    return history
+
+
+def train_denoiser(
+    generator: Generator,
+    material: tuple[torch.Tensor, torch.Tensor],
+    corpus: Corpus,
+    plan: Training,
+    seed: int,
+    folder: Path,
+) -> dict:
+    """Train the denoiser on `Generator.material` as the design says, see `Generator.loss`; plans are of true beats.
+
+    By default all noise levels are trained; one condition in ten is dropped, for guidance; the average of the weights
+    is kept.
+    """
+    net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
+    latents, plans = material  # (N, 8, 128), (N, PLAN, 128)
+
+    def loss(step, g):
+        rng = random.Random(f"{seed}/{step}")
+        rows = rows_of(step, seed, plan.batch, len(latents))
+        with torch.no_grad():
+            words = generator.conditions([corpus.requests[row].with_fewer_facts(rng) for row in rows.tolist()])
+        drop = (torch.rand(len(rows), 1, generator=g) < DROP_CONDITION).to(device)
+        if design.guided:
+            words = torch.where(drop if words.dim() == 2 else drop[..., None], net.null, words)
+        return generator.loss(latents[rows], plans[rows].to(device), words, g)
+
+    ema = AVERAGED if design.averaged else None
+    history = fit("denoiser", {"denoiser": net}, loss, plan, seed=seed, folder=folder, ema=ema)
+    net.requires_grad_(False).eval()
+    return history

@@ -1,0 +1,103 @@
+"""The condition encoder: the words of a request -> one vector of unit scale, the target of stage 2."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..encoders import transformer
+from ..findings import CODES
+from ..language.requests import Request
+from ..language.tokenizer import encode, number_rows
+from .beat_plan import WAVES, nearest_rate, waves
+
+TOLD = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
+NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
+    "rate": (200, 1.0),
+    "age": (200, 0.5),
+    "pr": (400, 0.5),
+    "qrs": (200, 0.5),
+    "qt": (800, 0.5),
+    "axis": (360, 0.5),
+}
+FINDINGS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
+USUAL = {"rate": (80.0, 30.0), "age": (60.0, 18.0)}  # what an open number counts as beside the words, and its spread
+
+
+class TextEncoder(nn.Module):
+    """Texts -> (B, D_c), each vector of mean 0 and variance 1 over its numbers.
+
+    DiffuSETS takes one pooled vector from a large embedding service, and heart rate, age and sex as raw numbers beside
+    it, which at the start outweigh the words. Here one small encoder reads report and patient line together, so the
+    vector carries all of them, on one scale. It learns by telling the facts back (`facts_loss`).
+    """
+
+    def __init__(self, tokenizer, width: int = 128, layers: int = 1, longest: int = 96):
+        super().__init__()
+        self.tokenizer, self.longest = tokenizer, longest
+        self.settings = {"width": width, "layers": layers, "longest": longest}
+        self.embed = nn.Embedding(len(tokenizer), width, padding_idx=tokenizer.pad_token_id)
+        number_rows(self.embed.weight, tokenizer)
+        self.place = nn.Parameter(0.02 * torch.randn(longest, width))
+        self.body = transformer(width, layers)
+        self.pool = nn.Linear(width, width)
+        self.predict = nn.Linear(width, len(NUMBERS) * TOLD + 1 + len(CODES))  # each number finely, sex, findings
+
+    def forward(self, texts: list[str]) -> torch.Tensor:
+        x, blank = self._states(texts)
+        x = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
+        return F.layer_norm(self.pool(x), (x.shape[-1],))  # (B, D_c)
+
+    def tokens(self, texts: list[str]) -> torch.Tensor:
+        """Texts -> (B, longest, D_c): a vector for each word; places without a word hold the whole text's vector."""
+        x, blank = self._states(texts)
+        whole = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
+        x = torch.where(blank[..., None], whole[:, None], x)
+        x = torch.cat([x, whole[:, None].expand(-1, self.longest - x.shape[1], -1)], 1)  # (B, longest, D)
+        return F.layer_norm(self.pool(x), (x.shape[-1],))
+
+    def _states(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last states (B, T, D), and where there is no word (B, T)."""
+        rows = [torch.tensor(encode(self.tokenizer, text)[: self.longest]) for text in texts]
+        ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(self.place.device)  # (B, T)
+        blank = ids == self.tokenizer.pad_token_id
+        return self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank), blank
+
+    def facts_loss(self, requests: list[Request]) -> torch.Tensor:
+        """How well the vectors of these requests tell their numbers, sex and findings; open parts do not count."""
+        predicted = self.predict(self([r.text() for r in requests]))
+        *numbers, sex, found = predicted.split([TOLD] * len(NUMBERS) + [1, len(CODES)], -1)
+        loss = sum(
+            weight * _number_loss(each, [getattr(r, name) for r in requests], scale)
+            for each, (name, (scale, weight)) in zip(numbers, NUMBERS.items())
+        )
+        known = torch.tensor([r.sex is not None for r in requests], device=predicted.device)
+        female = torch.tensor([float(r.sex == "female") for r in requests], device=predicted.device)
+        sexes = F.binary_cross_entropy_with_logits(sex[:, 0], female, reduction="none")
+        truth = torch.tensor([[float(c in r.findings) for c in CODES] for r in requests], device=predicted.device)
+        findings = F.binary_cross_entropy_with_logits(found, truth)
+        return loss + 0.3 * (sexes * known).mean() + FINDINGS_WEIGHT * findings
+
+    def rate(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell."""
+        return nearest_rate(self.predict(vectors)[:, :TOLD])
+
+
+def _number_loss(predicted: torch.Tensor, values: list[int | None], scale: float) -> torch.Tensor:
+    """Squared error of a number over its scale and of its sines and cosines, over the rows where it is known."""
+    known = torch.tensor([v is not None for v in values], device=predicted.device)
+    target = waves(torch.tensor([float(v or 0) / scale for v in values], device=predicted.device))
+    return ((predicted - target).square().mean(1) * known).sum() / known.sum().clamp(min=1)
+
+
+def numbers_of(requests: list[Request], scaled: bool) -> torch.Tensor:
+    """Rate, age and sex of requests as numbers beside the words: (B, 3); an open one counts as the usual one.
+
+    As published bpm, years, and 1 for a man; or each with mean 0 and about unit spread.
+    """
+    out = []
+    for request in requests:
+        row = [USUAL[key][0] if getattr(request, key) is None else getattr(request, key) for key in ("rate", "age")]
+        out.append([*row, {"male": 1.0, "female": 0.0, None: 0.5}[request.sex]])
+    table = torch.tensor(out)
+    middle, spread = torch.tensor([USUAL["rate"], USUAL["age"], (0.5, 0.5)]).T
+    return (table - middle) / spread if scaled else table

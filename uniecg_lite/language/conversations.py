@@ -1,0 +1,200 @@
+"""What does the language model learn from? Notes, reports, requests and questions about a cohort."""
+
+import math
+import random
+from dataclasses import replace
+from itertools import combinations
+
+import torch
+
+from ..encoders import GRIDS, GROUPS
+from ..errors import BadRequest
+from ..findings import CODES, NAMES, Reading, readings, report, tens
+from ..simulator.truth import LEAD_SIGNS
+from .question_facts import ALWAYS, NOISES, SIGNS, on_paper
+from .questions import Kind, Question, Template, ask, compare, full_answer, listed, matching, words
+from .requests import NO_ECG, Request, fill, phrasings, questions
+
+# --- Notes of an ECG: fact by fact, what a reader would write down before any question is asked.
+#
+# A language model learns to answer from such notes; later the tokens of an ECG take their place.
+
+IN_LEADS = (*LEAD_SIGNS, *(key for key, _ in NOISES.values()))  # facts that each lead has or has not
+NOTED = (*GRIDS, *GROUPS, *IN_LEADS)  # what is noted, in this order
+TITLES = {  # what it is called
+    "rate_bpm": "heart rate",
+    "pr_ms": "PR interval",
+    "qrs_ms": "QRS duration",
+    "qt_ms": "QT",
+    "qtc_ms": "QTc interval",
+    "axis_deg": "axis",
+    **{name: name for name in GROUPS},
+    **{key: sign for sign, (key, _) in {**SIGNS, **NOISES}.items()},
+}
+
+
+def items(name: str, r: Reading) -> tuple[str, ...]:
+    """What a reading says of one of `NOTED`: a number as on paper, findings or leads; none where there is none."""
+    if name in GRIDS:
+        value = getattr(r, name)
+        return () if math.isnan(value) else (str(on_paper(value, 1 if name == "rate_bpm" else 10)),)
+    return tuple(NAMES[code] for code in GROUPS[name] if code in r.findings) if name in GROUPS else getattr(r, name)
+
+
+def notes(r: Reading, which: str = "") -> str:
+    """`heart rate 94; PR interval 160; ...; static noise none.`
+
+    Args:
+        r: one ECG.
+        which: said before each fact where there are more ECGs than one: `first` or `second`.
+    """
+    stated = (f"{which} {TITLES[name]} {listed(items(name, r))}".strip() for name in NOTED)
+    return f"{'; '.join(stated)}."
+
+
+# --- Text to learn language from: prompts and answers drawn from the facts of training patients. No ECG is needed
+# here.
+
+WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
+TEXT_MIX = {"generate": 0.40, "restate": 0.30, "report": 0.12, "question": 0.10, "no_ecg": 0.08}
+ORDER = ("first", "second")  # ECGs that are looked at together
+TRIES = 60  # ECGs looked at for one that a question fits
+
+
+class Corpus:
+    """Readings and requests of a cohort, and conversations about them.
+
+    Args:
+        truth: the simulator's truth of B records.
+        patients: B names; records of one patient can then be compared with each other, in this order.
+    """
+
+    def __init__(self, truth: dict[str, torch.Tensor], patients: list[str] | None = None):
+        self.readings = readings(truth)
+        self.patients = list(patients or range(len(self.readings)))
+        self.pairs = _pairs(self.patients)
+        self.carriers = {c: [row for row, r in enumerate(self.readings) if c in r.findings] for c in CODES}
+        self.requests = [
+            _request(int(age), "female" if female else "male", r)
+            for age, female, r in zip(truth["age"].tolist(), truth["female"].tolist(), self.readings)
+        ]
+        self.reports = [report(r) for r in self.readings]
+        self.terms = questions()
+
+    def sample(self, kind: str, row: int, rng: random.Random, split: str = "seen") -> tuple[str, str]:
+        """One (prompt, answer) about a row.
+
+        kind: `interpret` (answer: the report), `generate` and `restate` (answer: the request in canonical words),
+        `report` (a report that would fit a request), `question` (a definition), `no_ecg` (nothing was attached), `ask`
+        (a question about the ECG).
+        """
+        if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.4):
+            asked = self.ask(row, rng, split)
+            return asked.question, full_answer(asked) if kind == "ask" else NO_ECG
+        if kind in ("interpret", "no_ecg"):
+            return rng.choice(phrasings("interpret", split)), self.reports[row] if kind == "interpret" else NO_ECG
+        if kind == "question":
+            term, answer = rng.choice(self.terms)
+            return rng.choice(phrasings("question", split)).format(term=term), answer
+        request = self.requests[row].with_fewer_facts(rng)
+        if kind == "report":
+            return fill("Write the report of {who} with {what}, {rate}.", request, rng), self.reports[row]
+        return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
+
+    def ask(self, row: int, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
+        """A question about one ECG; its ecg_id is the row."""
+        other = self.readings[rng.randrange(len(self.readings))]
+        return replace(ask(self.readings[row], rng, split, kind, other), ecg_id=(row,))
+
+    def asked(self, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
+        """A question about one ECG or two of this corpus; ecg_id holds their rows.
+
+        Template and answer (yes or no, something or none) are drawn first and then an ECG that fits, so that all
+        templates are asked equally often and "yes" is as frequent as "no".
+
+        Raises:
+            BadRequest: no such kind, or no ECG fits.
+        """
+        fitting = [t for t in matching(kind) if self.pairs or "consecutive" not in t.question_type]
+        for template in rng.sample(fitting, len(fitting)):
+            some = rng.random() < (0.5 if template.form == "verify" else 0.75)
+            for wanted in (some or (template.form == "query" and template.topic in ALWAYS), not some):
+                for _ in range(TRIES):
+                    try:
+                        return self._try(template, rng, split, wanted)
+                    except BadRequest:
+                        continue
+        raise BadRequest(f"No ECG here fits a question of kind {kind!r}: give more ECGs, or another kind.")
+
+    def more(self, asked: Question, n: int, rng: random.Random, split: str = "seen") -> list[Question]:
+        """Up to n more questions about the ECGs of one; of two ECGs some may allow none."""
+        out, rows = [], asked.ecg_id
+        for _ in range(n):
+            try:
+                if len(rows) == 1:
+                    out.append(self.ask(rows[0], rng, split))
+                else:
+                    pair, same = [self.readings[row] for row in rows], "consecutive" in asked.question_type
+                    out.append(replace(compare(*pair, rng, split, same), ecg_id=rows))
+            except BadRequest:
+                continue
+        return out
+
+    def with_notes(self, asked: Question) -> str:
+        """The notes of the ECGs that are asked about; the facts of two say to which one they belong."""
+        order = ORDER if len(asked.ecg_id) > 1 else ("",)
+        return " ".join(notes(self.readings[row], which) for row, which in zip(asked.ecg_id, order))
+
+    def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
+        """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
+        kind, (first, second) = template.template_id, (rng.randrange(len(self.readings)) for _ in range(2))
+        if template.question_type.startswith("single"):
+            asked = ask(self.readings[first], rng, split, kind, self.readings[second], wanted)
+            return replace(asked, ecg_id=(first,))
+        same = "consecutive" in template.question_type
+        if same:
+            first, second = rng.choice(self.pairs)
+        elif wanted and self.readings[first].findings:  # two that share something, be it rare
+            second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
+        if not same and self.patients[first] == self.patients[second]:
+            raise BadRequest("These two ECGs are of one patient.")
+        asked = compare(self.readings[first], self.readings[second], rng, split, same, kind, wanted)
+        return replace(asked, ecg_id=(first, second))
+
+    def kinds(self, n: int, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[str]:
+        """n kinds of conversation drawn from a mix."""
+        return rng.choices(list(mix), list(mix.values()), k=n)
+
+    def dialogue(self, rows: list[int], rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[tuple[str, str]]:
+        """One conversation per row, of kinds drawn from a mix."""
+        return [self.sample(kind, row, rng) for kind, row in zip(self.kinds(len(rows), rng, mix), rows)]
+
+    def sentences(self, rng: random.Random, n: int = 3000) -> list[str]:
+        """Texts that show every word of the chain, for the tokenizer."""
+        rows = [rng.randrange(len(self.reports)) for _ in range(n)]
+        pairs = self.dialogue(rows, rng)
+        fixed = [t.format(term=a) for a, _ in self.terms for t in phrasings("question", "seen")]
+        return (
+            [part for pair in pairs for part in pair]
+            + [WANTED] * 10
+            + fixed
+            + phrasings("interpret", "seen")
+            + words()
+            + self.reports[:n]
+            + [notes(r) for r in self.readings[: n // 10]]
+        )
+
+
+def _request(age: int, sex: str, r: Reading) -> Request:
+    """All that could be asked for of this ECG; intervals and axis in tens, as reports tell them."""
+    measured = {"pr": r.pr_ms, "qrs": r.qrs_ms, "qt": r.qt_ms, "axis": r.axis_deg}
+    predicted = {key: tens(value) for key, value in measured.items() if not math.isnan(value)}
+    return Request(age, sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
+
+
+def _pairs(patients: list) -> list[tuple[int, int]]:
+    """Rows of one patient, two by two, the earlier first."""
+    rows: dict = {}
+    for row, name in enumerate(patients):
+        rows.setdefault(name, []).append(row)
+    return [pair for own in rows.values() for pair in combinations(own, 2)]

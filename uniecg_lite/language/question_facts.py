@@ -1,0 +1,323 @@
+"""What can be asked about an ECG? For each topic the statements that are true of a reading, and those that could be."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..findings import CODES, FINDINGS, NAMES, RANGES, RHYTHMS, Reading
+from ..leads import LEADS
+from ..simulator.truth import Q_LEADS, T_LEADS
+
+Fact = tuple[str, str]  # (what is spoken of, what is said of it), such as ("ST elevation", "V2")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Statements of one topic about one reading, or about two."""
+
+    true: tuple[Fact, ...] = ()
+    possible: tuple[Fact, ...] = ()  # all that the reading decides, true or false
+    partial: frozenset[str] = frozenset()  # first parts of which something stays undecided: no list can be asked
+
+    @property
+    def false(self) -> tuple[Fact, ...]:
+        """What the reading rules out."""
+        true = set(self.true)
+        return tuple(f for f in self.possible if f not in true)
+
+
+# ---- findings -------------------------------------------------------------------------------------------------------
+_GROUP = {row["code"]: row["group"].split()[0] for row in FINDINGS}  # a conduction block counts as conduction
+GROUPS = tuple(dict.fromkeys(_GROUP.values()))
+_BEATS = ("PAC", "PVC", "BIGU")
+_BLOCKS = ("CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW")
+_WIDE = frozenset({"CLBBB", "IVCD", "WPW", "VT", "PACE"})
+_INJURY = ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST")
+_OLD = ("Q_ANT", "Q_INF", "Q_LAT")
+_ATRIA = ("LAE", "RAE")
+_SHAPE_GROUPS = ("axis", "chamber", "ischaemia", "metabolic", "repolarisation")
+_BY_SHAPE = tuple(c for c in CODES if _GROUP[c] in _SHAPE_GROUPS and c not in _ATRIA)
+_HIDES = (  # where one of the first is present, an absent one of the others is not ruled out, and not asked about
+    (_WIDE, _BY_SHAPE),
+    (frozenset({"VT", "PACE"}), (*_BEATS, *_BLOCKS)),
+    (frozenset({"CLBBB", "WPW"}), _BLOCKS),
+    (frozenset({"AFIB", "AFLT", "JUNC", "SVTAC", "VT", "PACE"}), _ATRIA),  # no P wave of the sinus node
+    (frozenset({*RHYTHMS[4:], "CRBBB"}), ("LQT",)),
+    (frozenset(_INJURY), ("STD",)),  # reciprocal, not a finding of its own
+    (frozenset({"PERI", "EREP", "BRUG"}), (*_INJURY, "STD")),
+    (frozenset({"STE_ANT"}), ("STE_LAT",)),
+    (frozenset({"LAFB", "LPFB", "RVH"}), _OLD),
+    (frozenset({"CRBBB", "BRUG"}), ("TINV",)),
+)
+
+
+def undecided(r: Reading) -> frozenset[str]:
+    """Codes of findings that this ECG neither shows nor rules out: hidden by another one, or not measurable."""
+    hidden = {code for by, codes in _HIDES if by & r.findings for code in codes}
+    if math.isnan(r.pr_ms):
+        hidden.add("1AVB")
+    return frozenset(hidden) - r.findings
+
+
+def _statements(r: Reading, codes, first: Callable[[str], str]) -> Facts:
+    """Facts about these codes; a reading without a rhythm is not known well enough to say anything."""
+    if not r.findings.intersection(RHYTHMS):
+        return Facts()
+    hidden = undecided(r)
+    return Facts(
+        tuple((first(c), NAMES[c]) for c in codes if c in r.findings),
+        tuple((first(c), NAMES[c]) for c in codes if c not in hidden),
+        frozenset(first(c) for c in codes if c in hidden),
+    )
+
+
+_ALL = tuple(c for c in CODES if c != "NORM")
+_GROUPED = tuple(c for c in _ALL if c not in RHYTHMS)
+GROUP_OF = {NAMES[code]: group for code, group in _GROUP.items()}
+
+
+def _normal(r: Reading) -> Facts:
+    return Facts((("ECG", "normal"),) if "NORM" in r.findings else (), (("ECG", "normal"),) if r.findings else ())
+
+
+def _any_extra(r: Reading) -> Facts:
+    kinds, fact = _statements(r, _BEATS, lambda c: "beats"), (("ECG", "extra beats"),)
+    return Facts() if kinds.partial or not kinds.possible else Facts(fact if kinds.true else (), fact)
+
+
+def _stage(r: Reading) -> Facts:
+    """ST elevation of a territory speaks for an acute infarction, Q waves without it for an old one."""
+    acute, old = r.findings.intersection(_INJURY), r.findings.intersection(_OLD)
+    hidden = not r.findings or _WIDE & r.findings or undecided(r).intersection(_OLD)
+    if (acute and old) or (hidden and not acute and not old):
+        return Facts()
+    stage = "acute" if acute else "old" if old else ""
+    both = (("infarction", "acute"), ("infarction", "old"))
+    return Facts(tuple(f for f in both if f[1] == stage), both)
+
+
+# ---- signs and noise in leads ---------------------------------------------------------------------------------------
+SIGNS = {  # words -> (field of a reading, leads in which it means something)
+    "ST elevation": ("st_up", LEADS),
+    "ST depression": ("st_down", LEADS),
+    "T wave inversion": ("t_inverted", T_LEADS),
+    "tall T waves": ("t_tall", LEADS),
+    "Q waves": ("q_waves", Q_LEADS),
+}
+NOISES = {"baseline drift": ("drift", LEADS), "static noise": ("static", LEADS)}
+
+
+def _in_leads(table: dict) -> Callable[[Reading], Facts]:
+    possible = tuple((sign, lead) for sign, (_, leads) in table.items() for lead in leads)
+
+    def facts(r: Reading) -> Facts:
+        return Facts(
+            tuple((s, lead) for s, (key, leads) in table.items() for lead in getattr(r, key) if lead in leads), possible
+        )
+
+    return facts
+
+
+def _turned(topic: Callable[[Reading], Facts]) -> Callable[[Reading], Facts]:
+    possible = tuple((lead, sign) for sign, lead in topic(Reading()).possible)
+
+    def facts(r: Reading) -> Facts:
+        return Facts(tuple((lead, sign) for sign, lead in topic(r).true), possible)
+
+    return facts
+
+
+def _any_noise(r: Reading) -> Facts:
+    noisy = {*r.drift, *r.static}
+    return Facts(tuple(("noise", lead) for lead in LEADS if lead in noisy), tuple(("noise", lead) for lead in LEADS))
+
+
+# ---- numbers --------------------------------------------------------------------------------------------------------
+SIDES = ("below", "within", "above")
+AXES = ("normal", "deviated to the left", "deviated to the right", "extreme")
+_FEATURES = {"heart rate": ("rate_bpm", "rate"), "PR interval": ("pr_ms", "PR"), "QRS duration": ("qrs_ms", "QRS")}
+_SEXES = {"female": "women", "male": "men"}
+_NUMBERS = {  # all that is spoken of and is a number
+    **_FEATURES,
+    **{f"QTc interval ({who})": ("qtc_ms", f"QTc_{sex}") for sex, who in _SEXES.items()},
+    "axis": ("axis_deg", "axis"),
+}
+
+
+def on_paper(value: float, step: int) -> float:
+    """A number as a report gives it: to 1 bpm, 10 ms or 10 degrees."""
+    return step * math.floor(value / step + 0.5)
+
+
+def _step(row: dict) -> int:
+    return 1 if row["unit"] == "bpm" else 10
+
+
+def side(value: float, row: dict) -> str:
+    """Below, within or above a normal range. A QTc at its limit is outside already (Rautaharju et al. 2009)."""
+    closed = row["name"].startswith("QT interval corrected")
+    if value > row["high"] or (closed and value == row["high"]):
+        return "above"
+    return "below" if value < row["low"] or (closed and value == row["low"]) else "within"
+
+
+def sides(r: Reading) -> dict[str, str]:
+    """Feature -> its side, for what can be measured; "" where rounding as on paper would change the side.
+
+    No PR interval without one; QTc only with a rate, and for a known sex, which its limit depends on.
+    """
+    table = dict(_FEATURES)
+    if r.sex in _SEXES and not math.isnan(r.rate_bpm):
+        feature = f"QTc interval ({_SEXES[r.sex]})"
+        table[feature] = _NUMBERS[feature]
+    out = {}
+    for feature, (key, name) in table.items():
+        value, row = getattr(r, key), RANGES[name]
+        if not math.isnan(value):
+            exact, rounded = side(value, row), side(on_paper(value, _step(row)), row)
+            out[feature] = exact if exact == rounded else ""
+    return out
+
+
+def _range(r: Reading) -> Facts:
+    decided = {feature: s for feature, s in sides(r).items() if s}
+    return Facts(tuple(decided.items()), tuple((feature, s) for feature in decided for s in SIDES))
+
+
+def _outside(r: Reading) -> Facts:
+    decided = {feature: s for feature, s in sides(r).items() if s}
+    possible = tuple(("features", feature) for feature in decided)
+    return Facts(tuple(f for f in possible if decided[f[1]] != "within"), possible)
+
+
+def _direction(degrees: float) -> str:
+    low, high = RANGES["axis"]["low"], RANGES["axis"]["high"]
+    return AXES[0] if low <= degrees <= high else AXES[2] if degrees > high else AXES[1] if degrees >= -90 else AXES[3]
+
+
+def _axis(r: Reading) -> Facts:
+    if math.isnan(r.axis_deg) or _direction(r.axis_deg) != _direction(on_paper(r.axis_deg, 10)):
+        return Facts()
+    return Facts((("axis", _direction(r.axis_deg)),), tuple(("axis", a) for a in AXES))
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> names of the two parts, facts
+    "any_finding": (("list", "finding"), lambda r: _statements(r, _ALL, lambda c: "findings")),
+    "finding": (("group", "finding"), lambda r: _statements(r, _GROUPED, _GROUP.__getitem__)),
+    "among": (
+        ("group", "finding"),
+        lambda r: _statements(r, _ALL, _GROUP.__getitem__),
+    ),  # where a finding is looked for
+    "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, lambda c: "rhythm")),
+    "normal": (("list", "state"), _normal),
+    "sign": (("sign", "lead"), _in_leads(SIGNS)),
+    "lead_sign": (("lead", "sign"), _turned(_in_leads(SIGNS))),
+    "range": (("feature", "side"), _range),
+    "outside": (("list", "feature"), _outside),
+    "axis": (("list", "axis"), _axis),
+    "noise": (("noise", "lead"), _in_leads(NOISES)),
+    "lead_noise": (("lead", "noise"), _turned(_in_leads(NOISES))),
+    "any_noise": (("list", "lead"), _any_noise),
+    "extra_beats": (("list", "beats"), lambda r: _statements(r, _BEATS, lambda c: "beats")),
+    "any_extra_beats": (("list", "beats"), _any_extra),
+    "stage": (("list", "stage"), _stage),
+    "rate_change": (("feature", "change"), lambda r: Facts()),  # nothing changes within one ECG
+}
+
+
+_LISTS = {"lead_sign": "sign", "lead_noise": "noise"}  # what leads show is found sign by sign
+_MEASURED = ("range", "axis", "rate_change")  # topics of one number
+Shown = tuple[str, tuple[str, ...]]  # what is spoken of, and what is seen of it
+
+
+def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple[Shown, ...]:
+    """What to look at before a question is answered.
+
+    All that is true of what is spoken of, a number first; of signs in a lead, the leads of each sign to choose from; of
+    numbers outside their range, all numbers and their sides; of noise of any kind, each kind; of a normal ECG, the
+    findings.
+    """
+    if topic in _LISTS:
+        return tuple((choice, _true(_LISTS[topic], choice, r)) for choice in choices)
+    if topic == "any_noise":
+        return tuple((noise, _true("noise", noise, r)) for noise in NOISES)
+    if topic == "outside":
+        return ((about, tuple(f"{name} {_sided(name, r)}" for name, s in sides(r).items() if s)),)
+    if topic == "normal":
+        return (("findings", _true("any_finding", "findings", r)),)
+    number = _number(about, r) if topic in _MEASURED else ""
+    return ((about, (*([number] if number else []), *_true(topic, about, r))),)
+
+
+def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
+    return tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
+
+
+def _sided(about: str, r: Reading) -> str:
+    """A number and its side: `470 above`."""
+    return f"{_value(about, r)} {sides(r)[about]}"
+
+
+def _value(about: str, r: Reading) -> str:
+    """A number as on paper; "" for what is none, or cannot be measured."""
+    key, name = _NUMBERS.get(about, ("", ""))
+    value = getattr(r, key) if key else math.nan
+    return "" if math.isnan(value) else str(on_paper(value, _step(RANGES[name])))
+
+
+def _number(about: str, r: Reading) -> str:
+    """The same with its unit."""
+    value = _value(about, r)
+    if not value:
+        return ""
+    unit = RANGES[_NUMBERS[about][1]]["unit"]
+    return value if unit == "degrees" else f"{value} {unit}"
+
+
+ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG
+
+
+# ---- two ECGs -------------------------------------------------------------------------------------------------------
+RELATIONS = {"new": "new", "gone": "gone", "both": "shared"}  # of findings in two ECGs, and what they are called
+CHANGES = ("faster", "slower", "about the same")
+SAME_BPM = 5  # heart rates less than this apart are about the same
+
+
+def _rate_change(first: Reading, second: Reading) -> Facts:
+    if math.isnan(first.rate_bpm) or math.isnan(second.rate_bpm):
+        return Facts()
+    step = on_paper(second.rate_bpm, 1) - on_paper(first.rate_bpm, 1)
+    stated = CHANGES[2] if abs(step) < SAME_BPM else CHANGES[0] if step > 0 else CHANGES[1]
+    return Facts((("heart rate", stated),), tuple(("heart rate", c) for c in CHANGES))
+
+
+def compared(topic: str, relation: str, first: Reading, second: Reading) -> Facts:
+    """What is `new` or `gone` in the second ECG, or what is in `both`: of that only which both ECGs decide."""
+    if topic == "rate_change":
+        return _rate_change(first, second)
+    a, b = TOPICS[topic][1](first), TOPICS[topic][1](second)
+    possible = tuple(f for f in a.possible if f in b.possible)
+    there = {"new": lambda f: f not in a.true and f in b.true, "gone": lambda f: f in a.true and f not in b.true}
+    keep = there.get(relation, lambda f: f in a.true and f in b.true)
+    lost = frozenset(f[0] for f in (*a.true, *b.true) if f not in possible)
+    return Facts(tuple(f for f in possible if keep(f)), possible, lost)
+
+
+def side_by_side(topic: str, relation: str, stated: tuple[str, str], first: Reading, second: Reading) -> Shown:
+    """What to look at before a question about two ECGs: what they share, or what is new or gone; numbers in each.
+
+    A number that newly lies outside its normal range, or in both, is marked: `heart rate 81 within to 149 above new`.
+
+    `said` is what is spoken of, and what of it is asked about; "" where all of it is.
+    """
+    about, asked = stated
+    known = compared(topic, relation, first, second)
+    predicted = tuple(one for what, one in known.true if what == about)
+    if topic == "rate_change":
+        return about, (f"{_number(about, first)} to {_number(about, second)}", *predicted)
+    if topic == "outside":
+        names = (name for _, name in known.possible if asked in ("", name))
+        mark = {name: f" {RELATIONS[relation]}" for name in predicted}
+        return about, tuple(f"{n} {_sided(n, first)} to {_sided(n, second)}{mark.get(n, '')}" for n in names)
+    return f"{RELATIONS[relation]} {about}", predicted

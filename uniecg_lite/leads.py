@@ -1,0 +1,118 @@
+"""The twelve leads: their names, and the two laws that tie the six limb leads together.
+
+Einthoven:  II = I + III.  Goldberger:  aVR = -(I + II)/2,  aVL = I - II/2,  aVF = II - I/2.
+Eight leads are therefore independent (I, II, V1..V6); the other four follow. Functions here take NumPy arrays and
+torch tensors alike. Shapes: C lead (12), L sample; leading dimensions are free.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from .errors import BadECG
+
+CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
+LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
+LEADS = LIMB + CHEST
+INDEPENDENT = ("I", "II") + CHEST
+LAW_TOLERANCE_MV = 0.05
+
+# Each limb lead as a combination of (I, II).
+LIMB_WEIGHTS = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
+
+_PREFIX = re.compile(r"^(?:mdc[\s_-]+)?(?:(?:ecg|ekg|lead)[\s_:-]*)+(?=[ivad])", re.IGNORECASE)
+_BY_NAME = {name.lower(): name for name in LEADS} | {"di": "I", "dii": "II", "diii": "III"}
+
+
+def lead_name(text: str) -> str | None:
+    """The standard name of a lead, or None when `text` names none of the twelve.
+
+    Case, outer blanks and the words "lead" and "ECG" do not matter ("AVR", "Lead I", "ecg_v1 "). Modified leads such as
+    MLII, and inverted ones such as -aVR, are other signals and get None.
+    """
+    text = str(text).strip()
+    return _BY_NAME.get(_PREFIX.sub("", text).strip().lower())
+
+
+def derive_limb_leads(lead_i, lead_ii):
+    """III, aVR, aVL and aVF from I and II, in mV; each keeps the input's shape (..., L), type and library."""
+    return lead_ii - lead_i, -(lead_i + lead_ii) / 2, lead_i - lead_ii / 2, lead_ii - lead_i / 2
+
+
+def from_independent(signal):
+    """Eight independent leads (..., 8, L) in the order of `INDEPENDENT` to all twelve (..., 12, L), in mV.
+
+    The result obeys both lead laws exactly, up to rounding. Raises BadECG when the lead dimension is not 8.
+    """
+    if signal.ndim < 2 or signal.shape[-2] != 8:
+        raise BadECG(f"Expected (..., 8, L), got {tuple(signal.shape)}: give the leads I, II and V1 to V6.")
+    join = torch.cat if torch.is_tensor(signal) else np.concatenate
+    derived = derive_limb_leads(signal[..., :1, :], signal[..., 1:2, :])  # 4 of (..., 1, L)
+    return join((signal[..., :2, :], *derived, signal[..., 2:, :]), -2)  # (..., 12, L)
+
+
+def lead_law_residual(signal, quantile: float = 0.995):
+    """How far twelve leads (..., 12, L) in mV break the lead laws: a float, or one figure per record (...,), in mV.
+
+    At each sample the largest error of the four laws is taken, then its `quantile` over time, so that a single glitch
+    does not decide; quantile=1 gives the maximum. Real records stay below 0.0035 mV (rounding). A record holding a
+    NaN gets NaN. Also a score for generated ECGs. Raises BadECG when the lead dimension is not 12.
+    """
+    if signal.ndim < 2 or signal.shape[-2] != 12 or signal.shape[-1] == 0:
+        raise BadECG(f"The lead laws need 12 leads as (..., 12, L), got {tuple(signal.shape)}.")
+    is_torch = torch.is_tensor(signal)
+    x = signal.detach().float() if is_torch else np.asarray(signal, dtype=np.float32)
+    derived = derive_limb_leads(x[..., 0, :], x[..., 1, :])
+    errors = [abs(x[..., 2 + k, :] - lead) for k, lead in enumerate(derived)]
+    k = max(1, math.ceil(quantile * x.shape[-1]))
+    if is_torch:
+        worst = torch.stack(errors).amax(0)  # (..., L)
+        figure = worst.kthvalue(k, dim=-1).values  # (...,)
+        figure = figure.masked_fill(worst.isnan().any(-1), math.nan)
+    else:
+        worst = np.stack(errors).max(0)  # (..., L)
+        figure = np.partition(worst, k - 1, axis=-1)[..., k - 1]  # (...,)
+        figure = np.where(np.isnan(worst).any(-1), np.float32(math.nan), figure)
+    return float(figure) if figure.ndim == 0 else figure
+
+
+def repair_hint(signal: np.ndarray) -> str:
+    """Name the exchange of two limb leads, or the one inversion, that mends the lead laws; "" when none does.
+
+    `signal` is (12, L) in mV. The best candidate counts only when it brings the residual within tolerance.
+    """
+    candidates = []
+    for a in range(6):
+        flipped = signal.copy()
+        flipped[a] *= -1
+        candidates.append((lead_law_residual(flipped), f"inverting {LEADS[a]} would repair it"))
+        for b in range(a + 1, 6):
+            swapped = signal.copy()
+            swapped[[a, b]] = swapped[[b, a]]
+            candidates.append((lead_law_residual(swapped), f"exchanging {LEADS[a]} and {LEADS[b]} would repair it"))
+    residual, text = min(candidates)
+    return text if residual <= LAW_TOLERANCE_MV else ""
+
+
+def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Twelve leads (12, L) from a mapping of standard names to (L,) arrays in mV; absent limb leads are derived.
+
+    V1..V6 and any two limb leads are enough. Given leads are kept as they are. Raises BadECG naming what is missing.
+    """
+    missing = [name for name in CHEST if name not in leads]
+    limb = [name for name in LIMB if name in leads]
+    if missing or len(limb) < 2:
+        missing += [] if len(limb) >= 2 else [f"{2 - len(limb)} more limb lead{'s' if not limb else ''}"]
+        found = ", ".join(name for name in LEADS if name in leads) or "no ECG lead at all"
+        raise BadECG(
+            f"Leads are missing: {', '.join(missing)} (found: {found}); "
+            "give all 12 leads by name, or at least I, II and V1 to V6."
+        )
+    used = ["I", "II"] if {"I", "II"} <= set(limb) else limb
+    inverse = np.linalg.pinv(np.array([LIMB_WEIGHTS[name] for name in used], dtype=float))  # (2, limb)
+    base = inverse @ np.stack([leads[name] for name in used])  # (2, L): I and II
+    derived = {name: np.array(weights) @ base for name, weights in LIMB_WEIGHTS.items() if name not in leads}
+    return np.stack([leads[name] if name in leads else derived[name] for name in LEADS])  # (12, L)

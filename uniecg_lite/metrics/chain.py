@@ -1,0 +1,156 @@
+"""The chain's headline figures, each computed from held-out patients by one function."""
+
+import os
+import random
+from pathlib import Path
+
+import torch
+
+from ..beats import heart_rate, real_rates
+from ..cohort import Cohort
+from ..ecg import ECG
+from ..ecg_image import raster
+from ..errors import BadECG
+from ..generator.generator_stages import clean_ecgs
+from ..language.conversations import Corpus
+from ..language.report_parser import parse_report
+from ..language.requests import Request, fill, phrasings, questions
+from .generation import PersonFit, control, fidelity, person_scores, requested, standard
+from .reader import Reader
+from .reports import macro_f1, report_scores
+
+PROMPT = "Interpret this ECG."
+
+
+def views_of(model, signal: torch.Tensor, mode: str = "both", batch: int = 64):
+    """Encoder tokens of signals (B, 12, 1000): (signal tokens or None, image tokens or None)."""
+    parts = signal.split(batch)
+    return (
+        torch.cat([model.encode_signal(x) for x in parts]) if mode != "image" else None,
+        torch.cat([model.encode_image(raster(x)) for x in parts]) if mode != "signal" else None,
+    )
+
+
+def reports(model, signal: torch.Tensor, mode: str = "both", prompt: str = PROMPT) -> list[str]:
+    """The model's reports of (B, 12, 1000) mV signals, seen as signal, image or both."""
+    return model.texts(model.write([prompt] * len(signal), *views_of(model, signal, mode)))
+
+
+def stage1_metrics(model, cohort: Cohort, n: int) -> dict[str, float]:
+    """`stage1.*` from signal and image together, `stage1.signal.*` and `stage1.image.*` from one of them."""
+    n = min(n, len(cohort))
+    corpus, signal = Corpus(cohort.truth(range(n))), cohort.signal(range(n))
+    out = {}
+    for mode, prefix in (("both", "stage1"), ("signal", "stage1.signal"), ("image", "stage1.image")):
+        scores = report_scores(reports(model, signal, mode), corpus.readings)
+        out |= {f"{prefix}.{name}": value for name, value in scores.items()}
+    return out
+
+
+def routing_prompts(corpus: Corpus, each: int = 120, seed: int = 0) -> list[tuple[str, bool, bool]]:
+    """Unseen phrasings: (prompt, an ECG is attached, an ECG is wanted). Half want one; the others ask to read an ECG,
+    ask about a term (some of them about making), or ask to read an ECG that nobody attached."""
+    rng = random.Random(seed)
+    rows = [rng.randrange(len(corpus.requests)) for _ in range(2 * each)]
+    out = [
+        (fill(rng.choice(phrasings("generate", "unseen")), corpus.requests[r].with_fewer_facts(rng), rng), False, True)
+        for r in rows
+    ]
+    for _ in range(each):
+        out.append((rng.choice(phrasings("interpret", "unseen")), True, False))
+        term = rng.choice(questions())[0]
+        out.append((rng.choice(phrasings("question", "unseen")).format(term=term), False, False))
+    out += [(prompt, False, False) for prompt in phrasings("interpret", "unseen")]
+    return out
+
+
+def routing_metrics(model, cohort: Cohort, each: int = 120) -> dict[str, float]:
+    """`routing.accuracy`: the share of unseen prompts where [ECG_1] is emitted just when an ECG is wanted."""
+    corpus = Corpus(cohort.truth())
+    prompts = routing_prompts(corpus, each)
+    attached = [i for i, (_, with_ecg, _) in enumerate(prompts) if with_ecg]
+    rows = [k % len(cohort) for k in range(len(attached))]
+    with_ecg = model.write([prompts[i][0] for i in attached], *views_of(model, cohort.signal(rows)))
+    alone = [i for i in range(len(prompts)) if i not in set(attached)]
+    without = model.write([prompts[i][0] for i in alone])
+    generated = {i: model.ecg_ids[0] in ids for i, ids in [*zip(attached, with_ecg), *zip(alone, without)]}
+    wanted = {i: want for i, (_, _, want) in enumerate(prompts)}
+    wrong = [i for i in generated if generated[i] != wanted[i]]
+    asked = sum(wanted.values())
+    return {
+        "routing.accuracy": 1 - len(wrong) / len(prompts),
+        "routing.prompts": len(prompts),
+        "routing.false_generate": sum(generated[i] for i in wrong) / (len(prompts) - asked),
+        "routing.false_interpret": sum(wanted[i] for i in wrong) / asked,
+    }
+
+
+def generation_requests(cohort: Cohort, n: int) -> list[Request]:
+    """What is asked for in the scores of generation: the first n patients' age, sex, rate and findings, and some of
+    their PR, QRS, QT and axis."""
+    rng = random.Random(1)
+    return [request.few_measures(rng) for request in Corpus(cohort.truth(range(min(n, len(cohort))))).requests]
+
+
+def generated_metrics(
+    reader: Reader, signal: torch.Tensor, requests: list[Request], cohort: Cohort
+) -> tuple[dict[str, float], dict[str, float]]:
+    """ECGs (B, 12, L) made for requests of the first B patients: how they follow (`control`, and sex and age by
+    `person_scores`, beside `true_*` of the patients' own ECGs), and how they look as a crowd (`fidelity`).
+
+    The crowd is compared with clean ECGs of this cohort's patients, held out from training.
+    """
+    held_out, generated = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
+    follows, n = control(reader, signal, *requested(requests)), len(requests)
+    female, age = cohort.truth()["female"].bool(), cohort.truth()["age"]
+    fit = PersonFit(held_out[n:], female[n:], age[n:])  # on patients for whom nothing was made
+    follows |= person_scores(fit, generated, female[:n], age[:n])
+    follows |= person_scores(fit, held_out[:n], female[:n], age[:n], "true_")
+    return follows, fidelity(held_out, generated)
+
+
+def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str = "unseen") -> dict[str, float]:
+    """ECGs asked for in words, made through LLM, mapper and generator, then measured (`made_metrics`).
+
+    `generation.<name>` of `control`, `generation.unified_<name>` of `fidelity`, and `reader.findings_macro_f1`.
+    """
+    requests, rng = generation_requests(cohort, n), random.Random(1)
+    prompts = [fill(rng.choice(phrasings("generate", split)), request, rng) for request in requests]
+    signal = model.generator.signals(model.conditions(prompts)).cpu()  # (n, 12, 1024)
+    follows, crowd = generated_metrics(reader, signal, requests, cohort)
+    ceiling = reader.read(cohort.signal(range(len(requests))))[1]
+    return {
+        "reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1]),
+        **{f"generation.{name}": value for name, value in follows.items()},
+        **{f"generation.unified_{name}": value for name, value in crowd.items()},
+    }
+
+
+def real_folder() -> Path | None:
+    """The folder of real records that `UNIECG_REAL_ECG` names, or None when it is not set or has no `manifest.csv`."""
+    folder = os.environ.get("UNIECG_REAL_ECG")
+    return Path(folder) if folder and (Path(folder) / "manifest.csv").exists() else None
+
+
+def real_metrics(model, folder: Path) -> dict[str, float]:
+    """Heart rates that the model reads from real records, against the undisputed reference rates (`real_rates`).
+
+    A record that cannot be loaded is left out and counted; a report without a rate counts as 80 bpm.
+    """
+    rates, signals, wanted, refused = real_rates(folder), [], [], 0
+    for record, rate in rates.items():
+        try:
+            signals.append(torch.from_numpy(ECG.load(folder / record).standard().signal))
+            wanted.append(rate)
+        except BadECG:
+            refused += 1
+    signal, rate = torch.stack(signals), torch.tensor(wanted)
+    stated = torch.tensor([parse_report(text).rate_bpm for text in reports(model, signal)]).nan_to_num(80.0)
+    measured = heart_rate(signal, 100.0)
+    return {
+        "real.hr_median_error_bpm": (stated - rate).abs().median().item(),
+        "real.hr_mean_error_bpm": (stated - rate).abs().mean().item(),
+        "real.records": len(wanted),
+        "real.refused": refused,
+        "real.peaks_hr_median_error_bpm": (measured - rate).abs().nanmedian().item(),
+    }

@@ -1,0 +1,343 @@
+"""How good is what is generated? Control, fidelity as a distribution, CLIP score, sex and age."""
+
+import math
+import re
+
+import torch
+import torch.nn.functional as F
+
+from ..beats import beat_size_spread, heart_rate
+from ..errors import BadRequest
+from ..findings import CODES, FINDINGS
+from ..language.requests import Request
+from ..leads import lead_law_residual
+from .reader import Reader
+from .reports import finding_scores, macro_f1
+
+# --- Do made ECGs do as they were told? Numbers and findings asked for against those read back, and the lead laws.
+
+ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it cannot be measured)
+    "rate_bpm": ("hr", "bpm", 60.0),
+    "pr_ms": ("pr", "ms", 100.0),
+    "qrs_ms": ("qrs", "ms", 60.0),
+    "qt_ms": ("qt", "ms", 150.0),
+    "axis_deg": ("axis", "deg", 90.0),
+}
+ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
+EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
+
+
+def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Absolute errors of each number that was asked for: `hr_median_error_bpm`, `hr_mean_error_bpm`, ...
+
+    Args:
+        wanted: names as in `ERRORS` -> (B,); NaN where it was not asked for, which does not count.
+        measured: the same names, or more -> (B,); NaN where nothing could be measured, which counts as in `ERRORS`.
+            Errors of the axis go around the circle.
+    """
+    out = {}
+    for key, (name, unit, missing) in ERRORS.items():
+        asked = ~wanted[key].isnan() if key in wanted else torch.zeros(0, dtype=torch.bool)
+        if not asked.any():
+            continue
+        error = (measured[key][asked] - wanted[key][asked]).abs()
+        if key == "axis_deg":
+            error = torch.minimum(error % 360, 360 - error % 360)
+        error = error.nan_to_num(missing)
+        out[f"{name}_median_error_{unit}"] = error.median().item()
+        out[f"{name}_mean_error_{unit}"] = error.mean().item()
+    return out
+
+
+def requested(requests: list[Request]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """What B requests name: numbers as in `ERRORS`, (B,) with NaN where they are open, and findings (B, F) bool."""
+    fields = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs", "qt_ms": "qt", "axis_deg": "axis"}
+    numbers = {
+        name: torch.tensor([math.nan if getattr(r, key) is None else float(getattr(r, key)) for r in requests])
+        for name, key in fields.items()
+    }
+    return numbers, torch.tensor([[code in r.findings for code in CODES] for r in requests])
+
+
+def standard(signal: torch.Tensor) -> torch.Tensor:
+    """Ten seconds at any rate, (B, 12, L) mV -> (B, 12, 1000) mV at 100 Hz, as the reader sees it."""
+    return F.interpolate(signal, size=1000, mode="linear")
+
+
+def control(
+    reader: Reader, signal: torch.Tensor, wanted: dict[str, torch.Tensor], asked: torch.Tensor
+) -> dict[str, float]:
+    """What made ECGs have of what was asked for, flat.
+
+    The heart rate is measured on the signal (`heart_rate`) and, beside it, by the reader; PR, QRS, QT and axis by the
+    reader, which also finds the findings.
+
+    Args:
+        reader: an independent one.
+        signal: (B, 12, L) mV, ten seconds.
+        wanted: any of {rate_bpm, pr_ms, qrs_ms, qt_ms, axis_deg: (B,)}, NaN where it was not asked for.
+        asked: (B, F) bool, findings that were asked for, in the order of `CODES`.
+
+    Returns:
+        `number_errors`; hr_median_error_reader_bpm; findings_macro_f1 and `f1.<code>`; beat_size_spread, the median of
+        those asked for with a sinus rhythm and no extra beats; lead_law_residual_mv, of the ECG that breaks the lead
+        laws most.
+    """
+    signal = signal.float()
+    numbers, found = reader.read(standard(signal))
+    measured = numbers | {"rate_bpm": heart_rate(signal, signal.shape[-1] / 10)}
+    out = number_errors(wanted, measured)
+    if "hr_median_error_bpm" in out:
+        by_reader = number_errors({"rate_bpm": wanted["rate_bpm"]}, numbers)
+        out["hr_median_error_reader_bpm"] = by_reader["hr_median_error_bpm"]
+    out["findings_macro_f1"] = macro_f1(found, asked)
+    out |= {f"f1.{code}": value for code, value in finding_scores(found, asked).items()}
+    alike, extra = (asked[:, [CODES.index(code) for code in codes]].any(1) for codes in (ALIKE, EXTRA))
+    if (even := alike & ~extra).any():
+        out["beat_size_spread"] = beat_size_spread(signal[even], signal.shape[-1] / 10).nanmedian().item()
+    return out | {"lead_law_residual_mv": lead_law_residual(signal).max().item()}
+
+
+# --- How like held-out ECGs are made ones, as a crowd? Distances between clouds of features, without any pairing.
+#
+# Features are `Reader.features`, of a network that had no part in training the generator. The other side is held-out
+# ECGs, never their reconstructions and never the training set. Every score depends on the number of points, so the
+# clouds that are compared have the same size, and beside each score stands what held-out ECGs reach among themselves.
+
+NEIGHBOURS = 3  # k of the manifolds, as DiffuSETS takes it
+
+
+def fid(one: torch.Tensor, other: torch.Tensor) -> float:
+    """Frechet distance of the Gaussians through two clouds (N, D), (M, D) (Heusel et al., arXiv 1706.08500).
+
+    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), in float64. The trace of the root is taken as that of
+    (S1^(1/2) S2 S1^(1/2))^(1/2), which is symmetric: no imaginary part has to be thrown away.
+
+    Raises:
+        BadRequest: a cloud is not (N, D) with at least two points, all finite.
+    """
+    one, other = _cloud(one), _cloud(other)
+    s1, s2 = torch.cov(one.T).reshape(one.shape[1], -1), torch.cov(other.T).reshape(other.shape[1], -1)  # (D, D)
+    value, vector = torch.linalg.eigh(s1)
+    root = vector * value.clamp(min=0).sqrt() @ vector.T
+    cross = torch.linalg.eigvalsh(root @ s2 @ root).clamp(min=0).sqrt().sum()
+    distance = (one.mean(0) - other.mean(0)).square().sum() + s1.trace() + s2.trace() - 2 * cross
+    return max(distance.item(), 0.0)
+
+
+def manifolds(real: torch.Tensor, generated: torch.Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
+    """Precision, recall (Kynkaanniemi et al., arXiv 1904.06991), density, coverage (Naeem et al., arXiv 2002.09797).
+
+    A ball around each point of (N, D) and (M, D) reaches to its k-th neighbour in its own cloud. Precision: the share
+    of made points in some real ball; recall: the share of real points in some made ball. Density: in how many real
+    balls a made point lies, over k; coverage: the share of real balls that hold a made point.
+
+    Raises:
+        BadRequest: as `fid`, or k points or fewer.
+    """
+    real, generated = _cloud(real), _cloud(generated)
+    if min(len(real), len(generated)) <= k:
+        raise BadRequest(f"Balls that reach to the neighbour number {k} need more than {k} points: give more ECGs.")
+    apart = _apart(real, generated)  # (N, M)
+    in_real = apart <= _reach(real, k)[:, None]
+    in_generated = apart <= _reach(generated, k)[None]
+    return {
+        "precision": in_real.any(0).double().mean().item(),
+        "recall": in_generated.any(1).double().mean().item(),
+        "density": in_real.sum(0).double().mean().item() / k,
+        "coverage": in_real.any(1).double().mean().item(),
+    }
+
+
+def fidelity(held_out: torch.Tensor, generated: torch.Tensor, seed: int = 0, partings: int = 8) -> dict[str, float]:
+    """All of it for features (N, D) of held-out ECGs and (M, D) of made ones.
+
+    The held-out ones are parted in two by chance. One half stands against the made ones, and against the other half,
+    which is the floor (`held_out.*`): what a perfect generator could hope for at this number of points, which is the
+    smaller of N / 2 and M. A few rare ECGs decide much of one FID, so all scores are means over several partings.
+
+    Returns:
+        fid, precision, recall, density, coverage; the same as `held_out.<name>`; fid_ratio_to_floor, the quotient of
+        both mean FIDs (1 for a perfect generator); points.
+
+    Raises:
+        BadRequest: as `manifolds`.
+    """
+    held_out, generated = _cloud(held_out), _cloud(generated)
+    n, generator = min(len(held_out) // 2, len(generated)), torch.Generator().manual_seed(seed)
+    runs = []
+    for _ in range(partings):
+        order = torch.randperm(len(held_out), generator=generator)
+        drawn = torch.randperm(len(generated), generator=generator)[:n]
+        here, there = held_out[order[:n]], held_out[order[n : 2 * n]]
+        for name, other in (("", generated[drawn]), ("held_out.", there)):
+            runs.append({name + k: v for k, v in ({"fid": fid(here, other)} | manifolds(here, other)).items()})
+    out = {key: sum(run[key] for run in runs if key in run) / partings for key in runs[0] | runs[1]}
+    return out | {"fid_ratio_to_floor": out["fid"] / max(out["held_out.fid"], 1e-12), "points": n}
+
+
+def memorised(train: torch.Tensor, held_out: torch.Tensor, generated: torch.Tensor) -> dict[str, float]:
+    """Are made ECGs copies of training ones? Distances to the nearest training ECG, against those of held-out ECGs.
+
+    Args:
+        train, held_out, made: features (N, D), (K, D), (M, D); or signals, flattened.
+
+    Returns:
+        memorised.share_closer, the chance that a made one is nearer to the training set than a held-out one is: 0.5
+        where nothing was memorised, 1 where all was. memorised.distance_ratio, the median distance of made ones over
+        that of held-out ones: 1 and 0.
+    """
+    train = _cloud(train)
+    near_generated, near_held = (_apart(_cloud(points), train).amin(1) for points in (generated, held_out))
+    closer, equal = near_generated[:, None] < near_held, near_generated[:, None] == near_held  # (M, K)
+    return {
+        "memorised.share_closer": (closer.double() + 0.5 * equal.double()).mean().item(),
+        "memorised.distance_ratio": (near_generated.median() / near_held.median().clamp(min=1e-12)).item(),
+    }
+
+
+def _cloud(points: torch.Tensor) -> torch.Tensor:
+    if points.dim() != 2 or len(points) < 2:
+        raise BadRequest(f"A cloud of features is (N, D) with N of 2 or more, not {tuple(points.shape)}.")
+    if not points.isfinite().all():
+        raise BadRequest("Some features are not finite: leave out the ECGs that they come from, and count them.")
+    return points.double()
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """(N, D), (M, D) -> (N, M); not by products, which would give copies a distance above zero."""
+    return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _reach(points: torch.Tensor, k: int) -> torch.Tensor:
+    """(N,) distance to the k-th neighbour; a point is not its own neighbour."""
+    return _apart(points, points).kthvalue(k + 1, dim=1).values
+
+
+# --- A CLIP score for ECGs: do an ECG and the words it was made from belong together?
+#
+# CLIP (Radford et al., arXiv 2103.00020) trains two encoders by contrast and takes the cosine of what they say. Its
+# linear form is canonical correlation (Hotelling, 1936), which is solved, not trained. The pair here stands on the
+# independent reader's features and on counted words: no generator was conditioned on either.
+
+SHARED = 32  # dimensions
+CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words would else be learned by heart
+
+
+class ClipPair:
+    """Two linear maps into one space, fitted on true ECGs and their words.
+
+    Args:
+        features: (N, D) of true ECGs, `Reader.features`.
+        texts: N requests as `Request.text` says them.
+    """
+
+    def __init__(self, features: torch.Tensor, texts: list[str]):
+        counted = [_counted(text) for text in texts]
+        self.words = sorted({word for words in counted for word in words})
+        table = self._table(counted)  # (N, W)
+        self.usual = table.nanmean(0)
+        sides = features.double(), self._filled(table)
+        self.scales = [_scale(side) for side in sides]
+        x, y = map(_scaled, sides, self.scales)  # (N, D), (N, W)
+        left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
+        u, shared, v = torch.linalg.svd(left @ (x.T @ y / len(x)) @ right, full_matrices=False)
+        strength = shared[:SHARED].sqrt()  # a dimension counts as far as both sides share it
+        self.maps = left @ u[:, :SHARED] * strength, right @ v.T[:, :SHARED] * strength
+
+    def ecgs(self, features: torch.Tensor) -> torch.Tensor:
+        """(M, D) features -> (M, SHARED) of length 1."""
+        return F.normalize(_scaled(features.double(), self.scales[0]) @ self.maps[0], dim=1)
+
+    def texts(self, texts: list[str]) -> torch.Tensor:
+        """M requests in words -> (M, SHARED) of length 1; unknown words are passed over."""
+        table = self._filled(self._table([_counted(text) for text in texts]))
+        return F.normalize(_scaled(table, self.scales[1]) @ self.maps[1], dim=1)
+
+    def _table(self, counted: list[dict[str, float]]) -> torch.Tensor:
+        """(N, W): what stands in each text; a number that is not named is NaN, a word that is not there 0."""
+        missing = [float("nan") if word.endswith("#") else 0.0 for word in self.words]
+        rows = [[words.get(word, none) for word, none in zip(self.words, missing)] for words in counted]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    def _filled(self, table: torch.Tensor) -> torch.Tensor:
+        return torch.where(table.isnan(), self.usual, table)
+
+
+def clip_scores(pair: ClipPair, features: torch.Tensor, texts: list[str]) -> dict[str, float]:
+    """Of ECGs (M, D) and the words that they were made from.
+
+    Returns:
+        clip_score, the mean cosine of an ECG and its own words; clip_stranger, the same with the next one's words;
+        clip_top1, the share of ECGs whose own words are nearest among the M.
+    """
+    cosines = pair.ecgs(features) @ pair.texts(texts).T  # (M, M)
+    own, place = cosines.diagonal(), torch.arange(len(cosines))
+    return {
+        "clip_score": own.mean().item(),
+        "clip_stranger": cosines[place, place.roll(-1)].mean().item(),
+        "clip_top1": (own >= cosines.amax(1)).double().mean().item(),
+    }
+
+
+def _counted(text: str) -> dict[str, float]:
+    """A text as {word: 1} and {word before a number + " #": that number}."""
+    found = re.findall(r"[a-z]+|-?\d+", text.lower())
+    words = {word: 1.0 for word in found if word.isalpha()}
+    return words | {f"{name} #": float(n) for name, n in zip(found, found[1:]) if name.isalpha() and not n.isalpha()}
+
+
+def _scale(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return table.mean(0), table.std(0).clamp(min=1e-6)
+
+
+def _scaled(table: torch.Tensor, scale: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return (table - scale[0]) / scale[1]
+
+
+def _inverse_root(table: torch.Tensor) -> torch.Tensor:
+    """(N, D) of mean 0 -> (D, D), the inverse root of its shrunk covariance."""
+    value, vector = torch.linalg.eigh(table.T @ table / len(table))
+    return vector / (value.clamp(min=0) + CLIP_SHRINK).sqrt() @ vector.T
+
+
+# --- Are sex and age to be seen in a made ECG? The straightest answer: a linear fit on the reader's features.
+#
+# The reader was never told either of them. An ECG shows both weakly, so a made one is held against true ones.
+
+RIDGE = 30.0  # of the ridge: as many samples as features would otherwise be learned by heart
+
+
+class PersonFit:
+    """Ridge regressions from features to sex and age, fitted on true ECGs.
+
+    Args:
+        features: (N, D) of true ECGs, `Reader.features`.
+        female: (N,) bool.
+        age: (N,) years.
+    """
+
+    def __init__(self, features: torch.Tensor, female: torch.Tensor, age: torch.Tensor):
+        x = features.double()
+        self.middle, self.spread = x.mean(0), x.std(0).clamp(min=1e-6)
+        x = (x - self.middle) / self.spread  # (N, D)
+        wanted = torch.stack([2 * female.double() - 1, age.double()], 1)  # (N, 2)
+        self.mean = wanted.mean(0)
+        ridge = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+        self.weight = torch.linalg.solve(ridge, x.T @ (wanted - self.mean))  # (D, 2)
+
+    def read(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(M, D) features -> (M,) bool female and (M,) years."""
+        predicted = (features.double() - self.middle) / self.spread @ self.weight + self.mean
+        return predicted[:, 0] > 0, predicted[:, 1].float()
+
+
+def person_scores(
+    fit: PersonFit, features: torch.Tensor, female: torch.Tensor, age: torch.Tensor, name: str = ""
+) -> dict[str, float]:
+    """`<name>sex_accuracy` and `<name>age_correlation` of ECGs (M, D) whose sex and age (M,) are known."""
+    read_female, read_age = fit.read(features)
+    return {
+        f"{name}sex_accuracy": (read_female == female).float().mean().item(),
+        f"{name}age_correlation": torch.corrcoef(torch.stack([read_age, age.float()]))[0, 1].nan_to_num().item(),
+    }

@@ -1,0 +1,118 @@
+"""Scores of answers to questions, as in ECG-QA: the set of answers must be exactly right."""
+
+import random
+from collections import Counter, defaultdict
+
+import torch
+
+from ..cohort import Cohort
+from ..language.conversations import Corpus
+from ..language.questions import NONE, QUESTION_TYPES, Question, answer_text, numbered, parse_answer
+from .chain import views_of
+
+COMPARED = 0.25  # share of questions about two ECGs
+
+
+def gold(question: Question) -> frozenset[str]:
+    """The true items in small letters; {"none"} when there is none."""
+    return parse_answer(answer_text(question))
+
+
+def _scores(questions: list[Question], right: list[bool], prefix: str) -> dict[str, float]:
+    """The share of right answers over all, over `open` ones, and by question type and attribute type, as they occur."""
+    by_type: dict[str, list[bool]] = defaultdict(list)
+    for question, good in zip(questions, right, strict=True):
+        form = ["open"] if question.question_type.endswith("query") else []  # to be answered in one's own words
+        for name in ("exact_match", *form, question.question_type, question.attribute_type):
+            by_type[f"{prefix}.{name}"].append(good)
+    return {name: sum(values) / len(values) for name, values in by_type.items()}
+
+
+def qa_scores(questions: list[Question], texts: list[str]) -> dict[str, float]:
+    """Exact match of the set of answers, as in ECG-QA: `qa.exact_match`, `qa.open`, `qa.single-verify`, ...
+
+    Order and capitals do not count. No answer at all is the answer "none"; a text that cannot be read is wrong.
+
+    Args:
+        questions: N questions with true answers.
+        texts: what was answered to each.
+    """
+    return _scores(questions, [parse_answer(t) == gold(q) for q, t in zip(questions, texts, strict=True)], "qa")
+
+
+def majority(training: list[Question], by: str = "template_id") -> dict[int, frozenset[str]]:
+    """The most frequent answer of each template, or of each question (`by="question_id"`), in the training data."""
+    counts: dict[int, Counter] = defaultdict(Counter)
+    for question in training:
+        counts[getattr(question, by)][gold(question)] += 1
+    return {key: count.most_common(1)[0][0] for key, count in counts.items()}
+
+
+def chance_scores(training: list[Question], questions: list[Question]) -> dict[str, float]:
+    """What can be had without looking at an ECG.
+
+    `qa.majority.*`: the most frequent answer of the template. `qa.blind.*`: the most frequent answer of the very
+    question, and where training never asked it, of its template; "none" where that is new, too.
+    """
+    usual, same = majority(training), majority(training, "question_id")
+    stated = [usual.get(q.template_id, frozenset({NONE})) for q in questions]
+    blind = [same.get(q.question_id, answer) for q, answer in zip(questions, stated)]
+    return {
+        **_scores(questions, [a == gold(q) for q, a in zip(questions, stated)], "qa.majority"),
+        **_scores(questions, [a == gold(q) for q, a in zip(questions, blind)], "qa.blind"),
+    }
+
+
+def draw_questions(corpus: Corpus, n: int, seed: int, split: str = "unseen") -> list[Question]:
+    """n questions about a corpus, three quarters about one ECG and the others about two; ecg_id are rows."""
+    rng = random.Random(f"{seed}/questions/{split}")
+    two = round(COMPARED * n) if len(corpus.readings) > 1 else 0
+    kinds = [[t for t in QUESTION_TYPES if t.startswith(start)] for start in ("single", "comparison")]
+    return numbered([corpus.asked(rng, split, kinds[i >= n - two]) for i in range(n)])
+
+
+def answers(model, cohort: Cohort, questions: list[Question]) -> list[str]:
+    """What the model answers; ecg_id are rows of the cohort.
+
+    About one ECG it sees signal and image, about two their signals, one after the other: (B, 2 T_s, D_enc).
+    """
+    rows = sorted({row for q in questions for row in q.ecg_id})
+    place = {row: i for i, row in enumerate(rows)}
+    signal, image = views_of(model, cohort.signal(rows))
+    out = [""] * len(questions)
+    for count in (1, 2):
+        chosen = [i for i, q in enumerate(questions) if len(q.ecg_id) == count]
+        if not chosen:
+            continue
+        where = torch.tensor([[place[row] for row in questions[i].ecg_id] for i in chosen])  # (B, count)
+        tokens = signal[where].flatten(1, 2)  # (B, count * T_s, D_enc)
+        stated = model.write(
+            [questions[i].question for i in chosen], tokens, image[where[:, 0]] if count == 1 else None
+        )
+        for i, text in zip(chosen, model.texts(stated)):
+            out[i] = text
+    return out
+
+
+def qa_metrics(
+    model, cohort: Cohort, n: int, seed: int, training: Corpus | None = None, split: str = "unseen"
+) -> dict[str, float]:
+    """Exact match of n questions about held-out ECGs in phrasings that training did not show (`qa.*`), and chance
+    (`qa.majority.*`, `qa.blind.*`, see `chance_scores`).
+
+    Args:
+        model: a UniECG after stage 1.
+        cohort: held-out patients.
+        n: how many questions.
+        seed: of the questions.
+        training: training patients, whose answers make the baselines; without it other questions about this cohort.
+        split: of the phrasings.
+    """
+    corpus = Corpus(cohort.truth(), cohort.column("patient"))
+    asked = draw_questions(corpus, n, seed, split)
+    learned = draw_questions(training or corpus, max(4 * n, 1000), seed + 1, "seen")
+    return {
+        **qa_scores(asked, answers(model, cohort, asked)),
+        **chance_scores(learned, asked),
+        "qa.questions": len(asked),
+    }

@@ -1,0 +1,141 @@
+"""An independent network that reads facts from signals, to judge generated ones; it shares nothing with phi_s."""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..beats import RHYTHM, representative_beat, rhythm_features
+from ..config import Training
+from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, amplify_small_waves
+from ..simulator.disease import FINDINGS
+from ..simulator.simulate import simulate
+from ..simulator.truth import LEAD_SIGNS, lead_signs
+from ..training import fit
+
+# --- What a network tells about an ECG directly: intervals, axis and findings as numbers on unit scales, and its
+# loss.
+
+SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
+NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
+FACT_WIDTH = NUMBERS + len(FINDINGS) + 12 * len(LEAD_SIGNS)
+
+
+def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The truth of B records as a table (B, TOLD).
+
+    Numbers on unit scales, NaN where there is none; then findings and signs per lead, each 0 or 1.
+    """
+    numbers = [(truth[key] - middle) / scale for key, (middle, scale) in SCALES.items()]
+    axis = torch.deg2rad(truth["axis_deg"])
+    numbers = torch.stack([*numbers, axis.cos(), axis.sin()], 1)
+    return torch.cat([numbers, truth["findings"], lead_signs(truth).flatten(1)], 1).float()
+
+
+def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Told (B, TOLD) against `facts` (B, TOLD): smooth L1 of the numbers that are there, cross-entropy of the rest."""
+    n, f = NUMBERS, NUMBERS + len(FINDINGS)
+    known = ~table[:, :n].isnan()
+    numbers = F.smooth_l1_loss(predicted[:, :n][known], table[:, :n][known])
+    found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])
+    signs = F.binary_cross_entropy_with_logits(predicted[:, f:], table[:, f:])
+    return numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
+
+
+def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Told (B, TOLD) back in its own units.
+
+    Returns:
+        {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, findings (B, F) as logits, signs (B, S, 12) as logits in the
+        order of LEAD_SIGNS; a logit above 0 says that it is there.
+    """
+    numbers = {key: predicted[:, i] * scale + middle for i, (key, (middle, scale)) in enumerate(SCALES.items())}
+    n, f = NUMBERS, NUMBERS + len(FINDINGS)
+    numbers["axis_deg"] = torch.rad2deg(torch.atan2(predicted[:, n - 1], predicted[:, n - 2]))
+    return numbers, predicted[:, n:f], predicted[:, f:].unflatten(1, (len(LEAD_SIGNS), 12))
+
+
+# --- An independent reader: a network that had no part in training the model it scores, with hearts of its own.
+
+POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int, spread: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(1, width), nn.ReLU(), nn.Conv1d(width, width, 5, padding=2 * spread, dilation=spread)
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.body(x)
+
+
+class Reader(nn.Module):
+    """(B, 12, 1000) mV at 100 Hz -> numbers, finding logits and signs per lead.
+
+    Built unlike phi_s: the representative beat is read whole, each of its moments by weights of its own; beside it go
+    dilated convolutions over the whole record, their mean and maximum over time, and `rhythm_features`. No attention.
+    """
+
+    def __init__(self, width: int = 48):
+        super().__init__()
+        self.settings = {"width": width}
+        self.stem = nn.Sequential(
+            nn.Conv1d(24, width, 7, 2, 3), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2)
+        )  # (B, W, 250)
+        self.body = nn.Sequential(*(_Residual(width, spread) for spread in (1, 2, 4, 8, 16, 1)))
+        self.beat = nn.Sequential(nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), _Residual(width, 1), nn.AvgPool1d(4))
+        self.rhythm = nn.Sequential(nn.Linear(RHYTHM, 64), nn.ReLU())
+        self.head = nn.Sequential(nn.Linear(28 * width + 64 + RHYTHM, 256), nn.ReLU(), nn.Linear(256, FACT_WIDTH))
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, TOLD), see `facts`."""
+        return self.head(self._seen(signal))
+
+    def _seen(self, signal: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            beat, _, times = representative_beat(signal, 100.0)  # (B, 12, 104)
+            rhythm = rhythm_features(times)  # (B, RHYTHM)
+        x = self.body(self.stem(amplify_small_waves(signal)))  # (B, W, 250)
+        moments = self.beat(amplify_small_waves(beat)).flatten(1)  # (B, W * 26)
+        return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm), rhythm], 1)
+
+    @torch.no_grad()
+    def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`."""
+        self.eval()
+        device = next(self.parameters()).device
+        return torch.cat([self.head[:-1](self._seen(part.to(device))).cpu() for part in signal.split(batch)])
+
+    @torch.no_grad()
+    def predict(
+        self, signal: torch.Tensor, batch: int = 128
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) and (B, S, 12) logits."""
+        self.eval()
+        device = next(self.parameters()).device
+        return decode_facts(torch.cat([self(part.to(device)).cpu() for part in signal.split(batch)]))
+
+    def read(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""
+        numbers, logits, _ = self.predict(signal, batch)
+        return numbers, logits > 0
+
+
+def train_reader(reader: Reader, plan: Training, seed: int, folder: Path) -> dict:
+    """Train on patients of its own, noisy and clean, sharp and smooth alike."""
+    device = next(reader.parameters()).device
+
+    def loss(step, generator):
+        index = torch.arange(step * plan.batch, (step + 1) * plan.batch)
+        generated = simulate(POPULATION + seed, index, noise=step % 3 != 0, first_beat=0.3 if step % 3 == 0 else None)
+        signal = generated.signal
+        if step % 2:  # a generated ECG is a little smoother than a recorded one
+            signal = F.avg_pool1d(signal, 3, 1, 1, count_include_pad=False)
+        return facts_loss(reader.train()(signal.to(device)), facts(generated.truth).to(device))
+
+    history = fit("reader", {"reader": reader}, loss, plan, seed=seed, folder=folder)
+    reader.requires_grad_(False).eval()
+    return history

@@ -1,0 +1,285 @@
+"""How real are simulated ECGs? Statistics against recorded ones, and a network that tells their beats apart."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchmetrics.functional.classification import binary_auroc
+
+from ..beats import heart_rate, r_peaks
+from ..errors import BadECG
+from ..simulator.disease import FINDINGS
+
+# --- How real do simulated ECGs look? Statistics beside those of real records (`separability`: as a network sees it).
+
+BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": (15.0, 35.0), "fine": (35.0, 49.0)}
+QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
+INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
+COMMON = ("SR", "SBRAD", "STACH", "SARRH", "NORM", "LAD", "LAFB", "LVH", "STD", "TINV", "LAE", "PAC", "PVC")  # in both
+
+
+def band_rms(signal: torch.Tensor, hz: float) -> dict[str, torch.Tensor]:
+    """RMS in mV of each band of `BANDS` (Hz), (B, 12) each, from one Hann-windowed spectrum without the ends."""
+    edge = round(EDGE_S * hz)
+    x = signal[..., edge : signal.shape[-1] - edge]
+    window = torch.hann_window(x.shape[-1])
+    power = torch.fft.rfft((x - x.mean(-1, keepdim=True)) * window).abs().square()
+    power = 2 * power / (x.shape[-1] * window.square().sum())  # its sum over frequencies is the variance
+    f = torch.fft.rfftfreq(x.shape[-1], 1 / hz)
+    return {name: power[..., (f >= low) & (f < high)].sum(-1).sqrt() for name, (low, high) in BANDS.items()}
+
+
+def quiet_noise(signal: torch.Tensor, hz: float) -> torch.Tensor:
+    """RMS in mV above about 25 Hz in the quieter third of the record, where no QRS is: (B, 12, L) -> (B, 12)."""
+    edge, width = round(EDGE_S * hz), round(0.1 * hz)
+    x = signal[..., edge : signal.shape[-1] - edge]
+    f = torch.fft.rfftfreq(x.shape[-1], 1 / hz)
+    rise = torch.sin(torch.pi / 2 * ((f - 15) / 20).clamp(0, 1)).square()  # a soft edge, so that a QRS does not ring on
+    high = torch.fft.irfft(torch.fft.rfft(x) * rise, n=x.shape[-1])
+    power = F.avg_pool1d(high.square(), width, width)  # (B, 12, windows of 0.1 s)
+    return power.quantile(0.3, -1).sqrt()
+
+
+def statistics(signal: torch.Tensor, hz: float = 100.0) -> dict[str, torch.Tensor]:
+    """What can be measured on any record: (B, 12, L) mV -> tensors with a leading B.
+
+    Returns:
+        quantiles (B, 12, 5) of the centred amplitude at `QUANTILES`, mV; `<band>_mv` (B, 12) for each of `BANDS`;
+        quiet_mv (B, 12), see `quiet_noise`; rate_bpm, sdnn_ms, rmssd_ms (B,) of the RR intervals;
+        qrs_variation (B, 12), the spread of the QRS size from beat to beat as a share of its mean;
+        qrs_ms (B,), how long the mean beat is steep; non_dipolar (B,), the share of the mean beat's QRS (as RMS) that
+        no three fixed directions of the eight independent leads hold. NaN where a record has too few beats.
+    """
+    n, edge = len(signal), round(EDGE_S * hz)
+    out = {"quantiles": torch.quantile(centred(signal)[..., edge:-edge], torch.tensor(QUANTILES), -1).movedim(0, -1)}
+    out |= {f"{name}_mv": value for name, value in band_rms(signal, hz).items()}
+    out["quiet_mv"] = quiet_noise(signal, hz)
+    out["rate_bpm"] = heart_rate(signal, hz)
+    out |= _rhythm(signal, hz)
+    cut, owner = beats(signal, hz)
+    mean = means(owner, n)
+    first = round((BEFORE_S - 0.08) * hz)
+    qrs = cut[..., first : first + round(0.16 * hz) + 1]  # (N, 12, 17 at 100 Hz)
+    size = qrs.amax(-1) - qrs.amin(-1)  # (N, 12)
+    usual = mean(size)
+    out["qrs_variation"] = (mean(size.square()) - usual.square()).clamp(min=0).sqrt() / usual
+    average_beat = mean(cut)  # (B, 12, W)
+    out["qrs_ms"] = _steep(average_beat, hz)
+    shape = average_beat[:, INDEPENDENT, first : first + qrs.shape[-1]].nan_to_num()
+    energy = torch.linalg.svdvals(shape - shape.mean(-1, keepdim=True)).square()  # (B, 8)
+    out["non_dipolar"] = (energy[:, 3:].sum(1) / energy.sum(1)).sqrt()
+    return out
+
+
+def _rhythm(signal: torch.Tensor, hz: float) -> dict[str, torch.Tensor]:
+    """SDNN and RMSSD in ms (Task Force of the ESC and NASPE, Circulation 93:1043, 1996), of all intervals."""
+    owner, place = r_peaks(signal, hz).nonzero().unbind(1)
+    rr, same = 1000 / hz * place.diff().double(), owner.diff() == 0
+    mean = means(owner[1:][same], len(signal))
+    sdnn = (mean(rr[same].square()) - mean(rr[same]).square()).clamp(min=0).sqrt()
+    follows = same[1:] & same[:-1]
+    rmssd = means(owner[2:][follows], len(signal))(rr.diff()[follows].square()).sqrt()
+    return {"sdnn_ms": sdnn.float(), "rmssd_ms": rmssd.float()}
+
+
+def _steep(beat: torch.Tensor, hz: float) -> torch.Tensor:
+    """For how long a mean beat (B, 12, W) is steeper than a quarter of its steepest, within 0.15 s of R: (B,) ms."""
+    middle, reach = round(BEFORE_S * hz), round(0.15 * hz)
+    slope = beat.diff(dim=-1).square().sum(1).sqrt()[:, middle - reach : middle + reach]
+    over = slope > 0.25 * slope.amax(1, keepdim=True)
+    place = torch.arange(slope.shape[1]).float()
+    last = torch.where(over, place, -torch.inf).amax(1)
+    return 1000 / hz * (last - torch.where(over, place, torch.inf).amin(1) + 1)
+
+
+def sinus_like(signal: torch.Tensor, hz: float = 100.0) -> torch.Tensor:
+    """Records (B, 12, L) with a regular rhythm at 50 to 110 bpm and a narrow QRS, by measurement alone: (B,) bool."""
+    s = statistics(signal, hz)
+    regular = s["sdnn_ms"] < 0.12 * 60000 / s["rate_bpm"]
+    return regular & (s["rate_bpm"] >= 50) & (s["rate_bpm"] <= 110) & (s["qrs_ms"] <= 120)
+
+
+def compare(simulated: torch.Tensor, real: torch.Tensor, hz: float = 100.0) -> dict[str, float]:
+    """Kolmogorov-Smirnov distances (0 alike, 1 apart) of each statistic, and both medians, over records and leads.
+
+    Both are (B, 12, L) mV. Keys: `realism.ks.<name>`, `realism.median.<name>.simulated` and `.real`.
+    """
+    one, other = statistics(simulated, hz), statistics(real, hz)
+    for part in (one, other):
+        quantiles = part.pop("quantiles")
+        part["span_mv"] = quantiles[..., -1] - quantiles[..., 0]
+    out = {}
+    for name in one:
+        out[f"realism.ks.{name}"] = ks_distance(one[name].flatten(), other[name].flatten())
+        out[f"realism.median.{name}.simulated"] = one[name].nanmedian().item()
+        out[f"realism.median.{name}.real"] = other[name].nanmedian().item()
+    return out
+
+
+def ks_distance(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The largest gap between two empirical distribution functions, of values (N,) and (M,); NaN are left out."""
+    a, b = a[~a.isnan()].sort().values, b[~b.isnan()].sort().values
+    at = torch.cat([a, b])
+    below = [torch.searchsorted(x, at, right=True) / len(x) for x in (a, b)]
+    return (below[0] - below[1]).abs().max().item()
+
+
+def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Rows of simulated records (B, 12, L) to set beside real ones: sinus-like, with findings that real records have
+    too (`COMMON`), and for each real record (M, 12, L) one of about its heart rate. Returns (M,) rows, or fewer."""
+    rare = torch.tensor([code not in COMMON for code in FINDINGS])
+    free = (sinus_like(signal) & ~findings[:, rare].any(1)).nonzero()[:, 0]
+    rate, rows = heart_rate(signal, 100.0), []
+    for wanted in heart_rate(real, 100.0)[: len(free)]:
+        k = (rate[free] - wanted).abs().argmin()
+        rows.append(free[k])
+        free = torch.cat([free[:k], free[k + 1 :]])
+    return torch.stack(rows)
+
+
+# --- Can a network tell simulated beats from real ones?
+#
+# It sees single beats, cut around the R peaks, of comparable records. An area under the ROC curve (AUROC) of 0.5
+# means that it cannot tell, 1.0 that it always can: the classifier two-sample test of Lopez-Paz and Oquab,
+# "Revisiting classifier two-sample tests", arXiv 1610.06545.
+
+EDGE_S = 0.2  # left out at either end: PTB-XL holds its last 0.1 s constant
+BEFORE_S, BEAT_S = 0.3, 0.8  # a beat begins 0.3 s before its R peak and lasts 0.8 s
+FOLDS, BEATS_EACH = 5, 8
+
+
+def centred(signal: torch.Tensor) -> torch.Tensor:
+    """(B, 12, L) about each lead's median: the offset of a lead says nothing."""
+    return signal - signal.median(-1, keepdim=True).values
+
+
+def beats(signal: torch.Tensor, hz: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Beats cut around the R peaks: (B, 12, L) mV -> (N, 12, 0.8 hz) and the record of each (N,), in order.
+
+    Beats that reach into the first or last 0.2 s are left out. Each lead is taken about its median over the record.
+    """
+    before, width, edge = round(BEFORE_S * hz), round(BEAT_S * hz), round(EDGE_S * hz)
+    owner, place = r_peaks(signal, hz).nonzero().unbind(1)
+    start = place - before
+    inside = (start >= edge) & (start + width <= signal.shape[-1] - edge)
+    windows = centred(signal).unfold(-1, width, 1)  # (B, 12, L - width + 1, width)
+    return windows[owner[inside], :, start[inside]], owner[inside]
+
+
+def means(owner: torch.Tensor, n: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function from values of beats (N, ...) to their means in each record (n, ...), NaN where there is none."""
+    count = torch.bincount(owner, minlength=n)
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(n, *values.shape[1:], dtype=values.dtype).index_add_(0, owner, values)
+        return total / count.view(-1, *[1] * (values.dim() - 1))
+
+    return mean
+
+
+class BeatNet(nn.Module):
+    """Is this beat simulated? A small convolutional network: (N, 12, W) mV -> (N,) logits, positive for real."""
+
+    def __init__(self, width: int = 32):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv1d(12, width, 7, 1, 3),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, 2, 2),
+            nn.ReLU(),
+            nn.Conv1d(width, width, 5, 2, 2),
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, 1))
+
+    def forward(self, beat: torch.Tensor) -> torch.Tensor:
+        x = self.body(2 * beat.clamp(-4, 4))  # (N, W, 20)
+        return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, 0]
+
+
+def _sample(signal: torch.Tensor, names: list, hz: float, seed: int, side: int):
+    """At most `BEATS_EACH` beats of each record, evenly spread: beats, record, and a fold for each patient."""
+    cut, owner = beats(signal, hz)
+    first = torch.searchsorted(owner, owner)  # place of the record's first beat
+    count = torch.bincount(owner, minlength=len(signal))[owner]
+    turn = torch.arange(len(owner)) - first
+    step = (count / BEATS_EACH).clamp(min=1)
+    keep = (turn / step).floor() != ((turn - 1) / step).floor()
+    patients = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    generator = torch.Generator().manual_seed(2 * seed + side)
+    fold = torch.randperm(len(patients), generator=generator) % FOLDS
+    return cut[keep], owner[keep], fold[torch.tensor([patients[n] for n in names])][owner[keep]]
+
+
+def separability(
+    simulated: torch.Tensor,
+    real: torch.Tensor,
+    seed: int = 0,
+    patients: list[str] | None = None,
+    epochs: int = 24,
+    hz: float = 100.0,
+) -> dict[str, float]:
+    """How well a network tells simulated beats from real ones: five folds, split by patient.
+
+    Args:
+        simulated, real: (B, 12, L) mV, already comparable (see `sinus_like`); about as many of either.
+        seed: of folds, weights and batches.
+        patients: of the real records, (B,) names; by default each record is its own patient.
+        epochs: passes over the training beats.
+
+    Returns:
+        realism.auc over single held-out beats, pooled over folds; realism.auc_record over records, the mean logit of
+        each; realism.auc_low and realism.auc_high, the lowest and highest fold; realism.beats; realism.records.
+
+    Raises:
+        BadECG: fewer than ten records on one side.
+    """
+    if min(len(simulated), len(real)) < 10:
+        raise BadECG(f"Ten records a side are needed, got {len(simulated)} and {len(real)}: give more.")
+    mine = _sample(simulated, list(range(len(simulated))), hz, seed, 0)
+    theirs = _sample(real, patients or list(range(len(real))), hz, seed, 1)
+    beat = torch.cat([mine[0], theirs[0]])
+    owner = torch.cat([mine[1], theirs[1] + len(simulated)])
+    fold = torch.cat([mine[2], theirs[2]])
+    label = (owner >= len(simulated)).float()
+    stated = torch.empty(len(beat))
+    for f in range(FOLDS):
+        out = fold == f
+        stated[out] = _tell(beat[~out], label[~out], beat[out], seed * FOLDS + f, epochs)
+    folds = [binary_auroc(stated[fold == f], label[fold == f].int()).item() for f in range(FOLDS)]
+    records = means(owner, len(simulated) + len(real))(stated)
+    there = ~records.isnan()
+    of_real = (torch.arange(len(records)) >= len(simulated)).int()
+    return {
+        "realism.auc": binary_auroc(stated, label.int()).item(),
+        "realism.auc_record": binary_auroc(records[there], of_real[there]).item(),
+        "realism.auc_low": min(folds),
+        "realism.auc_high": max(folds),
+        "realism.beats": len(beat),
+        "realism.records": int(there.sum()),
+    }
+
+
+def _tell(beat, label, held_out, seed: int, epochs: int, batch: int = 64) -> torch.Tensor:
+    """Train a network on beats (N, 12, W), shifted by up to 20 ms; its logits of the held-out ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = BeatNet()
+        weight = torch.where(
+            label > 0, (label == 0).float().mean(), (label > 0).float().mean()
+        )  # both sides count alike
+        steps = epochs * -(-len(beat) // batch)
+        optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05)
+        plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        for _ in range(epochs):
+            for rows in torch.randperm(len(beat)).split(batch):
+                shown = beat[rows].roll(int(torch.randint(-2, 3, ())), dims=-1)
+                loss = F.binary_cross_entropy_with_logits(net(shown), label[rows], weight[rows] * 2)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                plan.step()
+        net.eval()
+        with torch.no_grad():
+            return net(held_out)

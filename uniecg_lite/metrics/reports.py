@@ -1,0 +1,70 @@
+"""Scores of what is said: numbers and findings read from the model's words, against the truth."""
+
+import math
+
+import torch
+
+from ..findings import CODES, Reading
+from ..language.report_parser import parse_report
+
+INTERVALS = {
+    "hr_mae_bpm": "rate_bpm",
+    "pr_mae_ms": "pr_ms",
+    "qrs_mae_ms": "qrs_ms",
+    "qt_mae_ms": "qt_ms",
+    "qtc_mae_ms": "qtc_ms",
+    "axis_mae_deg": "axis_deg",
+}
+UNREAD = {"rate_bpm": 80.0, "pr_ms": 160.0, "qrs_ms": 90.0, "qt_ms": 400.0, "qtc_ms": 420.0, "axis_deg": 60.0}
+
+
+def interval_errors(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:
+    """Mean absolute error of each number in the text, over the records where the truth has one.
+
+    A number that the text lacks is scored as if a usual value (`UNREAD`) had been said: never skipped.
+    Axis errors go around the circle.
+    """
+    out = {}
+    for name, key in INTERVALS.items():
+        errors = []
+        for s, t in zip(stated, truth):
+            true, value = getattr(t, key), getattr(s, key)
+            if math.isnan(true):
+                continue
+            error = abs((UNREAD[key] if math.isnan(value) else value) - true)
+            errors.append(min(error, 360 - error) if key == "axis_deg" else error)
+        out[name] = sum(errors) / len(errors) if errors else math.nan
+    return out
+
+
+def finding_scores(stated: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """F1 per finding of (B, F) boolean tables; a finding that nobody has and nobody says is left out.
+
+    F1 = 2 TP / (2 TP + FP + FN).
+    """
+    both = (stated & truth).sum(0)
+    total = stated.sum(0) + truth.sum(0)
+    return {code: (2 * both[i] / total[i]).item() for i, code in enumerate(CODES) if total[i] > 0}
+
+
+def macro_f1(stated: torch.Tensor, truth: torch.Tensor) -> float:
+    """The mean of `finding_scores`."""
+    scores = finding_scores(stated, truth)
+    return sum(scores.values()) / len(scores)
+
+
+def table_of(readings: list[Reading]) -> torch.Tensor:
+    """(B, F) boolean table of the findings of B readings."""
+    return torch.tensor([[code in r.findings for code in CODES] for r in readings])
+
+
+def reading_scores(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:
+    """Readings against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`."""
+    return {**interval_errors(stated, truth), "findings_macro_f1": macro_f1(table_of(stated), table_of(truth))}
+
+
+def report_scores(texts: list[str], truth: list[Reading]) -> dict[str, float]:
+    """Reports against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`; `readable` is the share with every number."""
+    stated = [parse_report(text) for text in texts]
+    complete = [not any(math.isnan(getattr(s, k)) for k in ("rate_bpm", "qrs_ms", "qt_ms")) for s in stated]
+    return {**reading_scores(stated, truth), "readable": sum(complete) / len(complete)}

@@ -1,0 +1,259 @@
+"""Does the model look where the evidence is? Gradients of a finding's words with respect to the signal, wave by wave.
+
+A saliency map after Simonyan et al., "Deep Inside Convolutional Networks", arXiv 1312.6034: how much the
+log-probability of the words changes with each sample. The simulator knows where each wave lies.
+"""
+
+import re
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..errors import BadRequest
+from ..findings import CODES, NAMES
+from .chain import PROMPT
+
+WAVES = ("P", "QRS", "ST", "T")
+CARRIERS = {  # group: (the waves that carry its findings, the findings)
+    "rhythm": (("P", "QRS"), ("SR", "SBRAD", "STACH", "SARRH", "AFIB", "AFLT", "JUNC", "SVTAC", "PAC")),
+    "block": (("P", "QRS"), ("WENCK", "MOB2", "3AVB", "1AVB")),
+    "wide": (("QRS",), ("VT", "PACE", "PVC", "BIGU", "CLBBB", "CRBBB", "IVCD", "WPW")),
+    "axis": (("QRS",), ("LAFB", "LPFB", "LAD", "RAD")),
+    "voltage": (("QRS",), ("LVH", "RVH", "LOWV")),
+    "q": (("QRS",), ("Q_ANT", "Q_INF", "Q_LAT")),
+    "atrial": (("P",), ("LAE", "RAE")),
+    "st": (("ST",), ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD", "PERI", "EREP", "BRUG")),
+    "t": (("T",), ("TINV", "HYPT", "HYPERK")),
+    "qt": (("ST", "T"), ("LQT", "HYPOK")),
+}
+GROUP = {code: group for group, (_, codes) in CARRIERS.items() for code in codes}
+BEATS = {"PVC": 1, "BIGU": 1, "PAC": 2}  # findings of some beats only: their `beat_kind`
+P_S, BEFORE_S, PREMATURE_S, ST_S = 0.12, 0.20, 0.16, 0.08  # see `wave_windows`
+
+
+def wave_windows(truth: dict[str, torch.Tensor], length: int, hz: float, kind: int | None = None) -> torch.Tensor:
+    """Where the waves are: the simulator's truth of B records -> (B, 4, length) bool in the order of `WAVES`.
+
+    P lasts 120 ms from its onset; in a record without P waves it is the 200 ms before each QRS, where one is missed.
+    ST is 80 ms from the end of the QRS, T what follows until QT is over. `kind` keeps the beats of this `beat_kind`
+    only; a premature ventricular QRS is taken to last 160 ms.
+    """
+    time = torch.arange(length) / hz  # (L,)
+    onset, kinds = truth["onset_s"], truth["beat_kind"]  # (B, K)
+    keep = onset.isfinite() if kind is None else onset.isfinite() & (kinds == kind)
+    qrs = (truth["qrs_ms"] / 1000)[:, None].expand_as(onset)
+    qrs = torch.where(kinds == 1, qrs.clamp(min=PREMATURE_S), qrs)  # (B, K)
+    end = onset + torch.maximum((truth["qt_ms"] / 1000)[:, None], qrs + ST_S)
+
+    def within(first, last, there):  # (B, K) each -> (B, L)
+        return ((time >= first[..., None]) & (time < last[..., None]) & there[..., None]).any(1)
+
+    p = truth["p_onset_s"]  # (B, Kp)
+    own = p.isfinite()
+    if kind is not None:  # the P waves of these beats: those that begin within 300 ms before one of them
+        gap = torch.where(keep, onset, torch.nan)[:, None] - p[..., None]  # (B, Kp, K)
+        own = own & ((gap > 0) & (gap < 0.3)).any(-1)
+    missed = keep & ~p.isfinite().any(1, keepdim=True)
+    return torch.stack(
+        [
+            within(p, p + P_S, own) | within(onset - BEFORE_S, onset, missed),
+            within(onset, onset + qrs, keep),
+            within(onset + qrs, onset + qrs + ST_S, keep),
+            within(onset + qrs + ST_S, end, keep),
+        ],
+        1,
+    )
+
+
+def finding_windows(truth: dict[str, torch.Tensor], code: str, length: int, hz: float) -> torch.Tensor:
+    """(B, length) bool: the waves that carry a finding, by `CARRIERS` and `BEATS`."""
+    waves = wave_windows(truth, length, hz, BEATS.get(code))
+    return waves[:, [WAVES.index(w) for w in CARRIERS[GROUP[code]][0]]].any(1)
+
+
+def name_span(tokenizer, text: str, name: str) -> tuple[list[int], int, int] | None:
+    """A report's ids up to and with the first place where a finding is named: (ids, first, last + 1), or None."""
+    match = re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", " " + text)
+    if match is None:
+        return None
+    coded = tokenizer(" " + text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
+    inside = [i for i, (a, b) in enumerate(coded["offset_mapping"]) if b > match.start() and a < match.end()]
+    return coded["input_ids"][: inside[-1] + 1], inside[0], inside[-1] + 1
+
+
+def saliency(model, signal: torch.Tensor, texts: list[str], names: list[str], prompt: str = PROMPT) -> torch.Tensor:
+    """|d log p(name | ECG, prompt, report so far) / d signal|, through phi_s and W_ts; the image is left out.
+
+    Args:
+        model: a reading `UniECG`; its parameters stay as they are.
+        signal: (B, 12, L) mV.
+        texts: B reports.
+        names: B words that the reports hold, each at its first place.
+        prompt: the question.
+
+    Returns:
+        (B, 12, L) per mV; 0 at the sample that is the lead's median.
+
+    Raises:
+        BadRequest: a report does not hold its name.
+    """
+    head, rows, spans = model.prompt_ids(prompt), [], []
+    for text, name in zip(texts, names):
+        found = name_span(model.tokenizer, text, name)
+        if found is None:
+            raise BadRequest(f"The report does not say '{name}': ask for words that stand in it.")
+        ids, first, last = found
+        rows.append(torch.tensor(head + ids))
+        spans.append((len(head) + first, len(head) + last))
+    device = model.w_ts.weight.device
+    ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(device)  # (B, T)
+    start, end = torch.tensor(spans, device=device)[:, None].unbind(-1)  # (B, 1) each
+    place = torch.arange(ids.shape[1], device=device)
+    stated = (place >= start) & (place < end)  # (B, T)
+    model.eval()
+    with torch.enable_grad():
+        x = signal.to(device).requires_grad_()
+        ecg = model.project(model.phi_s(x), None)  # (B, T_s, D)
+        hidden = model.llm_base()(inputs_embeds=model.splice(ids, ecg)).last_hidden_state
+        before = hidden[:, ecg.shape[1] : -1][stated[:, 1:]]  # (words, D)
+        loss = F.cross_entropy(
+            model.llm.get_output_embeddings()(before).float(), ids[:, 1:][stated[:, 1:]], reduction="sum"
+        )
+        slope = torch.autograd.grad(loss, x)[0].abs().detach().cpu()
+    # phi_s takes each lead's median off every sample; what that adds to the one sample in the middle is no evidence
+    return slope.masked_fill(signal == signal[..., ::4].median(-1, keepdim=True).values, 0)
+
+
+@dataclass
+class Evidence:
+    """Saliency of N findings that were said and are true."""
+
+    codes: list[str]
+    rows: torch.Tensor  # (N,) which record
+    texts: list[str]
+    saliency: torch.Tensor  # (N, 12, L)
+
+
+def collect(model, simulated, each: int = 4, prompt: str = PROMPT, batch: int = 32, evidence=None) -> Evidence:
+    """Saliency of findings in the model's own reports on simulated records, up to `each` records per finding.
+
+    `evidence` of another model gives records, findings and reports to look at in place of the model's own.
+    """
+    if evidence is None:
+        true = simulated.truth["findings"]  # (B, F)
+        pairs = [(code, row) for code in GROUP for row in true[:, CODES.index(code)].nonzero()[:each, 0].tolist()]
+        shown = sorted({row for _, row in pairs})
+        if not shown:
+            return Evidence([], torch.zeros(0, dtype=torch.long), [], torch.zeros(0, *simulated.signal.shape[1:]))
+        tokens = torch.cat([model.encode_signal(x) for x in simulated.signal[shown].split(64)])
+        written = dict(zip(shown, model.texts(model.write([prompt] * len(shown), tokens))))
+        pairs = [(c, row) for c, row in pairs if name_span(model.tokenizer, written[row], NAMES[c])]
+        codes, rows, texts = [c for c, _ in pairs], [row for _, row in pairs], [written[row] for _, row in pairs]
+    else:
+        codes, rows, texts = evidence.codes, evidence.rows.tolist(), evidence.texts
+    parts = [
+        saliency(model, simulated.signal[rows[i : i + batch]], texts[i : i + batch], names, prompt)
+        for i in range(0, len(codes), batch)
+        for names in [[NAMES[c] for c in codes[i : i + batch]]]
+    ]
+    none = torch.zeros(0, *simulated.signal.shape[1:])
+    return Evidence(codes, torch.tensor(rows, dtype=torch.long), texts, torch.cat([none, *parts]))
+
+
+def ratios(mass: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
+    """Share of the saliency in windows over the share of time they cover: (N, L), (N, L) bool -> (N,).
+
+    NaN where the windows cover nothing; 1 is what looking everywhere gives, and no saliency at all counts as 0.
+    """
+    share = (mass * windows).sum(1) / mass.sum(1).clamp(min=torch.finfo(mass.dtype).tiny)
+    cover = windows.float().mean(1)
+    return torch.where(cover > 0, share / cover, torch.nan)
+
+
+def evidence_ratio(model, simulated, each: int = 4, control=None, seed: int = 0, **options) -> dict[str, float]:
+    """How much more than elsewhere the model looks at the waves that carry what it says.
+
+    Args:
+        model: a reading `UniECG`.
+        simulated: `Simulated` records, strangers to the model.
+        each: records per finding at most.
+        control: an untrained model; without one, the same saliency in windows moved to another time.
+        seed: of that move.
+        options: of `collect`.
+
+    Returns:
+        `evidence.ratio.<group>` and `.map.<group>.<wave>` (ratio in each kind of wave); `evidence.ratio`, the mean
+        over groups; `evidence.control` and `.control.<group>`, the same of the control, which a trained model must
+        exceed; `evidence.findings`, how many were looked at.
+    """
+    found = collect(model, simulated, each, **options)
+    if not found.codes:
+        return {"evidence.findings": 0}
+    own = _by_group(found, simulated)
+    other = (
+        _by_group(found, simulated, shift_seed=seed)
+        if control is None
+        else _by_group(collect(control, simulated, evidence=found, **options), simulated)
+    )
+    out = {f"evidence.ratio.{group}": row["own"] for group, row in own.items()}
+    out |= {f"evidence.map.{group}.{wave}": row[wave] for group, row in own.items() for wave in WAVES}
+    out |= {f"evidence.control.{group}": row["own"] for group, row in other.items()}
+    out["evidence.ratio"] = _mean([row["own"] for row in own.values()])
+    out["evidence.control"] = _mean([row["own"] for row in other.values()])
+    return out | {"evidence.findings": len(found.codes)}
+
+
+def _by_group(found: Evidence, simulated, shift_seed: int | None = None) -> dict[str, dict[str, float]]:
+    """Group -> mean ratio in the waves that carry it (`own`) and in each kind of wave."""
+    length, mass = simulated.signal.shape[-1], found.saliency.sum(1)  # (N, L)
+    truth = {key: simulated.truth[key][found.rows] for key in ("onset_s", "beat_kind", "p_onset_s", "qrs_ms", "qt_ms")}
+    waves = wave_windows(truth, length, simulated.hz)  # (N, 4, L)
+    own = torch.stack(
+        [
+            finding_windows({key: value[i : i + 1] for key, value in truth.items()}, code, length, simulated.hz)[0]
+            for i, code in enumerate(found.codes)
+        ]
+    )  # (N, L)
+    if shift_seed is not None:  # the same windows, moved around the record by a time drawn for each row
+        moved = torch.randint(length, (len(own), 1), generator=torch.Generator().manual_seed(shift_seed))
+        own = own.gather(1, (torch.arange(length) + moved) % length)
+    table = torch.stack([ratios(mass, own), *(ratios(mass, waves[:, i]) for i in range(len(WAVES)))])  # (1 + 4, N)
+    groups = {group: [i for i, code in enumerate(found.codes) if GROUP[code] == group] for group in CARRIERS}
+    return {
+        group: dict(zip(("own", *WAVES), table[:, rows].nanmean(1).tolist())) for group, rows in groups.items() if rows
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return torch.tensor(values).nanmean().item()
+
+
+def evidence_figure(found: Evidence, simulated, item: int = 0, lead: str = "II", seconds: float = 10.0):
+    """A lead of one record, coloured by how much each moment changes the words; the waves that count are shaded."""
+    import matplotlib.pyplot as plt
+    from matplotlib.collections import LineCollection
+
+    from ..leads import LEADS
+
+    row, code, hz = int(found.rows[item]), found.codes[item], simulated.hz
+    n = min(round(seconds * hz), simulated.signal.shape[-1])
+    truth = {key: value[row : row + 1] for key, value in simulated.truth.items()}
+    window = finding_windows(truth, code, simulated.signal.shape[-1], hz)[0, :n].numpy()
+    mass = found.saliency[item].sum(0)[:n]  # (n,)
+    time, wave = torch.arange(n) / hz, simulated.signal[row, LEADS.index(lead), :n].cpu()
+    figure, axes = plt.subplots(figsize=(8.0, 2.4), dpi=72, layout="constrained")
+    plt.close(figure)
+    points = torch.stack([time, wave], 1)  # (n, 2)
+    line = LineCollection(torch.stack([points[:-1], points[1:]], 1).numpy(), cmap="inferno_r", linewidths=1.8)
+    line.set_array((mass / mass.max().clamp(min=1e-12))[:-1].numpy())
+    axes.fill_between(
+        time.numpy(), 0, 1, where=window, transform=axes.get_xaxis_transform(), color="#4c78a8", alpha=0.15, linewidth=0
+    )
+    figure.colorbar(axes.add_collection(line), label="saliency")
+    axes.autoscale_view()
+    axes.set_xlabel("s")
+    axes.set_ylabel(f"{lead}, mV")
+    axes.set_title(f"'{NAMES[code]}': shaded where the evidence is", fontsize=10)
+    return figure

@@ -1,0 +1,298 @@
+"""Where are QRS complexes, P waves and flutter on a clean signal? Found without the simulator."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import find_peaks
+
+from ...errors import BadECG
+
+# --- Where are the beats, which are alike, and what does the usual one look like? On a clean signal, without any
+# truth.
+
+BEFORE, AFTER = 0.50, 0.75  # s of the representative beat before and after its reference point
+ALIKE = 0.83  # correlation of two complexes over all leads above which they have one shape
+SHARP = 36.0  # 1/s; below it a deflection is a T wave: those have 5 to 30, ventricular complexes over 40
+LARGE = 0.6  # mV in some lead; below it a second deflection in an RR interval is atrial
+INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]  # I, II, V1..V6
+
+
+@dataclass
+class Beats:
+    """The beats of one record, in order. Positions are samples."""
+
+    place: np.ndarray  # (K,) reference point, the same place of the complex in all beats of one shape
+    own: np.ndarray  # (K,) bool, of the dominant shape
+    beat: np.ndarray  # (12, N) mV, median of the dominant beats
+    centre: int  # the reference point in `beat`
+
+
+def speed(signal: np.ndarray, hz: float) -> np.ndarray:
+    """Spatial velocity: the root sum of squares of all leads' slopes, (..., 12, L) mV -> (..., L) mV/ms."""
+    slope = slopes(signal) * (hz / 1000)
+    return np.sqrt(np.einsum("...cl,...cl->...l", slope, slope))
+
+
+def slopes(signal: np.ndarray) -> np.ndarray:
+    """Central differences along time, of the same shape (..., L)."""
+    out = np.empty_like(signal)
+    out[..., 1:-1] = (signal[..., 2:] - signal[..., :-2]) / 2
+    out[..., 0], out[..., -1] = signal[..., 1] - signal[..., 0], signal[..., -1] - signal[..., -2]
+    return out
+
+
+def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """QRS complexes of one record, (12, L) and its spatial velocity (L,) -> (K,) samples of the fastest 20 ms of each,
+    and the sharpness of each in 1/s.
+
+    A wide premature complex may be as slow as a tall T wave is fast, or as sharp as a flutter wave. What tells it from
+    both is that it is large, sharp, and followed by a T wave of its own.
+    """
+    smooth = uniform_filter1d(velocity, round(0.02 * hz))
+    window = round(1.6 * hz)
+    usual = np.median([smooth[i : i + window].max() for i in range(0, len(smooth) - window // 2, window)])
+    place = find_peaks(np.pad(smooth, 1), height=0.08 * usual, distance=round(0.2 * hz))[0] - 1
+    if not len(place):
+        raise BadECG("No QRS complex found: give records of beating hearts, in mV.")
+    sharp = sharpness(signal, velocity, hz)[place]
+    main = smooth[place] > 0.5 * usual
+    main &= sharp > 0.7 * np.median(sharp[main & (sharp >= np.median(sharp[main]))])
+    size = np.abs(signal - np.median(signal, axis=1, keepdims=True))
+    large = size.max(0)
+    sharp_ones = place[sharp > SHARP]
+    since = place - np.maximum.accumulate(np.where(main, place, -len(large)))  # samples since the last main complex
+    keep = main.copy()
+    for k in np.flatnonzero(~main & (sharp > SHARP) & (since > 0.26 * hz)):
+        keep[k] = _has_own_t(large, place[k], sharp_ones, hz) and _follows_t(large, place[k] - since[k], place[k], hz)
+    if not main[0] and keep[0]:  # the T wave of a beat before the record? A premature beat is not the only one
+        keep[0] = (np.abs(sharp[1:][keep[1:] & ~main[1:]] / sharp[0] - 1) < 0.2).any()
+    if not keep[-1] and sharp[-1] > SHARP and len(large) - place[-1] < 0.45 * hz:  # its T may lie beyond the end
+        alike = np.abs(since[:-1] - since[-1]) < 0.06 * hz
+        keep[-1] = (alike & keep[:-1]).any() and not (alike & ~keep[:-1]).any()
+    return place[keep], sharp[keep]
+
+
+def sharpness(signal: np.ndarray, velocity: np.ndarray, hz: float) -> np.ndarray:
+    """Acceleration over velocity within 80 ms: (L,) in 1/s; about 1 over the standard deviation of a wave."""
+    acceleration = slopes(slopes(signal)) * (hz**2 / 1000)  # (12, L)
+    n = round(0.08 * hz)
+    above, below = uniform_filter1d((acceleration**2).sum(0), n), uniform_filter1d(velocity**2, n)
+    return np.sqrt(np.clip(above, 0, None) / np.clip(below, 1e-10, None))
+
+
+def _has_own_t(size: np.ndarray, place: int, others: np.ndarray, hz: float) -> bool:
+    """Is this deflection large, and is there a T wave between it and the next sharp one?"""
+    here = size[max(0, place - round(0.06 * hz)) : place + round(0.08 * hz)].max()
+    later = others[others > place]
+    end = min(later[0] - round(0.09 * hz) if len(later) else len(size), place + round(0.45 * hz))
+    after = size[place + round(0.16 * hz) : end]
+    return here > LARGE and len(after) > 0 and after.max() > 0.18 * here
+
+
+def _follows_t(size: np.ndarray, main: int, place: int, hz: float) -> bool:
+    """Is there a T wave between the last complex and this deflection, which may be that T wave itself?"""
+    if main < 0:
+        return True
+    part = size[main + round(0.12 * hz) : place - round(0.10 * hz)]
+    return len(part) > 2 and (len(find_peaks(part, prominence=0.02)[0]) > 0 or part[-1] < 0.5 * part.max())
+
+
+def find_beats(signal: np.ndarray, velocity: np.ndarray, hz: float) -> Beats:
+    """The beats of one clean record (12, L), and the representative one."""
+    peaks, sharp = complexes(signal, velocity, hz)
+    peaks = _centred(velocity**2, peaks, hz)
+    group, shift = _groups(signal[INDEPENDENT], peaks, hz)
+    sizes = np.bincount(group)
+    largest = np.flatnonzero(sizes >= 0.7 * sizes.max())
+    dominant = max(largest, key=lambda g: np.median(sharp[group == g]))  # in bigeminy the narrow ones
+    place, own = np.clip(peaks + shift, 0, signal.shape[1] - 1), group == dominant
+    beat, centre = _median(signal, place[own], hz)
+    return Beats(place, own, beat, centre)
+
+
+def _centred(energy: np.ndarray, place: np.ndarray, hz: float) -> np.ndarray:
+    """Move each place to the centre of the energy (L,) within 100 ms to either side: (K,) -> (K,)."""
+    reach = round(0.10 * hz)
+    padded, step = np.pad(energy, reach), np.arange(-reach, reach + 1)
+    for _ in range(2):
+        near = padded[place[:, None] + reach + step]  # (K, 2 reach + 1)
+        place = np.clip(place + np.rint((near * step).sum(1) / near.sum(1)).astype(int), 0, len(energy) - 1)
+    return place
+
+
+def _groups(signal: np.ndarray, peaks: np.ndarray, hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Group complexes by shape: (8, L), (K,) -> group numbers (K,) and the shift (K,) that lays each on its group."""
+    before, length, play = round(0.08 * hz), round(0.19 * hz), round(0.04 * hz)
+    edge = before + play
+    padded = np.pad(signal, ((0, 0), (edge, length + play)), mode="edge")
+    span = length + 2 * play
+    wide = np.stack([padded[:, p : p + span] for p in peaks])  # (K, 8, span), the peak at `edge`
+    wide = wide - wide.mean(-1, keepdims=True)
+    core = wide[:, :, play : play + length]  # (K, 8, length)
+    windows = np.lib.stride_tricks.sliding_window_view(wide, length, axis=-1)  # (K, 8, lags, length)
+    size = np.sqrt((windows**2).sum((1, 3)))  # (K, lags)
+    group, shift = np.full(len(peaks), -1), np.zeros(len(peaks), dtype=int)
+    for g in range(len(peaks)):
+        rest = np.flatnonzero(group < 0)
+        if not len(rest):
+            break
+        leader = rest[len(rest) // 2]
+        model = core[leader]
+        cross = np.einsum("kclt,ct->kl", windows[rest], model) / (size[rest] * np.linalg.norm(model) + 1e-9)
+        best = cross.argmax(1)
+        ratio = size[rest, best] / np.linalg.norm(model)
+        alike = (cross.max(1) > ALIKE) & (ratio > 0.6) & (ratio < 1.7)
+        alike |= rest == leader
+        group[rest[alike]] = g
+        shift[rest[alike]] = np.where(rest == leader, play, best)[alike] - play
+    return group, shift
+
+
+def _median(signal: np.ndarray, place: np.ndarray, hz: float) -> tuple[np.ndarray, int]:
+    """The median of these beats: (12, N) mV and its reference point. Beats cut by an end fill what they can."""
+    before, after = round(BEFORE * hz), round(AFTER * hz)
+    padded = np.pad(signal, ((0, 0), (before, after)), constant_values=np.nan)
+    stack = np.stack([padded[:, p : p + before + after] for p in place])  # (K, 12, N)
+    inside = ~np.isnan(stack[:, 0]).any(1)
+    if inside.sum() >= 3:
+        return np.median(stack[inside], axis=0), before
+    return np.nan_to_num(np.nanmedian(stack, axis=0)), before
+
+
+# --- What do the atria do between the complexes? P waves wherever they lie, flutter, or nothing.
+
+ALIKE_P = 0.85  # correlation with the usual P above which a beat has that P
+STRETCHES = np.arange(0.82, 1.16, 0.01)  # of the ST-T of one beat against the median beat's
+
+
+def between(signal: np.ndarray, beats, onset: int, offset: int, t_top: int, t_end: int, hz: float):
+    """The signal with each own beat's ST-T taken off: (12, L) -> (12, L) mV and a mask (L,) of what can be judged.
+
+    Bounds are samples of the median beat; past its end T falls on as a Gaussian does. Complexes, all of an ectopic
+    beat, and the T wave of a beat before the record are masked out.
+    """
+    rest, length = signal.copy(), signal.shape[1]
+    usable, qrs, fade = np.ones(length, bool), offset - onset, round(0.05 * hz)
+    model = (beats.beat - beats.beat[:, onset : onset + 1])[:, offset:t_end]
+    model = np.pad(model, ((0, 0), (0, fade)), mode="edge")
+    past = 2 + np.arange(1, fade + 1) / max((t_end - t_top) / 2, 0.01 * hz)  # in standard deviations from the top
+    model[:, -fade:] *= np.exp(2 - 0.5 * past**2)
+    starts = beats.place - beats.centre + onset
+    gap = int(np.quantile(np.diff(starts), 0.25)) if len(starts) > 1 else length
+    usable[: max(starts[0] - gap + t_end - onset + fade, 0)] = False
+    for start, own in zip(starts, beats.own):
+        before, after = (0.006, qrs / hz + 0.016) if own else (0.04, 0.46)
+        usable[max(start - round(before * hz), 0) : max(start + round(after * hz), 0)] = False
+        if own and start + qrs < 0:
+            usable[: max(start + qrs + model.shape[1], 0)] = False
+        elif own and start + qrs < length:
+            part = _stretched(signal[:, start + qrs :] - signal[:, max(start, 0), None], model, qrs)
+            rest[:, start + qrs : start + qrs + part.shape[1]] -= part
+    return rest, usable
+
+
+def _stretched(signal: np.ndarray, model: np.ndarray, qrs: int) -> np.ndarray:
+    """The model (12, n) stretched in time to fit a signal (12, N): ST-T follows the rate. From QRS onset."""
+    n, coarse, eight = model.shape[1], signal[INDEPENDENT, ::8], model[INDEPENDENT]
+    best, cost = None, np.inf
+    for stretch in STRETCHES:
+        place = (np.arange(int((n + qrs) * stretch) - qrs) + qrs) / stretch - qrs
+        take = np.clip(np.rint(place), 0, n - 1).astype(int)[: signal.shape[1]]
+        error = np.abs(coarse[:, : len(take[::8])] - eight[:, take[::8]]).mean()
+        if error < cost:
+            best, cost = take, error
+    return model[:, best]
+
+
+def p_waves(rest: np.ndarray, usable: np.ndarray, hz: float, least: float = 0.03) -> np.ndarray:
+    """Humps of the atria outside the complexes: (12, L), (L,) -> their places (Kp,) in samples."""
+    level = np.median(rest[:, usable], axis=1, keepdims=True)
+    wave = np.where(usable, rest - level, 0)[INDEPENDENT]
+    size = uniform_filter1d(np.sqrt((wave**2).mean(0)), round(0.03 * hz))
+    places, about = find_peaks(size, height=least / 3, distance=round(0.22 * hz), prominence=0.005)
+    heights = about["peak_heights"]
+    if len(places) < 3:
+        return places[heights > least / 2]
+    usual = np.quantile(heights, 0.7)
+    places = places[(heights > 0.55 * usual) & (heights < 2 * usual)]
+    if len(places) < 3:
+        return places
+    reach = round(0.05 * hz)
+    padded = np.pad(wave, ((0, 0), (reach, reach)))
+    cut = np.stack([padded[:, p : p + 2 * reach] for p in places])  # (Kp, 8, n)
+    usual = np.median(cut, axis=0)
+    alike = (cut * usual).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(usual) + 1e-9)
+    return places[alike > 0.6]
+
+
+def flutter_rate(signal: np.ndarray, usable: np.ndarray, hz: float) -> float:
+    """Rate in Hz of a sawtooth that goes on without rest at 3.8 to 6.2 Hz, NaN without one.
+
+    Takes the record (12, L) and the mask (L,) outside the complexes. Three things make it flutter: the leads never
+    rest for 60 ms, each wave is like the one before, and one frequency holds most of the power between 3 and 8 Hz.
+    """
+    velocity = speed(signal, hz)
+    if np.quantile(uniform_filter1d(velocity, round(0.06 * hz))[usable], 0.05) < 0.0043:
+        return np.nan
+    x = signal[[1, 5, 6]] - np.median(signal[[1, 5, 6]], axis=1, keepdims=True)  # II, aVF, V1
+    time = np.arange(x.shape[1])
+    x = np.stack([np.interp(time, time[usable], lead[usable]) for lead in x])
+    power = (np.abs(np.fft.rfft(x * np.hanning(len(time)))) ** 2).sum(0)
+    frequency = np.fft.rfftfreq(len(time), 1 / hz)
+    band = np.flatnonzero((frequency > 3.8) & (frequency < 6.2))
+    top = band[power[band].argmax()]
+    share = power[top - 2 : top + 3].sum() / power[(frequency > 3) & (frequency < 8)].sum()
+    lag = round(hz / frequency[top])
+    both = usable[lag:] & usable[:-lag]
+    now, then = x[:, lag:][:, both], x[:, :-lag][:, both]
+    alike = (now * then).sum() / np.sqrt((now**2).sum() * (then**2).sum() + 1e-9)
+    return float(frequency[top]) if share > 0.5 and share + alike > 0.77 else np.nan
+
+
+def linked(signal: np.ndarray, starts: np.ndarray, own: np.ndarray, reach: int, hz: float) -> np.ndarray:
+    """Which own beats have the usual P at the usual distance: (K,) bool. The usual P is the median of their windows.
+
+    Takes the record (12, L), QRS onsets (K,) and the distance of the P onset in samples.
+    """
+    leads, before = signal[INDEPENDENT], reach + round(0.01 * hz)
+    rows = np.flatnonzero(own & (starts >= before) & (starts <= signal.shape[1]))
+    out = np.zeros(len(starts), bool)
+    if len(rows) < 2:
+        out[rows] = True
+        return out
+    cut = np.stack([leads[:, starts[k] - before : starts[k] - 2] for k in rows])  # (k, 8, n)
+    cut = cut - cut.mean(-1, keepdims=True)
+    model = np.median(cut, axis=0)
+    cross = (cut * model).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(model) + 1e-12)
+    out[rows] = cross > ALIKE_P
+    edge = np.flatnonzero(own & ~((starts >= before) & (starts <= signal.shape[1])))
+    out[edge] = out[rows].mean() > 0.5
+    return out
+
+
+def p_onsets(places: np.ndarray, starts: np.ndarray, linked: np.ndarray, steady, t_end: int, hz: float) -> np.ndarray:
+    """P onsets (Kp,) in samples from the places of P waves found between the beats.
+
+    `steady` is (QRS onset, P wave) of the median beat where nearly every beat has that P: then those P waves are where
+    the median beat says, and others count when they lie after T, `t_end` samples after a QRS onset.
+    """
+    if steady is None:
+        return places - round(0.055 * hz)
+    onset, p = steady
+    found, sure = places - (p["peak"] - p["begin"]), starts[linked] - (onset - p["begin"])
+    far = np.abs(found[:, None] - sure[None]).min(1) > 0.12 * hz
+    last = np.searchsorted(starts, places, side="right") - 1
+    far &= (last < 0) | (places - starts[last] > t_end)  # what is left of T is no P
+    return np.sort(np.r_[sure, found[far]])
+
+
+def pr(starts: np.ndarray, found: np.ndarray, hz: float) -> np.ndarray:
+    """From the last P onset after the QRS before to each QRS onset: (K,) s, NaN without."""
+    out = np.full(len(starts), np.nan)
+    for k, start in enumerate(starts):
+        low = starts[k - 1] if k else -np.inf
+        near = found[(found < start - 0.03 * hz) & (found > low)]
+        if len(near):
+            out[k] = (start - near[-1]) / hz
+    return out

@@ -1,0 +1,124 @@
+"""When does each P wave and each QRS complex begin, and of what kind is it?"""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..simulator import hashing
+from .hearts import Hearts
+
+OWN, VENTRICULAR, ATRIAL = 0, 1, 2  # kinds of QRS complex
+NO_P, SINUS_P, EARLY_P = 0, 1, 2  # kinds of P wave
+FASTEST_BPM = 215.0
+AFTER_QRS = 0.09  # s from QRS onset to a retrograde P wave's onset, beyond the QRS duration
+
+
+@dataclass
+class Beats:
+    """QRS and P onsets in s, in order, from before 0 to past the end; `inf` fills the rows up."""
+
+    onset: torch.Tensor  # (B, K)
+    kind: torch.Tensor  # (B, K) OWN, VENTRICULAR, ATRIAL
+    stretch: torch.Tensor  # (B, K) QT of this beat over the mean QT: repolarisation adapts to the last RR
+    p_onset: torch.Tensor  # (B, K)
+    p_kind: torch.Tensor  # (B, K) NO_P, SINUS_P, EARLY_P
+
+    def shifted(self, by: torch.Tensor) -> "Beats":
+        """The same beats later by (B, 1) s."""
+        return Beats(self.onset + by, self.kind, self.stretch, self.p_onset + by, self.p_kind)
+
+
+def schedule(hearts: Hearts, seconds: float) -> Beats:
+    """Place the beats of B hearts over a number of seconds.
+
+    Sinus rhythm breathes and jitters; fibrillation draws each RR on its own; flutter conducts one wave in a few; a
+    ventricular beat comes early and is followed by a full pause, an atrial one resets the rhythm; a block of the second
+    degree drops beats; in a complete block atria and ventricles keep their own time.
+    """
+    seed, index, visit = hearts.who.seed, hearts.who.index, 100 * hearts.who.visit
+    k = int((seconds + 4) * FASTEST_BPM / 60) + 2
+    u = hashing.uniform(seed, index, stream=3 + visit, n=16)  # (B, 16)
+    n = hashing.normal(seed, index, stream=4 + visit, n=k)  # (B, K)
+    gaps, kind = _gaps(hearts, u, n, seconds)
+    onset = torch.cumsum(gaps, 1) - gaps - hearts.rr[:, None].double() * (1.5 + u[:, 7:8])  # (B, K)
+    p_onset = onset - hearts.pr[:, None]
+    p_kind = torch.where(kind == VENTRICULAR, NO_P, torch.where(kind == ATRIAL, EARLY_P, SINUS_P))
+    silent = hearts.in_rhythm("AFIB", "AFLT", "SVTAC", "VT", "PACE", "JUNC")
+    p_kind = torch.where(silent[:, None], NO_P, p_kind)
+    back = hearts.in_rhythm("JUNC") & (u[:, 8] < 0.5)  # a retrograde P after the QRS; else hidden in it
+    p_kind = torch.where(back[:, None], EARLY_P, p_kind)
+    p_onset = torch.where(back[:, None], onset + hearts.qrs[:, None] + AFTER_QRS, p_onset)
+    onset = _drop(hearts, onset, p_onset, u)
+    p_onset = _dissociate(hearts, onset, p_onset, u, n)
+    stretch = _stretch(hearts, onset)
+    return Beats(onset.float(), kind, stretch.float(), p_onset.float(), p_kind)
+
+
+def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """RR intervals (B, K), gap k ends at beat k + 1, and the kinds of the beats."""
+    rr, k = hearts.rr[:, None].double(), n.shape[1]
+    beat = torch.arange(k)[None]
+
+    def rows(*codes):
+        return hearts.in_rhythm(*codes)[:, None]
+
+    breath = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.12 * u[:, 1:2]) * rr * beat))
+    calm = 0.055 * u[:, 2:3] ** 2 * (0.85 / rr).clamp(max=1)  # a slow one stays clear of an arrhythmia
+    depth = torch.where(rows("SARRH"), 0.13 + 0.08 * u[:, 2:3], calm)
+    jitter = torch.where(rows("SARRH"), 0.02, (0.005 + 0.009 * u[:, 15:16]) * (0.85 / rr).clamp(max=1))
+    jitter = torch.where(rows("SVTAC", "VT", "PACE", "AFLT", "3AVB", "MOB2", "WENCK"), 0.003, jitter)
+    breathing = ~rows("SVTAC", "VT", "PACE", "AFLT", "JUNC", "3AVB", "MOB2", "WENCK")
+    gaps = rr * (1 + depth * breath * breathing + jitter * n)
+    gaps = torch.where(rows("AFIB"), rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n), gaps)
+    unsteady = rows("AFLT") & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four
+    wave = rr / (rr / 0.207).round().clamp(2, 4)
+    gaps = torch.where(unsteady, wave * (3 + n.clamp(-1.4, 1.4).round()), gaps)
+    gaps = gaps.clamp(min=60 / FASTEST_BPM)
+
+    every = (3 + (u[:, 4:5] * 6).floor()).clamp(max=1 + (0.6 * seconds / rr).floor())  # one in 3 to 8 beats is ectopic
+    every = torch.where(hearts.has("BIGU")[:, None], 2.0, every)
+    ectopic = ((beat % every) == (u[:, 5:6] * every).floor()) & (beat > 0)  # (B, K)
+    ventricular = ectopic & hearts.has("PVC", "BIGU")[:, None]
+    atrial = ectopic & hearts.has("PAC")[:, None]
+    clear = torch.where(atrial, hearts.pr[:, None] - 0.03, 0.08)  # its P stands clear of the last T
+    clear = clear + 0.08 * hearts.has("HYPOK")[:, None]  # and of U
+    least = hearts.qt[:, None] + clear
+    early = torch.maximum(0.54 + 0.14 * u[:, 6:7], least / rr).clamp(max=0.84)
+    before = torch.where(ventricular | atrial, early, 1.0).roll(-1, dims=1)  # the gap that ends at an ectopic beat
+    after = torch.where(ventricular, 2 - early, torch.where(atrial, 1.05 + 0.25 * u[:, 12:13], 1.0))
+    gaps = (gaps * before * after).clamp(min=60 / FASTEST_BPM)
+    soon = (ventricular | atrial).roll(-1, dims=1)
+    gaps = torch.where(soon, torch.maximum(gaps, least), gaps)  # also an early beat after a short RR comes after T
+    gaps = torch.where(ventricular, torch.maximum(gaps, 1.1 * gaps.roll(1, dims=1)), gaps)
+    return gaps, ventricular * VENTRICULAR + atrial * ATRIAL
+
+
+def _drop(hearts: Hearts, onset, p_onset, u) -> torch.Tensor:
+    """Block of the second degree: one P wave in three to five is not conducted; before it PR grows (Wenckebach)."""
+    beat = torch.arange(onset.shape[1])[None]
+    cycle = 3 + (u[:, 10:11] * 3).floor()
+    place = (beat + (u[:, 11:12] * cycle).floor()) % cycle
+    grow = torch.minimum(0.05 + 0.03 * u[:, 12:13], 0.16 / (cycle - 2)) * (place + 0.6 * (place > 0))
+    longer = torch.where(hearts.in_rhythm("WENCK")[:, None], grow, 0.0)
+    dropped = hearts.in_rhythm("WENCK", "MOB2")[:, None] & (place == cycle - 1)
+    moved = torch.where(dropped, torch.inf, onset + longer)
+    return torch.where(dropped.any(1, keepdim=True), moved.sort(1).values, onset)
+
+
+def _dissociate(hearts: Hearts, onset, p_onset, u, n) -> torch.Tensor:
+    """Complete block: P waves at a rate of their own, faster than the ventricles."""
+    rr = hearts.rr[:, None]
+    share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
+    pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
+    own = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15])
+    own = own - 1.0
+    return torch.where(hearts.in_rhythm("3AVB")[:, None], own, p_onset)
+
+
+def _stretch(hearts: Hearts, onset: torch.Tensor) -> torch.Tensor:
+    """(B, K) QT of each beat over the mean: longer after a long RR, and over before the next beat begins."""
+    gap = (onset[:, 1:] - onset[:, :-1]).nan_to_num(posinf=2.0)  # (B, K - 1)
+    first = gap[:, :1]
+    last, following = torch.cat([first, gap], 1), torch.cat([gap, first], 1)
+    adapted = (last / hearts.rr[:, None]).clamp(0.5, 2.0) ** 0.15
+    return torch.minimum(adapted, (following - 0.01) / hearts.qt[:, None]).clamp(min=0.6)

@@ -1,0 +1,133 @@
+"""From beats to twelve leads, with the noise of a real recording."""
+
+from dataclasses import dataclass
+
+import torch
+
+from ..leads import from_independent
+from ..simulator import hashing
+from .hearts import Hearts, beat_signal, gauss, ventricular_beat
+from .noise import noise as recorder_noise
+from .sample import sample
+from .schedule import EARLY_P, NO_P, VENTRICULAR, Beats, schedule
+from .truth import measure
+
+LEAD_IN = 0.04  # s before QRS onset from which a beat owns the samples: the spike of a pacemaker, a first tail
+NEVER = 1e3  # s, so long ago that nothing is left
+
+
+@dataclass
+class Simulated:
+    """B recordings and what is true about them (see `truth.measure` for the keys)."""
+
+    signal: torch.Tensor  # (B, 12, L) mV
+    hz: float
+    truth: dict[str, torch.Tensor]
+
+
+def simulate(
+    seed: int,
+    index,
+    hz: float = 100.0,
+    seconds: float = 10.0,
+    noise: bool = True,
+    first_beat: float | None = None,
+    visit: int = 0,
+) -> Simulated:
+    """Simulate the records with these numbers.
+
+    Args:
+        seed: which population.
+        index: record numbers, an int or (B,) integers; record i is the same whatever the batch.
+        hz: sampling rate; the same heart is read at any rate.
+        seconds: length.
+        noise: add baseline wander, muscle noise and (where hz can carry it) mains hum.
+        first_beat: where the first whole beat begins, in s; by default anywhere.
+        visit: 0, or a later ECG of the same patient: the same chest at another rate, perhaps with other findings.
+
+    Returns:
+        Simulated with signal (B, 12, L) float32 in mV.
+    """
+    index = torch.atleast_1d(torch.as_tensor(index, dtype=torch.int64))
+    hearts = sample(seed, index, visit)
+    beats = schedule(hearts, seconds)
+    if first_beat is not None:
+        beats = beats.shifted(first_beat - beats.onset[:, 2:3])
+    length = round(seconds * hz)
+    t = torch.arange(-(-length // 64) * 64) / hz  # whole vector registers: the same rounding in any batch
+    independent = heart_signal(hearts, beats, t)
+    truth = measure(hearts, beats, seconds)
+    if noise:
+        added, truth["drift_mv"], truth["static_mv"] = recorder_noise(seed + 7919 * visit, index, t, hz)
+        independent.add_(added)
+    else:
+        truth["drift_mv"] = truth["static_mv"] = torch.zeros(len(index), 12)
+    return Simulated(from_independent(independent[..., :length]), hz, truth)
+
+
+def heart_signal(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
+    """What the electrodes get from these hearts at times t (L,) s, without noise: (B, 8, L) mV."""
+    signal = _atria(hearts, beats, t).add_(_ventricles(hearts, beats, t))  # (B, 8, L)
+    return signal.mul_(_breathing(hearts, t))
+
+
+def _begun(onset: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Which event began last at each time: onsets (B, K) in order, an even grid t (L,) -> (B, L) places in a row."""
+    first = (onset.double() / (t[1] - t[0]).double()).ceil().clamp(0, len(t)).long()  # the first sample of each
+    count = torch.zeros(len(onset), len(t) + 1, dtype=torch.long).scatter_add_(1, first, torch.ones_like(first))
+    return count[:, :-1].cumsum(1).clamp_(min=1).sub_(1)
+
+
+def _ventricles(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
+    """QRS, ST, T and U in time, (B, 8, L): each sample belongs to the last beat that began."""
+    beat = _begun(beats.onset - LEAD_IN, t)  # (B, L)
+    since = t - beats.onset.gather(1, beat)
+    late = since / beats.stretch.gather(1, beat)
+    signal = beat_signal(hearts, since, late)
+    rows = hearts.has("PVC", "BIGU").nonzero()[:, 0]
+    if len(rows):
+        own = (beats.kind[rows].gather(1, beat[rows]) == VENTRICULAR)[:, None]  # (b, 1, L)
+        signal[rows] = torch.where(own, ventricular_beat(hearts.ventricular_mv[rows], since[rows]), signal[rows])
+    return signal
+
+
+def _atria(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
+    """P waves; in flutter saw teeth, in fibrillation the fine unrest of f waves instead: (B, 8, L)."""
+    wave = _begun(beats.p_onset - 0.02, t)  # (B, L)
+    since = t - torch.where(beats.p_kind == NO_P, -NEVER, beats.p_onset).gather(1, wave)
+    basis = since.new_empty(len(since), 3, since.shape[1])
+    gauss(since[:, None], hearts.p_centre[..., None], hearts.p_width[..., None], out=basis)
+    out = torch.bmm(hearts.p_mv, basis)
+    rows = hearts.has("PAC", "JUNC").nonzero()[:, 0]
+    if len(rows):
+        other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
+        early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
+        out[rows] = torch.where(early[:, None], other, out[rows])
+    rows = hearts.in_rhythm("AFIB", "AFLT").nonzero()[:, 0]
+    if len(rows):
+        out[rows] = _circling(hearts, beats, rows, t)
+    return out
+
+
+def _circling(hearts: Hearts, beats: Beats, rows: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """f waves and flutter waves of these rows: (b, 8, L)."""
+    who = hearts.who
+    u = hashing.uniform(who.seed, who.index[rows], stream=7 + 100 * who.visit, n=8).float()[..., None]  # (b, 8, 1)
+    time = t[None]
+    drift = 0.8 * torch.sin(2 * torch.pi * (0.3 + 0.5 * u[:, 0]) * time + 6 * u[:, 1])
+    first = torch.sin(2 * torch.pi * (4.5 + 2.5 * u[:, 2]) * time + drift + 6.28 * u[:, 3])
+    second = torch.sin(2 * torch.pi * (5.5 + 3.0 * u[:, 4]) * time - 1.7 * drift + 6.28 * u[:, 5])
+    rr = hearts.rr[rows, None]
+    wave = rr / (rr / 0.207).round().clamp(2, 4)
+    turn = 2 * torch.pi * ((time - beats.onset[rows, 2:3]) / wave + 0.35 + 0.3 * u[:, 6])
+    saw = torch.sin(turn) + 0.45 * torch.sin(2 * turn) + 0.22 * torch.sin(3 * turn)
+    regular = hearts.in_rhythm("AFLT")[rows, None]
+    return hearts.flutter_mv[rows][..., None] * torch.where(regular, saw, first + 0.6 * second)[:, None]
+
+
+def _breathing(hearts: Hearts, t: torch.Tensor) -> torch.Tensor:
+    """Breathing turns and lifts the heart: amplitudes swing a little, in each lead by its own share: (B, 8, L)."""
+    who = hearts.who
+    u = hashing.uniform(who.seed, who.index, stream=6 + 100 * who.visit, n=11).float()
+    wave = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.15 * u[:, 1:2]) * t))  # (B, L)
+    return torch.addcmul(torch.ones(()), (0.10 * u[:, 2:3] * (u[:, 3:] - 0.2))[..., None], wave[:, None])

@@ -1,0 +1,196 @@
+"""What did the earlier notebook leave me, and is it the right one?"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .config import Profile
+from .errors import BadArtifact, UniECGError
+from .paths import CHECKOUT, ROOT
+
+PRODUCERS = {
+    "cohort": "01",
+    "encoders": "02",
+    "language": "03",
+    "alignment": "04",
+    "stage1": "05",
+    "diffusets": "06",
+    "reader": "06",
+    "tokens": "07",
+    "unified": "08",
+    "diag_tokenizer": "11",
+    "diag_forecast": "12",
+    "diagecg": "13",
+}
+SIZES = {  # what of a profile an artifact depends on, beside its inputs
+    "cohort": ("records",),
+    "encoders": ("enc_width", "enc_layers", "encoders"),
+    "language": ("lm_width", "lm_layers", "lm_heads", "ecg_tokens", "language", "llm"),
+    "alignment": ("alignment",),
+    "stage1": ("stage1",),
+    "diffusets": ("vae_width", "unet_width", "vae", "condition", "rhythm", "average_beat", "denoiser"),
+    "reader": ("reader",),
+    "tokens": ("ecg_tokens", "tokens"),
+    "unified": ("map_layers", "mapper"),
+    "diag_tokenizer": (
+        "diag_strides",
+        "diag_width",
+        "diag_wide",
+        "diag_levels",
+        "diag_books",
+        "diag_tokenizer",
+        "diag_facts_width",
+        "diag_facts_layers",
+        "diag_facts",
+    ),
+    "diag_forecast": ("diag_rank", "diag_forecast"),
+    "diagecg": ("diag_tuning",),
+}
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of every file of an artifact but its own `meta.json`, names included."""
+    whole = hashlib.blake2b(digest_size=16)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "meta.json"):
+        whole.update(path.relative_to(folder).as_posix().encode())
+        with open(path, "rb") as file:
+            whole.update(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest())
+    return whole.hexdigest()
+
+
+def commit() -> str:
+    """The commit of this checkout, or `unknown`."""
+    if CHECKOUT is None:
+        return "unknown"
+    try:
+        return subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The artifacts of one profile and seed: `artifacts/<profile>/<name>/`."""
+
+    folder: Path
+    profile: Profile
+    seed: int = 0
+
+    @staticmethod
+    def open(profile: Profile, seed: int = 0, root: str | Path | None = None) -> "Store":
+        """The store under `root`, `UNIECG_ARTIFACTS`, or `artifacts/` of the checkout (`paths.ROOT`)."""
+        root = Path(root or os.environ.get("UNIECG_ARTIFACTS") or ROOT / "artifacts")
+        return Store(root / profile.name, profile, seed)
+
+    def scratch(self, name: str) -> Path:
+        """Where a training that makes this artifact keeps its checkpoints."""
+        return self.folder / "running" / name
+
+    def meta(self, name: str) -> dict:
+        """The `meta.json` of an artifact.
+
+        Raises:
+            BadArtifact: missing or unreadable; the message names the notebook to run.
+        """
+        path = self.folder / name / "meta.json"
+        advice = f"run notebook {PRODUCERS.get(name, '?')} with profile '{self.profile.name}'"
+        if not path.exists():
+            raise BadArtifact(f"There is no '{name}' in {self.folder}: {advice} first.")
+        try:
+            meta = json.loads(path.read_text())
+            return {key: meta[key] for key in ("profile", "seed", "sizes", "inputs", "hash")} | meta
+        except (KeyError, TypeError, ValueError):
+            raise BadArtifact(f"The description of '{name}' ({path}) is damaged: {advice} again.") from None
+
+    def path(self, name: str) -> Path:
+        """The folder of an artifact that fits this profile and seed and whose inputs have not changed since.
+
+        Raises:
+            BadArtifact: missing, foreign or stale; the message names the notebook to run.
+        """
+        meta = self.meta(name)
+        advice = f"run notebook {PRODUCERS.get(name, '?')} again"
+        if meta["profile"] != self.profile.name or meta["seed"] != self.seed:
+            raise BadArtifact(
+                f"'{name}' was made with profile '{meta['profile']}' and seed {meta['seed']}, not "
+                f"'{self.profile.name}' and {self.seed}: {advice}."
+            )
+        now = json.loads(json.dumps(self.profile.asdict()))
+        if any(meta["sizes"].get(key) != now[key] for key in SIZES.get(name, now)):
+            raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
+        for other, hashed in meta["inputs"].items():
+            self.path(other)  # and what that one was made from
+            if self.meta(other)["hash"] != hashed:
+                raise BadArtifact(f"'{name}' was made from an older '{other}': {advice}.")
+        return self.folder / name
+
+    def tensors(self, name: str, file: str) -> dict[str, Tensor]:
+        """The tensors of one safetensors file of an artifact."""
+        try:
+            return load_file(self.path(name) / f"{file}.safetensors")
+        except (OSError, SafetensorError) as reason:
+            raise BadArtifact(
+                f"'{name}' is damaged ({reason}): run notebook {PRODUCERS.get(name, '?')} again."
+            ) from None
+
+    @contextmanager
+    def writing(self, name: str, inputs: tuple[str, ...] = (), **about) -> Iterator[Path]:
+        """Write an artifact: yields an empty folder that replaces the old one only when the block ends well.
+
+        `about` goes into `meta.json` (metrics, seconds, losses). A full disk leaves the old artifact as it was.
+        """
+        room, place = self.folder / f"{name}.part", self.folder / name
+        meta = {
+            "name": name,
+            "producer": PRODUCERS.get(name, "?"),
+            "profile": self.profile.name,
+            "seed": self.seed,
+            "commit": commit(),
+            "sizes": self.profile.asdict(),
+            "inputs": {other: self.meta(other)["hash"] for other in inputs},
+            **about,
+        }
+        try:
+            shutil.rmtree(room, ignore_errors=True)
+            room.mkdir(parents=True)
+            yield room
+            meta["hash"] = fingerprint(room)
+            (room / "meta.json").write_text(json.dumps(meta, indent=1))
+        except OSError as reason:
+            shutil.rmtree(room, ignore_errors=True)
+            raise UniECGError(
+                f"'{name}' could not be written ({reason}): free some disk space and run again."
+            ) from reason
+        (place / "meta.json").unlink(missing_ok=True)  # a run killed from here on leaves nothing that passes for whole
+        shutil.rmtree(place, ignore_errors=True)
+        os.replace(room, place)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, with its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors as `<path>.safetensors`."""
+    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, f"{path}.safetensors")
+
+
+def state(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The part of a file's tensors whose names start with `prefix.`, without the prefix."""
+    return {key[len(prefix) + 1 :]: value for key, value in tensors.items() if key.startswith(prefix + ".")}

@@ -1,0 +1,1 @@
+"""Grids of short trainings, and what they say of the papers' claims."""

@@ -1,0 +1,211 @@
+"""Study `augmentation`: do made ECGs help a classifier that has few examples of a finding (U13)?
+
+One small classifier per finding and cell, of the same size and number of steps; the seeds vary which examples there
+are, weights, batches and the generator's noise. The chain's generator has learned from all training patients, so it may
+know a finding better than the few examples tell: the case of a generator that was trained elsewhere.
+"""
+
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm.auto import tqdm
+
+from ..checkpoints import load_generator
+from ..cohort import Cohort, load
+from ..config import Profile
+from ..findings import CODES
+from ..generator.generator import Generator
+from ..language.conversations import Corpus
+from ..leads import from_independent
+from ..metrics.chain import real_folder
+from ..metrics.generation import standard
+from ..metrics.real_records import RealRecords, load_real_records, weighted_auroc, weighted_f1
+from ..simulator.noise import noise
+from ..store import Store
+from ..training import device_and_why, fit
+
+RARE = ("CRBBB", "LVH", "PVC")  # a block, tall waves, early beats; cardiologists state them in real records, too
+EXAMPLES = (10, 30, 100)
+SOURCES = {
+    "plain": "{} examples of the finding",
+    "copies": "{} examples, and more copies of them with fresh noise",
+    "made": "{} examples, and as many ECGs made from their requests, with noise",
+    "more": "{} examples, and as many further simulated ones: what made ones could reach at best",
+}
+VARIANTS = {f"{source}{k}": what.format(k) for k in EXAMPLES for source, what in SOURCES.items()}
+SIZES = {"smoke": (8, 40)}  # ECGs beside the examples, and training patients without the finding
+USUAL = (60, 1000)  # the same, for other profiles
+WIDTH = 16  # channels of the classifier
+NOISES = 7301  # population of the noise on made ECGs and on copies
+HZ = 100.0
+
+
+class Classifier(nn.Module):
+    """(B, 12, 1000) mV -> (B,) logits of one finding: four convolutions, then mean and maximum over time."""
+
+    def __init__(self, width: int = WIDTH):
+        super().__init__()
+        layers = []
+        for inside, outside in ((12, width), (width, width), (width, 2 * width), (2 * width, 2 * width)):
+            layers += [nn.Conv1d(inside, outside, 7, 2, 3), nn.GroupNorm(4, outside), nn.ReLU()]
+        self.body = nn.Sequential(*layers)  # (B, 2 W, 63)
+        self.head = nn.Linear(4 * width, 1)
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        x = self.body(signal - signal.mean(-1, keepdim=True))
+        return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, 0]
+
+
+@dataclass
+class StudyContext:
+    """Training patients, those who set the threshold, held-out ones, and real records where there are any."""
+
+    store: Store
+    train: Cohort
+    corpus: Corpus
+    generator: Generator
+    chosen: tuple[torch.Tensor, torch.Tensor]  # (n, 12, 1000) mV and (n, F) bool, of the validation split
+    held: tuple[torch.Tensor, torch.Tensor]  # the same, of the test split
+    real: RealRecords | None
+
+
+def settings(store: Store, variant: str) -> dict:
+    """What a cell depends on: patients, classifier, sizes, and the artifacts and real records it starts from."""
+    P, folder = store.profile, real_folder()
+    generated, others = SIZES.get(P.name, USUAL)
+    names, out = ("cohort",), {"records": P.records, "rare": list(RARE), "others": others, "width": WIDTH}
+    out |= {"classifier": asdict(P.study_classifier)}
+    if not variant.startswith("plain"):
+        out |= {"beside": generated}
+    if variant.startswith("made"):
+        names, out = ("cohort", "diffusets"), out | {"sample_steps": P.sample_steps, "guidance": P.guidance}
+    hashes = {name: store.meta(name)["hash"] for name in names}
+    real = folder and blake2b((folder / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
+    return out | {"inputs": hashes | {"manifest": real}}
+
+
+def prepare(store: Store) -> StudyContext:
+    """Open the cohort, the chain's generator, and the real records; without them, says so and goes on."""
+    splits, folder = store.path("cohort") / "splits", real_folder()
+    train = load(splits, "train")
+    chosen, held = (
+        (part.signal(range(len(part))), part.truth()["findings"].bool())
+        for part in (load(splits, "validation"), load(splits, "test"))
+    )
+    if folder is None:
+        tqdm.write("There are no real records: `real.*` is left out. UNIECG_REAL_ECG names a folder that has them.")
+    real = load_real_records(folder) if folder else None
+    return StudyContext(store, train, Corpus(train.truth()), load_generator(store), chosen, held, real)
+
+
+def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """F1 and AUROC of each rare finding's classifier on held-out simulated and on real records, and their means.
+
+    The threshold is the one with the best F1 on the validation split's simulated patients, for both.
+    """
+    source, k = next((name, int(variant[len(name) :])) for name in SOURCES if variant.startswith(name))
+    out = {}
+    for code in RARE:
+        positive, negative = examples(room, code, source, k, seed)
+        model = trained(room.store.profile, positive, negative, seed, folder / code)
+        column = CODES.index(code)
+        threshold = best_threshold(logits(model, room.chosen[0]), room.chosen[1][:, column])
+        out |= scores(f"simulated.{code}", logits(model, room.held[0]), room.held[1][:, column], threshold)
+        if room.real and code in room.real.groups:
+            label = room.real.labels[:, room.real.groups.index(code)]
+            out |= scores(f"real.{code}", logits(model, room.real.signal), label, threshold)
+        out |= {f"examples.{code}": min(k, len(room.corpus.carriers[code]))}
+    return out | means(out)
+
+
+def means(found: dict[str, float]) -> dict[str, float]:
+    """`simulated.f1`, `simulated.auroc`, `real.f1`, `real.auroc`: means over the findings that have one."""
+    out = {}
+    for where in ("simulated", "real"):
+        for score in ("f1", "auroc"):
+            values = [found[name] for code in RARE if (name := f"{where}.{code}.{score}") in found]
+            values = [value for value in values if value == value]
+            out |= {f"{where}.{score}": sum(values) / len(values)} if values else {}
+    return out
+
+
+# ---- examples ---------------------------------------------------------------------------------------------------
+def examples(room: StudyContext, code: str, source: str, k: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positive (P, 12, 1000) and negative (N, 12, 1000) ECGs in mV; the first k positives, and the negatives, are the
+    same for every source. A small cohort may hold fewer than k, and none beside them."""
+    beside, others = SIZES.get(room.store.profile.name, USUAL)
+    g = torch.Generator().manual_seed(seed)
+    with_it = torch.zeros(len(room.train), dtype=torch.bool)
+    with_it[room.corpus.carriers[code]] = True
+    carriers, without = (_mixed(rows.nonzero()[:, 0], g) for rows in (with_it, ~with_it))
+    few = room.train.signal(carriers[:k].tolist())
+    positive = [few]
+    again = torch.arange(beside) % len(few)  # (beside,) which example is repeated
+    if source == "copies":
+        positive.append(few[again] + rustle(seed, beside))
+    if source == "made":
+        requests = [room.corpus.requests[row] for row in carriers[:k][again].tolist()]
+        with torch.no_grad():
+            signal = room.generator.signals(room.generator.conditions(requests), seed).cpu()
+        positive.append(standard(signal) + rustle(seed, beside))
+    further = carriers[k : k + beside].tolist()
+    if source == "more" and further:
+        positive.append(room.train.signal(further))
+    return torch.cat(positive), room.train.signal(without[:others].tolist())
+
+
+def _mixed(rows: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+    return rows[torch.randperm(len(rows), generator=g)]
+
+
+def rustle(seed: int, n: int) -> torch.Tensor:
+    """The simulator's noise alone: (n, 12, 1000) mV."""
+    return from_independent(noise(NOISES + seed, torch.arange(n), torch.arange(1000) / HZ, HZ)[0])
+
+
+# ---- the classifier ---------------------------------------------------------------------------------------------
+def trained(profile: Profile, positive: torch.Tensor, negative: torch.Tensor, seed: int, folder: Path) -> Classifier:
+    """A classifier of positives (P, 12, 1000) against negatives (N, 12, 1000), half of each batch from either."""
+    device, plan = device_and_why()[0], profile.study_classifier
+    torch.manual_seed(seed)
+    model, half = Classifier().to(device), plan.batch // 2
+    label = torch.cat([torch.ones(half), torch.zeros(half)]).to(device)
+
+    def loss(step, g):
+        drawn = [part[torch.randint(len(part), (half,), generator=g)] for part in (positive, negative)]
+        return F.binary_cross_entropy_with_logits(model(torch.cat(drawn).to(device)).float(), label)
+
+    fit("classifier", {"classifier": model.train()}, loss, plan, seed=seed, folder=folder)
+    return model.requires_grad_(False).eval()
+
+
+@torch.no_grad()
+def logits(model: Classifier, signal: torch.Tensor, batch: int = 256) -> torch.Tensor:
+    """(N, 12, 1000) mV -> (N,) logits."""
+    device = next(model.parameters()).device
+    return torch.cat([model(part.to(device)).float().cpu() for part in signal.split(batch)])
+
+
+# ---- scores -----------------------------------------------------------------------------------------------------
+def best_threshold(stated: torch.Tensor, label: torch.Tensor) -> float:
+    """The logit of (N,) from which on saying yes gives the best F1 against (N,) bool; inf where nobody has it."""
+    if not label.any():
+        return float("inf")
+    order = stated.argsort(descending=True)
+    right = label[order].cumsum(0)  # (N,) when the first ones are called
+    f1 = 2 * right / (torch.arange(1, len(stated) + 1) + label.sum())
+    last = torch.cat([stated[order][1:] != stated[order][:-1], torch.ones(1, dtype=torch.bool)])  # of equal logits
+    return stated[order][int(torch.where(last, f1, -1.0).argmax())].item()
+
+
+def scores(prefix: str, stated: torch.Tensor, label: torch.Tensor, threshold: float) -> dict[str, float]:
+    """`<prefix>.f1` at this threshold, and `<prefix>.auroc`, of logits (N,) against (N,) bool."""
+    once = torch.ones(1, len(stated))
+    return {
+        f"{prefix}.f1": weighted_f1(stated >= threshold, label, once).item(),
+        f"{prefix}.auroc": weighted_auroc(stated, label, once).item(),
+    }

@@ -1,0 +1,117 @@
+"""Study `realism`: what is each step of realism worth, by a network that tells simulated beats from real ones?
+
+All cells have the same simulated hearts, chosen for the same real records; the seeds vary folds, weights and batches.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import torch
+
+from ..errors import BadArtifact
+from ..leads import from_independent
+from ..metrics.chain import real_folder
+from ..metrics.real_records import real_signals
+from ..metrics.realism import comparable, compare, separability, sinus_like
+from ..simulator import hashing
+from ..simulator.hearts import Hearts, qrs, t_wave, textbook
+from ..simulator.noise import noise
+from ..simulator.sample import away_from_limits
+from ..simulator.schedule import schedule
+from ..simulator.simulate import heart_signal, simulate
+from ..store import Store
+
+VARIANTS = {  # each makes one improvement on the one before
+    "textbook-white-noise": "textbook hearts, white noise",
+    "recorded-noise": "wander, muscle and skin noise set to real records in place of the white noise",
+    "sharp-qrs": "QRS as sharp as recorded ones, too",
+    "real-t": "T waves shaped as recorded ones, too",
+    "simulator": "the simulator as it is",
+}
+SIZES = {"smoke": (300, 2)}  # simulated hearts to choose from, passes over the training beats
+USUAL = (1500, 16)  # the same, for other profiles
+
+
+def white_noise(seed: int, index: torch.Tensor, length: int) -> torch.Tensor:
+    """The simplest noise: white, alike at all electrodes, 3 to 25 uV from record to record. (B,) -> (B, 12, L) mV."""
+    level = 0.003 + 0.022 * hashing.uniform(seed, index, 8, 1).float()[..., None] ** 2
+    return from_independent(level * hashing.white(seed, index, 9, 8, length))
+
+
+def recorded_noise(index: torch.Tensor) -> torch.Tensor:
+    """The simulator's noise alone: (B,) -> (B, 12, 1000) mV."""
+    return from_independent(noise(0, index, torch.arange(1024) / 100, 100.0)[0][..., :1000])
+
+
+def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda hearts: hearts) -> torch.Tensor:
+    """Textbook hearts of population 0 without noise, changed before they beat: (B,) -> (B, 12, 1000) mV."""
+    hearts, t = away_from_limits(change(textbook(0, index))).float(), torch.arange(1024) / 100
+    return from_independent(heart_signal(hearts, schedule(hearts, 10.0), t)[..., :1000])
+
+
+STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # record numbers (B,) -> (B, 12, 1000) mV
+    "textbook-white-noise": lambda index: drawn(index) + white_noise(0, index, 1000),
+    "recorded-noise": lambda index: drawn(index) + recorded_noise(index),
+    "sharp-qrs": lambda index: drawn(index, qrs) + recorded_noise(index),
+    "real-t": lambda index: drawn(index, lambda hearts: qrs(t_wave(hearts))) + recorded_noise(index),
+    "simulator": lambda index: simulate(0, index).signal,
+}
+
+
+@dataclass
+class StudyContext:
+    """Real records with a regular, narrow rhythm, and the simulated hearts to set beside them."""
+
+    real: torch.Tensor  # (M, 12, 1000) mV
+    patients: list[str]  # of the real records
+    index: torch.Tensor  # (M,) numbers of simulated records
+    epochs: int
+
+
+def settings(store: Store, variant: str) -> dict:
+    """What a cell depends on: its sizes, the real records, and how large the first simulated records of its step are.
+
+    Raises:
+        BadArtifact: no real records.
+    """
+    records, epochs = SIZES.get(store.profile.name, USUAL)
+    size = STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
+    manifest = blake2b((_folder() / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
+    return {
+        "records": records,
+        "epochs": epochs,
+        "simulated_mv": [round(mv, 3) for mv in size.tolist()],
+        "inputs": {"manifest": manifest},
+    }
+
+
+def prepare(store: Store) -> StudyContext:
+    """Real records, and simulated ones of about their heart rates; nothing of the chain is needed.
+
+    Raises:
+        BadArtifact: no real records.
+    """
+    records, epochs = SIZES.get(store.profile.name, USUAL)
+    _, real, patients = real_signals(_folder())
+    keep = sinus_like(real)
+    real, patients = real[keep], [p for p, there in zip(patients, keep.tolist()) if there]
+    whole = simulate(0, torch.arange(records), noise=False)
+    return StudyContext(real, patients, comparable(whole.signal, whole.truth["findings"].bool(), real), epochs)
+
+
+def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """One cell: the figures of `separability`, and the distances `realism.ks.<statistic>` (see `compare`)."""
+    signal = STEPS[variant](room.index)
+    apart = {name: value for name, value in compare(signal, room.real).items() if name.startswith("realism.ks.")}
+    return separability(signal, room.real, seed, room.patients, epochs=room.epochs) | apart
+
+
+def _folder() -> Path:
+    folder = real_folder()
+    if folder is None:
+        raise BadArtifact(
+            "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
+        )
+    return folder

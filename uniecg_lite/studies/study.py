@@ -1,0 +1,200 @@
+"""Cells of a study on disk, and what they say together: means, spreads, comparisons by seed, verdicts."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from ..config import profile as find_profile
+from ..errors import BadArtifact, BadRequest
+from ..paths import ROOT
+from ..store import Store, write_text
+
+# --- One cell of a study on disk: `<study>/<profile>.<variant>.seed<k>.json`, the run's own or a committed one.
+#
+# A study writes under `artifacts/<profile>/studies/` alone. `results/studies/` holds the committed cells; of a cell
+# that is in both places, the run's own counts.
+
+STUDIES_FOLDER = ROOT / "results" / "studies"
+
+
+def places(profile: str, root: Path | None = None) -> list[Path]:
+    """Where cells are looked for, the first place counts: another root alone, or the run's own, then the committed."""
+    return [Path(root)] if root else [Store.open(find_profile(profile)).folder / "studies", STUDIES_FOLDER]
+
+
+def cell_path(study: str, profile: str, variant: str, seed: int, root: Path | None = None) -> Path:
+    """Where a study writes a cell: among the run's own, or under another root."""
+    return places(profile, root)[0] / study / f"{profile}.{variant}.seed{seed}.json"
+
+
+def write_cell(path: Path, cell: dict) -> None:
+    """Write a cell whole or not at all; a metric that is not a finite number is kept as null."""
+    metrics = {k: round(float(v), 6) if math.isfinite(v) else None for k, v in sorted(cell["metrics"].items())}
+    write_text(path, json.dumps({**cell, "metrics": metrics}, indent=1) + "\n")
+
+
+def read_cell(path: Path) -> dict | None:
+    """A cell, or None when there is none.
+
+    Raises:
+        BadArtifact: the file is no cell.
+    """
+    if not path.exists():
+        return None
+    try:
+        cell = json.loads(path.read_text(encoding="utf-8"))
+        return {key: cell[key] for key in ("variant", "seed", "settings", "metrics")} | cell
+    except (KeyError, TypeError, ValueError):
+        raise BadArtifact(f"{path} is no cell of a study: remove it and run the study again.") from None
+
+
+def finished_cell(path: Path, settings: dict, root: Path | None = None) -> Path | None:
+    """Where a cell is finished with these settings: at its own `path`, or among the committed ones; else None."""
+    known = [path] if root else [path, STUDIES_FOLDER / path.parent.name / path.name]
+    return next((p for p in known if (cell := read_cell(p)) and cell["settings"] == settings), None)
+
+
+def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]:
+    """Every cell of a study that was run with this profile, by variant and seed; `committed` says where it lies."""
+    found = {
+        path.name: path
+        for place in reversed(places(profile, root))
+        for path in (place / study).glob(f"{profile}.*.seed*.json")
+    }
+    cells = [read_cell(path) | {"committed": path.parent.parent == STUDIES_FOLDER} for path in found.values()]
+    return sorted(cells, key=lambda cell: (cell["variant"], cell["seed"]))
+
+
+# --- The cells of a study together: means with their spread over seeds, comparisons by seed, tables.
+
+Spread = tuple[float, float, float, int]  # mean, lowest, highest, number of seeds
+SEEDS = 3  # fewer do not bear a verdict
+ONCE = frozenset({"trivial", "classical", "retrieval", "simulator"})  # variants that run once: nothing random in them
+
+
+def spread(values: list[float]) -> Spread:
+    """(mean, lowest, highest, n) of some values."""
+    return sum(values) / len(values), min(values), max(values), len(values)
+
+
+def summary(name: str, profile: str = "laptop", root: Path | None = None) -> dict[str, dict[str, Spread]]:
+    """Variant -> metric -> (mean, lowest, highest, n) over the seeds that have the metric."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for cell in read_cells(name, profile, root):
+        for metric, value in cell["metrics"].items():
+            if value is not None:
+                values.setdefault(cell["variant"], {}).setdefault(metric, []).append(value)
+    return {
+        variant: {metric: spread(each) for metric, each in sorted(metrics.items())}
+        for variant, metrics in values.items()
+    }
+
+
+def paired(
+    name: str,
+    one: tuple[str, str],
+    other: tuple[str, str],
+    how: str = "difference",
+    profile: str = "laptop",
+    root: Path | None = None,
+) -> Spread | None:
+    """Two metrics compared seed by seed: (mean, lowest, highest, n); None when no seed has both.
+
+    Args:
+        name: the study.
+        one: (variant, metric).
+        other: (variant, metric); the one cell of a variant in `ONCE` is compared with every seed.
+        how: `difference` (one - other) or `ratio` (one / other).
+        profile: which cells.
+        root: where they are kept.
+
+    Raises:
+        BadRequest: no such comparison.
+    """
+    if how not in ("difference", "ratio"):
+        raise BadRequest(f"Cells are compared by 'difference' or by 'ratio', not by '{how}'.")
+    ours, theirs = (
+        {
+            cell["seed"]: cell["metrics"][metric]
+            for cell in read_cells(name, profile, root)
+            if cell["variant"] == variant and cell["metrics"].get(metric) is not None
+        }
+        for variant, metric in (one, other)
+    )
+    if one[0] in ONCE and ours:
+        ours = dict.fromkeys(theirs, *ours.values())
+    if other[0] in ONCE and theirs:
+        theirs = dict.fromkeys(ours, *theirs.values())
+    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    if how == "ratio":
+        pairs = [(a, b) for a, b in pairs if b]
+    return spread([a - b if how == "difference" else a / b for a, b in pairs]) if pairs else None
+
+
+def spread_text(value: Spread | None, form: str = ".4g") -> str:
+    """A mean with its spread in words: `61.2 (60.8 to 61.9, n = 3)`."""
+    if value is None:
+        return "not measured"
+    mean, low, high, n = value
+    return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}}, n = {n})" if n > 1 else " (n = 1)")
+
+
+def summary_table(name: str, metrics: list[str], profile: str = "laptop", root: Path | None = None) -> str:
+    """Variants against metrics as a Markdown table: mean, and from the lowest to the highest seed."""
+    lines = [f"| variant | {' | '.join(f'`{m}`' for m in metrics)} |", "|---|" + "---|" * len(metrics)]
+    for variant, found in summary(name, profile, root).items():
+        lines.append(f"| {variant} | {' | '.join(spread_text(found.get(m)) for m in metrics)} |")
+    return "\n".join(lines)
+
+
+def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> str:
+    """One sentence: how many cells, of this run or committed, with which profile, on which machine, and when."""
+    cells = read_cells(name, profile, root)
+    if not cells:
+        command = f"python -m uniecg_lite study {name} --profile {profile}"
+        return f"Study '{name}' has no cells of profile {profile} yet: {command}."
+    each = {
+        key: ", ".join(sorted({str(cell.get(key, "?")) for cell in cells})) for key in ("machine", "commit", "date")
+    }
+    seconds, ours = sum(cell.get("seconds", 0) for cell in cells), sum(not cell["committed"] for cell in cells)
+    whose = "" if root else f" ({ours} of this run, {len(cells) - ours} committed)"
+    return (
+        f"Study '{name}': {len(cells)} cells{whose}, profile {profile}, {each['machine']}, commit {each['commit']}, "
+        f"{each['date']}, {seconds / 60:.0f} min."
+    )
+
+
+def flat(found: dict[str, Spread | None]) -> dict[str, float]:
+    """Spreads as metrics of a results file: `<key>`, `<key>.low`, `<key>.high`, `<key>.seeds`; None is left out."""
+    out = {}
+    for key, value in found.items():
+        if value is not None:
+            out |= dict(zip((key, f"{key}.low", f"{key}.high", f"{key}.seeds"), value))
+    return out
+
+
+def judge(
+    metrics: dict[str, float], paper: str, needed: dict[str, str], holds: Callable[..., bool], seeds: int = SEEDS
+) -> dict | None:
+    """The verdict on a claim as {paper, ours, verdict}: reproduced, not reproduced, or not testable here.
+
+    Args:
+        metrics: as `flat` makes them.
+        paper: the claim in words.
+        needed: the metrics that it is judged by, and words for each.
+        holds: from their spreads, in this order, whether the claim holds.
+        seeds: fewer bear no verdict.
+
+    Returns:
+        None when a metric is missing.
+    """
+    if not needed.keys() <= metrics.keys():
+        return None
+    values = [tuple(metrics[key + end] for end in ("", ".low", ".high", ".seeds")) for key in needed]
+    verdict = "reproduced" if holds(*values) else "not reproduced"
+    return {
+        "paper": paper,
+        "ours": "; ".join(f"{what} {spread_text(value, '.3g')}" for what, value in zip(needed.values(), values)),
+        "verdict": verdict if min(value[3] for value in values) >= seeds else "not testable here",
+    }
