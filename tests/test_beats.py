@@ -23,13 +23,13 @@ from uniecg_lite.beats import (
 )
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadECG
+from uniecg_lite.findings import CODES, RHYTHMS
 from uniecg_lite.leads import lead_law_residual
-from uniecg_lite.simulator.disease import FINDINGS, RHYTHMS
 from uniecg_lite.simulator.hearts import beat_signal
 from uniecg_lite.simulator.sample import sample
 from uniecg_lite.simulator.simulate import simulate
 
-COLUMN = {code: i for i, code in enumerate(FINDINGS)}
+COLUMN = {code: i for i, code in enumerate(CODES)}
 N = round((BEFORE + AFTER) * 100)
 
 

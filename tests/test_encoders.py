@@ -13,7 +13,7 @@ from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import Training
 from uniecg_lite.ecg_image import raster
 from uniecg_lite.encoders import Captioner, amplify_small_waves, coca_loss, report_ids, retrieval, train_encoders
-from uniecg_lite.simulator.disease import FINDINGS
+from uniecg_lite.findings import CODES
 from uniecg_lite.simulator.simulate import simulate
 
 WIDTH = tiny.PROFILE.enc_width
@@ -80,7 +80,7 @@ def test_the_beat_is_the_same_wherever_a_record_begins(encoders):
     """Two windows of one steady, noise-free heart: beat tokens agree, tokens along the record do not."""
     phi_s, _ = encoders
     generated = simulate(4, torch.arange(60), seconds=13.0, noise=False)
-    steady = generated.truth["findings"][:, FINDINGS.index("NORM")]
+    steady = generated.truth["findings"][:, CODES.index("NORM")]
     whole = generated.signal[steady]
     early, late = whole[..., :1000], whole[..., 230:1230]
     with torch.no_grad():

@@ -26,12 +26,10 @@ from uniecg_lite.diagecg.fact_tokens import (
     words_of,
 )
 from uniecg_lite.encoders import GRIDS, GROUPS, targets
-from uniecg_lite.findings import readings
+from uniecg_lite.findings import DRIFT_FROM_MV, LEAD_SIGNS, STATIC_FROM_MV, readings
 from uniecg_lite.language.conversations import NOTED, TITLES, items
 from uniecg_lite.language.questions import NONE, QUESTION_TYPES
-from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.simulator.truth import LEAD_SIGNS
 
 LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}
 

@@ -9,14 +9,25 @@ import tiny
 import torch
 
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.findings import CODES, CRITERIA, EVIDENCE, NAMES, RANGES, RHYTHMS, Reading, readings, report
+from uniecg_lite.findings import (
+    CODES,
+    CRITERIA,
+    DRIFT_FROM_MV,
+    EVIDENCE,
+    NAMES,
+    Q_LEADS,
+    RANGES,
+    RHYTHMS,
+    STATIC_FROM_MV,
+    Reading,
+    readings,
+    report,
+)
 from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import NO_ECG, PROMPTS, Request, fill, phrasings, questions
 from uniecg_lite.language.tokenizer import chat, encode
 from uniecg_lite.leads import LEADS
-from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.simulator.truth import Q_LEADS
 
 TASKS = ("interpret", "generate", "restate", "question")
 TEXTS = (

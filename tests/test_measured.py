@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from uniecg_lite.encoders import GRIDS, GROUPS, MEASURED, FactProbes, grid, spread_on_grid, targets
-from uniecg_lite.simulator.disease import FINDINGS
+from uniecg_lite.findings import CODES, LEAD_SIGNS
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.simulator.truth import LEAD_SIGNS
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def test_each_fact_is_told_from_its_own_token(truth):
     teller, tokens = FactProbes(16), torch.randn(5, len(MEASURED), 16)
     predicted = teller(tokens)
     assert list(predicted) == list(MEASURED) and sorted(code for codes in GROUPS.values() for code in codes) == sorted(
-        FINDINGS
+        CODES
     )
     assert all(predicted[name].shape == (5, 12) for name in LEAD_SIGNS)
     for i, name in enumerate(MEASURED):

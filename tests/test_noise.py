@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from uniecg_lite.findings import DRIFT_FROM_MV, STATIC_FROM_MV
 from uniecg_lite.leads import from_independent, lead_law_residual
 from uniecg_lite.metrics.realism import band_rms, ks_distance, quiet_noise
-from uniecg_lite.simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV, noise
+from uniecg_lite.simulator.noise import noise
 
 T = torch.arange(1024) / 100
 

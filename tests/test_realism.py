@@ -8,11 +8,11 @@ import torch
 from uniecg_lite import beats
 from uniecg_lite.config import SMOKE
 from uniecg_lite.errors import BadArtifact, BadECG
+from uniecg_lite.findings import CODES
 from uniecg_lite.leads import from_independent
 from uniecg_lite.metrics import realism
 from uniecg_lite.metrics.real_records import real_signals
 from uniecg_lite.metrics.realism import band_rms, compare, ks_distance, sinus_like, statistics
-from uniecg_lite.simulator import disease
 from uniecg_lite.simulator.hearts import as_recorded
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.store import Store
@@ -69,7 +69,7 @@ def test_a_record_without_beats_gives_nan_and_is_not_sinus_like():
 
 def test_sinus_like_by_measurement(generated):
     like = sinus_like(generated.signal)
-    rate, afib = generated.truth["rate_bpm"], generated.truth["findings"][:, disease.FINDINGS.index("AFIB")].bool()
+    rate, afib = generated.truth["rate_bpm"], generated.truth["findings"][:, CODES.index("AFIB")].bool()
     assert not (like & (rate > 115)).any() and not (like & (rate < 45)).any()
     assert like[afib].float().mean() < 0.2 and like.float().mean() > 0.15
 

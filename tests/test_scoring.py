@@ -14,7 +14,7 @@ from uniecg_lite import cohort
 from uniecg_lite.beats import beat_size_spread, heart_rate, r_peaks, real_rates
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadECG
-from uniecg_lite.findings import CODES, Reading, report
+from uniecg_lite.findings import CODES, LEAD_SIGNS, Reading, lead_signs, report
 from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import phrasings, questions
@@ -22,7 +22,6 @@ from uniecg_lite.metrics import chain
 from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss, train_reader
 from uniecg_lite.metrics.reports import UNREAD, finding_scores, interval_errors, macro_f1, report_scores, table_of
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.simulator.truth import LEAD_SIGNS, lead_signs
 
 # --- heart rate on signals
 

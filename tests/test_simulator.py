@@ -11,16 +11,15 @@ import torch
 
 from uniecg_lite.beats import heart_rate
 from uniecg_lite.ecg import ECG
+from uniecg_lite.findings import CODES, LEAD_SIGNS, Q_LEADS, RHYTHMS, T_LEADS, lead_signs
 from uniecg_lite.leads import LEADS, lead_law_residual
-from uniecg_lite.simulator.disease import FINDINGS, RHYTHMS
 from uniecg_lite.simulator.sample import sample
 from uniecg_lite.simulator.schedule import schedule
 from uniecg_lite.simulator.simulate import Simulated, simulate
-from uniecg_lite.simulator.truth import LEAD_SIGNS, Q_LEADS, T_LEADS, lead_signs
 
 HZ = 500.0
 AGAIN = 1200
-COLUMN = {code: i for i, code in enumerate(FINDINGS)}
+COLUMN = {code: i for i, code in enumerate(CODES)}
 LEAD = {name: i for i, name in enumerate(LEADS)}
 WIDE = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # these hide voltage, ST, T and Q criteria
 RESTLESS = ("PVC", "BIGU", "AFIB", "AFLT", "3AVB", "JUNC")  # beats unlike each other, or atria that move under them
@@ -122,7 +121,7 @@ def test_a_record_does_not_depend_on_threads(hz):
 def test_another_process_makes_the_same_record(threads):
     """At either visit, with one thread and with as many as there are."""
     script = (
-        f"import hashlib, torch\nfrom uniecg_lite.simulator import simulate\n{threads}\n{inspect.getsource(digest)}"
+        f"import hashlib, torch\nfrom uniecg_lite.simulator.simulate import simulate\n{threads}\n{inspect.getsource(digest)}"
         "print(digest(simulate(11, torch.arange(24))), digest(simulate(11, torch.arange(24), visit=1)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -492,14 +491,14 @@ def test_long_qt_is_a_long_corrected_qt(population):
 def test_qt_adapts_from_beat_to_beat_in_fibrillation():
     hearts = sample(5, torch.arange(1500))
     beats = schedule(hearts, 10.0)
-    rows = hearts.in_rhythm("AFIB") & ~hearts.has("PVC")
+    rows = hearts.has("AFIB") & ~hearts.has("PVC")
     gap, stretch = beats.onset.diff(dim=1)[rows], beats.stretch[rows]
     last, following, own = gap[:, :-1], gap[:, 1:], stretch[:, 1:-1]
     free = following > 1.3 * hearts.qt[rows, None]  # the next beat does not cut it short
     rank = torch.stack([(last / hearts.rr[rows, None])[free], own[free]]).argsort(1).argsort(1).double()
     assert free.sum() > 500 and torch.corrcoef(rank)[0, 1] > 0.8
     assert (own * hearts.qt[rows, None] < following).all(), "a T wave ends before the next beat"
-    assert own.std() > 0.02 and beats.stretch[hearts.in_rhythm("VT", "PACE")].sub(1).abs().max() < 0.01
+    assert own.std() > 0.02 and beats.stretch[hearts.has("VT", "PACE")].sub(1).abs().max() < 0.01
 
 
 def test_the_usual_beat_of_every_rhythm_has_the_true_qt():
@@ -509,10 +508,10 @@ def test_the_usual_beat_of_every_rhythm_has_the_true_qt():
     usual = torch.where(inside, beats.stretch, torch.nan).nanmedian(1).values
     plain = ~hearts.has("PVC", "BIGU", "PAC")
     for code in RHYTHMS:
-        assert usual[hearts.in_rhythm(code) & plain].median() == pytest.approx(1, abs=0.025), code
-    conducted = ~hearts.in_rhythm("WENCK", "MOB2", "AFLT", "AFIB")
+        assert usual[hearts.has(code) & plain].median() == pytest.approx(1, abs=0.025), code
+    conducted = ~hearts.has("WENCK", "MOB2", "AFLT", "AFIB")
     assert usual[conducted & plain].sub(1).abs().max() < 0.03
-    assert usual[hearts.in_rhythm("WENCK", "MOB2")].min() > 0.99, "only the beat after a pause is longer"
+    assert usual[hearts.has("WENCK", "MOB2")].min() > 0.99, "only the beat after a pause is longer"
 
 
 def test_schedules_are_in_order_and_whole():
@@ -536,7 +535,7 @@ def test_every_finding_is_common_enough_to_learn(population):
 
 
 def test_exactly_one_rhythm(population):
-    assert FINDINGS[: len(RHYTHMS)] == RHYTHMS and len(RHYTHMS) == 13 and len(FINDINGS) == 48
+    assert CODES[: len(RHYTHMS)] == RHYTHMS and len(RHYTHMS) == 13 and len(CODES) == 48
     assert (population.truth["findings"][:, :13].sum(1) == 1).all()
 
 
@@ -560,8 +559,8 @@ def test_the_rate_decides_the_name_of_a_sinus_rhythm(population):
 
 NEVER = {
     "AFIB": ("1AVB", "PAC", "BIGU", "LAE", "RAE", "WPW", "LQT", "NORM"),
-    "VT": FINDINGS[13:],
-    "PACE": FINDINGS[13:],
+    "VT": CODES[13:],
+    "PACE": CODES[13:],
     "SVTAC": ("1AVB", "PVC", "BIGU", "PAC", "CLBBB", "WPW", "LAE", "NORM"),
     "CLBBB": (
         *("CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "LAD", "RAD", "LVH", "RVH", "STD", "TINV", "LQT", "LOWV", "NORM"),

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from .ecg import ECG
 from .errors import BadArtifact, BadECG
-from .simulator.disease import FINDINGS
+from .findings import CODES
 from .simulator.simulate import simulate
 
 SPLITS = ("train", "validation", "test")
@@ -167,7 +167,7 @@ def wfdb_folder(folder: str | Path, refused: dict[str, str] | None = None) -> It
             "source": [ecg.source or str(folder)],
             "signal": micro,
             "female": np.array([ecg.sex == "female"]),
-            "findings": np.zeros((1, len(FINDINGS)), bool),
+            "findings": np.zeros((1, len(CODES)), bool),
             "q_wave": np.zeros((1, 12), bool),
             **unknown,
             **{key: np.full((1, 12), np.nan, np.float32) for key in PER_LEAD},

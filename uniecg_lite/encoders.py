@@ -9,9 +9,8 @@ from torch import nn
 from .beats import RHYTHM, representative_beat, rhythm_features
 from .config import Training
 from .ecg_image import raster
+from .findings import CODES, LEAD_SIGNS, RHYTHMS, lead_signs
 from .language.tokenizer import encode
-from .simulator.disease import FINDINGS, RHYTHMS
-from .simulator.truth import LEAD_SIGNS, lead_signs
 from .training import fit, rows_of
 
 # --- The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid.
@@ -81,7 +80,7 @@ def targets(truth: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     signs, found = lead_signs(truth).float(), truth["findings"].float()  # (B, S, 12), (B, F)
     return {
         **{name: spread_on_grid(name, truth[name].float()) for name in GRIDS},
-        **{name: found[:, [FINDINGS.index(code) for code in codes]] for name, codes in GROUPS.items()},
+        **{name: found[:, [CODES.index(code) for code in codes]] for name, codes in GROUPS.items()},
         **{name: signs[:, i] for i, name in enumerate(LEAD_SIGNS)},
     }
 

@@ -9,8 +9,6 @@ import torch
 from .errors import BadRequest
 from .leads import LEADS
 from .paths import DATA
-from .simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
-from .simulator.truth import LEAD_SIGNS, lead_signs
 
 # --- The findings table and the normal ranges, read once from `data/`.
 
@@ -28,6 +26,42 @@ EVIDENCE = {row["code"]: row["evidence"] for row in FINDINGS}  # one short phras
 RHYTHMS = tuple(row["code"] for row in FINDINGS if row["group"] == "rhythm")  # a record has exactly one
 SINUS = ("SR", "SBRAD", "STACH", "SARRH")  # the rhythms that need no evidence
 RANGES = table("normal_ranges")
+
+
+def column(key: str) -> dict[str, object]:
+    """What the findings table says under this heading: code -> value, of the findings that have one."""
+    return {row["code"]: row[key] for row in FINDINGS if key in row}
+
+
+WIDE = tuple(column("wide"))  # broad complexes, which hide voltage, ST, T and Q criteria
+INJURY = tuple(column("injury"))  # of a wall, now: ST elevation or its mirror image
+OLD = tuple(column("old"))  # old infarcts
+OTHER_ST = tuple(column("other_st"))  # ST is raised, and by no wall
+
+
+# --- Which lead shows what? Thresholds of single leads, in mV.
+
+ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # at J + 20 ms
+ST_DOWN = -0.1
+T_INVERTED = -0.1
+T_TALL = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])
+LOW_SWING = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])  # QRS from peak to peak, below it
+T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
+Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
+DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
+LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
+
+
+def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
+    """(B, S, 12) bool in the order of LEAD_SIGNS: which lead shows what.
+
+    A pathological Q in `Q_LEADS`; ST from 0.1 mV up (0.2 in V2 and V3) or down; T inverted from -0.1 mV in `T_LEADS`,
+    tall from 1.0 mV (0.5 in limb leads).
+    """
+    st, t = truth["st_mv"], truth["t_mv"]
+    upright, q = (torch.tensor([name in leads for name in LEADS]) for leads in (T_LEADS, Q_LEADS))
+    q_wave = truth.get("q_wave", torch.zeros_like(st)) > 0
+    return torch.stack([q_wave & q, st >= ST_LEVEL, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
 
 
 # --- What is true about an ECG, in words: `report` writes the house style (`statements.parse_report` reads it back).
@@ -61,7 +95,7 @@ class Reading:
 
 
 def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
-    """The simulator's truth of B records -> B readings; which lead shows what by `simulator.truth.lead_signs`.
+    """The simulator's truth of B records -> B readings; which lead shows what by `lead_signs`.
 
     Without `q_wave`, `drift_mv`, `static_mv`, `age` or `female` in the truth those parts stay empty.
 

@@ -19,6 +19,7 @@ LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
 LEADS = LIMB + CHEST
 INDEPENDENT = ("I", "II") + CHEST
 LAW_TOLERANCE_MV = 0.05
+NEIGHBOURS = (("V2", "V3"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"), ("I", "aVL"), ("II", "aVF"), ("III", "aVF"))
 
 # Each limb lead as a combination of (I, II).
 LIMB_WEIGHTS = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}
@@ -116,3 +117,13 @@ def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
     base = inverse @ np.stack([leads[name] for name in used])  # (2, L): I and II
     derived = {name: np.array(weights) @ base for name, weights in LIMB_WEIGHTS.items() if name not in leads}
     return np.stack([leads[name] if name in leads else derived[name] for name in LEADS])  # (12, L)
+
+
+def in_leads(values: torch.Tensor, *names: str) -> torch.Tensor:
+    """The columns of these leads: (B, 12) -> (B, len(names))."""
+    return values[:, [LEADS.index(name) for name in names]]
+
+
+def any_pair(mask: torch.Tensor, pairs) -> torch.Tensor:
+    """(B, 12) -> (B,) True where both leads of some pair are True."""
+    return torch.stack([in_leads(mask, *pair).all(1) for pair in pairs]).any(0)

@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..encoders import FRONT, GRIDS, GROUPS, FactProbes, SignalEncoder, grid, place_on_grid
-from ..findings import NAMES, Reading
+from ..findings import DRIFT_FROM_MV, NAMES, STATIC_FROM_MV, Reading
 from ..language.conversations import IN_LEADS, TITLES
 from ..language.questions import NONE
 from ..leads import LEADS
-from ..simulator.noise import DRIFT_FROM_MV, STATIC_FROM_MV
 
 NOISES = ("drift", "static")
 SMOOTH = 1.85  # median third difference of a record over its static noise, where that is just loud enough

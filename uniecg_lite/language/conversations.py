@@ -9,8 +9,7 @@ import torch
 
 from ..encoders import GRIDS, GROUPS
 from ..errors import BadRequest
-from ..findings import CODES, NAMES, Reading, readings, report, tens
-from ..simulator.truth import LEAD_SIGNS
+from ..findings import CODES, LEAD_SIGNS, NAMES, Reading, readings, report, tens
 from .question_facts import ALWAYS, NOISES, SIGNS, on_paper
 from .questions import Kind, Question, Template, ask, compare, full_answer, listed, matching, words
 from .requests import NO_ECG, Request, fill, phrasings, questions

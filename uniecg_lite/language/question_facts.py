@@ -4,9 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..findings import CODES, FINDINGS, NAMES, RANGES, RHYTHMS, Reading
+from ..findings import CODES, FINDINGS, NAMES, Q_LEADS, RANGES, RHYTHMS, T_LEADS, Reading
 from ..leads import LEADS
-from ..simulator.truth import Q_LEADS, T_LEADS
 
 Fact = tuple[str, str]  # (what is spoken of, what is said of it), such as ("ST elevation", "V2")
 

@@ -9,9 +9,8 @@ from torch import nn
 from ..beats import RHYTHM, representative_beat, rhythm_features
 from ..config import Training
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, amplify_small_waves
-from ..simulator.disease import FINDINGS
+from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
-from ..simulator.truth import LEAD_SIGNS, lead_signs
 from ..training import fit
 
 # --- What a network tells about an ECG directly: intervals, axis and findings as numbers on unit scales, and its
@@ -19,7 +18,7 @@ from ..training import fit
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
-FACT_WIDTH = NUMBERS + len(FINDINGS) + 12 * len(LEAD_SIGNS)
+FACT_WIDTH = NUMBERS + len(CODES) + 12 * len(LEAD_SIGNS)
 
 
 def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -35,7 +34,7 @@ def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Told (B, TOLD) against `facts` (B, TOLD): smooth L1 of the numbers that are there, cross-entropy of the rest."""
-    n, f = NUMBERS, NUMBERS + len(FINDINGS)
+    n, f = NUMBERS, NUMBERS + len(CODES)
     known = ~table[:, :n].isnan()
     numbers = F.smooth_l1_loss(predicted[:, :n][known], table[:, :n][known])
     found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])
@@ -51,7 +50,7 @@ def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torc
         order of LEAD_SIGNS; a logit above 0 says that it is there.
     """
     numbers = {key: predicted[:, i] * scale + middle for i, (key, (middle, scale)) in enumerate(SCALES.items())}
-    n, f = NUMBERS, NUMBERS + len(FINDINGS)
+    n, f = NUMBERS, NUMBERS + len(CODES)
     numbers["axis_deg"] = torch.rad2deg(torch.atan2(predicted[:, n - 1], predicted[:, n - 2]))
     return numbers, predicted[:, n:f], predicted[:, f:].unflatten(1, (len(LEAD_SIGNS), 12))
 

@@ -9,7 +9,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ..beats import heart_rate, r_peaks
 from ..errors import BadECG
-from ..simulator.disease import FINDINGS
+from ..findings import CODES
 
 # --- How real do simulated ECGs look? Statistics beside those of real records (`separability`: as a network sees it).
 
@@ -128,7 +128,7 @@ def ks_distance(a: torch.Tensor, b: torch.Tensor) -> float:
 def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Rows of simulated records (B, 12, L) to set beside real ones: sinus-like, with findings that real records have
     too (`COMMON`), and for each real record (M, 12, L) one of about its heart rate. Returns (M,) rows, or fewer."""
-    rare = torch.tensor([code not in COMMON for code in FINDINGS])
+    rare = torch.tensor([code not in COMMON for code in CODES])
     free = (sinus_like(signal) & ~findings[:, rare].any(1)).nonzero()[:, 0]
     rate, rows = heart_rate(signal, 100.0), []
     for wanted in heart_rate(real, 100.0)[: len(free)]:

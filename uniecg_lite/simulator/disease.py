@@ -8,65 +8,8 @@ from functools import cache
 
 import torch
 
-from ..simulator import hashing
-
-RHYTHMS = (
-    "SR",
-    "SBRAD",
-    "STACH",
-    "SARRH",
-    "AFIB",
-    "AFLT",
-    "JUNC",
-    "SVTAC",
-    "VT",
-    "PACE",
-    "WENCK",
-    "MOB2",
-    "3AVB",
-)
-FINDINGS = (
-    *RHYTHMS,
-    *("1AVB", "PAC", "PVC", "BIGU"),
-    *("CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "LAD", "RAD", "LVH", "RVH", "LAE", "RAE"),
-    *("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD", "TINV", "Q_ANT", "Q_INF", "Q_LAT", "HYPT"),
-    *("HYPERK", "HYPOK", "LQT", "PERI", "EREP", "LOWV", "BRUG", "NORM"),
-)
-PLACE = {code: i for i, code in enumerate(FINDINGS)}
-SINUS = ("SR", "SBRAD", "STACH", "SARRH")
-INJURY = ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST")
-OLD = ("Q_ANT", "Q_INF", "Q_LAT")
-WIDE = ("CLBBB", "IVCD", "WPW", "VT", "PACE")  # these hide voltage, ST, T and Q criteria
-APART = {  # what is not told beside what
-    ("BIGU",): ("WPW",),
-    ("STE_POST",): ("CRBBB", "LVH", "STACH"),  # its T would hide the next P
-    ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
-    ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),
-    ("PERI", "EREP"): ("LAFB", "LPFB", "LAD", "RAD"),
-    ("BRUG", "HYPERK"): ("LPFB",),
-    ("HYPERK", "HYPOK"): ("SARRH", "BIGU", "PVC"),
-    ("HYPOK",): ("SBRAD",),
-    ("STD",): ("LVH",),
-    ("HYPERK", "HYPOK", "LQT", "PERI"): ("1AVB",),  # P would lie in T or U, or be less than a depressed PR segment
-    ("LQT",): ("SARRH",),
-    ("Q_INF",): ("LAFB",),
-    ("Q_LAT",): ("LPFB", "RAD", "LVH", "RVH", "CRBBB"),
-}
-APART = {  # what is not told beside what
-    ("BIGU",): ("WPW",),
-    ("STE_POST",): ("CRBBB", "LVH", "STACH"),  # its T would hide the next P
-    ("LOWV",): ("LVH", "LAFB", "LPFB", "RAE", "CRBBB"),
-    ("HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG"): ("STACH",),
-    ("PERI", "EREP"): ("LAFB", "LPFB", "LAD", "RAD"),
-    ("BRUG", "HYPERK"): ("LPFB",),
-    ("HYPERK", "HYPOK"): ("SARRH", "BIGU", "PVC"),
-    ("HYPOK",): ("SBRAD",),
-    ("STD",): ("LVH",),
-    ("HYPERK", "HYPOK", "LQT", "PERI"): ("1AVB",),  # P would lie in T or U, or be less than a depressed PR segment
-    ("LQT",): ("SARRH",),
-    ("Q_INF",): ("LAFB",),
-    ("Q_LAT",): ("LPFB", "RAD", "LVH", "RVH", "CRBBB"),
-}
+from ..findings import CODES, INJURY, OLD, SINUS, column
+from . import hashing
 
 
 class Draws:
@@ -112,8 +55,8 @@ class Patients:
     plan: torch.Tensor  # (B, F) bool, what shapes this heart
 
     def __post_init__(self):
-        self._one = dict(zip(FINDINGS, self.plan.T.contiguous()))  # code -> (B,)
-        self._bits = (self.plan.long() << torch.arange(len(FINDINGS))).sum(1)  # (B,) one bit for each finding
+        self._one = dict(zip(CODES, self.plan.T.contiguous()))  # code -> (B,)
+        self._bits = (self.plan.long() << torch.arange(len(CODES))).sum(1)  # (B,) one bit for each finding
 
     def has(self, *codes: str) -> torch.Tensor:
         """(B,) True where any of these was drawn."""
@@ -123,7 +66,7 @@ class Patients:
 @cache
 def _mask(codes: tuple[str, ...]) -> int:
     """The bits of these findings."""
-    return sum(1 << PLACE[code] for code in set(codes))
+    return sum(1 << CODES.index(code) for code in set(codes))
 
 
 def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
@@ -139,11 +82,12 @@ def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
         table = torch.where(changed, hashing.uniform(seed, index, stream=21 + 100 * visit, n=24), table)
     found = _together(Draws(table), age, female)
     no = torch.zeros(len(index), dtype=torch.bool)
-    return Patients(seed, visit, index, age, female, torch.stack([found.get(code, no) for code in FINDINGS], 1))
+    return Patients(seed, visit, index, age, female, torch.stack([found.get(code, no) for code in CODES], 1))
 
 
 def _together(u: Draws, age: torch.Tensor, female: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which findings a patient has: code -> (B,) bool. What cannot be told together is never drawn together."""
+    """Which findings a patient has: code -> (B,) bool. What cannot be told together (`apart`) is never drawn together,
+    mostly because one would hide a wave of the other."""
     old, young = 0.5 + age / 100, 1.5 - age / 100  # (B,) about 1 on average
     man, woman = 1.2 - 0.4 * female.double(), 0.8 + 0.4 * female.double()
     plain = u.chance(0.10)
@@ -155,9 +99,8 @@ def _together(u: Draws, age: torch.Tensor, female: torch.Tensor) -> dict[str, to
     clear = narrow & ~_any(found, "CLBBB", "IVCD", "WPW")  # nothing hides voltage, ST, T and Q
     _chambers_and_axis(u, found, sinus, narrow, clear, old)
     _walls_and_salts(u, found, sinus, clear, man, woman)
-    for codes, others in APART.items():
-        for code in codes:
-            found[code] = found[code] & ~_any(found, *others)
+    for code, others in column("apart").items():
+        found[code] = found[code] & ~_any(found, *others)
     return found
 
 
@@ -168,20 +111,9 @@ def _any(found: dict[str, torch.Tensor], *codes: str) -> torch.Tensor:
 
 def _rhythms(u: Draws, plain: torch.Tensor, old: torch.Tensor, young: torch.Tensor) -> dict[str, torch.Tensor]:
     """The one rhythm of each patient; a plain heart may still be slow or fast."""
-    shares = {
-        "AFIB": 0.065 * old,
-        "AFLT": 0.035,
-        "JUNC": 0.035,
-        "SVTAC": 0.035 * young,
-        "VT": 0.035,
-        "PACE": 0.035 * old,
-        "WENCK": 0.035,
-        "MOB2": 0.035,
-        "3AVB": 0.035 * old,
-        "SARRH": 0.05 * young,
-        "SBRAD": 0.13,
-        "STACH": 0.12,
-    }
+    shares = {"AFIB": 0.065 * old, "AFLT": 0.035, "JUNC": 0.035, "SVTAC": 0.035 * young, "VT": 0.035}
+    shares |= {"PACE": 0.035 * old, "WENCK": 0.035, "MOB2": 0.035, "3AVB": 0.035 * old}
+    shares |= {"SARRH": 0.05 * young, "SBRAD": 0.13, "STACH": 0.12}
     found = {code: there & ~plain for code, there in u.one_of(shares).items()}
     for code, there in u.one_of({"SBRAD": 0.15, "STACH": 0.15}).items():
         found[code] = found[code] | (plain & there)
@@ -200,14 +132,8 @@ def _ectopy(u: Draws, found: dict[str, torch.Tensor], sinus: torch.Tensor) -> No
 
 def _conduction(u: Draws, found: dict[str, torch.Tensor], narrow: torch.Tensor, old, young) -> None:
     """Bundle branch and fascicular blocks, pre-excitation."""
-    shares = {
-        "CLBBB": 0.06 * old,
-        "CRBBB": 0.065,
-        "LAFB": 0.06,
-        "LPFB": 0.055,
-        "IVCD": 0.055,
-        "WPW": 0.068 * young**2,
-    }
+    shares = {"CLBBB": 0.06 * old, "CRBBB": 0.065, "LAFB": 0.06, "LPFB": 0.055, "IVCD": 0.055}
+    shares["WPW"] = 0.068 * young**2
     found |= {code: narrow & there for code, there in u.one_of(shares).items()}
     found["WPW"] = found["WPW"] & _any(found, "SR", "SBRAD") & ~found["1AVB"]
     found["LAFB"] = found["LAFB"] | (found["CRBBB"] & u.chance(0.15))

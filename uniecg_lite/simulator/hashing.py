@@ -5,12 +5,9 @@ made alone, in a batch of 512, or by another process. The hash is the finaliser 
 "Fast splittable pseudorandom number generators", OOPSLA 2014).
 """
 
-from functools import cache
-
 import numpy as np
 import torch
 
-TABLE = 2**20  # samples of shared white noise
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -50,18 +47,3 @@ def normal(seed: int, index: torch.Tensor, stream: int, n: int) -> torch.Tensor:
         total += (z >> np.uint64(shift)) & np.uint64(0xFFFF)
     total += z >> np.uint64(48)
     return torch.from_numpy((total * 2.0**-16 - 2.0) * 3.0**0.5)
-
-
-@cache
-def _table(seed: int) -> torch.Tensor:
-    return torch.randn(TABLE, generator=torch.Generator().manual_seed(seed % 2**63))
-
-
-def white(seed: int, index: torch.Tensor, stream: int, rows: int, length: int) -> torch.Tensor:
-    """(B,) -> (B, rows, length) float32 of white noise, standard normal.
-
-    Each row is a window, at a hashed place, of one long table drawn for this seed: hashing every sample would cost more
-    than the rest of the heart.
-    """
-    start = (uniform(seed, index, stream, rows) * (TABLE - length)).long()  # (B, rows)
-    return _table(seed).unfold(0, length, 1)[start]  # (B, rows, length)

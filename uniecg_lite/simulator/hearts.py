@@ -1,14 +1,19 @@
-"""Which heart is this? Its sizes and times, textbook first, then as recorded ones vary."""
+"""Which heart is this? Its intervals in s, and its waves as Gaussians in time with one amplitude in each lead.
 
-from dataclasses import dataclass, fields, replace
+`textbook` draws every wave as one dipole sees it. Real beats differ in three ways that a small classifier finds at once
+(`metrics.realism`), and `as_recorded` changes them: P and T lie further to the left and vary far more from person to
+person, T peaks later and falls steeper; the QRS is one sharp complex instead of three bumps; and each lead sees its own
+detail, because no heart is a single dipole. Each change was measured on real sinus beats and is drawn for each heart.
+"""
+
+from dataclasses import dataclass, replace
 
 import torch
 
-from ..simulator import hashing, waves
-from .disease import INJURY, RHYTHMS, Draws, Patients, draw
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field
-
-# --- Which heart is this? Intervals in s, and every wave as a Gaussian in time with one amplitude in each lead.
+from ..findings import INJURY, column
+from . import hashing, waves
+from .disease import Draws, Patients, draw
+from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field, put
 
 
 @dataclass
@@ -16,7 +21,6 @@ class Hearts:
     """B hearts. Times in s from QRS onset (P: from P onset), amplitudes in mV in the leads I, II, V1..V6."""
 
     who: Patients
-    rhythm: torch.Tensor  # (B,) place in RHYTHMS
     rr: torch.Tensor  # (B,) mean RR interval; between P waves where the block drops beats
     pr: torch.Tensor  # (B,) P onset to QRS onset, of the first beat of a cycle where it grows
     p_duration: torch.Tensor  # (B,)
@@ -40,54 +44,41 @@ class Hearts:
         """(B,) True where any of these was drawn."""
         return self.who.has(*codes)
 
-    def in_rhythm(self, *codes: str) -> torch.Tensor:
-        """(B,) True in one of these rhythms."""
-        return self.has(*codes)  # every heart was drawn exactly one
-
     def float(self) -> "Hearts":
         """In single precision. Parameters are drawn in double, so that they round to the same floats in any batch."""
-        rest = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "who"}
-        return Hearts(self.who, **{k: v.float() if v.is_floating_point() else v for k, v in rest.items()})
+        return replace(self, **{key: value.float() for key, value in vars(self).items() if key != "who"})
 
 
 def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
-    """Hearts as a textbook draws them, before `lifelike`, in double precision: (B,) int64 -> Hearts."""
+    """Hearts as a textbook draws them, before `as_recorded`, in double precision: (B,) int64 -> Hearts."""
     who = draw(seed, index, visit)
     own = Draws(hashing.uniform(seed, index, stream=31, n=64))  # this chest, the same at every visit
     now = Draws(hashing.uniform(seed, index, stream=41 + 100 * visit, n=64))
     rr = 60 / _rate(who, now)
-    pr, p_duration, qrs, qt = _intervals(who, now, rr)
+    times = _intervals(who, now, rr)
     field = lead_field(hashing.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
     size = (1.0 - 0.12 * who.female.double()) * (1.12 - 0.003 * who.age)  # amplitudes fall with age and in women
-    centre, width, qrs_mv = waves.own_beat(who, own, now, field, size, qrs)
-    st, t, t_share = waves.st_and_t(who, own, now, field, size, qrs_mv)
+    beat = waves.own_beat(who, own, now, field, size, times["qrs"])
+    beat |= waves.st_and_t(who, own, now, field, size, times["qt"], beat["qrs_mv"])
     early = waves.early_beat(who, now, field)
-    ectopic = who.has("VT")
-    st = torch.where(ectopic[:, None], -0.06 * early.sum(2), st)
-    t = torch.where(ectopic[:, None], -0.21 * early.sum(2), t)
-    qrs_mv = torch.where(ectopic[:, None, None], early, qrs_mv)
-    p, p_centre, p_width = waves.p_wave(who, own, now, field, p_duration, pr)
+    ectopic = {
+        "centre": VENTRICULAR_CENTRE * times["qrs"][:, None],
+        "width": VENTRICULAR_WIDTH * times["qrs"][:, None],
+        "qrs_mv": early,
+        "st_mv": -0.06 * early.sum(2),
+        "t_mv": -0.21 * early.sum(2),
+    }
+    beat |= {key: put(who.has("VT"), beat[key], value) for key, value in ectopic.items()}
     return Hearts(
         who,
-        who.plan[:, : len(RHYTHMS)].int().argmax(1),
         rr,
-        pr,
-        p_duration,
-        qrs,
-        qt,
-        t_share * qt,
-        torch.where(ectopic[:, None], waves.VENTRICULAR_CENTRE * qrs[:, None], centre),
-        torch.where(ectopic[:, None], waves.VENTRICULAR_WIDTH * qrs[:, None], width),
-        qrs_mv,
-        st,
-        t,
-        waves.u_wave(who, now, t),
-        p,
-        p_centre,
-        p_width,
-        waves.early_p(who, now, field),
-        early,
-        waves.flutter(who, now, field),
+        **times,
+        **beat,
+        **waves.p_wave(who, own, now, field, times["p_duration"], times["pr"]),
+        u_mv=waves.u_wave(who, now, beat["t_mv"]),
+        early_p_mv=waves.early_p(who, now, field),
+        ventricular_mv=early,
+        flutter_mv=waves.flutter(who, now, field),
     )
 
 
@@ -95,20 +86,7 @@ def _rate(who: Patients, u: Draws) -> torch.Tensor:
     """(B,) mean ventricular rate in bpm (atrial where a block drops beats), in the range of each rhythm."""
     spread = u.next()
     rate = 62.5 + 35.5 * spread
-    ranges = {
-        "SBRAD": (37, 57),
-        "STACH": (103, 138),
-        "SARRH": (56, 84),
-        "AFIB": (62, 150),
-        "JUNC": (38, 58),
-        "SVTAC": (152, 205),
-        "VT": (130, 190),
-        "PACE": (58, 82),
-        "WENCK": (58, 80),
-        "MOB2": (56, 80),
-        "3AVB": (32, 46),
-    }
-    for code, (low, high) in ranges.items():
+    for code, (low, high) in column("drawn_bpm").items():
         rate = torch.where(who.has(code), low + (high - low) * spread, rate)
     atria, conducted = u.between(255, 325), 2 + (u.next() * 3).floor()  # flutter: one beat in two to four
     rate = torch.where(who.has("AFLT"), atria / conducted, rate)
@@ -119,7 +97,7 @@ def _rate(who: Patients, u: Draws) -> torch.Tensor:
     return torch.where(slow, rate.clamp(max=110), rate)  # ST and T stay apart from the next beat
 
 
-def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
+def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Tensor]:
     """PR, P, QRS and QT in s. QT follows the rate between Bazett's and Fridericia's powers of RR."""
     p_duration = torch.where(who.has("LAE"), u.between(0.130, 0.150), u.between(0.088, 0.110))
     pr = u.between(0.136, 0.180) + 0.0002 * (who.age - 50)
@@ -144,28 +122,13 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor):
     qt = torch.minimum(qt, 0.86 * rr)
     qt = torch.maximum(qt, qrs + torch.where(who.has("VT", "SVTAC"), 0.12, 0.16))
     room = (rr - qt + 0.06).clamp(min=0.11)  # P may meet the end of T, not its peak
-    return torch.where(who.has("3AVB"), pr, torch.minimum(pr, room)), p_duration, qrs, qt
+    pr = torch.where(who.has("3AVB"), pr, torch.minimum(pr, room))
+    return {"pr": pr, "p_duration": p_duration, "qrs": qrs, "qt": qt}
 
 
-# --- What a textbook heart lacks beside a recorded one: each change measured on real sinus beats, each drawn per
-# heart.
-#
-# `hearts.textbook` draws every wave as one dipole sees it. Real beats differ in three ways that a small classifier
-# finds at once (`scoring.realism`): P and T lie further to the left and vary far more from person to person, T peaks
-# later and falls steeper; the QRS is one sharp complex instead of three bumps; and each lead sees its own detail,
-# because no heart is a single dipole. Every function takes hearts and gives them back changed; the truth is measured
-# afterwards.
-
-# what shapes a wave in its own way keeps it
-OTHER_P = ("LAE", "RAE", "HYPERK", "LOWV", "PERI", "STACH", "WENCK", "MOB2", "3AVB")
-OTHER_T = (
-    *("CLBBB", "CRBBB", "IVCD", "WPW", "PACE", "VT", "LVH", "RVH", "TINV", "STD", "HYPT", "HYPERK", "HYPOK", "LOWV"),
-    *("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "PERI", "EREP", "BRUG"),
-    *("STACH", "WENCK", "LAE"),
-)
-OTHER_QRS = (
-    *("CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "PACE", "VT", "RVH", "Q_ANT", "Q_INF", "Q_LAT", "EREP", "BRUG"),
-    *("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "LOWV"),
+# Which findings shape P, T or QRS in a way of their own, and keep it.
+OTHER_P, OTHER_T, OTHER_QRS = (
+    tuple(code for code, own in column("shapes").items() if wave in own) for wave in ("P", "T", "QRS")
 )
 # mV in I, II, V1..V6: medians of 47 real records called normal, or without a label
 RIGHT_P = (0.042, 0.075, 0.045, 0.045, 0.045, 0.042, 0.040, 0.035)
@@ -194,6 +157,12 @@ def _like(values: tuple, hearts: Hearts) -> torch.Tensor:
     return torch.tensor(values, dtype=hearts.t_mv.dtype)
 
 
+def _changed(hearts: Hearts, others: tuple[str, ...], **waves: torch.Tensor) -> Hearts:
+    """Hearts with these waves, but for those that have one of the other findings."""
+    keep = hearts.has(*others)
+    return replace(hearts, **{key: put(keep, new, getattr(hearts, key)) for key, new in waves.items()})
+
+
 def p_wave(hearts: Hearts) -> Hearts:
     """P as high in I as real ones, flatter in the chest leads, and of a size of its own."""
     n = _normal(hearts, 301, 18)
@@ -202,7 +171,7 @@ def p_wave(hearts: Hearts) -> Hearts:
     left = _like(LEFT_P, hearts) * size * (1 + 0.25 * n[:, 9:17])
     left[:, 2] += 0.02 * n[:, 17]
     p = torch.stack([right, left, hearts.p_mv[..., 2]], -1)  # (B, 8, 3)
-    return replace(hearts, p_mv=torch.where(hearts.has(*OTHER_P)[:, None, None], hearts.p_mv, p))
+    return _changed(hearts, OTHER_P, p_mv=p)
 
 
 def t_wave(hearts: Hearts) -> Hearts:
@@ -212,19 +181,13 @@ def t_wave(hearts: Hearts) -> Hearts:
     t = t + n[:, 9:10] * _like(T_TURN, hearts)
     st = hearts.st_mv + _like(J_MV, hearts) * torch.exp(0.4 * n[:, 10:11]) + n[:, 11:12] * _like(J_TURN, hearts)
     st = st + 0.008 * n[:, 12:20]
-    keep = hearts.has(*OTHER_T)
-    return replace(
-        hearts,
-        t_mv=torch.where(keep[:, None], hearts.t_mv, t),
-        st_mv=torch.where(keep[:, None], hearts.st_mv, st),
-        t_width=torch.where(keep, hearts.t_width, 0.86 * hearts.t_width),
-    )
+    return _changed(hearts, OTHER_T, t_mv=t, st_mv=st, t_width=0.86 * hearts.t_width)
 
 
 def qrs(hearts: Hearts) -> Hearts:
     """One sharp complex: its parts closer together, each of its own width, with fine detail in every lead."""
     n = _normal(hearts, 303, 96)
-    keep, duration = hearts.has(*OTHER_QRS), hearts.qrs[:, None]
+    duration = hearts.qrs[:, None]
     parts = [SEPTAL, MAIN, BASAL]
     mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
     centre[:, parts] = duration * _like((0.265, 0.44, 0.66), hearts)
@@ -240,12 +203,7 @@ def qrs(hearts: Hearts) -> Hearts:
         mv[..., part] = mv[..., part] + fine
         centre[:, part] = duration[:, 0] * (at + 0.05 * n[:, k + 16])
         width[:, part] = 0.077 * duration[:, 0]
-    return replace(
-        hearts,
-        qrs_mv=torch.where(keep[:, None, None], hearts.qrs_mv, mv),
-        centre=torch.where(keep[:, None], hearts.centre, centre),
-        width=torch.where(keep[:, None], hearts.width, width),
-    )
+    return _changed(hearts, OTHER_QRS, qrs_mv=mv, centre=centre, width=width)
 
 
 # --- The waves of one beat in time: QRS, ST, T and U as sums of Gaussians and a plateau.

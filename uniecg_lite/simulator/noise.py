@@ -11,32 +11,31 @@ import numpy as np
 import torch
 
 from ..leads import from_independent
-from ..simulator import hashing
+from . import hashing
 
 # Electrodes: right arm, left arm, left leg, V1 .. V6.
 WANDER_MV = (0.018, 0.018, 0.028, 0.032, 0.036, 0.038, 0.046, 0.044, 0.046)  # median RMS of each electrode's wander
 STATIC_MV = (0.008, 0.008, 0.0045) + 6 * (0.0052,)  # median RMS of its muscle and skin noise
 BREATH = (0.1, 0.1, 0.6, 0.3, 0.3, 0.4, 0.6, 0.6, 0.6)  # how much each moves with the chest
-DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
 ARMS = 2
 LIMBS = [-1 / 3] * 3
 IN_LEADS = torch.tensor(
     [[-1, 1, 0] + [0] * 6, [-1, 0, 1] + [0] * 6] + [LIMBS + [float(i == k) for i in range(6)] for k in range(6)]
 )
+TABLE = 2**20  # samples of each kind of noise in a table
 BUMPS, LOOSE = 0.06, 0.10  # shares of records with a motion bump, and with one loose electrode
 
 
 @lru_cache(maxsize=6)
 def _table(seed: int, hz: float) -> torch.Tensor:
     """One long table for this population and rate: wander, skin noise and muscle noise, each of unit RMS."""
-    n = hashing.TABLE
-    white = torch.randn(3, n, generator=torch.Generator().manual_seed((seed * 31 + 17) % 2**63)).double().numpy()
-    f = np.fft.rfftfreq(n, 1 / hz).clip(min=1e-3)  # NumPy, in double: the same whatever the number of threads
+    white = torch.randn(3, TABLE, generator=torch.Generator().manual_seed((seed * 31 + 17) % 2**63)).double().numpy()
+    f = np.fft.rfftfreq(TABLE, 1 / hz).clip(min=1e-3)  # NumPy, in double: the same whatever the number of threads
     fall = (1 - (f - 0.45 * hz) / (0.08 * hz)).clip(0, 1)  # the recorder's own low-pass, below half its rate
     wander = (f > 0.03) / (1 + (f / 0.28) ** 2)
     skin = fall / (1 + (f / 8) ** 2) ** 0.8 * (f / 3).clip(max=1)
     muscle = fall / np.sqrt(1 + (f / 18) ** 2.4) * (f / 3).clip(max=1)
-    shaped = np.fft.irfft(np.fft.rfft(white) * np.stack([wander, skin, muscle]), n=n)
+    shaped = np.fft.irfft(np.fft.rfft(white) * np.stack([wander, skin, muscle]), n=TABLE)
     shaped /= np.sqrt(np.square(shaped).mean(-1, keepdims=True))
     return torch.from_numpy(shaped).float().flatten()
 
@@ -55,15 +54,17 @@ def noise(seed: int, index: torch.Tensor, t: torch.Tensor, hz: float) -> tuple[t
         noise in each lead.
     """
     level, start, own = _electrodes(seed, index, len(t), hz)
-    windows = _windows(_table(seed, float(hz)), start, len(t))  # (B, 18, L) wander and static of nine electrodes
+    windows = _table(seed, float(hz)).unfold(0, len(t), 1)  # copies of rows, the fastest way there is
+    windows = windows.index_select(0, start.flatten()).view(-1, 18, len(t))  # wander and static of nine electrodes
     slow, fast, breath = (IN_LEADS * level).unbind(0)  # (B, 8, 9) from electrodes to leads
     breath = breath.sum(2, keepdim=True)  # (B, 8, 1)
-    wave, bump = _breathing(own, t), _bump(own, t)
+    turn = 2 * torch.pi * (own[:, 5:6] + (0.15 + 0.25 * own[:, 6:7]) * t)  # (B, L), 9 to 24 breaths a minute
+    wave = torch.sin(turn)[:, None]
+    rows, electrode, push = _bump(own, t)
 
     def moved(leads: torch.Tensor, step: int) -> torch.Tensor:
         """Breathing and bumps added to leads (B, 8, L / step), in place."""
         leads.addcmul_(breath, wave[..., ::step])
-        rows, electrode, push = bump
         leads[rows] += IN_LEADS.T[electrode][..., None] * push[:, None, ::step]
         return leads
 
@@ -77,11 +78,6 @@ def noise(seed: int, index: torch.Tensor, t: torch.Tensor, hz: float) -> tuple[t
     return out, drift_mv, static_mv
 
 
-def _windows(table: torch.Tensor, start: torch.Tensor, length: int) -> torch.Tensor:
-    """(B, n) places in a long table -> (B, n, L) samples from there on; a copy of rows, the fastest way there is."""
-    return table.unfold(0, length, 1).index_select(0, start.flatten()).view(*start.shape, length)
-
-
 def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     """Levels (3, B, 1, 9) mV of wander, static and breathing; starts (B, 18) in the table; uniforms (B, 21)."""
     u = hashing.uniform(seed, index, stream=8, n=60)
@@ -93,15 +89,9 @@ def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     static = torch.where(loose, 3 * static, static)
     breath = torch.tensor(BREATH) * 0.03 * torch.exp(0.6 * n[:, 2:3])
     muscle = (torch.arange(9) < ARMS) | (u[:, 21:30] < 0.15)  # (B, 9): some chest electrodes lie on a working muscle
-    half = hashing.TABLE
-    start = u[:, 30:48] * (half - length)
-    start[:, 9:] += half * (1 + muscle.double())
+    start = u[:, 30:48] * (TABLE - length)
+    start[:, 9:] += TABLE * (1 + muscle.double())
     return torch.stack([wander, static, breath]).float()[:, :, None], start.long(), own
-
-
-def _breathing(own: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """One breath after the other, 9 to 24 a minute: (B, 1, L) of amplitude 1."""
-    return torch.sin(2 * torch.pi * (own[:, 5:6] + (0.15 + 0.25 * own[:, 6:7]) * t))[:, None]
 
 
 def _bump(own: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -1,27 +1,32 @@
-"""Hearts of given diseases: textbook, made lifelike, moved clear of diagnostic limits."""
+"""How are hearts drawn for record numbers? A textbook's, with what recorded ones have beside it, clear of limits.
+
+On a limit of the textbook nobody can tell on which side of it a heart lies. So the last step gives the fascicular
+blocks the limb leads that define them, and moves axis, voltage, T and ST a little away from the numbers that decide, to
+the side where they were drawn.
+"""
 
 from dataclasses import replace
 
 import torch
 
-from ..leads import from_independent
-from ..simulator import hashing
-from .disease import INJURY, OLD, WIDE
+from ..findings import INJURY, OLD, OTHER_ST, ST_DOWN, ST_LEVEL, WIDE
+from . import hashing
 from .hearts import Hearts, as_recorded, beat_signal, textbook
-from .truth import ST_DOWN, ST_LEVEL
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, turn_limbs
+from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, frontal, limb_leads, six_limb_leads, swing, turn_limbs
 
-# --- Hearts clear of the textbook's limits: on a limit, nobody can tell on which side of it a heart lies.
-#
-# The last step of `sample`. It gives the fascicular blocks the limb leads that define them, and moves axis, voltage,
-# T and ST a little away from the numbers that decide, to the side where they were drawn.
-
-OTHER_ST = ("PERI", "EREP", "BRUG")  # ST of another kind
 AXIS_LIMITS = (-180.0, -90.0, -30.0, 90.0, 180.0)  # degrees
 SOKOLOW = (3.15, 3.9, 5.5)  # mV: at most this much without left ventricular hypertrophy, and the range with it
 TALLEST = 4.5  # mV, a QRS complex in a chest lead
 T_TALLEST = 0.85  # mV in a chest lead, where T is not drawn tall
 ELEVATED = tuple(code for code in INJURY if code != "STE_POST")  # whose mirror image lies in the chest leads
+
+
+def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
+    """Draw the hearts with these record numbers, as lifelike as they are known: (B,) int64 -> Hearts.
+
+    A textbook's hearts, with what real beats have beside it, a little away from the limits that decide a finding.
+    """
+    return away_from_limits(as_recorded(textbook(seed, index, visit))).float()
 
 
 def away_from_limits(hearts: Hearts) -> Hearts:
@@ -36,13 +41,6 @@ def _ended(hearts: Hearts) -> Hearts:
     return replace(hearts, qrs=torch.minimum(hearts.qrs, end))
 
 
-def _limb(amplitude: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
-    """What I and II see of a frontal force: (B,) mV and its angle -> (B, 2) mV."""
-    radians = torch.deg2rad(degrees)
-    one, foot = amplitude * radians.cos(), amplitude * radians.sin() * 3**0.5 / 2
-    return torch.stack([one, foot + one / 2], 1)
-
-
 def _fascicles(hearts: Hearts) -> Hearts:
     """A fascicular block starts towards the fascicle that conducts and goes on the other way: rS and qR."""
     rows = hearts.has("LAFB", "LPFB").nonzero()[:, 0]
@@ -55,8 +53,9 @@ def _fascicles(hearts: Hearts) -> Hearts:
     part = mv[rows]
     part[:, :2, [BASAL, NOTCH]] = 0
     part[:, :2, LATE] *= ~plain[:, None]
-    part[:, :2, SEPTAL] = _limb(0.30 + 0.10 * u[:, 2], first)
-    part[:, :2, MAIN] = _limb(0.85 + 0.45 * u[:, 3], main)
+    for wave, size, degrees in ((SEPTAL, 0.30 + 0.10 * u[:, 2], first), (MAIN, 0.85 + 0.45 * u[:, 3], main)):
+        radians = torch.deg2rad(degrees)
+        part[:, :2, wave] = limb_leads(size * radians.cos(), size * radians.sin())
     highest = curve(part, centre[rows], width[rows], _span(hearts)[rows]).amax(2)[:, V1]
     part[:, V1] *= torch.where(left, 1.0, (0.5 / highest.clamp(min=0.01)).clamp(max=1.0))[:, None]
     mv[rows] = part
@@ -76,16 +75,10 @@ def _axis(hearts: Hearts) -> Hearts:
     """Turn the limb leads away from the limits of the axis, further where the net area is small or begins with a Q."""
     parts = [SEPTAL, MAIN, BASAL, LATE]  # the same at every visit
     wave = curve(hearts.qrs_mv[:, :2, parts], hearts.centre[:, parts], hearts.width[:, parts], _span(hearts))
-    one, two = wave.mean(2).unbind(1)
-    foot = (two - one / 2) * 2 / 3**0.5
+    one, foot = frontal(wave.mean(2))
     axis = torch.rad2deg(torch.atan2(foot, one))  # (B,)
-    margin = (
-        5
-        + 5 * hearts.has(*OLD, "CRBBB")
-        + 6 * hearts.has(*INJURY)
-        + torch.rad2deg(torch.atan(0.025 / torch.hypot(one, foot)))
-    )
-    margin = margin.clamp(max=28)
+    weak = torch.rad2deg(torch.atan(0.025 / torch.hypot(one, foot)))
+    margin = (5 + 5 * hearts.has(*OLD, "CRBBB") + 6 * hearts.has(*INJURY) + weak).clamp(max=28)
     off = axis[:, None] - axis.new_tensor(AXIS_LIMITS)  # (B, limits)
     near = off.gather(1, off.abs().argmin(1, keepdim=True))[:, 0]
     side = torch.where(near < 0, -1.0, 1.0)
@@ -106,19 +99,16 @@ def _voltage(hearts: Hearts) -> Hearts:
     target = torch.where(hearts.has("LVH"), total.clamp(low, high), total.clamp(max=none))
     scale = torch.where(hearts.has(*WIDE), 1.0, target / total)[:, None].expand(-1, 6).clone()
     scale[:, 0] *= torch.where(right, (0.95 / wave[:, 0].amax(-1).clamp(min=0.05)).clamp(1, 4), 1.0)
-    span = (wave.amax(-1) - wave.amin(-1)).amax(1)
     faint = hearts.has("LOWV")[:, None]
-    scale = torch.where(faint, scale * (0.85 / (span * scale.amax(1)))[:, None].clamp(max=1), scale)
+    scale = torch.where(faint, scale * (0.85 / (swing(wave) * scale.amax(1)))[:, None].clamp(max=1), scale)
     highest = (wave.abs().amax(-1) * scale).amax(1, keepdim=True)
     scale = scale * torch.where(hearts.has(*WIDE)[:, None], 1.0, (TALLEST / highest).clamp(max=1))
     mv[:, V1:] *= scale[..., None]
     limb = curve(mv[:, :2], hearts.centre, hearts.width, _span(hearts))
-    frontal = from_independent(torch.cat([limb, limb.new_zeros(len(limb), 6, limb.shape[2])], 1))[:, :6]
-    swing = (frontal.amax(-1) - frontal.amin(-1)).amax(1)
-    mv[:, :2] *= torch.where(faint, (0.42 / swing).clamp(max=1)[:, None], 1.0)[..., None]
-    chest_t = torch.where(
-        hearts.has("HYPT", "HYPERK", *WIDE)[:, None], hearts.t_mv[:, V1:], hearts.t_mv[:, V1:].clamp(max=T_TALLEST)
-    )
+    smaller = (0.42 / swing(six_limb_leads(limb))).clamp(max=1)[:, None]
+    mv[:, :2] *= torch.where(faint, smaller, 1.0)[..., None]
+    t, tall = hearts.t_mv[:, V1:], hearts.has("HYPT", "HYPERK", *WIDE)[:, None]
+    chest_t = torch.where(tall, t, t.clamp(max=T_TALLEST))
     return replace(hearts, qrs_mv=mv, t_mv=torch.cat([hearts.t_mv[:, :V1], chest_t], 1))
 
 
@@ -145,19 +135,7 @@ def _st(hearts: Hearts) -> Hearts:
 def _limb_st(now: torch.Tensor, injured: torch.Tensor) -> torch.Tensor:
     """I and II (B, 2) times the first factor that leaves no limb lead near 0.1 or -0.1 mV."""
     factors = now.new_tensor([1.0, 0.8, 1.25, 0.65, 1.5, 0.5, 1.8, 0.3])
-    frontal = from_independent(torch.cat([now, now.new_zeros(len(now), 6)], 1)[..., None])[:, :6, 0]  # (B, 6)
-    size = frontal[:, None] * factors[:, None]  # (B, factors, 6)
+    size = six_limb_leads(now)[:, None] * factors[:, None]  # (B, factors, 6)
     good = ((size.abs() < 0.08) | (size.abs() > 0.13)).all(2) & (injured | (size < 0.08).all(2))
     best = torch.where(good.any(1), good.int().argmax(1), 0)
     return now * factors[best][:, None]
-
-
-# --- From record numbers to hearts.
-
-
-def sample(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
-    """Draw the hearts with these record numbers, as lifelike as they are known: (B,) int64 -> Hearts.
-
-    A textbook's hearts, with what real beats have beside it, a little away from the limits that decide a finding.
-    """
-    return away_from_limits(as_recorded(textbook(seed, index, visit))).float()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..simulator import hashing
+from . import hashing
 from .hearts import Hearts
 
 OWN, VENTRICULAR, ATRIAL = 0, 1, 2  # kinds of QRS complex
@@ -43,76 +43,76 @@ def schedule(hearts: Hearts, seconds: float) -> Beats:
     onset = torch.cumsum(gaps, 1) - gaps - hearts.rr[:, None].double() * (1.5 + u[:, 7:8])  # (B, K)
     p_onset = onset - hearts.pr[:, None]
     p_kind = torch.where(kind == VENTRICULAR, NO_P, torch.where(kind == ATRIAL, EARLY_P, SINUS_P))
-    silent = hearts.in_rhythm("AFIB", "AFLT", "SVTAC", "VT", "PACE", "JUNC")
+    silent = hearts.has("AFIB", "AFLT", "SVTAC", "VT", "PACE", "JUNC")
     p_kind = torch.where(silent[:, None], NO_P, p_kind)
-    back = hearts.in_rhythm("JUNC") & (u[:, 8] < 0.5)  # a retrograde P after the QRS; else hidden in it
+    back = hearts.has("JUNC") & (u[:, 8] < 0.5)  # a retrograde P after the QRS; else hidden in it
     p_kind = torch.where(back[:, None], EARLY_P, p_kind)
     p_onset = torch.where(back[:, None], onset + hearts.qrs[:, None] + AFTER_QRS, p_onset)
-    onset = _drop(hearts, onset, p_onset, u)
-    p_onset = _dissociate(hearts, onset, p_onset, u, n)
-    stretch = _stretch(hearts, onset)
-    return Beats(onset.float(), kind, stretch.float(), p_onset.float(), p_kind)
+    onset = _drop(hearts, onset, u)
+    p_onset = _dissociate(hearts, p_onset, u, n)
+    return Beats(onset.float(), kind, _stretch(hearts, onset).float(), p_onset.float(), p_kind)
+
+
+def flutter_wave(rr: torch.Tensor) -> torch.Tensor:
+    """The time of one flutter wave, of which one in two to four is conducted, for these RR intervals: s -> s."""
+    return rr / (rr / 0.207).round().clamp(2, 4)
 
 
 def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> tuple[torch.Tensor, torch.Tensor]:
     """RR intervals (B, K), gap k ends at beat k + 1, and the kinds of the beats."""
-    rr, k = hearts.rr[:, None].double(), n.shape[1]
-    beat = torch.arange(k)[None]
+    rr, beat = hearts.rr[:, None].double(), torch.arange(n.shape[1])[None]
 
     def rows(*codes):
-        return hearts.in_rhythm(*codes)[:, None]
+        return hearts.has(*codes)[:, None]
 
     breath = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.12 * u[:, 1:2]) * rr * beat))
     calm = 0.055 * u[:, 2:3] ** 2 * (0.85 / rr).clamp(max=1)  # a slow one stays clear of an arrhythmia
     depth = torch.where(rows("SARRH"), 0.13 + 0.08 * u[:, 2:3], calm)
     jitter = torch.where(rows("SARRH"), 0.02, (0.005 + 0.009 * u[:, 15:16]) * (0.85 / rr).clamp(max=1))
-    jitter = torch.where(rows("SVTAC", "VT", "PACE", "AFLT", "3AVB", "MOB2", "WENCK"), 0.003, jitter)
-    breathing = ~rows("SVTAC", "VT", "PACE", "AFLT", "JUNC", "3AVB", "MOB2", "WENCK")
+    even = rows("SVTAC", "VT", "PACE", "AFLT", "3AVB", "MOB2", "WENCK")
+    jitter = torch.where(even, 0.003, jitter)
+    breathing = ~(even | rows("JUNC"))
     gaps = rr * (1 + depth * breath * breathing + jitter * n)
     gaps = torch.where(rows("AFIB"), rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n), gaps)
     unsteady = rows("AFLT") & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four
-    wave = rr / (rr / 0.207).round().clamp(2, 4)
-    gaps = torch.where(unsteady, wave * (3 + n.clamp(-1.4, 1.4).round()), gaps)
+    gaps = torch.where(unsteady, flutter_wave(rr) * (3 + n.clamp(-1.4, 1.4).round()), gaps)
     gaps = gaps.clamp(min=60 / FASTEST_BPM)
 
     every = (3 + (u[:, 4:5] * 6).floor()).clamp(max=1 + (0.6 * seconds / rr).floor())  # one in 3 to 8 beats is ectopic
-    every = torch.where(hearts.has("BIGU")[:, None], 2.0, every)
+    every = torch.where(rows("BIGU"), 2.0, every)
     ectopic = ((beat % every) == (u[:, 5:6] * every).floor()) & (beat > 0)  # (B, K)
-    ventricular = ectopic & hearts.has("PVC", "BIGU")[:, None]
-    atrial = ectopic & hearts.has("PAC")[:, None]
+    ventricular, atrial = ectopic & rows("PVC", "BIGU"), ectopic & rows("PAC")
     clear = torch.where(atrial, hearts.pr[:, None] - 0.03, 0.08)  # its P stands clear of the last T
-    clear = clear + 0.08 * hearts.has("HYPOK")[:, None]  # and of U
-    least = hearts.qt[:, None] + clear
+    least = hearts.qt[:, None] + (clear + 0.08 * rows("HYPOK"))  # and of U
     early = torch.maximum(0.54 + 0.14 * u[:, 6:7], least / rr).clamp(max=0.84)
-    before = torch.where(ventricular | atrial, early, 1.0).roll(-1, dims=1)  # the gap that ends at an ectopic beat
+    soon = (ventricular | atrial).roll(-1, dims=1)  # the gap ends at an ectopic beat
+    before = torch.where(ventricular | atrial, early, 1.0).roll(-1, dims=1)
     after = torch.where(ventricular, 2 - early, torch.where(atrial, 1.05 + 0.25 * u[:, 12:13], 1.0))
     gaps = (gaps * before * after).clamp(min=60 / FASTEST_BPM)
-    soon = (ventricular | atrial).roll(-1, dims=1)
     gaps = torch.where(soon, torch.maximum(gaps, least), gaps)  # also an early beat after a short RR comes after T
     gaps = torch.where(ventricular, torch.maximum(gaps, 1.1 * gaps.roll(1, dims=1)), gaps)
     return gaps, ventricular * VENTRICULAR + atrial * ATRIAL
 
 
-def _drop(hearts: Hearts, onset, p_onset, u) -> torch.Tensor:
+def _drop(hearts: Hearts, onset, u) -> torch.Tensor:
     """Block of the second degree: one P wave in three to five is not conducted; before it PR grows (Wenckebach)."""
     beat = torch.arange(onset.shape[1])[None]
     cycle = 3 + (u[:, 10:11] * 3).floor()
     place = (beat + (u[:, 11:12] * cycle).floor()) % cycle
     grow = torch.minimum(0.05 + 0.03 * u[:, 12:13], 0.16 / (cycle - 2)) * (place + 0.6 * (place > 0))
-    longer = torch.where(hearts.in_rhythm("WENCK")[:, None], grow, 0.0)
-    dropped = hearts.in_rhythm("WENCK", "MOB2")[:, None] & (place == cycle - 1)
+    longer = torch.where(hearts.has("WENCK")[:, None], grow, 0.0)
+    dropped = hearts.has("WENCK", "MOB2")[:, None] & (place == cycle - 1)
     moved = torch.where(dropped, torch.inf, onset + longer)
     return torch.where(dropped.any(1, keepdim=True), moved.sort(1).values, onset)
 
 
-def _dissociate(hearts: Hearts, onset, p_onset, u, n) -> torch.Tensor:
+def _dissociate(hearts: Hearts, p_onset, u, n) -> torch.Tensor:
     """Complete block: P waves at a rate of their own, faster than the ventricles."""
     rr = hearts.rr[:, None]
     share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
     pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
-    own = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15])
-    own = own - 1.0
-    return torch.where(hearts.in_rhythm("3AVB")[:, None], own, p_onset)
+    own = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15]) - 1.0
+    return torch.where(hearts.has("3AVB")[:, None], own, p_onset)
 
 
 def _stretch(hearts: Hearts, onset: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import torch
 
 from ..leads import from_independent
-from ..simulator import hashing
+from . import hashing
 from .hearts import Hearts, beat_signal, gauss, ventricular_beat
 from .noise import noise as recorder_noise
 from .sample import sample
-from .schedule import EARLY_P, NO_P, VENTRICULAR, Beats, schedule
+from .schedule import EARLY_P, NO_P, VENTRICULAR, Beats, flutter_wave, schedule
 from .truth import measure
+from .waves import put
 
 LEAD_IN = 0.04  # s before QRS onset from which a beat owns the samples: the spike of a pacemaker, a first tail
 NEVER = 1e3  # s, so long ago that nothing is left
@@ -57,18 +58,20 @@ def simulate(
     t = torch.arange(-(-length // 64) * 64) / hz  # whole vector registers: the same rounding in any batch
     independent = heart_signal(hearts, beats, t)
     truth = measure(hearts, beats, seconds)
+    truth["drift_mv"] = truth["static_mv"] = torch.zeros(len(index), 12)
     if noise:
         added, truth["drift_mv"], truth["static_mv"] = recorder_noise(seed + 7919 * visit, index, t, hz)
         independent.add_(added)
-    else:
-        truth["drift_mv"] = truth["static_mv"] = torch.zeros(len(index), 12)
     return Simulated(from_independent(independent[..., :length]), hz, truth)
 
 
 def heart_signal(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     """What the electrodes get from these hearts at times t (L,) s, without noise: (B, 8, L) mV."""
     signal = _atria(hearts, beats, t).add_(_ventricles(hearts, beats, t))  # (B, 8, L)
-    return signal.mul_(_breathing(hearts, t))
+    who = hearts.who  # breathing turns and lifts the heart: amplitudes swing a little, in each lead by its own share
+    u = hashing.uniform(who.seed, who.index, stream=6 + 100 * who.visit, n=11).float()
+    wave = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.15 * u[:, 1:2]) * t))[:, None]  # (B, 1, L)
+    return signal.mul_(torch.addcmul(torch.ones(()), (0.10 * u[:, 2:3] * (u[:, 3:] - 0.2))[..., None], wave))
 
 
 def _begun(onset: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -103,7 +106,7 @@ def _atria(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
         other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
         early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
         out[rows] = torch.where(early[:, None], other, out[rows])
-    rows = hearts.in_rhythm("AFIB", "AFLT").nonzero()[:, 0]
+    rows = hearts.has("AFIB", "AFLT").nonzero()[:, 0]
     if len(rows):
         out[rows] = _circling(hearts, beats, rows, t)
     return out
@@ -113,21 +116,10 @@ def _circling(hearts: Hearts, beats: Beats, rows: torch.Tensor, t: torch.Tensor)
     """f waves and flutter waves of these rows: (b, 8, L)."""
     who = hearts.who
     u = hashing.uniform(who.seed, who.index[rows], stream=7 + 100 * who.visit, n=8).float()[..., None]  # (b, 8, 1)
-    time = t[None]
-    drift = 0.8 * torch.sin(2 * torch.pi * (0.3 + 0.5 * u[:, 0]) * time + 6 * u[:, 1])
-    first = torch.sin(2 * torch.pi * (4.5 + 2.5 * u[:, 2]) * time + drift + 6.28 * u[:, 3])
-    second = torch.sin(2 * torch.pi * (5.5 + 3.0 * u[:, 4]) * time - 1.7 * drift + 6.28 * u[:, 5])
-    rr = hearts.rr[rows, None]
-    wave = rr / (rr / 0.207).round().clamp(2, 4)
-    turn = 2 * torch.pi * ((time - beats.onset[rows, 2:3]) / wave + 0.35 + 0.3 * u[:, 6])
+    drift = 0.8 * torch.sin(2 * torch.pi * (0.3 + 0.5 * u[:, 0]) * t + 6 * u[:, 1])
+    first = torch.sin(2 * torch.pi * (4.5 + 2.5 * u[:, 2]) * t + drift + 6.28 * u[:, 3])
+    second = torch.sin(2 * torch.pi * (5.5 + 3.0 * u[:, 4]) * t - 1.7 * drift + 6.28 * u[:, 5])
+    wave = flutter_wave(hearts.rr[rows, None])
+    turn = 2 * torch.pi * ((t - beats.onset[rows, 2:3]) / wave + 0.35 + 0.3 * u[:, 6])
     saw = torch.sin(turn) + 0.45 * torch.sin(2 * turn) + 0.22 * torch.sin(3 * turn)
-    regular = hearts.in_rhythm("AFLT")[rows, None]
-    return hearts.flutter_mv[rows][..., None] * torch.where(regular, saw, first + 0.6 * second)[:, None]
-
-
-def _breathing(hearts: Hearts, t: torch.Tensor) -> torch.Tensor:
-    """Breathing turns and lifts the heart: amplitudes swing a little, in each lead by its own share: (B, 8, L)."""
-    who = hearts.who
-    u = hashing.uniform(who.seed, who.index, stream=6 + 100 * who.visit, n=11).float()
-    wave = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.15 * u[:, 1:2]) * t))  # (B, L)
-    return torch.addcmul(torch.ones(()), (0.10 * u[:, 2:3] * (u[:, 3:] - 0.2))[..., None], wave[:, None])
+    return hearts.flutter_mv[rows][..., None] * put(hearts.has("AFLT")[rows], first + 0.6 * second, saw)[:, None]

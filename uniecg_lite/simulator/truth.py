@@ -3,29 +3,14 @@
 import torch
 import torch.nn.functional as F
 
-from ..leads import LEADS, from_independent
-from .disease import FINDINGS, INJURY, RHYTHMS, WIDE
+from ..findings import CODES, INJURY, LOW_SWING, OTHER_ST, SINUS, ST_DOWN, ST_LEVEL, T_INVERTED, WIDE, column
+from ..leads import LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
 from .hearts import Hearts, beat_signal
 from .schedule import ATRIAL, NO_P, VENTRICULAR, Beats
 
-ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # mV, at J + 20 ms
-ST_DOWN = -0.1  # mV
-T_INVERTED = -0.1  # mV
-T_TALL = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])  # mV
-NEIGHBOURS = (("V2", "V3"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"), ("I", "aVL"), ("II", "aVF"), ("III", "aVF"))
-T_PAIRS = NEIGHBOURS[:6]  # III alone is often inverted in health
-Q_TERRITORY = {
-    "Q_ANT": (("V2", "V3"), ("V3", "V4")),
-    "Q_INF": (("II", "aVF"), ("III", "aVF")),
-    "Q_LAT": (("I", "aVL"), ("V5", "V6")),
-}
 QTC_LONG = 480.0  # ms
 RR_RANGE = 0.16  # s, longest minus shortest in sinus arrhythmia
-LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
-T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
-Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 _POINTS = 64
-_LEAD = {name: i for i, name in enumerate(LEADS)}
 
 
 def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Tensor]:
@@ -34,7 +19,7 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     Returns:
         rate_bpm, pr_ms (NaN where no P conducts at a constant interval), qrs_ms, qt_ms, qtc_ms (Bazett), axis_deg,
         age, all (B,); female (B,) bool; st_mv, t_mv, r_mv, s_mv, q_mv, p_mv (B, 12) in lead order; q_wave (B, 12)
-        bool, pathological Q; findings (B, len(FINDINGS)) bool; onset_s (B, K) QRS onsets, NaN outside the record;
+        bool, pathological Q; findings (B, len(CODES)) bool; onset_s (B, K) QRS onsets, NaN outside the record;
         beat_kind (B, K); p_onset_s (B, K) P onsets, NaN where there is none.
     """
     inside = (beats.onset >= 0) & (beats.onset < seconds)
@@ -45,7 +30,7 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     q_s = beat.pop("q_s")
     truth = {
         "rate_bpm": rate,
-        "pr_ms": torch.where(hearts.in_rhythm("SR", "SBRAD", "STACH", "SARRH", "MOB2"), 1000 * hearts.pr, torch.nan),
+        "pr_ms": torch.where(hearts.has(*SINUS, "MOB2"), 1000 * hearts.pr, torch.nan),
         "qrs_ms": 1000 * hearts.qrs,
         "qt_ms": qt_ms,
         "qtc_ms": qt_ms / (60 / rate).sqrt(),  # Bazett, Heart 7:353 (1920)
@@ -60,18 +45,6 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     nearly = qs | ((truth["q_mv"] <= -0.08) & (q_s >= 0.018))
     truth["findings"] = _findings(hearts, beats, truth, inside, nearly)
     return truth
-
-
-def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
-    """(B, S, 12) bool in the order of LEAD_SIGNS: which lead shows what.
-
-    A pathological Q in `Q_LEADS`; ST from 0.1 mV up (0.2 in V2 and V3) or down; T inverted from -0.1 mV in `T_LEADS`,
-    tall from 1.0 mV (0.5 in limb leads).
-    """
-    st, t = truth["st_mv"], truth["t_mv"]
-    upright, q = (torch.tensor([name in leads for name in LEADS]) for leads in (T_LEADS, Q_LEADS))
-    q_wave = truth.get("q_wave", torch.zeros_like(st)) > 0
-    return torch.stack([q_wave & q, st >= ST_LEVEL, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
 
 
 def _rate(onset: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
@@ -90,13 +63,13 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
     times = F.pad(times, (0, -n % 64), mode="replicate")  # whole vector registers: the same rounding in any batch
     wave = from_independent(beat_signal(hearts, times)[..., :n])  # (B, 12, n)
     qrs, st, t = wave[..., :_POINTS], wave[..., _POINTS], wave[..., _POINTS + 1 :]
-    limb = qrs[:, [_LEAD["I"], _LEAD["aVF"]]].sum(-1)  # net areas (B, 2)
+    left, down = in_leads(qrs, "I", "aVF").sum(-1).unbind(1)  # net areas (B,)
     q, seconds = _first_negative(qrs, hearts.qrs)
     shortest = torch.tensor([0.022 if name in ("V2", "V3") else 0.032 for name in LEADS])  # seen as 20 and 30 ms
     # the larger of the two atrial waves, with its sign
     p = torch.where(hearts.p_mv[..., :2].sum(-1) >= 0, hearts.p_mv[..., :2].amax(-1), hearts.p_mv[..., :2].amin(-1))
     return {
-        "axis_deg": torch.rad2deg(torch.atan2(limb[:, 1] * 2 / 3**0.5, limb[:, 0])),
+        "axis_deg": torch.rad2deg(torch.atan2(down * 2 / 3**0.5, left)),
         "st_mv": st,
         "t_mv": t.gather(2, t.abs().argmax(2, keepdim=True))[..., 0],
         "r_mv": qrs.amax(2).clamp(min=0),
@@ -121,38 +94,36 @@ def _first_negative(qrs: torch.Tensor, duration: torch.Tensor) -> tuple[torch.Te
     return q.amin(2), (q < -0.03).sum(2) * (duration / (qrs.shape[-1] - 1))[:, None]
 
 
-def _both(mask: torch.Tensor, pairs) -> torch.Tensor:
-    """(B, 12) -> (B,) True where both leads of some pair are True."""
-    return torch.stack([mask[:, _LEAD[a]] & mask[:, _LEAD[b]] for a, b in pairs]).any(0)
-
-
 def _findings(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor, nearly: torch.Tensor) -> torch.Tensor:
-    """(B, len(FINDINGS)) bool, by rule where a number decides and as drawn where a mechanism does.
+    """(B, len(CODES)) bool, by rule where a number decides and as drawn where a mechanism does.
 
     Where a Q wave is `nearly` (B, 12) pathological the ECG is not called normal.
     """
-    found = _rhythm(hearts, beats, truth, inside) | _shape(hearts, truth)
-    others = torch.stack([there for code, there in found.items() if code != "SR"]).any(0)
-    doubtful = torch.stack([_both(nearly, pairs) for pairs in Q_TERRITORY.values()]).any(0)
+    found = {code: hearts.has(code) for code in CODES}
+    found |= _rhythm(hearts, beats, truth, inside) | _shape(hearts, truth)
+    others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
+    doubtful = torch.stack([any_pair(nearly, pairs) for pairs in column("q_pairs").values()]).any(0)
     found["NORM"] = found["SR"] & ~others & ~doubtful & (truth["qrs_ms"] < 110)
-    return torch.stack([found[code] for code in FINDINGS], 1)
+    return torch.stack([found[code] for code in CODES], 1)
 
 
 def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Rhythm, block and ectopy. The rate names a sinus rhythm."""
-    rate = truth["rate_bpm"]
-    found = {code: hearts.in_rhythm(code) for code in RHYTHMS[4:]}
-    sinus = hearts.in_rhythm("SR", "SBRAD", "STACH", "SARRH")
-    found["SARRH"] = hearts.in_rhythm("SARRH") & (_rr_range(beats.onset, inside) > RR_RANGE)
-    plain = sinus & ~found["SARRH"]
-    found |= {"SR": plain & (rate >= 60) & (rate <= 100), "SBRAD": plain & (rate < 60), "STACH": plain & (rate > 100)}
-    kind, here = beats.kind, inside
-    ventricular = (here & (kind == VENTRICULAR)).sum(1)
-    found["1AVB"] = sinus & (truth["pr_ms"] > 200)
-    found["PAC"] = (here & (kind == ATRIAL)).any(1)
-    found["BIGU"] = hearts.has("BIGU") & (ventricular >= 2)
-    found["PVC"] = (ventricular > 0) & ~found["BIGU"]
-    return found
+    """Sinus rhythms, named by their rate, the block that PR shows, and ectopy."""
+    rate, sinus = truth["rate_bpm"], hearts.has(*SINUS)
+    irregular = hearts.has("SARRH") & (_rr_range(beats.onset, inside) > RR_RANGE)
+    plain = sinus & ~irregular
+    ventricular = (inside & (beats.kind == VENTRICULAR)).sum(1)
+    bigeminal = hearts.has("BIGU") & (ventricular >= 2)
+    return {
+        "SARRH": irregular,
+        "SR": plain & (rate >= 60) & (rate <= 100),
+        "SBRAD": plain & (rate < 60),
+        "STACH": plain & (rate > 100),
+        "1AVB": sinus & (truth["pr_ms"] > 200),
+        "PAC": (inside & (beats.kind == ATRIAL)).any(1),
+        "BIGU": bigeminal,
+        "PVC": (ventricular > 0) & ~bigeminal,
+    }
 
 
 def _rr_range(onset: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
@@ -163,49 +134,30 @@ def _rr_range(onset: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
 
 
 def _shape(hearts: Hearts, truth: dict) -> dict[str, torch.Tensor]:
-    """Conduction, axis, chambers, ischaemia and the rest, from the beat's measures."""
+    """Axis, hypertrophy, ischaemia, old infarcts, QT and voltage, from the beat's measures."""
     axis, st, t, r, s = (truth[key] for key in ("axis_deg", "st_mv", "t_mv", "r_mv", "s_mv"))
     clear = ~hearts.has(*WIDE)
-    calm = clear & ~hearts.in_rhythm("AFLT")  # flutter waves hide ST and Q
-    names = (
-        "CLBBB",
-        "CRBBB",
-        "LAFB",
-        "LPFB",
-        "IVCD",
-        "WPW",
-        "RVH",
-        "LAE",
-        "RAE",
-        "HYPT",
-        "HYPERK",
-        "HYPOK",
-        "PERI",
-        "EREP",
-        "BRUG",
-    )
-    found = {code: hearts.has(code) for code in names}
-    found["LAD"] = clear & (axis < -30) & (axis > -90)
-    found["RAD"] = clear & ((axis > 90) & (axis <= 180))
-    sokolow = -s[:, _LEAD["V1"]] + r[:, [_LEAD["V5"], _LEAD["V6"]]].amax(1)
-    found["LVH"] = clear & (sokolow >= 3.5)
-    local = calm & ~hearts.has("PERI", "EREP", "BRUG")
+    calm = clear & ~hearts.has("AFLT")  # flutter waves hide ST and Q
+    local = calm & ~hearts.has(*OTHER_ST)
+    sokolow = -s[:, LEADS.index("V1")] + in_leads(r, "V5", "V6").amax(1)
     up = st >= ST_LEVEL
-    found["STE_ANT"] = local & up[:, _LEAD["V3"]] & up[:, _LEAD["V4"]]
-    found["STE_SEP"] = local & up[:, _LEAD["V1"]] & up[:, _LEAD["V2"]]
-    found["STE_LAT"] = local & _both(up, (("I", "aVL"), ("V5", "V6"))) & ~found["STE_ANT"]
-    found["STE_INF"] = local & (up[:, [_LEAD["II"], _LEAD["III"], _LEAD["aVF"]]].sum(1) >= 2)
-    found["STE_POST"] = hearts.has("STE_POST")
-    injured = torch.stack([found[code] for code in INJURY]).any(0)
-    found["STD"] = local & ~injured & _both(st <= ST_DOWN, NEIGHBOURS)
-    inverted = t <= T_INVERTED
     front = torch.tensor([name in ("V1", "V2", "V3") for name in LEADS])
-    own = inverted & ~(hearts.has("CRBBB")[:, None] & front)  # in a right block inversion there follows from the block
-    found["TINV"] = clear & ~hearts.has("BRUG") & _both(own, T_PAIRS)
-    for code, pairs in Q_TERRITORY.items():
-        found[code] = calm & ~hearts.has("LAFB", "LPFB", "RVH") & _both(truth["q_wave"], pairs)
-    found["LQT"] = clear & ~hearts.has("CRBBB") & (truth["qtc_ms"] >= QTC_LONG) & hearts.in_rhythm(*RHYTHMS[:4])
-    swing = r - s
-    low = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])
-    found["LOWV"] = clear & (swing < low).all(1)
+    inverted = (t <= T_INVERTED) & ~(hearts.has("CRBBB")[:, None] & front)  # in a right block it is a part of the block
+    found = {
+        "LAD": clear & (axis < -30) & (axis > -90),
+        "RAD": clear & (axis > 90) & (axis <= 180),
+        "LVH": clear & (sokolow >= 3.5),
+        "STE_ANT": local & in_leads(up, "V3", "V4").all(1),
+        "STE_SEP": local & in_leads(up, "V1", "V2").all(1),
+        "STE_INF": local & (in_leads(up, "II", "III", "aVF").sum(1) >= 2),
+        "STE_POST": hearts.has("STE_POST"),
+        "TINV": clear & ~hearts.has("BRUG") & any_pair(inverted, NEIGHBOURS[:6]),  # III is often inverted in health
+        "LQT": clear & ~hearts.has("CRBBB") & (truth["qtc_ms"] >= QTC_LONG) & hearts.has(*SINUS),
+        "LOWV": clear & (r - s < LOW_SWING).all(1),
+    }
+    found["STE_LAT"] = local & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & ~found["STE_ANT"]
+    injured = torch.stack([found[code] for code in INJURY]).any(0)
+    found["STD"] = local & ~injured & any_pair(st <= ST_DOWN, NEIGHBOURS)
+    for code, pairs in column("q_pairs").items():
+        found[code] = calm & ~hearts.has("LAFB", "LPFB", "RVH") & any_pair(truth["q_wave"], pairs)
     return found

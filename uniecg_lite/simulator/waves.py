@@ -1,10 +1,14 @@
-"""What does each wave look like in each lead? P, QRS, ST, T and U as Gaussians of a turning heart vector."""
+"""What does each wave look like in each lead? P, QRS, ST, T and U as Gaussians in time of a turning heart vector.
+
+Dipoles say what the whole heart does, a lead field how the eight independent leads see them. What a finding changes is
+told where its wave is drawn; amplitudes lead by lead (`st_mv`, `t_mv`) are in the findings table.
+"""
 
 import torch
 
-from .disease import INJURY, WIDE, Draws, Patients
-
-# --- What are waves made of? Dipoles for what the whole heart does, a lead field to see them, Gaussians in time.
+from ..findings import INJURY, WIDE, column
+from ..leads import derive_limb_leads
+from .disease import Draws, Patients
 
 # Frank (X left, Y down, Z back) -> I, II, V1..V6: Dower, Machado, Osborne, "On deriving the electrocardiogram from
 # vectorcardiographic leads", Clin Cardiol 3:87 (1980). The other four leads follow by Einthoven and Goldberger.
@@ -52,12 +56,32 @@ def curve(amplitude: torch.Tensor, centre: torch.Tensor, width: torch.Tensor, t:
     return torch.bmm(amplitude, torch.exp(-0.5 * z * z))
 
 
+def frontal(limbs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Leads I and II (B, 2, ...) -> the frontal vector, to the left and down: (B, ...) each."""
+    return limbs[:, I], (limbs[:, II] - limbs[:, I] / 2) * 2 / 3**0.5
+
+
+def limb_leads(left: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """What I and II see of a frontal vector, the way back from `frontal`: (B, ...) each -> (B, 2, ...)."""
+    return torch.stack([left, down * 3**0.5 / 2 + left / 2], 1)
+
+
+def six_limb_leads(limbs: torch.Tensor) -> torch.Tensor:
+    """I and II (B, 2, ...) -> the six limb leads (B, 6, ...)."""
+    one, two = limbs.unbind(1)
+    return torch.stack([one, two, *derive_limb_leads(one, two)], 1)
+
+
+def swing(wave: torch.Tensor) -> torch.Tensor:
+    """(B, leads, n) -> (B,) the largest difference of top and bottom in a lead."""
+    return (wave.amax(-1) - wave.amin(-1)).amax(1)
+
+
 def turn_limbs(mv: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     """Turn the frontal part of the waves, leads I and II of (B, 8, W) mV, by angles (B, 1) in radians."""
-    one, foot = mv[:, I], (mv[:, II] - mv[:, I] / 2) * 2 / 3**0.5  # (B, W)
-    turned = by.cos() * one - by.sin() * foot
-    avf = (by.sin() * one + by.cos() * foot) * 3**0.5 / 2
-    return torch.cat([torch.stack([turned, avf + turned / 2], 1), mv[:, V1:]], 1)
+    left, down = frontal(mv)  # (B, W)
+    turned = limb_leads(by.cos() * left - by.sin() * down, by.sin() * left + by.cos() * down)
+    return torch.cat([turned, mv[:, V1:]], 1)
 
 
 def put(rows: torch.Tensor, old: torch.Tensor, new) -> torch.Tensor:
@@ -84,12 +108,10 @@ def p_wave(who: Patients, own: Draws, now: Draws, field, duration, pr):
     dip = -0.055 * torch.tensor([0.7, 1.0, -0.3, 0.5, 0.8, 0.9, 0.9, 0.8], dtype=p.dtype)
     segment = who.has("PERI")[:, None] * dip
     mv = torch.stack([see(field, low * right), see(field, low * left), segment], -1)  # (B, 8, 3)
-    wide = who.has("LAE")
-    centre = torch.stack(
-        [torch.where(wide, 0.29, 0.36) * duration, torch.where(wide, 0.73, 0.64) * duration, (duration + pr) / 2], -1
-    )
+    first, second = torch.where(who.has("LAE"), 0.29, 0.36), torch.where(who.has("LAE"), 0.73, 0.64)
+    centre = torch.stack([first * duration, second * duration, (duration + pr) / 2], -1)
     width = torch.stack([0.155 * duration, 0.155 * duration, ((pr - duration) / 3.2).clamp(min=0.010)], -1)
-    return mv, centre, width
+    return {"p_mv": mv, "p_centre": centre, "p_width": width}
 
 
 def early_p(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
@@ -109,22 +131,9 @@ def flutter(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
 
 # --- How do the ventricles recover? ST, T and U in each lead, in health and in what shows itself there.
 
-LEVEL = {  # mV of ST in I, II, V1..V6 at a mild injury; III, aVR, aVL, aVF follow, and with them the mirror image
-    "STE_ANT": [0.04, 0.02, 0.05, 0.26, 0.32, 0.24, 0.11, 0.04],
-    "STE_SEP": [-0.03, -0.02, 0.16, 0.28, 0.13, 0.02, -0.03, -0.05],
-    "STE_LAT": [0.17, 0.03, -0.07, -0.10, -0.02, 0.08, 0.17, 0.18],
-    "STE_INF": [-0.06, 0.17, 0.00, -0.07, -0.06, -0.02, 0.02, 0.04],
-    "STE_POST": [0.00, 0.02, -0.11, -0.20, -0.16, -0.06, 0.02, 0.04],
-    "STD": [-0.06, -0.11, 0.04, -0.02, -0.08, -0.17, -0.19, -0.15],
-    "PERI": [0.13, 0.19, -0.02, 0.14, 0.19, 0.21, 0.18, 0.15],
-    "EREP": [0.04, 0.09, 0.00, 0.08, 0.11, 0.12, 0.10, 0.07],
-    "BRUG": [0.00, 0.00, 0.10, 0.10, 0.04, 0.02, 0.00, 0.00],
-    "HYPOK": [-0.03, -0.04, 0.00, -0.04, -0.06, -0.06, -0.06, -0.05],
-}
 
-
-def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qrs_mv):
-    """ST plateau and T (B, 8) in mV, and the width of T as a share of QT (B,)."""
+def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> dict[str, torch.Tensor]:
+    """ST plateau and T (B, 8) in mV, and the width of T in s (B,)."""
     st = see(field, own.vector((-0.01, 0.02), (-0.01, 0.02), (-0.02, 0.01)))
     st = st + 0.02 * (2 * torch.stack([now.next() for _ in range(8)], -1) - 1)
     t = see(field, own.vector((0.20, 0.36), (0.13, 0.28), (-0.24, -0.08)) * size[:, None])
@@ -150,13 +159,13 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qrs_mv):
     t = put(who.has("RVH") & now.chance(0.5), t, depth * torch.tensor([0.6, 0.6, -0.9, -0.9, -0.6, 0.1, 0.5, 0.6]))
     t_share = own.between(0.105, 0.145)
     st, t, t_share = _injuries(who, now, st, t, t_share)
-    return st, t, t_share
+    return {"st_mv": st, "t_mv": t, "t_width": t_share * qt}
 
 
 def _injuries(who: Patients, u: Draws, st, t, t_share):
     """What a diseased wall or the blood's salts do to ST and T."""
     much, small = u.between(1.0, 1.9)[:, None], u.between(1.0, 1.25)[:, None]
-    for code, level in LEVEL.items():
+    for code, level in column("st_mv").items():  # at a mild injury; other leads follow, and with them the mirror image
         level = torch.tensor(level, dtype=st.dtype)
         st = st + who.has(code)[:, None] * (much if code in INJURY else small) * level
         if code in INJURY and code != "STE_POST":
@@ -166,9 +175,8 @@ def _injuries(who: Patients, u: Draws, st, t, t_share):
     t = put(who.has("EREP"), t, 1.25 * t.clamp(min=0.10))
     t = put(who.has("STD"), t, t.clamp(min=0.03) * 0.6)
     tall = u.between(1.0, 1.45)[:, None]
-    t = put(who.has("HYPT"), t, tall * torch.tensor([0.25, 0.45, 0.5, 1.25, 1.45, 1.25, 0.8, 0.45]))
-    t = put(who.has("HYPERK"), t, tall * torch.tensor([0.30, 0.50, 0.4, 1.2, 1.3, 1.15, 0.80, 0.5]))
-    t = put(who.has("HYPOK"), t, torch.tensor([0.05, 0.07, 0.04, 0.11, 0.12, 0.11, 0.08, 0.06]) * tall)
+    for code, leads in column("t_mv").items():
+        t = put(who.has(code), t, tall * torch.tensor(leads))
     t = put(who.has("BRUG"), t, torch.cat([t[:, :2], -0.25 * tall, -0.22 * tall, t[:, 4:]], 1))
     t = put(who.has("LOWV"), t, 0.55 * t)
     t_share = torch.where(who.has("HYPT"), 0.138, torch.where(who.has("HYPERK"), 0.084, t_share))
@@ -200,22 +208,16 @@ def own_beat(who: Patients, own: Draws, now: Draws, field: torch.Tensor, size: t
     out = _voltage(who, own, out, centre, width)
     notch = 0.05 * size[:, None] * (2 * torch.stack([now.next() for _ in range(8)], -1) - 1)  # (B, 8) fine splintering
     out[:, :, NOTCH] += notch
-    point, spread = duration[:, None] * centre, duration[:, None] * width
-    return point, spread, _near_j(who, now, out, point, spread, duration)
+    point, spread = duration[:, None] * centre, duration[:, None] * width  # s
+    return {"centre": point, "width": spread, "qrs_mv": _near_j(who, now, out, point, spread, duration)}
 
 
 def _normal(who: Patients, u: Draws, size: torch.Tensor):
     """Septal, main and basal forces: vectors (B, W, 3), centres and widths as shares of the duration."""
     angle = u.between(-8, 82)
-    for code, low, high in (
-        ("LAD", -44, -36),
-        ("LAFB", -72, -54),
-        ("RAD", 98, 122),
-        ("LPFB", 106, 132),
-        ("RVH", 110, 145),
-    ):
-        spread = u.next()
-        angle = torch.where(who.has(code), low + (high - low) * spread, angle)
+    ranges = {"LAD": (-44, -36), "LAFB": (-72, -54), "RAD": (98, 122), "LPFB": (106, 132), "RVH": (110, 145)}
+    for code, (low, high) in ranges.items():
+        angle = torch.where(who.has(code), u.between(low, high), angle)
     frontal = size * u.between(0.75, 1.3) * torch.where(who.has("LVH"), u.between(1.3, 1.7), 1.0)
     back = size * u.between(0.25, 0.65) * torch.where(who.has("LVH"), u.between(2.0, 2.8), 1.0)
     back = torch.where(who.has("RVH"), -size * u.between(0.55, 0.95), back)
@@ -248,49 +250,42 @@ def _normal(who: Patients, u: Draws, size: torch.Tensor):
 
 def _blocks(who: Patients, u: Draws, vectors, centre, width):
     """Left, right and unspecific bundle branch block, pre-excitation, a paced beat."""
-    main, septal = vectors[:, MAIN], vectors[:, SEPTAL]
+    septal, main, basal = vectors[:, :3].unbind(1)
+    none = torch.zeros_like(main)
+
+    def put_all(code: str, forces: torch.Tensor, at: list[float], spread: list[float]) -> None:
+        nonlocal vectors, centre, width
+        there = who.has(code)
+        vectors, centre, width = put(there, vectors, forces), put(there, centre, at), put(there, width, spread)
+
     # left: no septal q, slow and notched, to the left and back throughout
     left = main * 0.8
     left[:, 2] = 0.35 + 0.6 * main[:, 2].abs()
     left[:, 0] = left[:, 0].clamp(min=0.50)
     left[:, 1] = torch.minimum(left[:, 1], 0.8 * left[:, 0])
     share = u.vector((0.35, 0.5), (0.7, 0.9), (0.85, 1.1), (0.25, 0.45), (0, 0), (0, 0))
-    lbbb = who.has("CLBBB")
-    vectors = put(lbbb, vectors, share[..., None] * left[:, None])
-    centre = put(lbbb, centre, [0.24, 0.42, 0.64, 0.80, 0.62, 0.5])
-    width = put(lbbb, width, [0.095, 0.095, 0.095, 0.085, 0.07, 0.1])
+    forces = share[..., None] * left[:, None]
+    put_all("CLBBB", forces, [0.24, 0.42, 0.64, 0.80, 0.62, 0.5], [0.095, 0.095, 0.095, 0.085, 0.07, 0.1])
     # right: a normal start, then late forces to the right and front
-    rbbb = who.has("CRBBB")
     late = torch.stack([-u.between(0.45, 0.70), u.between(-0.15, 0.15), -u.between(0.45, 0.80)], -1)
-    right = torch.stack([septal, main, 0.6 * vectors[:, BASAL], late, 0 * late, 0 * late], 1)
-    vectors = put(rbbb, vectors, right)
-    centre = put(rbbb, centre, [0.12, 0.30, 0.46, 0.76, 0.40, 0.5])
-    width = put(rbbb, width, [0.050, 0.070, 0.070, 0.095, 0.05, 0.1])
+    forces = torch.stack([septal, main, 0.6 * basal, late, none, none], 1)
+    put_all("CRBBB", forces, [0.12, 0.30, 0.46, 0.76, 0.40, 0.5], [0.050, 0.070, 0.070, 0.095, 0.05, 0.1])
     # neither: the normal order, slowly, and splintered
-    slow = who.has("IVCD")
     split = u.vector((-0.4, 0.4), (-0.4, 0.4), (0.0, 0.3)) * 0.8
-    uneven = torch.stack([septal, 0.75 * main, vectors[:, BASAL], 0.35 * main + 0.15, split, 0 * split], 1)
-    vectors = put(slow, vectors, uneven)
-    centre = put(slow, centre, [0.12, 0.32, 0.82, 0.63, 0.50, 0.5])
-    width = put(slow, width, [0.055, 0.080, 0.075, 0.085, 0.05, 0.1])
+    forces = torch.stack([septal, 0.75 * main, basal, 0.35 * main + 0.15, split, none], 1)
+    put_all("IVCD", forces, [0.12, 0.32, 0.82, 0.63, 0.50, 0.5], [0.055, 0.080, 0.075, 0.085, 0.05, 0.1])
     # pre-excitation: a slow slur before the rest
-    early = who.has("WPW")
     way = torch.stack([u.between(0.25, 0.45), u.between(-0.15, 0.45), u.between(-0.45, 0.10)], -1)
     way = 0.5 * way + 0.35 * main
-    delta = torch.stack([0.8 * way, 1.0 * main, 0.7 * vectors[:, BASAL], 0 * way, 0 * way, 0.8 * way], 1)
-    vectors = put(early, vectors, delta)
-    centre = put(early, centre, [0.20, 0.64, 0.84, 0.80, 0.62, 0.38])
-    width = put(early, width, [0.090, 0.075, 0.075, 0.080, 0.05, 0.10])
+    forces = torch.stack([0.8 * way, main, 0.7 * basal, none, none, 0.8 * way], 1)
+    put_all("WPW", forces, [0.20, 0.64, 0.84, 0.80, 0.62, 0.38], [0.090, 0.075, 0.075, 0.080, 0.05, 0.10])
     # paced from the right ventricle's apex: like a left block, upwards, after a spike
-    paced = who.has("PACE")
     up = torch.stack([u.between(0.40, 0.8), -u.between(0.7, 1.2), u.between(0.35, 0.8)], -1)
     share = u.vector((0.35, 0.5), (0.7, 0.9), (0.7, 0.9), (0.2, 0.4), (0, 0), (0, 0))
     spike = torch.stack([u.between(-0.5, 0.5), u.between(0.9, 1.6), u.between(-0.5, 0.5)], -1)
-    beat = share[..., None] * up[:, None]
-    beat[:, EXTRA] = spike
-    vectors = put(paced, vectors, beat)
-    centre = put(paced, centre, [0.24, 0.42, 0.64, 0.80, 0.62, -0.13])
-    width = put(paced, width, [0.095, 0.095, 0.095, 0.085, 0.07, 0.026])
+    forces = share[..., None] * up[:, None]
+    forces[:, EXTRA] = spike
+    put_all("PACE", forces, [0.24, 0.42, 0.64, 0.80, 0.62, -0.13], [0.095, 0.095, 0.095, 0.085, 0.07, 0.026])
     return vectors, centre, width
 
 
@@ -301,10 +296,9 @@ def _infarcts(who: Patients, u: Draws, vectors, centre, width):
     for code, way in ways.items():
         there = who.has(code)
         vectors[:, SEPTAL] = put(there, vectors[:, SEPTAL], deep * torch.tensor(way, dtype=vectors.dtype))
-        centre[:, SEPTAL] = put(there & plain, centre[:, SEPTAL], 0.20)
-        width[:, SEPTAL] = put(there & plain, width[:, SEPTAL], 0.110)
-        centre[:, MAIN] = put(there & plain, centre[:, MAIN], 0.60)
-        width[:, MAIN] = put(there & plain, width[:, MAIN], 0.085)
+        for part, at, spread in ((SEPTAL, 0.20, 0.110), (MAIN, 0.60, 0.085)):
+            centre[:, part] = put(there & plain, centre[:, part], at)
+            width[:, part] = put(there & plain, width[:, part], spread)
         width[:, SEPTAL] = put(there & ~plain, width[:, SEPTAL], 0.075)
         centre[:, MAIN] = put(there & ~plain, centre[:, MAIN], 0.36)
     vectors[:, MAIN, 1] = torch.where(who.has("Q_INF"), vectors[:, MAIN, 1].clamp(min=0.45), vectors[:, MAIN, 1])
@@ -316,7 +310,7 @@ def _infarcts(who: Patients, u: Draws, vectors, centre, width):
 def _turn(who: Patients, mv, width, angle) -> torch.Tensor:
     """Turn the limb leads so that the net area of the complex has the drawn axis (degrees), where one was drawn."""
     area = (mv * width[:, None]).sum(2)  # (B, 8)
-    x, y = area[:, I], (area[:, II] - area[:, I] / 2) * 2 / 3**0.5
+    x, y = frontal(area)
     keep = who.has(*WIDE, "CRBBB", "Q_INF", "Q_LAT")
     by = torch.remainder(torch.deg2rad(angle) - torch.atan2(y, x) + torch.pi, 2 * torch.pi) - torch.pi
     by = torch.where(keep, 0.0, by.clamp(-0.7, 0.7))[:, None]  # (B, 1)
@@ -332,12 +326,9 @@ def _voltage(who: Patients, u: Draws, mv, centre, width) -> torch.Tensor:
     chest = torch.where(who.has("LVH"), (high / sokolow).clamp(max=1.8), (2.9 / sokolow).clamp(max=1.0))
     chest = torch.where(narrow, chest, 1.0)
     limb = torch.where(who.has("LVH"), chest.clamp(max=1.25), 1.0)
-    i, ii = wave[:, I], wave[:, II]
-    frontal = torch.stack([i, ii, ii - i, (i + ii) / 2, i - ii / 2, ii - i / 2], 1)  # (B, 6, 32)
-    swing = (frontal.amax(-1) - frontal.amin(-1)).amax(1)
-    limb = torch.where(who.has("LOWV"), u.between(0.28, 0.40) / swing, limb * (0.80 / swing).clamp(min=1.0))
-    span = (wave[:, V1:].amax(-1) - wave[:, V1:].amin(-1)).amax(1)
-    chest = torch.where(who.has("LOWV"), u.between(0.55, 0.80) / span, chest)
+    faint, span = who.has("LOWV"), swing(six_limb_leads(wave[:, :V1]))
+    limb = torch.where(faint, u.between(0.28, 0.40) / span, limb * (0.80 / span).clamp(min=1.0))
+    chest = torch.where(faint, u.between(0.55, 0.80) / swing(wave[:, V1:]), chest)
     tall = 0.9 / wave[:, V1].amax(-1).clamp(min=0.05)
     out = mv * torch.cat([limb[:, None].expand(-1, 2), chest[:, None].expand(-1, 6)], 1)[..., None]
     right = torch.ones_like(mv[:, :, 0])

@@ -17,7 +17,7 @@ from ..metrics.real_records import real_signals
 from ..metrics.realism import comparable, compare, separability, sinus_like
 from ..simulator import hashing
 from ..simulator.hearts import Hearts, qrs, t_wave, textbook
-from ..simulator.noise import noise
+from ..simulator.noise import TABLE, noise
 from ..simulator.sample import away_from_limits
 from ..simulator.schedule import schedule
 from ..simulator.simulate import heart_signal, simulate
@@ -37,7 +37,9 @@ USUAL = (1500, 16)  # the same, for other profiles
 def white_noise(seed: int, index: torch.Tensor, length: int) -> torch.Tensor:
     """The simplest noise: white, alike at all electrodes, 3 to 25 uV from record to record. (B,) -> (B, 12, L) mV."""
     level = 0.003 + 0.022 * hashing.uniform(seed, index, 8, 1).float()[..., None] ** 2
-    return from_independent(level * hashing.white(seed, index, 9, 8, length))
+    start = (hashing.uniform(seed, index, 9, 8) * (TABLE - length)).long()  # (B, 8) windows of one long table
+    table = torch.randn(TABLE, generator=torch.Generator().manual_seed(seed))
+    return from_independent(level * table.unfold(0, length, 1)[start])
 
 
 def recorded_noise(index: torch.Tensor) -> torch.Tensor:

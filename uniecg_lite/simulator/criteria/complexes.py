@@ -1,4 +1,8 @@
-"""Where are QRS complexes, P waves and flutter on a clean signal? Found without the simulator."""
+"""Where are QRS complexes, P waves and flutter on a clean signal? Found without the simulator.
+
+First the beats: where they are, which are alike, and what the usual one looks like. Then what the atria do between the
+complexes: P waves wherever they lie, flutter, or nothing.
+"""
 
 from dataclasses import dataclass
 
@@ -8,11 +12,10 @@ from scipy.signal import find_peaks
 
 from ...errors import BadECG
 
-# --- Where are the beats, which are alike, and what does the usual one look like? On a clean signal, without any
-# truth.
-
 BEFORE, AFTER = 0.50, 0.75  # s of the representative beat before and after its reference point
 ALIKE = 0.83  # correlation of two complexes over all leads above which they have one shape
+ALIKE_P = 0.85  # correlation with the usual P above which a beat has that P
+STRETCHES = np.arange(0.82, 1.16, 0.01)  # of the ST-T of one beat against the median beat's
 SHARP = 36.0  # 1/s; below it a deflection is a T wave: those have 5 to 30, ventricular complexes over 40
 LARGE = 0.6  # mV in some lead; below it a second deflection in an RR interval is atrial
 INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]  # I, II, V1..V6
@@ -30,16 +33,8 @@ class Beats:
 
 def speed(signal: np.ndarray, hz: float) -> np.ndarray:
     """Spatial velocity: the root sum of squares of all leads' slopes, (..., 12, L) mV -> (..., L) mV/ms."""
-    slope = slopes(signal) * (hz / 1000)
+    slope = np.gradient(signal, axis=-1) * (hz / 1000)
     return np.sqrt(np.einsum("...cl,...cl->...l", slope, slope))
-
-
-def slopes(signal: np.ndarray) -> np.ndarray:
-    """Central differences along time, of the same shape (..., L)."""
-    out = np.empty_like(signal)
-    out[..., 1:-1] = (signal[..., 2:] - signal[..., :-2]) / 2
-    out[..., 0], out[..., -1] = signal[..., 1] - signal[..., 0], signal[..., -1] - signal[..., -2]
-    return out
 
 
 def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +70,7 @@ def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.n
 
 def sharpness(signal: np.ndarray, velocity: np.ndarray, hz: float) -> np.ndarray:
     """Acceleration over velocity within 80 ms: (L,) in 1/s; about 1 over the standard deviation of a wave."""
-    acceleration = slopes(slopes(signal)) * (hz**2 / 1000)  # (12, L)
+    acceleration = np.gradient(np.gradient(signal, axis=1), axis=1) * (hz**2 / 1000)  # (12, L)
     n = round(0.08 * hz)
     above, below = uniform_filter1d((acceleration**2).sum(0), n), uniform_filter1d(velocity**2, n)
     return np.sqrt(np.clip(above, 0, None) / np.clip(below, 1e-10, None))
@@ -158,12 +153,6 @@ def _median(signal: np.ndarray, place: np.ndarray, hz: float) -> tuple[np.ndarra
     if inside.sum() >= 3:
         return np.median(stack[inside], axis=0), before
     return np.nan_to_num(np.nanmedian(stack, axis=0)), before
-
-
-# --- What do the atria do between the complexes? P waves wherever they lie, flutter, or nothing.
-
-ALIKE_P = 0.85  # correlation with the usual P above which a beat has that P
-STRETCHES = np.arange(0.82, 1.16, 0.01)  # of the ST-T of one beat against the median beat's
 
 
 def between(signal: np.ndarray, beats, onset: int, offset: int, t_top: int, t_end: int, hz: float):
@@ -289,10 +278,5 @@ def p_onsets(places: np.ndarray, starts: np.ndarray, linked: np.ndarray, steady,
 
 def pr(starts: np.ndarray, found: np.ndarray, hz: float) -> np.ndarray:
     """From the last P onset after the QRS before to each QRS onset: (K,) s, NaN without."""
-    out = np.full(len(starts), np.nan)
-    for k, start in enumerate(starts):
-        low = starts[k - 1] if k else -np.inf
-        near = found[(found < start - 0.03 * hz) & (found > low)]
-        if len(near):
-            out[k] = (start - near[-1]) / hz
-    return out
+    before = np.r_[-np.inf, found][np.searchsorted(found, starts - 0.03 * hz)]
+    return np.where(before > np.r_[-np.inf, starts[:-1]], (starts - before) / hz, np.nan)

@@ -1,42 +1,43 @@
-"""Does a clean signal meet the textbook? One rule per finding, on measures alone."""
+"""Does a clean signal meet the textbook? One rule per finding, on measures alone: an independent check of the truth.
+
+Unless its docstring says otherwise a function takes `Measured` and returns (B,) bool. Sources: rhythm from Surawicz and
+Knilans, Chou's Electrocardiography, 2008, and the ACC/AHA/HRS bradycardia and conduction delay guideline (Kusumoto et
+al., 2018); conduction, chambers, ST and T from the AHA/ACCF/HRS recommendations for the standardization and
+interpretation of the electrocardiogram, parts III, V and VI, JACC 53:976, 53:992 and 53:1003 (2009); infarcts from the
+Fourth Universal Definition of Myocardial Infarction, Circulation 138:e618 (2018); early repolarisation from Macfarlane
+et al., JACC 66:470 (2015). Durations are given a sample's grace.
+"""
 
 from collections.abc import Callable
 
 import torch
 
-from ...leads import CHEST, LEADS, LIMB
-from ...simulator.disease import FINDINGS
+from ...findings import CODES, LOW_SWING, ST_LEVEL, column
+from ...leads import CHEST, LEADS, NEIGHBOURS, any_pair, in_leads
 from .measures import Measured, measure_signal
 
-# --- Which rhythm do the measured beats and P waves keep? Measured -> (B,) bool, or what its docstring says.
-#
-# Sources: Surawicz and Knilans, Chou's Electrocardiography, 2008; ACC/AHA/HRS bradycardia and conduction delay
-# guideline (Kusumoto et al., 2018).
+Rule = Callable[[Measured], torch.Tensor]
+GRACE_MS, GRACE_DEG = 1.0, 5.0
+GRACE_MV = 0.005  # half of the hundredth of a millivolt that a reader can tell apart
+INFERIOR = ("II", "III", "aVF")
+LATERAL = ("I", "aVL", "V5", "V6")
+BROADER_THAN_FLUTTER = 160  # ms
+
+# --- Which rhythm do the measured beats and P waves keep?
 
 
-def rr_s(m: Measured) -> torch.Tensor:
-    """(B, K - 1) RR intervals in s, NaN outside the record."""
-    return m.onset_s.diff(dim=1)
-
-
-def own_rr(m: Measured) -> torch.Tensor:
-    """(B, K - 1) RR intervals between two beats of the dominant shape, NaN elsewhere."""
-    both = m.own[:, 1:] & m.own[:, :-1]
-    return torch.where(both, rr_s(m), torch.nan)
-
-
-def spread(values: torch.Tensor) -> torch.Tensor:
-    """(B,) standard deviation over mean of the values (B, n) that are not NaN; 0 for fewer than two."""
-    there = ~values.isnan()
-    n = there.sum(1).clamp(min=1)
-    mean = values.nan_to_num().sum(1) / n
-    square = torch.where(there, (values - mean[:, None]) ** 2, 0.0).sum(1) / n
+def rr_spread(m: Measured) -> torch.Tensor:
+    """(B,) standard deviation over mean of the RR intervals between two beats of the dominant shape; 0 below two."""
+    there = m.own[:, 1:] & m.own[:, :-1]
+    gap, n = torch.where(there, m.onset_s.diff(dim=1), 0.0), there.sum(1).clamp(min=1)
+    mean = gap.sum(1) / n
+    square = torch.where(there, (gap - mean[:, None]) ** 2, 0.0).sum(1) / n
     return (square.sqrt() / mean.clamp(min=1e-6)).nan_to_num()
 
 
 def regular(m: Measured) -> torch.Tensor:
     """RR intervals between own beats vary by less than 7%."""
-    return spread(own_rr(m)) < 0.07
+    return rr_spread(m) < 0.07
 
 
 def flutter(m: Measured) -> torch.Tensor:
@@ -52,7 +53,7 @@ def sinus_p(m: Measured) -> torch.Tensor:
 
 def lone_p(m: Measured) -> torch.Tensor:
     """(B,) how many RR intervals hold a P wave that no QRS follows: two P waves in an interval that is too long."""
-    gap = rr_s(m)
+    gap = m.onset_s.diff(dim=1)
     short = gap.nanquantile(0.25, dim=1, keepdim=True)
     return ((m.p_count[:, 1:] >= 2) & (gap > 1.25 * short)).sum(1)
 
@@ -74,12 +75,6 @@ def steady_p(m: Measured) -> torch.Tensor:
     return (share > 0.75) & (count >= 4) & (usual[:, 0] > 0.375) & (usual[:, 0] < 1.5)
 
 
-def pr_steps(m: Measured) -> torch.Tensor:
-    """(B, K - 1) growth of PR from one conducted beat to the next without a lone P between, in s, NaN elsewhere."""
-    plain = m.p_count[:, 1:] == 1
-    return torch.where(plain, m.pr_s.diff(dim=1), torch.nan)
-
-
 def dropping(m: Measured) -> torch.Tensor:
     """Single P waves without QRS in an otherwise conducted, steady atrial rhythm."""
     beats = (~m.onset_s.isnan()).sum(1)
@@ -88,7 +83,7 @@ def dropping(m: Measured) -> torch.Tensor:
 
 def growing(m: Measured) -> torch.Tensor:
     """PR gets longer from beat to beat."""
-    steps = pr_steps(m)
+    steps = torch.where(m.p_count[:, 1:] == 1, m.pr_s.diff(dim=1), torch.nan)  # no lone P between two beats
     return (steps.nanmedian(1).values > 0.015) | ((steps > 0.015).sum(1) > 0.6 * (~steps.isnan()).sum(1))
 
 
@@ -97,7 +92,7 @@ def dissociated(m: Measured) -> torch.Tensor:
     pr = m.pr_s
     mean = pr.nanmean(1, keepdim=True)
     scatter = torch.where(pr.isnan(), 0.0, (pr - mean) ** 2).sum(1) / (~pr.isnan()).sum(1).clamp(min=1)
-    faster = pp_s(m) * 1.15 < rr_s(m).nanmedian(1).values
+    faster = pp_s(m) * 1.15 < m.onset_s.diff(dim=1).nanmedian(1).values
     loose = (scatter.sqrt() > 0.02) & (m.linked < 0.7)
     return steady_p(m) & faster & loose & regular(m) & (m.rate_bpm < 60) & ~paced(m)
 
@@ -112,17 +107,9 @@ def paced(m: Measured) -> torch.Tensor:
     return m.spike > 0.8
 
 
-def early(m: Measured) -> torch.Tensor:
-    """(B, K) beats that end an RR interval of less than 0.88 of the usual one."""
-    gap = rr_s(m)
-    usual = gap.nanmedian(1, keepdim=True).values
-    soon = torch.nn.functional.pad(gap < 0.88 * usual, (1, 0))
-    return soon
-
-
 def ventricular(m: Measured) -> torch.Tensor:
     """(B, K) early broad beats of another shape than the dominant one, without its P wave."""
-    gap = rr_s(m)
+    gap = m.onset_s.diff(dim=1)
     last = torch.full_like(gap[:, :1], torch.nan)
     before, after = torch.cat([last, gap], 1), torch.cat([gap, last], 1)
     return ~m.own & ~m.usual_p & (m.beat_ms >= 110) & ~(before > after)
@@ -138,25 +125,21 @@ def bigeminal(m: Measured) -> torch.Tensor:
 
 
 def premature_atrial(m: Measured) -> torch.Tensor:
-    """(B, K) early beats of the own shape after another P wave than the usual one."""
-    return early(m) & m.own & ~m.usual_p
+    """(B, K) beats of the own shape, earlier than 0.88 of the usual RR, after another P wave than the usual one."""
+    gap = m.onset_s.diff(dim=1)
+    early = torch.nn.functional.pad(gap < 0.88 * gap.nanmedian(1, keepdim=True).values, (1, 0))
+    return early & m.own & ~m.usual_p
 
 
 def irregular_sinus(m: Measured) -> torch.Tensor:
     """Sinus rhythm whose longest and shortest RR differ by over 160 ms, without premature beats."""
-    gap = rr_s(m)
+    gap = m.onset_s.diff(dim=1)
     high, low = torch.where(gap.isnan(), -9, gap).amax(1), torch.where(gap.isnan(), 9, gap).amin(1)
     even = ~(ventricular(m).any(1) | premature_atrial(m).any(1))
     return sinus(m) & even & (high - low > 0.16)
 
 
-# --- How do the ventricles conduct, which way does the axis point, how large are the chambers? Measured -> (B,) bool.
-#
-# Source: AHA/ACCF/HRS recommendations for the standardization and interpretation of the electrocardiogram, parts III
-# (conduction) and V (chambers), JACC 53:976 and 53:992 (2009). Durations are given a sample's grace.
-
-GRACE_MS, GRACE_DEG = 1.0, 5.0
-INFERIOR = ("II", "III", "aVF")
+# --- How do the ventricles conduct, which way does the axis point, how large are the chambers?
 
 
 def wide(m: Measured) -> torch.Tensor:
@@ -174,9 +157,8 @@ def right_block(m: Measured) -> torch.Tensor:
 def left_block(m: Measured) -> torch.Tensor:
     """Broad R without q in I and V6, which peaks after 60 ms in V5 and V6, and rS or QS in V1."""
     broad = (m.lead("r_ms", "I", "V6") >= 60).all(1)
-    no_q = (m.lead("q_mv", "I", "V6") > -0.05).all(1) & (
-        m.lead("s_mv", "I", "V6") > -0.3 * m.lead("r_mv", "I", "V6")
-    ).all(1)
+    s, r = m.lead("s_mv", "I", "V6"), m.lead("r_mv", "I", "V6")
+    no_q = ((m.lead("q_mv", "I", "V6") > -0.05) & (s > -0.3 * r)).all(1)
     down = -m.lead("low_mv", "V1") > 1.5 * m.lead("high_mv", "V1")
     late = (m.lead("r_at_ms", "V5", "V6") > 60 - 5).all(1)
     return wide(m) & broad & no_q & down & late & ~paced(m)
@@ -213,59 +195,19 @@ def left_posterior(m: Measured) -> torch.Tensor:
     return axis & rs & qr & ((m.qrs_ms < 120) | right_block(m)) & ~right_ventricle(m)
 
 
-def sokolow(m: Measured) -> torch.Tensor:
-    """S in V1 plus the taller R of V5 and V6, in mV."""
-    return -m.lead("low_mv", "V1") + m.lead("high_mv", "V5", "V6").amax(1)
-
-
 def right_ventricle(m: Measured) -> torch.Tensor:
     """R of 0.7 mV in V1, taller than S is deep, with an axis to the right."""
     r, s = m.lead("high_mv", "V1"), -m.lead("low_mv", "V1")
     return (r >= 0.7) & (r > s) & (m.axis_deg > 90) & (m.axis_deg <= 180) & ~wide(m)
 
 
-def left_atrium(m: Measured) -> torch.Tensor:
-    """P of 120 ms, or a terminal part in V1 of 0.1 mV and 40 ms."""
-    terminal = (m.p_terminal_mv <= -0.1) & (m.p_terminal_ms >= 40)
-    return sinus_p(m) & ((m.p_ms >= 120 + 2) | terminal)
-
-
-def right_atrium(m: Measured) -> torch.Tensor:
-    """P of 0.25 mV in II."""
-    return sinus_p(m) & (m.lead("p_mv", "II") >= 0.25)
-
-
-# --- What do ST, T, U, Q and voltage say? Measured -> (B,) bool, or what its docstring says.
-#
-# Sources: Fourth Universal Definition of Myocardial Infarction (Circulation 138:e618, 2018); AHA/ACCF/HRS
-# recommendations, part VI (JACC 53:1003, 2009); Macfarlane et al., early repolarisation (JACC 66:470, 2015). Broad
-# complexes hide what they change themselves.
-
-NEIGHBOURS = (("V2", "V3"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"), ("I", "aVL"), ("II", "aVF"), ("III", "aVF"))
-LATERAL = ("I", "aVL", "V5", "V6")
-GRACE_MV = 0.005  # half of the hundredth of a millivolt that a reader can tell apart
-
-
-def raised(m: Measured) -> torch.Tensor:
-    """(B, 12) ST at J + 20 ms of at least 0.1 mV, 0.2 mV in V2 and V3."""
-    level = torch.full((12,), 0.1)
-    level[[7, 8]] = 0.2
-    return m.st_mv >= level - GRACE_MV
-
-
-def _pick(mask: torch.Tensor, names) -> torch.Tensor:
-    return mask[:, [LEADS.index(name) for name in names]]
-
-
-def any_pair(mask: torch.Tensor, pairs) -> torch.Tensor:
-    """(B, 12) -> (B,) True where both leads of some pair are True."""
-    return torch.stack([_pick(mask, pair).all(1) for pair in pairs]).any(0)
+# --- What do ST, T, U, Q and voltage say? Broad complexes hide what they change themselves.
 
 
 def pericarditis(m: Measured) -> torch.Tensor:
     """ST up in five or more leads of limb and chest, down in aVR, and PR depressed in II."""
     up = m.st_mv >= 0.05
-    limb, chest = _pick(up, ("I", "II", "III", "aVL", "aVF")).sum(1), _pick(up, CHEST).sum(1)
+    limb, chest = in_leads(up, "I", "II", "III", "aVL", "aVF").sum(1), in_leads(up, *CHEST).sum(1)
     reverse = (m.lead("st_mv", "aVR") < -0.03) & (m.lead("pr_segment_mv", "II") <= -0.03)
     return (limb >= 2) & (chest >= 2) & (limb + chest >= 5) & reverse & sinus_p(m) & ~hiding(m)
 
@@ -279,8 +221,8 @@ def brugada(m: Measured) -> torch.Tensor:
 def repolarises_early(m: Measured) -> torch.Tensor:
     """A notch of 0.1 mV at the end of R in two inferior or two lateral leads, with a QRS under 120 ms."""
     notch = m.notch_mv >= 0.1
-    lateral = _pick(notch, LATERAL).sum(1) >= 2
-    return ((_pick(notch, INFERIOR).sum(1) >= 2) | lateral) & (m.qrs_ms < 120) & ~hiding(m)
+    lateral = in_leads(notch, *LATERAL).sum(1) >= 2
+    return ((in_leads(notch, *INFERIOR).sum(1) >= 2) | lateral) & (m.qrs_ms < 120) & ~hiding(m)
 
 
 def local(m: Measured) -> torch.Tensor:
@@ -288,47 +230,38 @@ def local(m: Measured) -> torch.Tensor:
     return ~hiding(m) & ~pericarditis(m) & ~brugada(m) & ~repolarises_early(m)
 
 
-def posterior(m: Measured) -> torch.Tensor:
-    """ST down in V1 to V3 with upright T and an R there that is taller than S is deep: the mirror of the back wall."""
+def walls(m: Measured) -> dict[str, torch.Tensor]:
+    """Which wall is injured, by code. ST up in V3 and V4: anterior; in V1 and V2: septal; in I and aVL or in V5 and V6,
+    but not anterior: lateral; in two of II, III and aVF: inferior. Posterior is the mirror image of the back wall: ST
+    down in V1 to V3 with upright T and an R there that is taller than S is deep.
+    """
+    up, here = m.st_mv >= ST_LEVEL - GRACE_MV, local(m)
+    anterior = here & in_leads(up, "V3", "V4").all(1)
     down = (m.lead("st_mv", "V1", "V2", "V3") <= -0.05).all(1)
-    tall = (m.lead("high_mv", "V2") > -m.lead("low_mv", "V2")) | (m.lead("high_mv", "V3") > -m.lead("low_mv", "V3"))
-    return local(m) & down & tall & (m.lead("t_mv", "V2", "V3") > 0.05).all(1) & ~right_block(m)
+    tall = (m.lead("high_mv", "V2", "V3") > -m.lead("low_mv", "V2", "V3")).any(1)
+    return {
+        "STE_ANT": anterior,
+        "STE_SEP": here & in_leads(up, "V1", "V2").all(1),
+        "STE_LAT": here & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & ~anterior,
+        "STE_INF": here & (in_leads(up, *INFERIOR).sum(1) >= 2),
+        "STE_POST": here & down & tall & (m.lead("t_mv", "V2", "V3") > 0.05).all(1) & ~right_block(m),
+    }
 
 
-def injured(m: Measured) -> torch.Tensor:
-    """ST elevation of some wall, or its mirror image."""
-    return anterior(m) | septal(m) | lateral(m) | inferior(m) | posterior(m)
-
-
-def anterior(m: Measured) -> torch.Tensor:
-    """ST up in V3 and V4."""
-    return local(m) & _pick(raised(m), ("V3", "V4")).all(1)
-
-
-def septal(m: Measured) -> torch.Tensor:
-    """ST up in V1 and V2."""
-    return local(m) & _pick(raised(m), ("V1", "V2")).all(1)
-
-
-def lateral(m: Measured) -> torch.Tensor:
-    """ST up in I and aVL or in V5 and V6."""
-    return local(m) & any_pair(raised(m), (("I", "aVL"), ("V5", "V6"))) & ~anterior(m)
-
-
-def inferior(m: Measured) -> torch.Tensor:
-    """ST up in two of II, III and aVF."""
-    return local(m) & (_pick(raised(m), INFERIOR).sum(1) >= 2)
+def wall(code: str) -> Rule:
+    """The rule of an injured wall."""
+    return lambda m: walls(m)[code]
 
 
 def st_depressed(m: Measured) -> torch.Tensor:
     """ST down in two neighbour leads, and not as the mirror image of an elevation."""
-    return local(m) & ~injured(m) & any_pair(m.st_mv <= -0.1 + GRACE_MV, NEIGHBOURS)
+    return local(m) & ~torch.stack(list(walls(m).values())).any(0) & any_pair(m.st_mv <= -0.1 + GRACE_MV, NEIGHBOURS)
 
 
 def t_inverted(m: Measured) -> torch.Tensor:
     """T of -0.1 mV or less in two neighbour leads; in a right bundle branch block V1 to V3 do not count."""
     down = m.t_mv <= -0.1 + GRACE_MV
-    down = down & ~(right_block(m)[:, None] & torch.tensor([False] * 6 + [True] * 3 + [False] * 3))
+    down = down & ~(right_block(m)[:, None] & torch.tensor([name in ("V1", "V2", "V3") for name in LEADS]))
     return ~hiding(m) & ~brugada(m) & any_pair(down, NEIGHBOURS[:6])
 
 
@@ -340,13 +273,9 @@ def q_waves(m: Measured) -> torch.Tensor:
     return ((m.q_mv <= -0.1 + GRACE_MV) & (m.q_ms >= least)) | qs
 
 
-def old_infarct(*pairs) -> Callable[[Measured], torch.Tensor]:
-    """The rule of an old infarct: a pathological Q in both leads of one of these pairs, which nothing hides."""
-
-    def rule(m: Measured) -> torch.Tensor:
-        return any_pair(q_waves(m), pairs) & ~hiding(m) & ~right_ventricle(m)
-
-    return rule
+def old_infarct(code: str) -> Rule:
+    """The rule of an old infarct: a pathological Q in both leads of one of its pairs, which nothing hides."""
+    return lambda m: any_pair(q_waves(m), column("q_pairs")[code]) & ~hiding(m) & ~right_ventricle(m)
 
 
 def tall_t(m: Measured) -> torch.Tensor:
@@ -354,15 +283,15 @@ def tall_t(m: Measured) -> torch.Tensor:
     return ~hiding(m) & (m.lead("t_mv", "V2", "V3", "V4", "V5") >= 1.0 - 0.03).sum(1).ge(2)
 
 
-def flat_p_or_wide(m: Measured) -> torch.Tensor:
-    """What else rising potassium does: P under 0.05 mV or none, or a QRS of 110 ms."""
-    flat = m.pr_ms.isnan() | (m.p_mv.nan_to_num().abs().amax(1) < 0.05)
-    return flat | (m.qrs_ms >= 110)
-
-
 def narrow_t(m: Measured) -> torch.Tensor:
     """T whose half width is under a quarter of QT."""
     return m.t_half_ms < 0.24 * m.qt_ms
+
+
+def hyperkalaemia(m: Measured) -> torch.Tensor:
+    """Tall and narrow T, beside P under 0.05 mV or none, or a QRS of 110 ms."""
+    flat = m.pr_ms.isnan() | (m.p_mv.nan_to_num().abs().amax(1) < 0.05)
+    return tall_t(m) & narrow_t(m) & (flat | (m.qrs_ms >= 110))
 
 
 def hypokalaemia(m: Measured) -> torch.Tensor:
@@ -371,22 +300,11 @@ def hypokalaemia(m: Measured) -> torch.Tensor:
     return ((u > t) | ((u >= 0.1) & (t < 0.15))).sum(1).ge(2) & (u.amax(1) > 0.05) & ~hiding(m)
 
 
-def low_voltage(m: Measured) -> torch.Tensor:
-    """QRS from peak to peak under 0.5 mV in all limb leads and under 1.0 mV in all chest leads."""
-    swing = m.high_mv - m.low_mv
-    return ~hiding(m) & (_pick(swing, LIMB) < 0.5).all(1) & (_pick(swing, CHEST) < 1.0).all(1)
+# --- The textbook's rule of each finding.
 
 
-# --- The textbook's rule of each of the 48 findings, asked of what was measured: Measured -> (B,) bool.
-
-BROADER_THAN_FLUTTER = 160  # ms
-
-
-def _rate(low: float, high: float) -> Callable[[Measured], torch.Tensor]:
-    def rule(m: Measured) -> torch.Tensor:
-        return sinus(m) & ~irregular_sinus(m) & (m.rate_bpm >= low) & (m.rate_bpm <= high)
-
-    return rule
+def _rate(low: float, high: float) -> Rule:
+    return lambda m: sinus(m) & ~irregular_sinus(m) & (m.rate_bpm >= low) & (m.rate_bpm <= high)
 
 
 def _no_p(m: Measured) -> torch.Tensor:
@@ -400,12 +318,20 @@ def _broad_tachycardia(m: Measured) -> torch.Tensor:
     return fast & ~sinus_p(m) & ~paced(m) & ~dropping(m) & ~dissociated(m)
 
 
-RULES: dict[str, Callable[[Measured], torch.Tensor]] = {
+def normal(m: Measured) -> torch.Tensor:
+    """Sinus rhythm at 60 to 100 bpm with normal intervals and axis, and none of the other rules."""
+    limits = (m.pr_ms >= 118) & (m.pr_ms <= 202) & (m.qrs_ms < 114) & (m.qtc_ms < 465)
+    axis = (m.axis_deg >= -30) & (m.axis_deg <= 90)
+    others = torch.stack([rule(m) for code, rule in RULES.items() if code not in ("SR", "NORM")]).any(0)
+    return RULES["SR"](m) & limits & axis & ~others
+
+
+RULES: dict[str, Rule] = {
     "SR": _rate(60, 100),
     "SBRAD": _rate(0, 59.999),
     "STACH": _rate(100.001, 300),
     "SARRH": irregular_sinus,
-    "AFIB": lambda m: _no_p(m) & (spread(own_rr(m)) > 0.09),
+    "AFIB": lambda m: _no_p(m) & (rr_spread(m) > 0.09),
     "AFLT": lambda m: flutter(m) & ~paced(m) & ~_broad_tachycardia(m),
     "JUNC": lambda m: _no_p(m) & regular(m) & (m.rate_bpm >= 35) & (m.rate_bpm <= 65),
     "SVTAC": lambda m: _no_p(m) & regular(m) & (m.rate_bpm > 140) & ~wide(m),
@@ -426,43 +352,30 @@ RULES: dict[str, Callable[[Measured], torch.Tensor]] = {
     "WPW": pre_excited,
     "LAD": lambda m: ~hiding(m) & (m.axis_deg < -30) & (m.axis_deg > -90),
     "RAD": lambda m: ~hiding(m) & (m.axis_deg > 90) & (m.axis_deg <= 180),
-    "LVH": lambda m: ~hiding(m) & (sokolow(m) >= 3.5),
+    "LVH": lambda m: ~hiding(m) & (m.lead("high_mv", "V5", "V6").amax(1) - m.lead("low_mv", "V1") >= 3.5),
     "RVH": right_ventricle,
-    "LAE": left_atrium,
-    "RAE": right_atrium,
-    "STE_ANT": anterior,
-    "STE_SEP": septal,
-    "STE_LAT": lateral,
-    "STE_INF": inferior,
-    "STE_POST": posterior,
+    "LAE": lambda m: sinus_p(m) & ((m.p_ms >= 120 + 2) | ((m.p_terminal_mv <= -0.1) & (m.p_terminal_ms >= 40))),
+    "RAE": lambda m: sinus_p(m) & (m.lead("p_mv", "II") >= 0.25),
+    "STE_ANT": wall("STE_ANT"),
+    "STE_SEP": wall("STE_SEP"),
+    "STE_LAT": wall("STE_LAT"),
+    "STE_INF": wall("STE_INF"),
+    "STE_POST": wall("STE_POST"),
     "STD": st_depressed,
     "TINV": t_inverted,
-    "Q_ANT": old_infarct(("V2", "V3"), ("V3", "V4")),
-    "Q_INF": old_infarct(("II", "aVF"), ("III", "aVF")),
-    "Q_LAT": old_infarct(("I", "aVL"), ("V5", "V6")),
+    "Q_ANT": old_infarct("Q_ANT"),
+    "Q_INF": old_infarct("Q_INF"),
+    "Q_LAT": old_infarct("Q_LAT"),
     "HYPT": lambda m: tall_t(m) & ~narrow_t(m),
-    "HYPERK": lambda m: tall_t(m) & narrow_t(m) & flat_p_or_wide(m),
+    "HYPERK": hyperkalaemia,
     "HYPOK": hypokalaemia,
     "LQT": lambda m: sinus(m) & (m.qtc_ms >= 480) & (m.qrs_ms < 120),
     "PERI": pericarditis,
-    "EREP": lambda m: repolarises_early(m),
-    "LOWV": low_voltage,
+    "EREP": repolarises_early,
+    "LOWV": lambda m: ~hiding(m) & (m.high_mv - m.low_mv < LOW_SWING).all(1),
     "BRUG": brugada,
+    "NORM": normal,
 }
-
-
-def normal(m: Measured) -> torch.Tensor:
-    """Sinus rhythm at 60 to 100 bpm with normal intervals and axis, and none of the other rules."""
-    limits = (m.pr_ms >= 118) & (m.pr_ms <= 202) & (m.qrs_ms < 114) & (m.qtc_ms < 465)
-    axis = (m.axis_deg >= -30) & (m.axis_deg <= 90)
-    others = torch.stack([rule(m) for code, rule in RULES.items() if code not in ("SR", "NORM")]).any(0)
-    return RULES["SR"](m) & limits & axis & ~others
-
-
-RULES["NORM"] = normal
-
-
-# --- An independent check: does a noise-free signal satisfy the textbook rule of each finding, measured on itself?
 
 
 def criteria_pass(signal: torch.Tensor, findings: torch.Tensor, hz: float = 500) -> dict[str, tuple[float, float, int]]:
@@ -473,7 +386,7 @@ def criteria_pass(signal: torch.Tensor, findings: torch.Tensor, hz: float = 500)
     """
     measured = measure_signal(signal, hz)
     out = {}
-    for k, code in enumerate(FINDINGS):
+    for k, code in enumerate(CODES):
         stated, true = RULES[code](measured), findings[:, k].to(torch.bool)
         out[code] = (stated[true].float().mean().item(), (~stated[~true]).float().mean().item(), int(true.sum()))
     return out
