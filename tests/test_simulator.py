@@ -121,7 +121,8 @@ def test_a_record_does_not_depend_on_threads(hz):
 def test_another_process_makes_the_same_record(threads):
     """At either visit, with one thread and with as many as there are."""
     script = (
-        f"import hashlib, torch\nfrom uniecg_lite.simulator.simulate import simulate\n{threads}\n{inspect.getsource(digest)}"
+        f"import hashlib, torch\nfrom uniecg_lite.simulator.simulate import simulate\n{threads}\n"
+        f"{inspect.getsource(digest)}"
         "print(digest(simulate(11, torch.arange(24))), digest(simulate(11, torch.arange(24), visit=1)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

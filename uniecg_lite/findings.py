@@ -33,6 +33,7 @@ def column(key: str) -> dict[str, object]:
     return {row["code"]: row[key] for row in FINDINGS if key in row}
 
 
+NO_SINUS_P = tuple(column("no_p"))  # rhythms without a P wave of the sinus node
 WIDE = tuple(column("wide"))  # broad complexes, which hide voltage, ST, T and Q criteria
 INJURY = tuple(column("injury"))  # of a wall, now: ST elevation or its mirror image
 OLD = tuple(column("old"))  # old infarcts

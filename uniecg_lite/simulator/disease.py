@@ -159,7 +159,8 @@ def _walls_and_salts(u: Draws, found: dict[str, torch.Tensor], sinus, clear, man
     shares = {code: 0.025 for code in INJURY} | {"Q_ANT": 0.022, "Q_INF": 0.012, "Q_LAT": 0.028}
     shares |= {"STD": 0.033, "TINV": 0.01, "HYPT": 0.065, "HYPERK": 0.118, "HYPOK": 0.150, "LQT": 0.10 * woman}
     shares |= {"PERI": 0.10, "EREP": 0.10 * man, "LOWV": 0.038, "BRUG": 0.09 * man}
-    again = {code: 0.06 for code in INJURY}  # a second chance for what fits where the first did not
+    # the shares add up to nearly 1: what is new goes here, into the second chance for what fits where the first did not
+    again = {code: 0.06 for code in INJURY}
     again |= {"STD": 0.05, "LOWV": 0.06, "STE_POST": 0.085, "Q_ANT": 0.01, "Q_INF": 0.02, "Q_LAT": 0.02}
     calm = clear & sinus & ~_any(found, "LVH", "RVH", "CRBBB", "LAE", "RAE")
     room = dict.fromkeys(shares, calm) | dict.fromkeys(("TINV", "STD", "LOWV"), clear)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..findings import INJURY, column
+from ..findings import INJURY, column, table
 from . import hashing, waves
 from .disease import Draws, Patients, draw
 from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field, put
@@ -130,17 +130,7 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
 OTHER_P, OTHER_T, OTHER_QRS = (
     tuple(code for code, own in column("shapes").items() if wave in own) for wave in ("P", "T", "QRS")
 )
-# mV in I, II, V1..V6: medians of 47 real records called normal, or without a label
-RIGHT_P = (0.042, 0.075, 0.045, 0.045, 0.045, 0.042, 0.040, 0.035)
-LEFT_P = (0.050, 0.070, -0.030, 0.025, 0.040, 0.040, 0.040, 0.038)
-T_MV = (0.21, 0.27, 0.05, 0.37, 0.44, 0.37, 0.30, 0.235)
-T_TURN = (-0.06, -0.06, 0.11, 0.15, 0.07, -0.02, -0.09, -0.09)  # mV, how T changes as its axis turns
-J_MV = (0.0, 0.0, 0.02, 0.04, 0.0, -0.02, -0.03, -0.015)  # ST rises a little in V1 and V2
-J_TURN = (-0.01, 0.0, 0.015, 0.03, 0.03, 0.01, -0.005, -0.005)
-GAIN = (1.1, 1.0, 0.98, 1.4, 1.35, 1.15, 1.0, 1.0)  # QRS of these leads, against one dipole's
-GAIN_SPREAD = (0.0, 0.0, 0.05, 0.25, 0.25, 0.2, 0.05, 0.05)  # of its logarithm
-SHARE = (0.12, 0.12, 0.18, 0.5, 0.5, 0.5, 0.18, 0.18)  # how far each part varies; less where axis and voltage are read
-DETAIL = (1.0, 1.3, 0.35, 0.8, 1.1, 1.3, 1.1, 1.0)  # how splintered
+RECORDED = table("recorded_waves")  # in I, II, V1..V6
 
 
 def as_recorded(hearts: Hearts) -> Hearts:
@@ -153,8 +143,8 @@ def _normal(hearts: Hearts, stream: int, n: int) -> torch.Tensor:
     return hashing.normal(hearts.who.seed, hearts.who.index, stream, n).to(hearts.t_mv.dtype)
 
 
-def _like(values: tuple, hearts: Hearts) -> torch.Tensor:
-    return torch.tensor(values, dtype=hearts.t_mv.dtype)
+def _recorded(name: str, hearts: Hearts) -> torch.Tensor:
+    return hearts.t_mv.new_tensor(RECORDED[name])  # (8,)
 
 
 def _changed(hearts: Hearts, others: tuple[str, ...], **waves: torch.Tensor) -> Hearts:
@@ -167,8 +157,8 @@ def p_wave(hearts: Hearts) -> Hearts:
     """P as high in I as real ones, flatter in the chest leads, and of a size of its own."""
     n = _normal(hearts, 301, 18)
     size = torch.exp(0.3 * n[:, :1]).clamp(min=0.75)
-    right = _like(RIGHT_P, hearts) * size * (1 + 0.25 * n[:, 1:9])
-    left = _like(LEFT_P, hearts) * size * (1 + 0.25 * n[:, 9:17])
+    right = _recorded("right_p_mv", hearts) * size * (1 + 0.25 * n[:, 1:9])
+    left = _recorded("left_p_mv", hearts) * size * (1 + 0.25 * n[:, 9:17])
     left[:, 2] += 0.02 * n[:, 17]
     p = torch.stack([right, left, hearts.p_mv[..., 2]], -1)  # (B, 8, 3)
     return _changed(hearts, OTHER_P, p_mv=p)
@@ -177,10 +167,10 @@ def p_wave(hearts: Hearts) -> Hearts:
 def t_wave(hearts: Hearts) -> Hearts:
     """T of a real size, axis and spread, later and narrower; ST a little up in V1 and V2, a little down in V5."""
     n = _normal(hearts, 302, 20)
-    t = _like(T_MV, hearts) * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9])
-    t = t + n[:, 9:10] * _like(T_TURN, hearts)
-    st = hearts.st_mv + _like(J_MV, hearts) * torch.exp(0.4 * n[:, 10:11]) + n[:, 11:12] * _like(J_TURN, hearts)
-    st = st + 0.008 * n[:, 12:20]
+    t = _recorded("t_mv", hearts) * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9])
+    t = t + n[:, 9:10] * _recorded("t_turn_mv", hearts)
+    st = hearts.st_mv + _recorded("j_mv", hearts) * torch.exp(0.4 * n[:, 10:11])
+    st = st + n[:, 11:12] * _recorded("j_turn_mv", hearts) + 0.008 * n[:, 12:20]
     return _changed(hearts, OTHER_T, t_mv=t, st_mv=st, t_width=0.86 * hearts.t_width)
 
 
@@ -190,16 +180,16 @@ def qrs(hearts: Hearts) -> Hearts:
     duration = hearts.qrs[:, None]
     parts = [SEPTAL, MAIN, BASAL]
     mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
-    centre[:, parts] = duration * _like((0.265, 0.44, 0.66), hearts)
+    centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66))
     centre[:, parts] += 0.04 * duration * n[:, 80:83]
-    width[:, parts] = duration * _like((0.095, 0.097, 0.089), hearts) * torch.exp(0.2 * n[:, :3].clamp(min=-0.8))
+    width[:, parts] = duration * mv.new_tensor((0.095, 0.097, 0.089)) * torch.exp(0.2 * n[:, :3].clamp(min=-0.8))
     mv[:, 3:5, SEPTAL] *= 1.5  # r in V2 and V3
-    mv *= (_like(GAIN, hearts) * torch.exp(_like(GAIN_SPREAD, hearts) * n[:, 71:72]))[..., None]
-    share = _like(SHARE, hearts)[:, None]
+    mv *= (_recorded("gain", hearts) * torch.exp(_recorded("gain_spread", hearts) * n[:, 71:72]))[..., None]
+    share = _recorded("share", hearts)[:, None]
     mv[..., parts] *= 1 + share * n[:, 3:27].unflatten(1, (8, 3))
     peak = mv[..., parts].abs().amax(2)  # (B, 8)
     for part, at, k in ((NOTCH, 0.52, 27), (LATE, 0.36, 51)):
-        fine = _like(DETAIL, hearts) * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
+        fine = _recorded("detail", hearts) * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
         mv[..., part] = mv[..., part] + fine
         centre[:, part] = duration[:, 0] * (at + 0.05 * n[:, k + 16])
         width[:, part] = 0.077 * duration[:, 0]

@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 
 from ..findings import INJURY, OLD, OTHER_ST, ST_DOWN, ST_LEVEL, WIDE
-from . import hashing
+from . import hashing, waves
 from .hearts import Hearts, as_recorded, beat_signal, textbook
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, frontal, limb_leads, six_limb_leads, swing, turn_limbs
+from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, put, swing
 
 AXIS_LIMITS = (-180.0, -90.0, -30.0, 90.0, 180.0)  # degrees
 SOKOLOW = (3.15, 3.9, 5.5)  # mV: at most this much without left ventricular hypertrophy, and the range with it
@@ -55,14 +55,13 @@ def _fascicles(hearts: Hearts) -> Hearts:
     part[:, :2, LATE] *= ~plain[:, None]
     for wave, size, degrees in ((SEPTAL, 0.30 + 0.10 * u[:, 2], first), (MAIN, 0.85 + 0.45 * u[:, 3], main)):
         radians = torch.deg2rad(degrees)
-        part[:, :2, wave] = limb_leads(size * radians.cos(), size * radians.sin())
+        part[:, :2, wave] = waves.limb_leads(size * radians.cos(), size * radians.sin())
     highest = curve(part, centre[rows], width[rows], _span(hearts)[rows]).amax(2)[:, V1]
     part[:, V1] *= torch.where(left, 1.0, (0.5 / highest.clamp(min=0.01)).clamp(max=1.0))[:, None]
     mv[rows] = part
-    place = hearts.qrs[rows, None] * mv.new_tensor([0.19, 0.46])
-    spread = hearts.qrs[rows, None] * mv.new_tensor([0.08, 0.095])
-    centre[rows[:, None], [SEPTAL, MAIN]] = torch.where(plain[:, None], place, centre[rows][:, [SEPTAL, MAIN]])
-    width[rows[:, None], [SEPTAL, MAIN]] = torch.where(plain[:, None], spread, width[rows][:, [SEPTAL, MAIN]])
+    parts, duration = [SEPTAL, MAIN], hearts.qrs[rows, None]
+    centre[rows[:, None], parts] = put(plain, centre[rows][:, parts], duration * mv.new_tensor([0.19, 0.46]))
+    width[rows[:, None], parts] = put(plain, width[rows][:, parts], duration * mv.new_tensor([0.08, 0.095]))
     return replace(hearts, qrs_mv=mv, centre=centre, width=width)
 
 
@@ -75,7 +74,7 @@ def _axis(hearts: Hearts) -> Hearts:
     """Turn the limb leads away from the limits of the axis, further where the net area is small or begins with a Q."""
     parts = [SEPTAL, MAIN, BASAL, LATE]  # the same at every visit
     wave = curve(hearts.qrs_mv[:, :2, parts], hearts.centre[:, parts], hearts.width[:, parts], _span(hearts))
-    one, foot = frontal(wave.mean(2))
+    one, foot = waves.frontal(wave.mean(2))
     axis = torch.rad2deg(torch.atan2(foot, one))  # (B,)
     weak = torch.rad2deg(torch.atan(0.025 / torch.hypot(one, foot)))
     margin = (5 + 5 * hearts.has(*OLD, "CRBBB") + 6 * hearts.has(*INJURY) + weak).clamp(max=28)
@@ -85,7 +84,7 @@ def _axis(hearts: Hearts) -> Hearts:
     by = torch.where(near.abs() < margin, side * (margin - near.abs()), 0.0)
     by = torch.where(hearts.has("RVH") & ~((axis > 100) & (axis < 165)), 125 - axis, by)
     by = torch.deg2rad(torch.where(hearts.has(*WIDE, "LAFB", "LPFB"), 0.0, by))[:, None]
-    return replace(hearts, qrs_mv=turn_limbs(hearts.qrs_mv, by))
+    return replace(hearts, qrs_mv=waves.turn_limbs(hearts.qrs_mv, by))
 
 
 def _voltage(hearts: Hearts) -> Hearts:
@@ -105,7 +104,7 @@ def _voltage(hearts: Hearts) -> Hearts:
     scale = scale * torch.where(hearts.has(*WIDE)[:, None], 1.0, (TALLEST / highest).clamp(max=1))
     mv[:, V1:] *= scale[..., None]
     limb = curve(mv[:, :2], hearts.centre, hearts.width, _span(hearts))
-    smaller = (0.42 / swing(six_limb_leads(limb))).clamp(max=1)[:, None]
+    smaller = (0.42 / swing(waves.six_limb_leads(limb))).clamp(max=1)[:, None]
     mv[:, :2] *= torch.where(faint, smaller, 1.0)[..., None]
     t, tall = hearts.t_mv[:, V1:], hearts.has("HYPT", "HYPERK", *WIDE)[:, None]
     chest_t = torch.where(tall, t, t.clamp(max=T_TALLEST))
@@ -135,7 +134,7 @@ def _st(hearts: Hearts) -> Hearts:
 def _limb_st(now: torch.Tensor, injured: torch.Tensor) -> torch.Tensor:
     """I and II (B, 2) times the first factor that leaves no limb lead near 0.1 or -0.1 mV."""
     factors = now.new_tensor([1.0, 0.8, 1.25, 0.65, 1.5, 0.5, 1.8, 0.3])
-    size = six_limb_leads(now)[:, None] * factors[:, None]  # (B, factors, 6)
+    size = waves.six_limb_leads(now)[:, None] * factors[:, None]  # (B, factors, 6)
     good = ((size.abs() < 0.08) | (size.abs() > 0.13)).all(2) & (injured | (size < 0.08).all(2))
     best = torch.where(good.any(1), good.int().argmax(1), 0)
     return now * factors[best][:, None]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..findings import NO_SINUS_P
 from . import hashing
 from .hearts import Hearts
 
@@ -23,10 +24,6 @@ class Beats:
     p_onset: torch.Tensor  # (B, K)
     p_kind: torch.Tensor  # (B, K) NO_P, SINUS_P, EARLY_P
 
-    def shifted(self, by: torch.Tensor) -> "Beats":
-        """The same beats later by (B, 1) s."""
-        return Beats(self.onset + by, self.kind, self.stretch, self.p_onset + by, self.p_kind)
-
 
 def schedule(hearts: Hearts, seconds: float) -> Beats:
     """Place the beats of B hearts over a number of seconds.
@@ -43,8 +40,7 @@ def schedule(hearts: Hearts, seconds: float) -> Beats:
     onset = torch.cumsum(gaps, 1) - gaps - hearts.rr[:, None].double() * (1.5 + u[:, 7:8])  # (B, K)
     p_onset = onset - hearts.pr[:, None]
     p_kind = torch.where(kind == VENTRICULAR, NO_P, torch.where(kind == ATRIAL, EARLY_P, SINUS_P))
-    silent = hearts.has("AFIB", "AFLT", "SVTAC", "VT", "PACE", "JUNC")
-    p_kind = torch.where(silent[:, None], NO_P, p_kind)
+    p_kind = torch.where(hearts.has(*NO_SINUS_P)[:, None], NO_P, p_kind)
     back = hearts.has("JUNC") & (u[:, 8] < 0.5)  # a retrograde P after the QRS; else hidden in it
     p_kind = torch.where(back[:, None], EARLY_P, p_kind)
     p_onset = torch.where(back[:, None], onset + hearts.qrs[:, None] + AFTER_QRS, p_onset)

@@ -1,6 +1,6 @@
 """From beats to twelve leads, with the noise of a real recording."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -53,7 +53,8 @@ def simulate(
     hearts = sample(seed, index, visit)
     beats = schedule(hearts, seconds)
     if first_beat is not None:
-        beats = beats.shifted(first_beat - beats.onset[:, 2:3])
+        later = first_beat - beats.onset[:, 2:3]  # (B, 1) s
+        beats = replace(beats, onset=beats.onset + later, p_onset=beats.p_onset + later)
     length = round(seconds * hz)
     t = torch.arange(-(-length // 64) * 64) / hz  # whole vector registers: the same rounding in any batch
     independent = heart_signal(hearts, beats, t)

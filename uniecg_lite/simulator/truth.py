@@ -23,7 +23,8 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
         beat_kind (B, K); p_onset_s (B, K) P onsets, NaN where there is none.
     """
     inside = (beats.onset >= 0) & (beats.onset < seconds)
-    rate = _rate(beats.onset, inside)
+    first, last = (torch.where(inside, beats.onset, far) for far in (torch.inf, -torch.inf))
+    rate = 60 * (inside.sum(1) - 1) / (last.amax(1) - first.amin(1))  # over the mean RR interval
     qt_ms = 1000 * hearts.qt
     p_inside = (beats.p_onset >= 0) & (beats.p_onset < seconds) & (beats.p_kind != NO_P)
     beat = _beat(hearts)
@@ -45,13 +46,6 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     nearly = qs | ((truth["q_mv"] <= -0.08) & (q_s >= 0.018))
     truth["findings"] = _findings(hearts, beats, truth, inside, nearly)
     return truth
-
-
-def _rate(onset: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """60 over the mean RR interval between the first and the last QRS of the record: (B,)."""
-    first = torch.where(inside, onset, torch.inf).amin(1)
-    last = torch.where(inside, onset, -torch.inf).amax(1)
-    return 60 * (inside.sum(1) - 1) / (last - first)
 
 
 def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:

@@ -6,25 +6,12 @@ told where its wave is drawn; amplitudes lead by lead (`st_mv`, `t_mv`) are in t
 
 import torch
 
-from ..findings import INJURY, WIDE, column
+from ..findings import INJURY, OLD, WIDE, column, table
 from ..leads import derive_limb_leads
 from .disease import Draws, Patients
 
-# Frank (X left, Y down, Z back) -> I, II, V1..V6: Dower, Machado, Osborne, "On deriving the electrocardiogram from
-# vectorcardiographic leads", Clin Cardiol 3:87 (1980). The other four leads follow by Einthoven and Goldberger.
-DOWER = torch.tensor(
-    [
-        [0.632, -0.235, 0.059],
-        [0.235, 1.066, -0.132],
-        [-0.515, 0.157, -0.917],
-        [0.044, 0.164, -1.387],
-        [0.882, 0.098, -1.277],
-        [1.213, 0.127, -0.601],
-        [1.125, 0.127, -0.086],
-        [0.831, 0.076, 0.230],
-    ],
-    dtype=torch.float64,
-)  # (8, 3)
+# Frank's vector (X left, Y down, Z back) -> I, II, V1..V6: Dower et al., Clin Cardiol 3:87 (1980).
+DOWER = torch.tensor(table("lead_field")["matrix"], dtype=torch.float64)  # (8, 3)
 I, II, V1, V2, V3, V4, V5, V6 = range(8)  # noqa: E741
 
 
@@ -291,16 +278,15 @@ def _blocks(who: Patients, u: Draws, vectors, centre, width):
 
 def _infarcts(who: Patients, u: Draws, vectors, centre, width):
     """Old infarcts: the first forces turn away from the dead wall, for a third of the complex."""
-    deep, plain = u.between(0.40, 0.70)[:, None], ~who.has("CRBBB")
+    deep, old, block = u.between(0.40, 0.70)[:, None], who.has(*OLD), who.has("CRBBB")
     ways = {"Q_INF": [0.10, -0.75, -0.05], "Q_LAT": [-0.85, 0.05, -0.15], "Q_ANT": [0.05, 0.05, 0.75]}
     for code, way in ways.items():
-        there = who.has(code)
-        vectors[:, SEPTAL] = put(there, vectors[:, SEPTAL], deep * torch.tensor(way, dtype=vectors.dtype))
-        for part, at, spread in ((SEPTAL, 0.20, 0.110), (MAIN, 0.60, 0.085)):
-            centre[:, part] = put(there & plain, centre[:, part], at)
-            width[:, part] = put(there & plain, width[:, part], spread)
-        width[:, SEPTAL] = put(there & ~plain, width[:, SEPTAL], 0.075)
-        centre[:, MAIN] = put(there & ~plain, centre[:, MAIN], 0.36)
+        vectors[:, SEPTAL] = put(who.has(code), vectors[:, SEPTAL], deep * torch.tensor(way, dtype=vectors.dtype))
+    parts = [SEPTAL, MAIN]
+    centre[:, parts] = put(old & ~block, centre[:, parts], [0.20, 0.60])
+    width[:, parts] = put(old & ~block, width[:, parts], [0.110, 0.085])
+    width[:, SEPTAL] = put(old & block, width[:, SEPTAL], 0.075)
+    centre[:, MAIN] = put(old & block, centre[:, MAIN], 0.36)
     vectors[:, MAIN, 1] = torch.where(who.has("Q_INF"), vectors[:, MAIN, 1].clamp(min=0.45), vectors[:, MAIN, 1])
     vectors[:, MAIN, 0] = torch.where(who.has("Q_LAT"), vectors[:, MAIN, 0].clamp(min=0.55), vectors[:, MAIN, 0])
     vectors[:, MAIN, 2] = torch.where(who.has("Q_ANT"), 0.35 + vectors[:, MAIN, 2].abs(), vectors[:, MAIN, 2])
@@ -309,8 +295,7 @@ def _infarcts(who: Patients, u: Draws, vectors, centre, width):
 
 def _turn(who: Patients, mv, width, angle) -> torch.Tensor:
     """Turn the limb leads so that the net area of the complex has the drawn axis (degrees), where one was drawn."""
-    area = (mv * width[:, None]).sum(2)  # (B, 8)
-    x, y = frontal(area)
+    x, y = frontal((mv * width[:, None]).sum(2))  # net areas (B,)
     keep = who.has(*WIDE, "CRBBB", "Q_INF", "Q_LAT")
     by = torch.remainder(torch.deg2rad(angle) - torch.atan2(y, x) + torch.pi, 2 * torch.pi) - torch.pi
     by = torch.where(keep, 0.0, by.clamp(-0.7, 0.7))[:, None]  # (B, 1)
@@ -321,19 +306,17 @@ def _voltage(who: Patients, u: Draws, mv, centre, width) -> torch.Tensor:
     """Scale limb and chest leads so that hypertrophy and low voltage are clear, and nothing else comes near them."""
     wave = curve(mv, centre, width, torch.linspace(0, 1, 32, dtype=mv.dtype))  # (B, 8, 32)
     sokolow = -wave[:, V1].amin(-1) + wave[:, [V5, V6]].amax(-1).amax(-1)
-    high = u.between(3.9, 5.2)
-    narrow = ~who.has(*WIDE)
-    chest = torch.where(who.has("LVH"), (high / sokolow).clamp(max=1.8), (2.9 / sokolow).clamp(max=1.0))
-    chest = torch.where(narrow, chest, 1.0)
+    high = (u.between(3.9, 5.2) / sokolow).clamp(max=1.8)
+    chest = torch.where(who.has("LVH"), high, (2.9 / sokolow).clamp(max=1.0))
+    chest = torch.where(who.has(*WIDE), 1.0, chest)
     limb = torch.where(who.has("LVH"), chest.clamp(max=1.25), 1.0)
     faint, span = who.has("LOWV"), swing(six_limb_leads(wave[:, :V1]))
     limb = torch.where(faint, u.between(0.28, 0.40) / span, limb * (0.80 / span).clamp(min=1.0))
     chest = torch.where(faint, u.between(0.55, 0.80) / swing(wave[:, V1:]), chest)
     tall = 0.9 / wave[:, V1].amax(-1).clamp(min=0.05)
     out = mv * torch.cat([limb[:, None].expand(-1, 2), chest[:, None].expand(-1, 6)], 1)[..., None]
-    right = torch.ones_like(mv[:, :, 0])
-    right[:, V1] = torch.where(who.has("RVH"), tall.clamp(1.0, 4.0), 1.0)
-    return out * right[..., None]
+    out[:, V1] *= torch.where(who.has("RVH"), tall.clamp(1.0, 4.0), 1.0)[:, None]
+    return out
 
 
 def _near_j(who: Patients, u: Draws, mv, centre, width, duration):

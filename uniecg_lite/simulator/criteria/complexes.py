@@ -245,18 +245,17 @@ def linked(signal: np.ndarray, starts: np.ndarray, own: np.ndarray, reach: int, 
     Takes the record (12, L), QRS onsets (K,) and the distance of the P onset in samples.
     """
     leads, before = signal[INDEPENDENT], reach + round(0.01 * hz)
-    rows = np.flatnonzero(own & (starts >= before) & (starts <= signal.shape[1]))
-    out = np.zeros(len(starts), bool)
+    inside = (starts >= before) & (starts <= signal.shape[1])
+    out = own & inside
+    rows = np.flatnonzero(out)
     if len(rows) < 2:
-        out[rows] = True
         return out
     cut = np.stack([leads[:, starts[k] - before : starts[k] - 2] for k in rows])  # (k, 8, n)
     cut = cut - cut.mean(-1, keepdims=True)
     model = np.median(cut, axis=0)
     cross = (cut * model).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(model) + 1e-12)
     out[rows] = cross > ALIKE_P
-    edge = np.flatnonzero(own & ~((starts >= before) & (starts <= signal.shape[1])))
-    out[edge] = out[rows].mean() > 0.5
+    out[own & ~inside] = out[rows].mean() > 0.5
     return out
 
 

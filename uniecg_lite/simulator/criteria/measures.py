@@ -209,9 +209,8 @@ def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: fl
 def _p_and_t(beats: Beats, onset: int, offset: int, hz: float) -> tuple[dict | None, dict | None, int]:
     """P and T of the median beat, None where there is none, and the sample where T ends or would end."""
     beat, gap = beats.beat, np.diff(beats.place).astype(float)
-    after, before = gap[beats.own[:-1]], gap[beats.own[1:]]
-    after = min(np.median(after) if len(after) else 0.8 * hz, 1.3 * hz)
-    before = min(np.median(before) if len(before) else 0.8 * hz, 1.3 * hz)
+    sides = gap[beats.own[:-1]], gap[beats.own[1:]]  # RR after and before own beats
+    after, before = (min(np.median(rr) if len(rr) else 0.8 * hz, 1.3 * hz) for rr in sides)
     latest = min(int(onset + 0.93 * after), beat.shape[1] - 1)
     t = t_wave(beat, onset, offset, latest, after / hz, hz)
     bare, earliest, least = beat, 0, np.full(beat.shape[1], FAINT)

@@ -51,13 +51,6 @@ def sinus_p(m: Measured) -> torch.Tensor:
     return (m.linked > 0.6) & (m.pr_ms >= 70) & upright & ~flutter(m) & ~paced(m)
 
 
-def lone_p(m: Measured) -> torch.Tensor:
-    """(B,) how many RR intervals hold a P wave that no QRS follows: two P waves in an interval that is too long."""
-    gap = m.onset_s.diff(dim=1)
-    short = gap.nanquantile(0.25, dim=1, keepdim=True)
-    return ((m.p_count[:, 1:] >= 2) & (gap > 1.25 * short)).sum(1)
-
-
 def pp_s(m: Measured) -> torch.Tensor:
     """(B,) the usual PP interval in s, NaN without P waves."""
     return m.p_onset_s.diff(dim=1).nanmedian(1).values if m.p_onset_s.shape[1] > 1 else torch.full((len(m),), torch.nan)
@@ -76,9 +69,11 @@ def steady_p(m: Measured) -> torch.Tensor:
 
 
 def dropping(m: Measured) -> torch.Tensor:
-    """Single P waves without QRS in an otherwise conducted, steady atrial rhythm."""
-    beats = (~m.onset_s.isnan()).sum(1)
-    return (lone_p(m) >= 1) & steady_p(m) & (lone_p(m) < 0.7 * beats) & ~flutter(m) & ~paced(m)
+    """Single P waves without QRS in an otherwise conducted, steady atrial rhythm: two P waves in a long RR interval."""
+    gap, beats = m.onset_s.diff(dim=1), (~m.onset_s.isnan()).sum(1)
+    long = gap > 1.25 * gap.nanquantile(0.25, dim=1, keepdim=True)
+    alone = ((m.p_count[:, 1:] >= 2) & long).sum(1)
+    return (alone >= 1) & steady_p(m) & (alone < 0.7 * beats) & ~flutter(m) & ~paced(m)
 
 
 def growing(m: Measured) -> torch.Tensor:
