@@ -37,7 +37,7 @@ NEEDS = {  # notebook -> artifacts of earlier ones that it starts from; what tho
     "15": ("cohort",),
     "16": ("cohort", "encoders", "unified"),
     "17": ("cohort", "reader", "unified"),
-    "18": ("cohort", "diffusets", "reader", "unified"),
+    "18": ("cohort", "diffusets", "reader"),
 }
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}  # read by glibc, unknown elsewhere
 
