@@ -163,6 +163,8 @@ def test_every_missing_number_costs_something_on_a_population():
 def test_axis_errors_go_around_the_circle():
     truth, stated = [Reading(axis_deg=175.0)] * 2, [Reading(axis_deg=-175.0), Reading(axis_deg=155.0)]
     assert interval_errors(stated, truth)["axis_mae_deg"] == pytest.approx((10 + 20) / 2)
+    wild = parse_report("Axis 699 degrees.")
+    assert wild.axis_deg == 699 and interval_errors([wild], [Reading(axis_deg=0.0)])["axis_mae_deg"] == 21
 
 
 def test_an_interval_that_is_not_there_does_not_count():

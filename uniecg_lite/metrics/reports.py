@@ -18,6 +18,12 @@ INTERVALS = {
 UNREAD = {"rate_bpm": 80.0, "pr_ms": 160.0, "qrs_ms": 90.0, "qt_ms": 400.0, "qtc_ms": 420.0, "axis_deg": 60.0}
 
 
+def angle_difference(one, other):
+    """How far two angles are apart around the circle, 0 to 180 degrees: of floats, or of tensors of one shape."""
+    gap = abs(one - other) % 360
+    return torch.minimum(gap, 360 - gap) if isinstance(gap, torch.Tensor) else min(gap, 360 - gap)
+
+
 def interval_errors(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:
     """Mean absolute error of each number in the text, over the records where the truth has one.
 
@@ -31,8 +37,8 @@ def interval_errors(stated: list[Reading], truth: list[Reading]) -> dict[str, fl
             true, value = getattr(t, key), getattr(s, key)
             if math.isnan(true):
                 continue
-            error = abs((UNREAD[key] if math.isnan(value) else value) - true)
-            errors.append(min(error, 360 - error) if key == "axis_deg" else error)
+            value = UNREAD[key] if math.isnan(value) else value
+            errors.append(angle_difference(value, true) if key == "axis_deg" else abs(value - true))
         out[name] = sum(errors) / len(errors) if errors else math.nan
     return out
 
