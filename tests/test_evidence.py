@@ -56,6 +56,8 @@ def test_axes_are_compared_around_the_circle():
     left, right = replace(SLOW, axis_deg=175.0), replace(SLOW, axis_deg=-175.0)
     found = conflict_scores([report(right)] * 2, [left, SLOW], [SLOW, right], [report(left)] * 2)
     assert found["conflict.axis.signal"] == 0.5 and found["conflict.axis.image"] == 0.5
+    wild = conflict_scores(["Axis 699 degrees."], [replace(SLOW, axis_deg=0.0)], [FAST], [report(SLOW)])
+    assert wild["conflict.axis.neither"] == 1, "699 degrees are 21 off, and nobody's axis"
 
 
 class _Believer:

@@ -5,6 +5,7 @@ import torch
 from ..findings import Reading
 from ..language.report_parser import parse_report
 from .chain import PROMPT
+from .reports import angle_difference
 
 NEAR = {"rate": 5.0, "axis": 15.0}  # bpm, degrees: a number this close to a patient's is taken to be that patient's
 ALIKE = 0.5  # findings: a patient is followed when at least this share (Jaccard) agrees, and more than the other's
@@ -60,8 +61,7 @@ def _distance(what: str, one: list[Reading], other: list[Reading]) -> torch.Tens
     """(B,) how far two rates (bpm) or axes (degrees, around the circle) are apart; infinite where one is missing."""
     key = {"rate": "rate_bpm", "axis": "axis_deg"}[what]
     a, b = (torch.tensor([getattr(r, key) for r in rs]) for rs in (one, other))
-    gap = (a - b).abs()
-    return (torch.minimum(gap, 360 - gap) if what == "axis" else gap).nan_to_num(torch.inf)
+    return (angle_difference(a, b) if what == "axis" else (a - b).abs()).nan_to_num(torch.inf)
 
 
 def _agreement(one: list[Reading], other: list[Reading]) -> torch.Tensor:
