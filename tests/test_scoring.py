@@ -272,21 +272,21 @@ class Router:
 
 
 @pytest.fixture(scope="module")
-def test_split(tmp_path_factory):
+def few_patients(tmp_path_factory):
     folder = cohort.write(cohort.simulated(0, 60), tmp_path_factory.mktemp("cohort") / "splits")
     return cohort.load(folder, "train")
 
 
-def test_routing_metrics_of_known_rules(test_split):
-    asked = {p for p, _, want in chain.routing_prompts(Corpus(test_split.truth()), 20) if want}
-    perfect = chain.routing_metrics(Router(lambda p, ecg: p in asked), test_split, 20)
+def test_routing_metrics_of_known_rules(few_patients):
+    asked = {p for p, _, want in chain.routing_prompts(Corpus(few_patients.truth()), 20) if want}
+    perfect = chain.routing_metrics(Router(lambda p, ecg: p in asked), few_patients, 20)
     assert perfect["routing.accuracy"] == 1 and perfect["routing.false_generate"] == 0
-    always = chain.routing_metrics(Router(lambda p, ecg: True), test_split, 20)
+    always = chain.routing_metrics(Router(lambda p, ecg: True), few_patients, 20)
     assert always["routing.false_generate"] == 1 and always["routing.false_interpret"] == 0
-    never = chain.routing_metrics(Router(lambda p, ecg: False), test_split, 20)
+    never = chain.routing_metrics(Router(lambda p, ecg: False), few_patients, 20)
     assert never["routing.false_generate"] == 0 and never["routing.false_interpret"] == 1
     assert always["routing.accuracy"] + never["routing.accuracy"] == pytest.approx(1)
-    attached = chain.routing_metrics(Router(lambda p, ecg: p in asked or ecg), test_split, 20)
+    attached = chain.routing_metrics(Router(lambda p, ecg: p in asked or ecg), few_patients, 20)
     assert attached["routing.false_generate"] == pytest.approx(20 / (perfect["routing.prompts"] - 40))
 
 
@@ -307,33 +307,33 @@ class Teller:
         return [self.reports[i] if i >= 0 else "" for [i] in answers]
 
 
-def test_stage1_metrics_of_a_model_that_knows(test_split):
-    found = chain.stage1_metrics(Teller(Corpus(test_split.truth()).reports), test_split, 20)
+def test_stage1_metrics_of_a_model_that_knows(few_patients):
+    found = chain.stage1_metrics(Teller(Corpus(few_patients.truth()).reports), few_patients, 20)
     assert found["stage1.findings_macro_f1"] == found["stage1.signal.findings_macro_f1"] == 1
     assert found["stage1.hr_mae_bpm"] <= 0.5 and found["stage1.image.findings_macro_f1"] == 0
 
 
-def test_generation_metrics_of_a_generator_that_knows(test_split):
+def test_generation_metrics_of_a_generator_that_knows(few_patients):
     """Asked for the patients of the cohort, it gives back their own ECGs: the rate error is what is left."""
-    first = [row for row, name in enumerate(test_split.column("record")) if cohort.population_of([name])[2] == 0][:20]
+    first = [row for row, name in enumerate(few_patients.column("record")) if cohort.population_of([name])[2] == 0][:20]
     assert first == list(range(20)), "later visits come after all first ones"
-    _, index, _ = cohort.population_of([test_split.column("record")[row] for row in first])
+    _, index, _ = cohort.population_of([few_patients.column("record")[row] for row in first])
     generated = simulate(0, index, 102.4, 10.0, noise=False, first_beat=0.3)
     model = SimpleNamespace(
         generator=SimpleNamespace(signals=lambda conditions: generated.signal), conditions=lambda prompts: prompts
     )
-    truth = test_split.truth(range(20))["findings"]
+    truth = few_patients.truth(range(20))["findings"]
     reader = SimpleNamespace(
         read=lambda x: (generated.truth, truth), features=lambda x: x[:, 0].unflatten(1, (4, -1)).std(2)
     )
-    found = chain.generation_metrics(model, reader, test_split, 20)
+    found = chain.generation_metrics(model, reader, few_patients, 20)
     assert found["generation.hr_median_error_bpm"] < 1 and found["generation.findings_macro_f1"] == 1
     off = [found[f"generation.{name}"] for name in ("qrs_mean_error_ms", "axis_mean_error_deg")]
     assert 0 < max(off) <= 5, "they are asked for in tens"
     assert found["generation.sex_accuracy"] == found["generation.true_sex_accuracy"], "they are the true ones"
     assert found["generation.unified_fid_ratio_to_floor"] < 10 and found["generation.unified_precision"] > 0.5
     model.generator.signals = lambda conditions: torch.zeros(20, 12, 1024) + 1e-3 * torch.eye(12, 1024)
-    flat = chain.generation_metrics(model, reader, test_split, 20)
+    flat = chain.generation_metrics(model, reader, few_patients, 20)
     assert flat["generation.hr_mean_error_bpm"] > 20, "an ECG without a rate is an error"
     assert flat["generation.unified_recall"] == 0
     assert flat["generation.unified_fid"] > 2 * found["generation.unified_fid"]
