@@ -12,6 +12,7 @@ from uniecg_lite.config import Training
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadArtifact
 from uniecg_lite.findings import CODES
+from uniecg_lite.metrics import chain
 from uniecg_lite.metrics import real_records as room
 from uniecg_lite.metrics.reader import Reader
 from uniecg_lite.metrics.real_records import (
@@ -265,14 +266,14 @@ def test_what_is_scored_was_never_trained_on(study, monkeypatch):
         seen.append(set(rows.tolist()))
         return reader
 
-    original = room.reader_logits
+    original = Reader.predict
 
-    def logits(reader, signal, batch=128):
+    def predict(reader, signal, batch=128):
         scored.append(len(signal))
         return original(reader, signal, batch)
 
     monkeypatch.setattr(room, "tuned", tuned)
-    monkeypatch.setattr(room, "reader_logits", logits)
+    monkeypatch.setattr(Reader, "predict", predict)
     room.fine_tune(reader, folder, seeds=(3,), folds=3, times=10, simulated=8)
     assert len(seen) == 3 and all(len(rows) == 12 for rows in seen)
     assert set.intersection(*seen) == set(), "each record is held out once"
@@ -286,7 +287,7 @@ def test_tuning_learns_the_real_records_it_sees(study):
     model = room.tuned(reader, records, rows, Training(steps=30, batch=8, lr=1e-2, warmup=2), replay=32)
 
     def loss(net):
-        value = room.grouped(room.reader_logits(net, records.signal), records.codes)
+        value = room.grouped(net.predict(records.signal)[1], records.codes)
         return torch.nn.functional.binary_cross_entropy_with_logits(value, records.labels.float())
 
     assert loss(model) < 0.9 * loss(reader)
@@ -295,11 +296,9 @@ def test_tuning_learns_the_real_records_it_sees(study):
 
 def test_what_a_model_says_of_real_records_is_scored_by_group(study, monkeypatch):
     records = load_real_records(study[0])
-    from uniecg_lite.metrics import chain as evaluate
-
     text = "Rate 72 bpm. Rhythm atrial fibrillation. Conclusion: atrial fibrillation."
-    monkeypatch.setattr(evaluate, "reports", lambda model, signal: [text] * len(signal))
-    stated = room.statements_of(None, records.signal)
+    monkeypatch.setattr(chain, "reports", lambda model, signal: [text] * len(signal))
+    stated = chain.statements_of(None, records.signal)
     assert stated.shape == (18, len(CODES)) and stated[:, CODES.index("AFIB")].all()
     found = room.f1_scores(stated, records)
     assert found["uniecg.real_f1.AFIB"] == pytest.approx(0.5) and found["uniecg.real_f1.SR"] == 0

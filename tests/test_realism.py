@@ -92,7 +92,7 @@ def test_beats_keep_away_from_the_ends(generated):
     marked = generated.signal[:50].clone()
     marked[..., :20] = 99.0
     marked[..., -20:] = -99.0
-    beat, owner = realism.beats(marked, 100.0)
+    beat, owner = beats.cut_beats(marked, 100.0)
     assert beat.shape[1:] == (12, 80) and (owner.diff() >= 0).all() and owner.unique().numel() > 45
     assert beat.abs().max() < 50
 

@@ -8,16 +8,15 @@ import torch
 
 from ..beats import heart_rate, real_rates
 from ..cohort import Cohort
-from ..ecg import ECG
 from ..ecg_image import raster
-from ..errors import BadECG
 from ..generator.generator_stages import clean_ecgs
 from ..language.conversations import Corpus
 from ..language.report_parser import parse_report
 from ..language.requests import Request, fill, phrasings, questions
 from .generation import PersonFit, control, fidelity, person_scores, requested, standard
 from .reader import Reader
-from .reports import macro_f1, report_scores
+from .real_records import load_signals
+from .reports import macro_f1, report_scores, table_of
 
 PROMPT = "Interpret this ECG."
 
@@ -34,6 +33,11 @@ def views_of(model, signal: torch.Tensor, mode: str = "both", batch: int = 64):
 def reports(model, signal: torch.Tensor, mode: str = "both", prompt: str = PROMPT) -> list[str]:
     """The model's reports of (B, 12, 1000) mV signals, seen as signal, image or both."""
     return model.texts(model.write([prompt] * len(signal), *views_of(model, signal, mode)))
+
+
+def statements_of(model, signal: torch.Tensor) -> torch.Tensor:
+    """The findings in the model's reports of (B, 12, 1000) mV: (B, F) bool."""
+    return table_of([parse_report(text) for text in reports(model, signal)])
 
 
 def stage1_metrics(model, cohort: Cohort, n: int) -> dict[str, float]:
@@ -68,20 +72,18 @@ def routing_metrics(model, cohort: Cohort, each: int = 120) -> dict[str, float]:
     """`routing.accuracy`: the share of unseen prompts where [ECG_1] is emitted just when an ECG is wanted."""
     corpus = Corpus(cohort.truth())
     prompts = routing_prompts(corpus, each)
-    attached = [i for i, (_, with_ecg, _) in enumerate(prompts) if with_ecg]
+    attached, alone = ([p for p in prompts if p[1] == with_ecg] for with_ecg in (True, False))
     rows = [k % len(cohort) for k in range(len(attached))]
-    with_ecg = model.write([prompts[i][0] for i in attached], *views_of(model, cohort.signal(rows)))
-    alone = [i for i in range(len(prompts)) if i not in set(attached)]
-    without = model.write([prompts[i][0] for i in alone])
-    generated = {i: model.ecg_ids[0] in ids for i, ids in [*zip(attached, with_ecg), *zip(alone, without)]}
-    wanted = {i: want for i, (_, _, want) in enumerate(prompts)}
-    wrong = [i for i in generated if generated[i] != wanted[i]]
-    asked = sum(wanted.values())
+    with_ecg = model.write([prompt for prompt, *_ in attached], *views_of(model, cohort.signal(rows)))
+    without = model.write([prompt for prompt, *_ in alone])
+    answered = zip([*with_ecg, *without], [*attached, *alone])
+    pairs = [(model.ecg_ids[0] in ids, wanted) for ids, (_, _, wanted) in answered]  # (generated, wanted)
+    asked = sum(wanted for _, wanted in pairs)
     return {
-        "routing.accuracy": 1 - len(wrong) / len(prompts),
-        "routing.prompts": len(prompts),
-        "routing.false_generate": sum(generated[i] for i in wrong) / (len(prompts) - asked),
-        "routing.false_interpret": sum(wanted[i] for i in wrong) / asked,
+        "routing.accuracy": 1 - sum(generated != wanted for generated, wanted in pairs) / len(pairs),
+        "routing.prompts": len(pairs),
+        "routing.false_generate": sum(generated > wanted for generated, wanted in pairs) / (len(pairs) - asked),
+        "routing.false_interpret": sum(generated < wanted for generated, wanted in pairs) / asked,
     }
 
 
@@ -137,20 +139,15 @@ def real_metrics(model, folder: Path) -> dict[str, float]:
 
     A record that cannot be loaded is left out and counted; a report without a rate counts as 80 bpm.
     """
-    rates, signals, wanted, refused = real_rates(folder), [], [], 0
-    for record, rate in rates.items():
-        try:
-            signals.append(torch.from_numpy(ECG.load(folder / record).standard().signal))
-            wanted.append(rate)
-        except BadECG:
-            refused += 1
-    signal, rate = torch.stack(signals), torch.tensor(wanted)
+    rates = real_rates(folder)
+    names, signal, refused = load_signals(folder, list(rates))
+    rate = torch.tensor([rates[name] for name in names])
     stated = torch.tensor([parse_report(text).rate_bpm for text in reports(model, signal)]).nan_to_num(80.0)
     measured = heart_rate(signal, 100.0)
     return {
         "real.hr_median_error_bpm": (stated - rate).abs().median().item(),
         "real.hr_mean_error_bpm": (stated - rate).abs().mean().item(),
-        "real.records": len(wanted),
-        "real.refused": refused,
+        "real.records": len(names),
+        "real.refused": len(refused),
         "real.peaks_hr_median_error_bpm": (measured - rate).abs().nanmedian().item(),
     }

@@ -7,9 +7,36 @@ from ..language.report_parser import parse_report
 from .chain import PROMPT
 from .reports import angle_difference
 
-NEAR = {"rate": 5.0, "axis": 15.0}  # bpm, degrees: a number this close to a patient's is taken to be that patient's
-ALIKE = 0.5  # findings: a patient is followed when at least this share (Jaccard) agrees, and more than the other's
 SIDES = ("signal", "image", "neither")
+
+
+def _values(readings: list[Reading], key: str) -> torch.Tensor:
+    return torch.tensor([getattr(r, key) for r in readings])
+
+
+def _rates_apart(one: list[Reading], other: list[Reading]) -> torch.Tensor:
+    """(B,) bpm between two rates; infinite where one is missing."""
+    return (_values(one, "rate_bpm") - _values(other, "rate_bpm")).abs().nan_to_num(torch.inf)
+
+
+def _axes_apart(one: list[Reading], other: list[Reading]) -> torch.Tensor:
+    """(B,) degrees between two axes, around the circle; infinite where one is missing."""
+    return angle_difference(_values(one, "axis_deg"), _values(other, "axis_deg")).nan_to_num(torch.inf)
+
+
+def _findings_apart(one: list[Reading], other: list[Reading]) -> torch.Tensor:
+    """(B,) Jaccard distance of the findings: 1 - shared / all."""
+    sets = [(a.findings, b.findings) for a, b in zip(one, other)]
+    return torch.tensor([1 - len(a & b) / max(1, len(a | b)) for a, b in sets])
+
+
+# What is compared -> its distance; up to which distance a text is taken to mean a patient; from above which distance
+# on two patients are told apart.
+VIEWS = {
+    "rate": (_rates_apart, 5.0, 10.0),
+    "axis": (_axes_apart, 15.0, 30.0),
+    "findings": (_findings_apart, 0.5, 0.5),
+}
 
 
 def conflict_metrics(
@@ -39,67 +66,19 @@ def conflict_scores(
     mixed: list[str], of_signal: list[Reading], of_image: list[Reading], own: list[str]
 ) -> dict[str, float]:
     """`conflict.*` of reports on mixed pairs, and on the same patients' own pairs, see `conflict_metrics`."""
-    stated = [parse_report(text) for text in mixed]
-    plain = [parse_report(text) for text in own]
+    stated, plain = ([parse_report(text) for text in texts] for texts in (mixed, own))
     out = {}
-    for what in ("rate", "axis", "findings"):
-        signal, image = _meets(what, stated, of_signal), _meets(what, stated, of_image)
-        apart = _apart(what, of_signal, of_image)  # (B,)
+    for what, (distance, near, far) in VIEWS.items():
+        signal, image = (distance(stated, patients) for patients in (of_signal, of_image))  # (B,) each
+        sides = {"signal": signal <= near, "image": image <= near}
         if what == "findings":  # both may share something with the text: the closer one counts
-            near, far = _agreement(stated, of_signal), _agreement(stated, of_image)
-            signal, image = signal & (near > far), image & (far > near)
-        shares = dict(zip(SIDES, (signal, image, ~signal & ~image)))
-        out |= {f"conflict.{what}.{side}": share[apart].float().mean().item() for side, share in shares.items()}
+            sides = {"signal": sides["signal"] & (signal < image), "image": sides["image"] & (image < signal)}
+        sides["neither"] = ~sides["signal"] & ~sides["image"]
+        between = distance(of_signal, of_image)
+        apart = (between > far) & between.isfinite()  # so different that no text can meet both
+        out |= {f"conflict.{what}.{side}": share[apart].float().mean().item() for side, share in sides.items()}
         out[f"conflict.{what}.pairs"] = apart.sum().item()
-        out[f"conflict.{what}.consistent"] = _meets(what, plain, of_signal).float().mean().item()
+        out[f"conflict.{what}.consistent"] = (distance(plain, of_signal) <= near).float().mean().item()
     for side in (*SIDES, "consistent"):
-        out[f"conflict.{side}"] = sum(out[f"conflict.{what}.{side}"] for what in ("rate", "axis", "findings")) / 3
+        out[f"conflict.{side}"] = sum(out[f"conflict.{what}.{side}"] for what in VIEWS) / 3
     return out
-
-
-def _distance(what: str, one: list[Reading], other: list[Reading]) -> torch.Tensor:
-    """(B,) how far two rates (bpm) or axes (degrees, around the circle) are apart; infinite where one is missing."""
-    key = {"rate": "rate_bpm", "axis": "axis_deg"}[what]
-    a, b = (torch.tensor([getattr(r, key) for r in rs]) for rs in (one, other))
-    return (angle_difference(a, b) if what == "axis" else (a - b).abs()).nan_to_num(torch.inf)
-
-
-def _agreement(one: list[Reading], other: list[Reading]) -> torch.Tensor:
-    """(B,) Jaccard index of the findings: shared / all."""
-    sets = [(a.findings, b.findings) for a, b in zip(one, other)]
-    return torch.tensor([len(a & b) / max(1, len(a | b)) for a, b in sets])
-
-
-def _meets(what: str, stated: list[Reading], patient: list[Reading]) -> torch.Tensor:
-    if what == "findings":
-        return _agreement(stated, patient) >= ALIKE
-    return _distance(what, stated, patient) <= NEAR[what]
-
-
-def _apart(what: str, one: list[Reading], other: list[Reading]) -> torch.Tensor:
-    """(B,) whether two patients differ so much that no text can meet both."""
-    if what == "findings":
-        return _agreement(one, other) < ALIKE
-    distance = _distance(what, one, other)
-    return (distance > 2 * NEAR[what]) & distance.isfinite()
-
-
-def conflict_figure(metrics: dict[str, float], title: str = "Signal of one patient, image of another"):
-    """`conflict_metrics` as a matplotlib Figure: whom the text follows, beside how often it is right otherwise."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.0, 2.2), dpi=72, layout="constrained")
-    plt.close(figure)
-    names = ("findings", "axis", "rate")
-    left = [0.0] * len(names)
-    for side, colour in zip(SIDES, ("#4c78a8", "#f58518", "#bbbbbb")):
-        shares = [metrics[f"conflict.{name}.{side}"] for name in names]
-        axes.barh(names, shares, left=left, color=colour, label=side)
-        left = [a + b for a, b in zip(left, shares)]
-    right = [metrics[f"conflict.{name}.consistent"] for name in names]
-    axes.plot(right, names, "k|", markersize=22, label="both views the patient's own")
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("share of reports")
-    axes.set_title(title, fontsize=10)
-    axes.legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.3))
-    return figure

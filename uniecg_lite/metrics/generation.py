@@ -1,4 +1,11 @@
-"""How good is what is generated? Control, fidelity as a distribution, CLIP score, sex and age."""
+"""How good is what is generated? Control, fidelity as a distribution, CLIP score, sex and age.
+
+Control: numbers and findings asked for against those read back, and the lead laws. Fidelity: distances between clouds
+of features, without any pairing; the features are `Reader.features`, of a network that had no part in training the
+generator, and the other side is held-out ECGs, never their reconstructions and never the training set. Every such score
+depends on the number of points, so the clouds that are compared have the same size, and beside each score stands what
+held-out ECGs reach among themselves.
+"""
 
 import math
 import re
@@ -12,9 +19,7 @@ from ..findings import CODES, FINDINGS
 from ..language.requests import Request
 from ..leads import lead_law_residual
 from .reader import Reader
-from .reports import finding_scores, macro_f1
-
-# --- Do made ECGs do as they were told? Numbers and findings asked for against those read back, and the lead laws.
+from .reports import angle_difference, finding_scores, macro_f1, table_of
 
 ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it cannot be measured)
     "rate_bpm": ("hr", "bpm", 60.0),
@@ -25,6 +30,10 @@ ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it 
 }
 ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
 EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
+NEIGHBOURS = 3  # k of the manifolds, as DiffuSETS takes it
+SHARED = 32  # dimensions of a `ClipPair`
+CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words would else be learned by heart
+RIDGE = 30.0  # of the ridge: as many samples as features would otherwise be learned by heart
 
 
 def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Tensor]) -> dict[str, float]:
@@ -40,10 +49,8 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
         asked = ~wanted[key].isnan() if key in wanted else torch.zeros(0, dtype=torch.bool)
         if not asked.any():
             continue
-        error = (measured[key][asked] - wanted[key][asked]).abs()
-        if key == "axis_deg":
-            error = torch.minimum(error % 360, 360 - error % 360)
-        error = error.nan_to_num(missing)
+        value, true = measured[key][asked], wanted[key][asked]
+        error = (angle_difference(value, true) if key == "axis_deg" else (value - true).abs()).nan_to_num(missing)
         out[f"{name}_median_error_{unit}"] = error.median().item()
         out[f"{name}_mean_error_{unit}"] = error.mean().item()
     return out
@@ -56,7 +63,7 @@ def requested(requests: list[Request]) -> tuple[dict[str, torch.Tensor], torch.T
         name: torch.tensor([math.nan if getattr(r, key) is None else float(getattr(r, key)) for r in requests])
         for name, key in fields.items()
     }
-    return numbers, torch.tensor([[code in r.findings for code in CODES] for r in requests])
+    return numbers, table_of(requests)
 
 
 def standard(signal: torch.Tensor) -> torch.Tensor:
@@ -67,7 +74,7 @@ def standard(signal: torch.Tensor) -> torch.Tensor:
 def control(
     reader: Reader, signal: torch.Tensor, wanted: dict[str, torch.Tensor], asked: torch.Tensor
 ) -> dict[str, float]:
-    """What made ECGs have of what was asked for, flat.
+    """What generated ECGs have of what was asked for, flat.
 
     The heart rate is measured on the signal (`heart_rate`) and, beside it, by the reader; PR, QRS, QT and axis by the
     reader, which also finds the findings.
@@ -98,15 +105,6 @@ def control(
     return out | {"lead_law_residual_mv": lead_law_residual(signal).max().item()}
 
 
-# --- How like held-out ECGs are made ones, as a crowd? Distances between clouds of features, without any pairing.
-#
-# Features are `Reader.features`, of a network that had no part in training the generator. The other side is held-out
-# ECGs, never their reconstructions and never the training set. Every score depends on the number of points, so the
-# clouds that are compared have the same size, and beside each score stands what held-out ECGs reach among themselves.
-
-NEIGHBOURS = 3  # k of the manifolds, as DiffuSETS takes it
-
-
 def fid(one: torch.Tensor, other: torch.Tensor) -> float:
     """Frechet distance of the Gaussians through two clouds (N, D), (M, D) (Heusel et al., arXiv 1706.08500).
 
@@ -129,8 +127,8 @@ def manifolds(real: torch.Tensor, generated: torch.Tensor, k: int = NEIGHBOURS) 
     """Precision, recall (Kynkaanniemi et al., arXiv 1904.06991), density, coverage (Naeem et al., arXiv 2002.09797).
 
     A ball around each point of (N, D) and (M, D) reaches to its k-th neighbour in its own cloud. Precision: the share
-    of made points in some real ball; recall: the share of real points in some made ball. Density: in how many real
-    balls a made point lies, over k; coverage: the share of real balls that hold a made point.
+    of generated points in some real ball; recall: the share of real points in some generated ball. Density: in how
+    many real balls a generated point lies, over k; coverage: the share of real balls that hold a generated point.
 
     Raises:
         BadRequest: as `fid`, or k points or fewer.
@@ -150,11 +148,11 @@ def manifolds(real: torch.Tensor, generated: torch.Tensor, k: int = NEIGHBOURS) 
 
 
 def fidelity(held_out: torch.Tensor, generated: torch.Tensor, seed: int = 0, partings: int = 8) -> dict[str, float]:
-    """All of it for features (N, D) of held-out ECGs and (M, D) of made ones.
+    """All of it for features (N, D) of held-out ECGs and (M, D) of generated ones.
 
-    The held-out ones are parted in two by chance. One half stands against the made ones, and against the other half,
-    which is the floor (`held_out.*`): what a perfect generator could hope for at this number of points, which is the
-    smaller of N / 2 and M. A few rare ECGs decide much of one FID, so all scores are means over several partings.
+    The held-out ones are parted in two by chance. One half stands against the generated ones, and against the other
+    half, which is the floor (`held_out.*`): what a perfect generator could hope for at this number of points, which is
+    the smaller of N / 2 and M. A few rare ECGs decide much of one FID, so all scores are means over several partings.
 
     Returns:
         fid, precision, recall, density, coverage; the same as `held_out.<name>`; fid_ratio_to_floor, the quotient of
@@ -177,15 +175,15 @@ def fidelity(held_out: torch.Tensor, generated: torch.Tensor, seed: int = 0, par
 
 
 def memorised(train: torch.Tensor, held_out: torch.Tensor, generated: torch.Tensor) -> dict[str, float]:
-    """Are made ECGs copies of training ones? Distances to the nearest training ECG, against those of held-out ECGs.
+    """Are generated ECGs copies of training ones? Distances to the nearest training ECG, and those of held-out ECGs.
 
     Args:
-        train, held_out, made: features (N, D), (K, D), (M, D); or signals, flattened.
+        train, held_out, generated: features (N, D), (K, D), (M, D); or signals, flattened.
 
     Returns:
-        memorised.share_closer, the chance that a made one is nearer to the training set than a held-out one is: 0.5
-        where nothing was memorised, 1 where all was. memorised.distance_ratio, the median distance of made ones over
-        that of held-out ones: 1 and 0.
+        memorised.share_closer, the chance that a generated one is nearer to the training set than a held-out one is:
+        0.5 where nothing was memorised, 1 where all was. memorised.distance_ratio, the median distance of generated
+        ones over that of held-out ones: 1 and 0.
     """
     train = _cloud(train)
     near_generated, near_held = (_apart(_cloud(points), train).amin(1) for points in (generated, held_out))
@@ -214,18 +212,12 @@ def _reach(points: torch.Tensor, k: int) -> torch.Tensor:
     return _apart(points, points).kthvalue(k + 1, dim=1).values
 
 
-# --- A CLIP score for ECGs: do an ECG and the words it was made from belong together?
-#
-# CLIP (Radford et al., arXiv 2103.00020) trains two encoders by contrast and takes the cosine of what they say. Its
-# linear form is canonical correlation (Hotelling, 1936), which is solved, not trained. The pair here stands on the
-# independent reader's features and on counted words: no generator was conditioned on either.
-
-SHARED = 32  # dimensions
-CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words would else be learned by heart
-
-
 class ClipPair:
-    """Two linear maps into one space, fitted on true ECGs and their words.
+    """Two linear maps into one space, fitted on true ECGs and their words: do an ECG and a text belong together?
+
+    CLIP (Radford et al., arXiv 2103.00020) trains two encoders by contrast and takes the cosine of what they say. Its
+    linear form is canonical correlation (Hotelling, 1936), which is solved, not trained. The pair here stands on the
+    independent reader's features and on counted words: no generator was conditioned on either.
 
     Args:
         features: (N, D) of true ECGs, `Reader.features`.
@@ -234,12 +226,14 @@ class ClipPair:
 
     def __init__(self, features: torch.Tensor, texts: list[str]):
         counted = [_counted(text) for text in texts]
-        self.words = sorted({word for words in counted for word in words})
-        table = self._table(counted)  # (N, W)
-        self.usual = table.nanmean(0)
-        sides = features.double(), self._filled(table)
-        self.scales = [_scale(side) for side in sides]
-        x, y = map(_scaled, sides, self.scales)  # (N, D), (N, W)
+        # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
+        self.usual = dict.fromkeys(sorted({word for words in counted for word in words}), 0.0)
+        for name in (word for word in self.usual if word.endswith("#")):
+            values = [words[name] for words in counted if name in words]
+            self.usual[name] = sum(values) / len(values)
+        sides = features.double(), self._table(counted)
+        self.scalers = [_scaler(side) for side in sides]
+        x, y = (scale(side) for scale, side in zip(self.scalers, sides))  # (N, D), (N, W)
         left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
         u, shared, v = torch.linalg.svd(left @ (x.T @ y / len(x)) @ right, full_matrices=False)
         strength = shared[:SHARED].sqrt()  # a dimension counts as far as both sides share it
@@ -247,21 +241,16 @@ class ClipPair:
 
     def ecgs(self, features: torch.Tensor) -> torch.Tensor:
         """(M, D) features -> (M, SHARED) of length 1."""
-        return F.normalize(_scaled(features.double(), self.scales[0]) @ self.maps[0], dim=1)
+        return F.normalize(self.scalers[0](features.double()) @ self.maps[0], dim=1)
 
     def texts(self, texts: list[str]) -> torch.Tensor:
         """M requests in words -> (M, SHARED) of length 1; unknown words are passed over."""
-        table = self._filled(self._table([_counted(text) for text in texts]))
-        return F.normalize(_scaled(table, self.scales[1]) @ self.maps[1], dim=1)
+        return F.normalize(self.scalers[1](self._table([_counted(text) for text in texts])) @ self.maps[1], dim=1)
 
     def _table(self, counted: list[dict[str, float]]) -> torch.Tensor:
-        """(N, W): what stands in each text; a number that is not named is NaN, a word that is not there 0."""
-        missing = [float("nan") if word.endswith("#") else 0.0 for word in self.words]
-        rows = [[words.get(word, none) for word, none in zip(self.words, missing)] for words in counted]
+        """(N, W): what stands in each text, of the words in `usual`."""
+        rows = [[words.get(word, usual) for word, usual in self.usual.items()] for words in counted]
         return torch.tensor(rows, dtype=torch.float64)
-
-    def _filled(self, table: torch.Tensor) -> torch.Tensor:
-        return torch.where(table.isnan(), self.usual, table)
 
 
 def clip_scores(pair: ClipPair, features: torch.Tensor, texts: list[str]) -> dict[str, float]:
@@ -287,12 +276,10 @@ def _counted(text: str) -> dict[str, float]:
     return words | {f"{name} #": float(n) for name, n in zip(found, found[1:]) if name.isalpha() and not n.isalpha()}
 
 
-def _scale(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return table.mean(0), table.std(0).clamp(min=1e-6)
-
-
-def _scaled(table: torch.Tensor, scale: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-    return (table - scale[0]) / scale[1]
+def _scaler(table: torch.Tensor):
+    """A function that puts columns on the scale of those of (N, D): mean 0, deviation 1."""
+    mean, spread = table.mean(0), table.std(0).clamp(min=1e-6)
+    return lambda other: (other - mean) / spread
 
 
 def _inverse_root(table: torch.Tensor) -> torch.Tensor:
@@ -301,15 +288,10 @@ def _inverse_root(table: torch.Tensor) -> torch.Tensor:
     return vector / (value.clamp(min=0) + CLIP_SHRINK).sqrt() @ vector.T
 
 
-# --- Are sex and age to be seen in a made ECG? The straightest answer: a linear fit on the reader's features.
-#
-# The reader was never told either of them. An ECG shows both weakly, so a made one is held against true ones.
-
-RIDGE = 30.0  # of the ridge: as many samples as features would otherwise be learned by heart
-
-
 class PersonFit:
-    """Ridge regressions from features to sex and age, fitted on true ECGs.
+    """Ridge regressions from features to sex and age, fitted on true ECGs: are they to be seen in a generated one?
+
+    The reader was never told either of them. An ECG shows both weakly, so a generated one is held against true ones.
 
     Args:
         features: (N, D) of true ECGs, `Reader.features`.
@@ -318,9 +300,8 @@ class PersonFit:
     """
 
     def __init__(self, features: torch.Tensor, female: torch.Tensor, age: torch.Tensor):
-        x = features.double()
-        self.middle, self.spread = x.mean(0), x.std(0).clamp(min=1e-6)
-        x = (x - self.middle) / self.spread  # (N, D)
+        self.scaler = _scaler(features.double())
+        x = self.scaler(features.double())  # (N, D)
         wanted = torch.stack([2 * female.double() - 1, age.double()], 1)  # (N, 2)
         self.mean = wanted.mean(0)
         ridge = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
@@ -328,7 +309,7 @@ class PersonFit:
 
     def read(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(M, D) features -> (M,) bool female and (M,) years."""
-        predicted = (features.double() - self.middle) / self.spread @ self.weight + self.mean
+        predicted = self.scaler(features.double()) @ self.weight + self.mean
         return predicted[:, 0] > 0, predicted[:, 1].float()
 
 

@@ -1,4 +1,10 @@
-"""How true is a report? Claims against truth and evidence by rule, nine scores (docs/scores.md)."""
+"""How true is a report? Claims against truth and evidence by rule, nine scores (docs/scores.md).
+
+The criteria are those of GEM (arXiv 2503.06073) and, for the ninth, of ECG-R1; there a language model gives the
+points. Here each is a formula over claims, from 0 to 100. All of them keep three promises, whatever the text: taking
+away a true statement never raises a score, adding a false one never raises a score, and a text that says nothing
+scores 0.
+"""
 
 import math
 
@@ -6,8 +12,7 @@ from ..errors import BadRequest
 from ..findings import FINDINGS, RHYTHMS, Reading
 from ..language.report_parser import FEATURES, Statements, parse
 from ..leads import LEADS
-
-# --- What a text says beside what is true, claim by claim: what `grounded` counts.
+from .reports import angle_difference
 
 TOLERANCE = {"rate_bpm": 5, "pr_ms": 20, "qrs_ms": 15, "qt_ms": 25, "qtc_ms": 30, "axis_deg": 15}
 WAVES = {"ST": ("st_up", "st_down"), "T": ("t_inverted", "t_tall"), "Q": ("q_waves",)}
@@ -44,8 +49,8 @@ class Judged:
         true = getattr(self.truth, key)
         if math.isnan(true) or math.isnan(value):
             return math.isnan(true) and math.isnan(value)
-        error = abs(value - true)
-        return (min(error % 360, -error % 360) if key == "axis_deg" else error) <= TOLERANCE[key]
+        error = angle_difference(value, true) if key == "axis_deg" else abs(value - true)
+        return error <= TOLERANCE[key]
 
     # --- conclusions
 
@@ -227,13 +232,6 @@ def _turned(axis: float) -> float:
     """An angle between -165 and 195 degrees."""
     return (axis + 165) % 360 - 165
 
-
-# --- Grounded understanding by rule: the published judge's criteria, computed from what a text says and what is true.
-#
-# The criteria are those of GEM (arXiv 2503.06073) and, for the ninth, of ECG-R1; there a language model gives the
-# points. Here each is a formula over claims, from 0 to 100, told on the page `docs/scores.md`. All of them keep three
-# promises, whatever the text: taking away a true statement never raises a score, adding a false one never raises a
-# score, and a text that says nothing scores 0.
 
 ANCHORED = ("ECGFeatureGrounding", "EvidenceBasedReasoning", "ClinicalDiagnosticFidelity")  # their mean is the Average
 SCORES = (

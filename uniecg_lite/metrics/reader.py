@@ -1,4 +1,8 @@
-"""An independent network that reads facts from signals, to judge generated ones; it shares nothing with phi_s."""
+"""What does an independent network read from a signal? It judges generated ECGs and shares nothing with phi_s.
+
+It had no part in training the model it scores, and it learns from simulated patients of its own. What it tells are
+intervals, axis and findings: numbers on unit scales, findings and signs per lead as logits.
+"""
 
 from pathlib import Path
 
@@ -13,16 +17,14 @@ from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
 from ..training import fit
 
-# --- What a network tells about an ECG directly: intervals, axis and findings as numbers on unit scales, and its
-# loss.
-
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
-FACT_WIDTH = NUMBERS + len(CODES) + 12 * len(LEAD_SIGNS)
+FACT_WIDTH = NUMBERS + len(FINDINGS) + 12 * len(LEAD_SIGNS)
+POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
 
 
 def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The truth of B records as a table (B, TOLD).
+    """The truth of B records as a table (B, FACT_WIDTH).
 
     Numbers on unit scales, NaN where there is none; then findings and signs per lead, each 0 or 1.
     """
@@ -33,8 +35,8 @@ def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
 
 
 def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """Told (B, TOLD) against `facts` (B, TOLD): smooth L1 of the numbers that are there, cross-entropy of the rest."""
-    n, f = NUMBERS, NUMBERS + len(CODES)
+    """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
+    n, f = NUMBERS, NUMBERS + len(FINDINGS)
     known = ~table[:, :n].isnan()
     numbers = F.smooth_l1_loss(predicted[:, :n][known], table[:, :n][known])
     found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])
@@ -43,7 +45,7 @@ def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
 
 
 def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
-    """Told (B, TOLD) back in its own units.
+    """Predicted facts (B, FACT_WIDTH) back in their own units.
 
     Returns:
         {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, findings (B, F) as logits, signs (B, S, 12) as logits in the
@@ -53,11 +55,6 @@ def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torc
     n, f = NUMBERS, NUMBERS + len(CODES)
     numbers["axis_deg"] = torch.rad2deg(torch.atan2(predicted[:, n - 1], predicted[:, n - 2]))
     return numbers, predicted[:, n:f], predicted[:, f:].unflatten(1, (len(LEAD_SIGNS), 12))
-
-
-# --- An independent reader: a network that had no part in training the model it scores, with hearts of its own.
-
-POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
 
 
 class _Residual(nn.Module):
@@ -81,16 +78,14 @@ class Reader(nn.Module):
     def __init__(self, width: int = 48):
         super().__init__()
         self.settings = {"width": width}
-        self.stem = nn.Sequential(
-            nn.Conv1d(24, width, 7, 2, 3), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2)
-        )  # (B, W, 250)
+        self.stem = nn.Sequential(nn.Conv1d(24, width, 7, 2, 3), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2))
         self.body = nn.Sequential(*(_Residual(width, spread) for spread in (1, 2, 4, 8, 16, 1)))
         self.beat = nn.Sequential(nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), _Residual(width, 1), nn.AvgPool1d(4))
         self.rhythm = nn.Sequential(nn.Linear(RHYTHM, 64), nn.ReLU())
         self.head = nn.Sequential(nn.Linear(28 * width + 64 + RHYTHM, 256), nn.ReLU(), nn.Linear(256, FACT_WIDTH))
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, TOLD), see `facts`."""
+        """(B, 12, 1000) mV -> (B, FACT_WIDTH), see `facts`."""
         return self.head(self._seen(signal))
 
     def _seen(self, signal: torch.Tensor) -> torch.Tensor:
@@ -102,20 +97,18 @@ class Reader(nn.Module):
         return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm), rhythm], 1)
 
     @torch.no_grad()
+    def _in_batches(self, head: nn.Module, signal: torch.Tensor, batch: int) -> torch.Tensor:
+        self.eval()
+        device = next(self.parameters()).device
+        return torch.cat([head(self._seen(part.to(device))).cpu() for part in signal.split(batch)])
+
     def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`."""
-        self.eval()
-        device = next(self.parameters()).device
-        return torch.cat([self.head[:-1](self._seen(part.to(device))).cpu() for part in signal.split(batch)])
+        return self._in_batches(self.head[:-1], signal, batch)
 
-    @torch.no_grad()
-    def predict(
-        self, signal: torch.Tensor, batch: int = 128
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    def predict(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict, torch.Tensor, torch.Tensor]:
         """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) and (B, S, 12) logits."""
-        self.eval()
-        device = next(self.parameters()).device
-        return decode_facts(torch.cat([self(part.to(device)).cpu() for part in signal.split(batch)]))
+        return decode_facts(self._in_batches(self.head, signal, batch))
 
     def read(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""

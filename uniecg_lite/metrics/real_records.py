@@ -1,9 +1,16 @@
-"""How well are recorded ECGs read? Labels of real records, AUROC and F1 with intervals, fine-tuning on a few."""
+"""How well are recorded ECGs read? Labels of real records in our findings, AUROC and F1 with intervals, fine-tuning.
+
+The records lie outside the repository (see `chain.real_folder`). Cardiologists' statements are not our measured rules,
+so only like is compared with like: each finding with its own SCP-ECG or SNOMED CT code (`data/findings.json`, plus
+`ALSO`), and everything about infarction, ischaemia, ST and T as one group, "MI/ST-T", because an old infarct is a
+statement there and a Q wave or an ST level here. A group is scored when at least `FEWEST` records carry it.
+"""
 
 import copy
 import csv
 import json
 import tempfile
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,49 +20,21 @@ import torch.nn.functional as F
 from ..config import Training
 from ..ecg import ECG
 from ..errors import BadArtifact, BadECG
-from ..findings import CODES, FINDINGS
-from ..language.report_parser import parse_report
+from ..findings import CODES, FINDINGS, table
 from ..simulator.simulate import simulate
 from ..training import fit
 from .reader import decode_facts, facts, facts_loss
-from .reports import macro_f1, table_of
-
-# --- What do cardiologists say about the real records, in our findings?
-#
-# The records lie outside the repository (see `evaluate.real_folder`). Cardiologists' statements are not our measured
-# rules, so only like is compared with like: each finding with its own SCP-ECG or SNOMED CT code
-# (`data/findings.json`, plus `ALSO`), and everything about infarction, ischaemia, ST and T as one group, "MI/ST-T",
-# because an old infarct is a statement there and a Q wave or an ST level here. A group is scored when at least
-# `FEWEST` records carry it.
+from .reports import macro_f1, weighted_f1
 
 FEWEST = 3
 ISCHAEMIA = "MI/ST-T"
 LIKELY = (0, 50)  # percent: PTB-XL statements of likelihood 0 (none given) or from 50 on count
 LEFT_OUT = ("paediatric",)  # flags of records that are not scored: the simulated patients are adults
-ALSO = {  # statements beside those of data/findings.json that mean the same
-    "LVH": ("VCLVH", "HVOLT", "55827005"),  # high voltage is our criterion too
-    ISCHAEMIA: (
-        *(
-            "AMI",
-            "ASMI",
-            "ALMI",
-            "IMI",
-            "ILMI",
-            "IPMI",
-            "IPLMI",
-            "LMI",
-            "PMI",
-            "ANEUR",
-            "QWAVE",
-            "STD_",
-            "STE_",
-            "INVT",
-        ),
-        *("INJAS", "INJAL", "INJIN", "INJIL", "INJLA", "ISC_", "ISCAL", "ISCAS", "ISCIL", "ISCIN", "ISCLA", "ISCAN"),
-        *("NST_", "NDT", "TAB_"),  # unspecific changes of ST and T; a flat T (LOWT, NT_) is not, and we never call it
-        *("55930002", "164934002", "426434006", "164930006", "164865005", "54329005"),
-    ),
-}
+# Group -> statements beside those of data/findings.json that mean the same: high voltage is our criterion of LVH too;
+# unspecific changes of ST and T (NST_, NDT, TAB_) count, a flat T (LOWT, NT_) does not, since we never call it.
+ALSO = table("real_statements")
+REPLAYED, HELD = 5_000_011, 5_000_012  # populations of simulated patients, to replay and to see what is forgotten
+TUNING = Training(steps=40, batch=16, lr=4e-4, warmup=4)
 
 
 class RealRecords(NamedTuple):
@@ -76,18 +55,11 @@ def groups_of_findings() -> dict[str, tuple[list[str], set[str]]]:
     out: dict[str, tuple[list[str], set[str]]] = {}
     by_scp: dict[str, str] = {}
     for row in FINDINGS:
-        own = {row.get("scp"), *row["snomed"]} - {None, ""}
-        name = (
-            ISCHAEMIA
-            if row.get("group") == "ischaemia"
-            else by_scp.setdefault(row.get("scp") or row["code"], row["code"])
-        )
-        codes, stated = out.setdefault(name, ([], set()))
-        codes.append(row["code"])
-        stated |= own
-    for name, more in ALSO.items():
-        if name in out:
-            out[name][1].update(more)
+        scp, code = row["scp"], row["code"]
+        name = ISCHAEMIA if row["group"] == "ischaemia" else by_scp.setdefault(scp or code, code)
+        codes, stated = out.setdefault(name, ([], set(ALSO.get(name, ()))))
+        codes.append(code)
+        stated |= {scp, *row["snomed"]} - {None, ""}
     return out
 
 
@@ -118,57 +90,56 @@ def manifest_rows(folder: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def load_signals(folder: str | Path, names: list[str]) -> tuple[list[str], torch.Tensor, dict[str, str]]:
+    """The usable ones of these records: names, (N, 12, 1000) mV at 100 Hz; and why each other one is refused."""
+    signals, refused = {}, {}
+    for name in names:
+        try:
+            signals[name] = torch.from_numpy(ECG.load(Path(folder) / name).standard().signal)
+        except BadECG as reason:
+            refused[name] = str(reason)
+    return list(signals), torch.stack(list(signals.values())), refused
+
+
+def _patients(rows: dict[str, dict[str, str]], names: list[str]) -> list[str]:
+    return [rows[name]["patient_id"] or name for name in names]
+
+
 def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
     """Labelled records of a folder with a `manifest.csv`, and the groups that at least `fewest` of them carry.
 
     Raises:
         BadArtifact: no manifest, or no group has enough records.
     """
+    rows = {row["record"]: row for row in manifest_rows(folder) if row["label_group"] != "unlabelled"}
+    reasons = {
+        name: next((flag for flag in LEFT_OUT if flag in row["flags"]), "" if statements(row) else "no statements")
+        for name, row in rows.items()
+    }
+    names, signal, refused = load_signals(folder, [name for name in rows if not reasons[name]])
+    left_out = {name: reason for name in rows if (reason := reasons[name] or refused.get(name))}
     groups = groups_of_findings()
-    names, signals, labels, patients, left_out, flagged = [], [], [], [], {}, {}
-    for row in manifest_rows(folder):
-        if row["label_group"] == "unlabelled":
-            continue
-        name, flags = row["record"], row["flags"]
-        reason = next((flag for flag in LEFT_OUT if flag in flags), "" if statements(row) else "no statements")
-        try:
-            signal = ECG.load(Path(folder) / name).standard().signal
-        except BadECG as refused:
-            reason = reason or str(refused)
-        if reason:
-            left_out[name] = reason
-            continue
-        if flags:
-            flagged[name] = flags
-        names.append(name)
-        signals.append(torch.from_numpy(signal))
-        labels.append(_labels(row, groups))
-        patients.append(row["patient_id"] or name)
+    labels = [_labels(rows[name], groups) for name in names]
     scored = [g for g in groups if sum(one[g] for one in labels) >= fewest]
     if not scored:
         raise BadArtifact(f"No finding has {fewest} labelled records in {folder}: give more records.")
-    table = torch.tensor([[one[g] for g in scored] for one in labels])
-    codes = [groups[g][0] for g in scored]
-    return RealRecords(names, torch.stack(signals), table, scored, codes, patients, left_out, flagged)
+    return RealRecords(
+        names=names,
+        signal=signal,
+        labels=torch.tensor([[one[g] for g in scored] for one in labels]),
+        groups=scored,
+        codes=[groups[g][0] for g in scored],
+        patients=_patients(rows, names),
+        left_out=left_out,
+        flagged={name: rows[name]["flags"] for name in names if rows[name]["flags"]},
+    )
 
 
 def real_signals(folder: str | Path) -> tuple[list[str], torch.Tensor, list[str]]:
     """Every usable record, labelled or not: names, (N, 12, 1000) mV at 100 Hz, patients (see `RealRecords`)."""
-    names, signals, patients = [], [], []
-    for row in manifest_rows(folder):
-        try:
-            signals.append(torch.from_numpy(ECG.load(Path(folder) / row["record"]).standard().signal))
-        except BadECG:
-            continue
-        names.append(row["record"])
-        patients.append(row["patient_id"] or row["record"])
-    return names, torch.stack(signals), patients
-
-
-# --- Does it work on real ECGs? Scores of the reader and the model on labelled records, and what a few of them teach.
-
-REPLAYED, HELD = 5_000_011, 5_000_012  # populations of simulated patients, to replay and to see what is forgotten
-TUNING = Training(steps=40, batch=16, lr=4e-4, warmup=4)
+    rows = {row["record"]: row for row in manifest_rows(folder)}
+    names, signal, _ = load_signals(folder, list(rows))
+    return names, signal, _patients(rows, names)
 
 
 def grouped(values: torch.Tensor, codes: list[list[str]]) -> torch.Tensor:
@@ -176,15 +147,21 @@ def grouped(values: torch.Tensor, codes: list[list[str]]) -> torch.Tensor:
     return torch.stack([values[:, [CODES.index(c) for c in part]].amax(1) for part in codes], 1)
 
 
+def patient_index(patients: list) -> torch.Tensor:
+    """The patients of N records by name -> (N,) their numbers, in the order in which they first come."""
+    place = {name: i for i, name in enumerate(dict.fromkeys(patients))}
+    return torch.tensor([place[name] for name in patients])
+
+
 def resampled(patients: list[str], times: int, seed: int = 0) -> torch.Tensor:
     """Bootstrap over patients (Efron and Tibshirani 1993): how often each record counts, (times + 1, N) float.
 
     The first row counts every record once: the plain score.
     """
-    place = {name: i for i, name in enumerate(dict.fromkeys(patients))}
-    of = torch.tensor([place[name] for name in patients])
-    drawn = torch.randint(len(place), (times, len(place)), generator=torch.Generator().manual_seed(seed))
-    count = torch.zeros(times, len(place)).scatter_add_(1, drawn, torch.ones(times, len(place)))
+    of = patient_index(patients)
+    n = int(of.max()) + 1
+    drawn = torch.randint(n, (times, n), generator=torch.Generator().manual_seed(seed))
+    count = torch.zeros(times, n).scatter_add_(1, drawn, torch.ones(times, n))
     return torch.cat([torch.ones(1, len(of)), count[:, of]])
 
 
@@ -198,20 +175,15 @@ def weighted_auroc(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tenso
     return ((positive @ above) * negative).sum(1) / (positive.sum(1) * negative.sum(1))
 
 
-def weighted_f1(stated: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """F1 for each row of weights: (N,) bool, (N,) bool, (R, N) -> (R,); NaN where nobody has it and nobody says it."""
-    both, either = weight @ (stated & label).float(), weight @ (stated.float() + label.float())
-    return 2 * both / either
-
-
-def _with_intervals(prefix: str, score: str, groups: list[str], scores: torch.Tensor) -> dict[str, float]:
-    """Scores (R + 1, G) -> plain figures and 95% intervals, by group and as their mean."""
-    table = torch.cat([scores, scores.nanmean(1, keepdim=True)], 1)  # (R + 1, G + 1)
-    low, high = table[1:].nanquantile(torch.tensor([0.025, 0.975]), 0)
-    names = [f"{prefix}.real_{score}.{g}" for g in groups] + [f"{prefix}.real_macro_{score}"]
+def _with_intervals(score: str, function, value: torch.Tensor, records: RealRecords, times: int, seed: int) -> dict:
+    """A score of each group from values (N, G), and their mean: plain figures and 95% intervals."""
+    weight = resampled(records.patients, times, seed)  # (R + 1, N)
+    scores = torch.stack([function(v, label, weight) for v, label in zip(value.T, records.labels.T)], 1)  # (R + 1, G)
+    scores = torch.cat([scores, scores.nanmean(1, keepdim=True)], 1)
+    low, high = scores[1:].nanquantile(torch.tensor([0.025, 0.975]), 0)
     out = {}
-    for i, name in enumerate(names):
-        out |= {name: table[0, i].item(), f"{name}_low": low[i].item(), f"{name}_high": high[i].item()}
+    for i, name in enumerate([*(f"real_{score}.{g}" for g in records.groups), f"real_macro_{score}"]):
+        out |= {name: scores[0, i].item(), f"{name}_low": low[i].item(), f"{name}_high": high[i].item()}
     return out
 
 
@@ -224,18 +196,17 @@ def auroc_scores(
         `<prefix>.real_auroc.<group>`, `<prefix>.real_macro_auroc`, and each with `_low` and `_high`: 95% intervals of a
         bootstrap over patients.
     """
-    weight, value = resampled(records.patients, times, seed), grouped(logits.float(), records.codes)
-    scores = [weighted_auroc(value[:, g], records.labels[:, g], weight) for g in range(len(records.groups))]
-    return _with_intervals(prefix, "auroc", records.groups, torch.stack(scores, 1))
+    value = grouped(logits.float(), records.codes)
+    found = _with_intervals("auroc", weighted_auroc, value, records, times, seed)
+    return {f"{prefix}.{name}": figure for name, figure in found.items()}
 
 
 def f1_scores(
     stated: torch.Tensor, records: RealRecords, prefix: str = "uniecg", times: int = 1000, seed: int = 0
 ) -> dict[str, float]:
     """What is said of our findings (N, F) bool against the labels; keys as in `auroc_scores`, with `f1`."""
-    weight, value = resampled(records.patients, times, seed), grouped(stated, records.codes)
-    scores = [weighted_f1(value[:, g], records.labels[:, g], weight) for g in range(len(records.groups))]
-    return _with_intervals(prefix, "f1", records.groups, torch.stack(scores, 1))
+    found = _with_intervals("f1", weighted_f1, grouped(stated, records.codes), records, times, seed)
+    return {f"{prefix}.{name}": figure for name, figure in found.items()}
 
 
 def counts(records: RealRecords) -> dict[str, float]:
@@ -249,58 +220,33 @@ def counts(records: RealRecords) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
-def reader_logits(reader, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
-    """The reader's finding logits (N, F) of (N, 12, 1000) mV."""
-    device = next(reader.parameters()).device
-    return decode_facts(torch.cat([reader.eval()(part.to(device)).float().cpu() for part in signal.split(batch)]))[1]
-
-
-def statements_of(model, signal: torch.Tensor) -> torch.Tensor:
-    """The findings in the model's reports of (N, 12, 1000) mV: (N, F) bool."""
-    from .chain import reports
-
-    return table_of([parse_report(text) for text in reports(model, signal)])
-
-
 def gallery(stated: torch.Tensor, records: RealRecords, most: int = 6) -> list[dict]:
     """The worst failures, worst first: what is said of our findings (N, F) bool against the labels.
 
     A rare group missed or invented weighs more than a common one (one over its number of positives). Each is a dict:
     record, signal (12, 1000) mV, label, said, missed, invented (lists of groups).
     """
-    value = grouped(stated, records.codes)
-    wrong = value != records.labels  # (N, G)
-    badness = (wrong.float() / records.labels.sum(0)).sum(1)
-    worst = badness.argsort(descending=True, stable=True)[:most].tolist()
-
-    def named(mask: torch.Tensor) -> list[str]:
-        return [g for g, there in zip(records.groups, mask.tolist()) if there]
-
+    value, label = grouped(stated, records.codes), records.labels
+    wrong = value != label  # (N, G)
+    badness = (wrong.float() / label.sum(0)).sum(1)
+    kinds = {"label": label, "said": value, "missed": label & ~value, "invented": value & ~label}
     return [
-        {
-            "record": records.names[i],
-            "signal": records.signal[i],
-            "label": named(records.labels[i]),
-            "said": named(value[i]),
-            "missed": named(records.labels[i] & ~value[i]),
-            "invented": named(value[i] & ~records.labels[i]),
-        }
-        for i in worst
+        {"record": records.names[i], "signal": records.signal[i]}
+        | {kind: list(compress(records.groups, there[i])) for kind, there in kinds.items()}
+        for i in badness.argsort(descending=True, stable=True)[:most].tolist()
         if wrong[i].any()
     ]
 
 
 def folds_of(records: RealRecords, folds: int, seed: int) -> torch.Tensor:
     """A fold for each record, (N,): patients stay together, and each group is spread over the folds."""
-    names = list(dict.fromkeys(records.patients))
-    patient = torch.tensor([names.index(p) for p in records.patients])
+    patient = patient_index(records.patients)
+    n = int(patient.max()) + 1
     rarity = records.labels.float() / records.labels.sum(0)  # (N, G)
-    mixed = torch.rand(len(names), generator=torch.Generator().manual_seed(seed))
-    kind = torch.zeros(len(names)).scatter_reduce_(0, patient, 1 + rarity.argmax(1).float(), "amax")
-    order = (kind + 0.5 * mixed).argsort()
-    fold = torch.empty(len(names), dtype=torch.long)
-    fold[order] = torch.arange(len(names)) % folds
+    mixed = torch.rand(n, generator=torch.Generator().manual_seed(seed))
+    kind = torch.zeros(n).scatter_reduce_(0, patient, 1 + rarity.argmax(1).float(), "amax")
+    fold = torch.empty(n, dtype=torch.long)
+    fold[(kind + 0.5 * mixed).argsort()] = torch.arange(n) % folds
     return fold[patient]
 
 
@@ -346,30 +292,31 @@ def fine_tune(
     records = load_real_records(folder)
     held = simulate(HELD, torch.arange(simulated))
     truth = held.truth["findings"].bool()
-    before = reader_logits(reader, records.signal)
+
+    def scores(logits: torch.Tensor, when: str) -> dict[str, float]:
+        prefix = f"finetune.{when}"
+        return auroc_scores(logits, records, prefix, times) | f1_scores(logits > 0, records, prefix, times)
+
+    before = reader.predict(records.signal)[1]
     out = {"finetune.records": round(len(records.names) * (1 - 1 / folds)), "finetune.folds": folds}
-    out |= auroc_scores(before, records, "finetune.before", times) | f1_scores(
-        before > 0, records, "finetune.before", times
-    )
-    after, kept = {"auroc": [], "f1": []}, []
+    out |= scores(before, "before")
+    kept = []
     for seed in seeds:
         fold, logits = folds_of(records, folds, seed), torch.empty_like(before)
         for f in range(folds):
             model = tuned(reader, records, (fold != f).nonzero()[:, 0], plan, seed * folds + f, simulated)
-            logits[fold == f] = reader_logits(model, records.signal[fold == f])
-            kept.append(macro_f1(reader_logits(model, held.signal) > 0, truth))
-        scores = auroc_scores(logits, records, "finetune.after", times) | f1_scores(
-            logits > 0, records, "finetune.after", times
-        )
-        out |= scores if seed == seeds[0] else {}
-        for kind, values in after.items():
-            values.append(scores[f"finetune.after.real_macro_{kind}"])
-            out[f"finetune.after.macro_{kind}.seed{seed}"] = values[-1]
-    for kind, values in after.items():
-        gains = [v - out[f"finetune.before.real_macro_{kind}"] for v in values]
+            logits[fold == f] = model.predict(records.signal[fold == f])[1]
+            kept.append(macro_f1(model.read(held.signal)[1], truth))
+        after = scores(logits, "after")
+        out |= after if seed == seeds[0] else {}
+        for kind in ("auroc", "f1"):
+            out[f"finetune.after.macro_{kind}.seed{seed}"] = after[f"finetune.after.real_macro_{kind}"]
+    for kind in ("auroc", "f1"):
+        values = [out[f"finetune.after.macro_{kind}.seed{seed}"] for seed in seeds]
+        gains = [value - out[f"finetune.before.real_macro_{kind}"] for value in values]
         out[f"finetune.after.macro_{kind}"] = sum(values) / len(values)
-        out |= {f"finetune.gain.macro_{kind}": sum(gains) / len(gains)}
+        out[f"finetune.gain.macro_{kind}"] = sum(gains) / len(gains)
         out |= {f"finetune.gain.macro_{kind}_lowest": min(gains), f"finetune.gain.macro_{kind}_highest": max(gains)}
-    out["finetune.before.simulated_f1"] = macro_f1(reader_logits(reader, held.signal) > 0, truth)
+    out["finetune.before.simulated_f1"] = macro_f1(reader.read(held.signal)[1], truth)
     out["finetune.after.simulated_f1"] = sum(kept) / len(kept)
     return out

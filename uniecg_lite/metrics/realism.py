@@ -1,22 +1,29 @@
-"""How real are simulated ECGs? Statistics against recorded ones, and a network that tells their beats apart."""
+"""How real are simulated ECGs? Statistics against recorded ones, and a network that tells their beats apart.
+
+The network sees single beats, cut around the R peaks, of comparable records. An area under the ROC curve (AUROC) of 0.5
+means that it cannot tell, 1.0 that it always can: the classifier two-sample test of Lopez-Paz and Oquab, "Revisiting
+classifier two-sample tests", arXiv 1610.06545.
+"""
 
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from scipy.stats import ks_2samp
 from torch import nn
 from torchmetrics.functional.classification import binary_auroc
 
-from ..beats import heart_rate, r_peaks
+from ..beats import BEFORE_S, EDGE_S, centred, cut_beats, heart_rate, r_peaks
 from ..errors import BadECG
+from ..leads import INDEPENDENT, LEADS
 from ..findings import CODES
-
-# --- How real do simulated ECGs look? Statistics beside those of real records (`separability`: as a network sees it).
+from .real_records import patient_index
 
 BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": (15.0, 35.0), "fine": (35.0, 49.0)}
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
-INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
 COMMON = ("SR", "SBRAD", "STACH", "SARRH", "NORM", "LAD", "LAFB", "LVH", "STD", "TINV", "LAE", "PAC", "PVC")  # in both
+FOLDS, BEATS_EACH = 5, 8
+INDEPENDENT_ROWS = [LEADS.index(lead) for lead in INDEPENDENT]
 
 
 def band_rms(signal: torch.Tensor, hz: float) -> dict[str, torch.Tensor]:
@@ -57,7 +64,7 @@ def statistics(signal: torch.Tensor, hz: float = 100.0) -> dict[str, torch.Tenso
     out["quiet_mv"] = quiet_noise(signal, hz)
     out["rate_bpm"] = heart_rate(signal, hz)
     out |= _rhythm(signal, hz)
-    cut, owner = beats(signal, hz)
+    cut, owner = cut_beats(signal, hz)
     mean = means(owner, n)
     first = round((BEFORE_S - 0.08) * hz)
     qrs = cut[..., first : first + round(0.16 * hz) + 1]  # (N, 12, 17 at 100 Hz)
@@ -66,7 +73,7 @@ def statistics(signal: torch.Tensor, hz: float = 100.0) -> dict[str, torch.Tenso
     out["qrs_variation"] = (mean(size.square()) - usual.square()).clamp(min=0).sqrt() / usual
     average_beat = mean(cut)  # (B, 12, W)
     out["qrs_ms"] = _steep(average_beat, hz)
-    shape = average_beat[:, INDEPENDENT, first : first + qrs.shape[-1]].nan_to_num()
+    shape = average_beat[:, INDEPENDENT_ROWS, first : first + qrs.shape[-1]].nan_to_num()
     energy = torch.linalg.svdvals(shape - shape.mean(-1, keepdim=True)).square()  # (B, 8)
     out["non_dipolar"] = (energy[:, 3:].sum(1) / energy.sum(1)).sqrt()
     return out
@@ -119,10 +126,7 @@ def compare(simulated: torch.Tensor, real: torch.Tensor, hz: float = 100.0) -> d
 
 def ks_distance(a: torch.Tensor, b: torch.Tensor) -> float:
     """The largest gap between two empirical distribution functions, of values (N,) and (M,); NaN are left out."""
-    a, b = a[~a.isnan()].sort().values, b[~b.isnan()].sort().values
-    at = torch.cat([a, b])
-    below = [torch.searchsorted(x, at, right=True) / len(x) for x in (a, b)]
-    return (below[0] - below[1]).abs().max().item()
+    return float(ks_2samp(a, b, method="asymp", nan_policy="omit").statistic)
 
 
 def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -136,35 +140,6 @@ def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor)
         rows.append(free[k])
         free = torch.cat([free[:k], free[k + 1 :]])
     return torch.stack(rows)
-
-
-# --- Can a network tell simulated beats from real ones?
-#
-# It sees single beats, cut around the R peaks, of comparable records. An area under the ROC curve (AUROC) of 0.5
-# means that it cannot tell, 1.0 that it always can: the classifier two-sample test of Lopez-Paz and Oquab,
-# "Revisiting classifier two-sample tests", arXiv 1610.06545.
-
-EDGE_S = 0.2  # left out at either end: PTB-XL holds its last 0.1 s constant
-BEFORE_S, BEAT_S = 0.3, 0.8  # a beat begins 0.3 s before its R peak and lasts 0.8 s
-FOLDS, BEATS_EACH = 5, 8
-
-
-def centred(signal: torch.Tensor) -> torch.Tensor:
-    """(B, 12, L) about each lead's median: the offset of a lead says nothing."""
-    return signal - signal.median(-1, keepdim=True).values
-
-
-def beats(signal: torch.Tensor, hz: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Beats cut around the R peaks: (B, 12, L) mV -> (N, 12, 0.8 hz) and the record of each (N,), in order.
-
-    Beats that reach into the first or last 0.2 s are left out. Each lead is taken about its median over the record.
-    """
-    before, width, edge = round(BEFORE_S * hz), round(BEAT_S * hz), round(EDGE_S * hz)
-    owner, place = r_peaks(signal, hz).nonzero().unbind(1)
-    start = place - before
-    inside = (start >= edge) & (start + width <= signal.shape[-1] - edge)
-    windows = centred(signal).unfold(-1, width, 1)  # (B, 12, L - width + 1, width)
-    return windows[owner[inside], :, start[inside]], owner[inside]
 
 
 def means(owner: torch.Tensor, n: int) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -183,14 +158,8 @@ class BeatNet(nn.Module):
 
     def __init__(self, width: int = 32):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv1d(12, width, 7, 1, 3),
-            nn.ReLU(),
-            nn.Conv1d(width, width, 5, 2, 2),
-            nn.ReLU(),
-            nn.Conv1d(width, width, 5, 2, 2),
-            nn.ReLU(),
-        )
+        convolutions = nn.Conv1d(12, width, 7, 1, 3), nn.Conv1d(width, width, 5, 2, 2), nn.Conv1d(width, width, 5, 2, 2)
+        self.body = nn.Sequential(*(layer for one in convolutions for layer in (one, nn.ReLU())))
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, 1))
 
     def forward(self, beat: torch.Tensor) -> torch.Tensor:
@@ -200,16 +169,16 @@ class BeatNet(nn.Module):
 
 def _sample(signal: torch.Tensor, names: list, hz: float, seed: int, side: int):
     """At most `BEATS_EACH` beats of each record, evenly spread: beats, record, and a fold for each patient."""
-    cut, owner = beats(signal, hz)
+    cut, owner = cut_beats(signal, hz)
     first = torch.searchsorted(owner, owner)  # place of the record's first beat
     count = torch.bincount(owner, minlength=len(signal))[owner]
     turn = torch.arange(len(owner)) - first
     step = (count / BEATS_EACH).clamp(min=1)
     keep = (turn / step).floor() != ((turn - 1) / step).floor()
-    patients = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    patient = patient_index(names)
     generator = torch.Generator().manual_seed(2 * seed + side)
-    fold = torch.randperm(len(patients), generator=generator) % FOLDS
-    return cut[keep], owner[keep], fold[torch.tensor([patients[n] for n in names])][owner[keep]]
+    fold = torch.randperm(int(patient.max()) + 1, generator=generator) % FOLDS
+    return cut[keep], owner[keep], fold[patient][owner[keep]]
 
 
 def separability(
@@ -246,7 +215,7 @@ def separability(
     stated = torch.empty(len(beat))
     for f in range(FOLDS):
         out = fold == f
-        stated[out] = _tell(beat[~out], label[~out], beat[out], seed * FOLDS + f, epochs)
+        stated[out] = _logits(beat[~out], label[~out], beat[out], seed * FOLDS + f, epochs)
     folds = [binary_auroc(stated[fold == f], label[fold == f].int()).item() for f in range(FOLDS)]
     records = means(owner, len(simulated) + len(real))(stated)
     there = ~records.isnan()
@@ -261,14 +230,12 @@ def separability(
     }
 
 
-def _tell(beat, label, held_out, seed: int, epochs: int, batch: int = 64) -> torch.Tensor:
+def _logits(beat, label, held_out, seed: int, epochs: int, batch: int = 64) -> torch.Tensor:
     """Train a network on beats (N, 12, W), shifted by up to 20 ms; its logits of the held-out ones."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = BeatNet()
-        weight = torch.where(
-            label > 0, (label == 0).float().mean(), (label > 0).float().mean()
-        )  # both sides count alike
+        weight = torch.where(label > 0, (1 - label).mean(), label.mean())  # both sides count alike
         steps = epochs * -(-len(beat) // batch)
         optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.05)
         plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)

@@ -1,4 +1,4 @@
-"""Scores of what is said: numbers and findings read from the model's words, against the truth."""
+"""How good is what is said? Numbers and findings read from the model's words, against the truth."""
 
 import math
 
@@ -33,24 +33,26 @@ def interval_errors(stated: list[Reading], truth: list[Reading]) -> dict[str, fl
     out = {}
     for name, key in INTERVALS.items():
         errors = []
-        for s, t in zip(stated, truth):
-            true, value = getattr(t, key), getattr(s, key)
-            if math.isnan(true):
-                continue
-            value = UNREAD[key] if math.isnan(value) else value
-            errors.append(angle_difference(value, true) if key == "axis_deg" else abs(value - true))
+        for value, true in ((getattr(s, key), getattr(t, key)) for s, t in zip(stated, truth)):
+            if not math.isnan(true):
+                value = UNREAD[key] if math.isnan(value) else value
+                errors.append(angle_difference(value, true) if key == "axis_deg" else abs(value - true))
         out[name] = sum(errors) / len(errors) if errors else math.nan
     return out
 
 
-def finding_scores(stated: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-    """F1 per finding of (B, F) boolean tables; a finding that nobody has and nobody says is left out.
+def weighted_f1(stated: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """F1 = 2 TP / (2 TP + FP + FN) for each row of weights: (N,) bool, (N,) bool, (R, N) -> (R,).
 
-    F1 = 2 TP / (2 TP + FP + FN).
+    Tables (N, F) and weights (N,) are fine, too: (F,). NaN where nobody has it and nobody says it.
     """
-    both = (stated & truth).sum(0)
-    total = stated.sum(0) + truth.sum(0)
-    return {code: (2 * both[i] / total[i]).item() for i, code in enumerate(CODES) if total[i] > 0}
+    return 2 * (weight @ (stated & label).float()) / (weight @ (stated.float() + label.float()))
+
+
+def finding_scores(stated: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+    """F1 per finding of (B, F) boolean tables; a finding that nobody has and nobody says is left out."""
+    scores = weighted_f1(stated, truth, torch.ones(len(stated)))
+    return {code: value for code, value in zip(CODES, scores.tolist()) if not math.isnan(value)}
 
 
 def macro_f1(stated: torch.Tensor, truth: torch.Tensor) -> float:
@@ -59,8 +61,8 @@ def macro_f1(stated: torch.Tensor, truth: torch.Tensor) -> float:
     return sum(scores.values()) / len(scores)
 
 
-def table_of(readings: list[Reading]) -> torch.Tensor:
-    """(B, F) boolean table of the findings of B readings."""
+def table_of(readings: list) -> torch.Tensor:
+    """(B, F) boolean table of the findings of B readings or requests."""
     return torch.tensor([[code in r.findings for code in CODES] for r in readings])
 
 

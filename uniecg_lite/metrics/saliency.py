@@ -210,12 +210,8 @@ def _by_group(found: Evidence, simulated, shift_seed: int | None = None) -> dict
     length, mass = simulated.signal.shape[-1], found.saliency.sum(1)  # (N, L)
     truth = {key: simulated.truth[key][found.rows] for key in ("onset_s", "beat_kind", "p_onset_s", "qrs_ms", "qt_ms")}
     waves = wave_windows(truth, length, simulated.hz)  # (N, 4, L)
-    own = torch.stack(
-        [
-            finding_windows({key: value[i : i + 1] for key, value in truth.items()}, code, length, simulated.hz)[0]
-            for i, code in enumerate(found.codes)
-        ]
-    )  # (N, L)
+    one = [{key: value[i : i + 1] for key, value in truth.items()} for i in range(len(mass))]  # row by row
+    own = torch.cat([finding_windows(row, code, length, simulated.hz) for row, code in zip(one, found.codes)])  # (N, L)
     if shift_seed is not None:  # the same windows, moved around the record by a time drawn for each row
         moved = torch.randint(length, (len(own), 1), generator=torch.Generator().manual_seed(shift_seed))
         own = own.gather(1, (torch.arange(length) + moved) % length)
@@ -228,32 +224,3 @@ def _by_group(found: Evidence, simulated, shift_seed: int | None = None) -> dict
 
 def _mean(values: list[float]) -> float:
     return torch.tensor(values).nanmean().item()
-
-
-def evidence_figure(found: Evidence, simulated, item: int = 0, lead: str = "II", seconds: float = 10.0):
-    """A lead of one record, coloured by how much each moment changes the words; the waves that count are shaded."""
-    import matplotlib.pyplot as plt
-    from matplotlib.collections import LineCollection
-
-    from ..leads import LEADS
-
-    row, code, hz = int(found.rows[item]), found.codes[item], simulated.hz
-    n = min(round(seconds * hz), simulated.signal.shape[-1])
-    truth = {key: value[row : row + 1] for key, value in simulated.truth.items()}
-    window = finding_windows(truth, code, simulated.signal.shape[-1], hz)[0, :n].numpy()
-    mass = found.saliency[item].sum(0)[:n]  # (n,)
-    time, wave = torch.arange(n) / hz, simulated.signal[row, LEADS.index(lead), :n].cpu()
-    figure, axes = plt.subplots(figsize=(8.0, 2.4), dpi=72, layout="constrained")
-    plt.close(figure)
-    points = torch.stack([time, wave], 1)  # (n, 2)
-    line = LineCollection(torch.stack([points[:-1], points[1:]], 1).numpy(), cmap="inferno_r", linewidths=1.8)
-    line.set_array((mass / mass.max().clamp(min=1e-12))[:-1].numpy())
-    axes.fill_between(
-        time.numpy(), 0, 1, where=window, transform=axes.get_xaxis_transform(), color="#4c78a8", alpha=0.15, linewidth=0
-    )
-    figure.colorbar(axes.add_collection(line), label="saliency")
-    axes.autoscale_view()
-    axes.set_xlabel("s")
-    axes.set_ylabel(f"{lead}, mV")
-    axes.set_title(f"'{NAMES[code]}': shaded where the evidence is", fontsize=10)
-    return figure
