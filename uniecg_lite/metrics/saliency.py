@@ -5,7 +5,7 @@ log-probability of the words changes with each sample. The simulator knows where
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -99,19 +99,17 @@ def saliency(model, signal: torch.Tensor, texts: list[str], names: list[str], pr
     Raises:
         BadRequest: a report does not hold its name.
     """
-    head, rows, spans = model.prompt_ids(prompt), [], []
+    head, rows, marks = model.prompt_ids(prompt), [], []
     for text, name in zip(texts, names):
         found = name_span(model.tokenizer, text, name)
         if found is None:
             raise BadRequest(f"The report does not say '{name}': ask for words that stand in it.")
-        ids, first, last = found
+        ids, first, _ = found
         rows.append(torch.tensor(head + ids))
-        spans.append((len(head) + first, len(head) + last))
+        marks.append(torch.arange(len(rows[-1])) >= len(head) + first)  # the name stands at the end
     device = model.w_ts.weight.device
     ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(device)  # (B, T)
-    start, end = torch.tensor(spans, device=device)[:, None].unbind(-1)  # (B, 1) each
-    place = torch.arange(ids.shape[1], device=device)
-    stated = (place >= start) & (place < end)  # (B, T)
+    stated = nn.utils.rnn.pad_sequence(marks, True, False).to(device)  # (B, T)
     model.eval()
     with torch.enable_grad():
         x = signal.to(device).requires_grad_()
@@ -136,30 +134,30 @@ class Evidence:
     saliency: torch.Tensor  # (N, 12, L)
 
 
+def _stated(model, simulated, each: int, prompt: str) -> Evidence:
+    """True findings that the model's own reports name, up to `each` records per finding; no saliency yet."""
+    true = simulated.truth["findings"]  # (B, F)
+    pairs = [(code, row) for code in GROUP for row in true[:, CODES.index(code)].nonzero()[:each, 0].tolist()]
+    written, shown = {}, sorted({row for _, row in pairs})
+    if shown:
+        tokens = torch.cat([model.encode_signal(x) for x in simulated.signal[shown].split(64)])
+        written = dict(zip(shown, model.texts(model.write([prompt] * len(shown), tokens))))
+    pairs = [(code, row) for code, row in pairs if name_span(model.tokenizer, written[row], NAMES[code])]
+    codes, rows = [code for code, _ in pairs], [row for _, row in pairs]
+    return Evidence(codes, torch.tensor(rows, dtype=torch.long), [written[row] for row in rows], torch.zeros(0))
+
+
 def collect(model, simulated, each: int = 4, prompt: str = PROMPT, batch: int = 32, evidence=None) -> Evidence:
     """Saliency of findings in the model's own reports on simulated records, up to `each` records per finding.
 
     `evidence` of another model gives records, findings and reports to look at in place of the model's own.
     """
-    if evidence is None:
-        true = simulated.truth["findings"]  # (B, F)
-        pairs = [(code, row) for code in GROUP for row in true[:, CODES.index(code)].nonzero()[:each, 0].tolist()]
-        shown = sorted({row for _, row in pairs})
-        if not shown:
-            return Evidence([], torch.zeros(0, dtype=torch.long), [], torch.zeros(0, *simulated.signal.shape[1:]))
-        tokens = torch.cat([model.encode_signal(x) for x in simulated.signal[shown].split(64)])
-        written = dict(zip(shown, model.texts(model.write([prompt] * len(shown), tokens))))
-        pairs = [(c, row) for c, row in pairs if name_span(model.tokenizer, written[row], NAMES[c])]
-        codes, rows, texts = [c for c, _ in pairs], [row for _, row in pairs], [written[row] for _, row in pairs]
-    else:
-        codes, rows, texts = evidence.codes, evidence.rows.tolist(), evidence.texts
-    parts = [
-        saliency(model, simulated.signal[rows[i : i + batch]], texts[i : i + batch], names, prompt)
-        for i in range(0, len(codes), batch)
-        for names in [[NAMES[c] for c in codes[i : i + batch]]]
-    ]
-    none = torch.zeros(0, *simulated.signal.shape[1:])
-    return Evidence(codes, torch.tensor(rows, dtype=torch.long), texts, torch.cat([none, *parts]))
+    found = _stated(model, simulated, each, prompt) if evidence is None else evidence
+    signal, names = simulated.signal[found.rows], [NAMES[code] for code in found.codes]
+    parts = [signal[:0]]
+    for i in range(0, len(names), batch):
+        parts.append(saliency(model, *(part[i : i + batch] for part in (signal, found.texts, names)), prompt))
+    return replace(found, saliency=torch.cat(parts))
 
 
 def ratios(mass: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
@@ -177,7 +175,7 @@ def evidence_ratio(model, simulated, each: int = 4, control=None, seed: int = 0,
 
     Args:
         model: a reading `UniECG`.
-        simulated: `Simulated` records, strangers to the model.
+        simulated: `Simulated` records, which the model has not learned from.
         each: records per finding at most.
         control: an untrained model; without one, the same saliency in windows moved to another time.
         seed: of that move.
@@ -192,16 +190,14 @@ def evidence_ratio(model, simulated, each: int = 4, control=None, seed: int = 0,
     if not found.codes:
         return {"evidence.findings": 0}
     own = _by_group(found, simulated)
-    other = (
-        _by_group(found, simulated, shift_seed=seed)
-        if control is None
-        else _by_group(collect(control, simulated, evidence=found, **options), simulated)
-    )
-    out = {f"evidence.ratio.{group}": row["own"] for group, row in own.items()}
-    out |= {f"evidence.map.{group}.{wave}": row[wave] for group, row in own.items() for wave in WAVES}
-    out |= {f"evidence.control.{group}": row["own"] for group, row in other.items()}
-    out["evidence.ratio"] = _mean([row["own"] for row in own.values()])
-    out["evidence.control"] = _mean([row["own"] for row in other.values()])
+    if control is None:
+        other = _by_group(found, simulated, shift_seed=seed)
+    else:
+        other = _by_group(collect(control, simulated, evidence=found, **options), simulated)
+    out = {f"evidence.map.{group}.{wave}": row[wave] for group, row in own.items() for wave in WAVES}
+    for what, table in (("ratio", own), ("control", other)):
+        out |= {f"evidence.{what}.{group}": row["own"] for group, row in table.items()}
+        out[f"evidence.{what}"] = torch.tensor([row["own"] for row in table.values()]).nanmean().item()
     return out | {"evidence.findings": len(found.codes)}
 
 
@@ -220,7 +216,3 @@ def _by_group(found: Evidence, simulated, shift_seed: int | None = None) -> dict
     return {
         group: dict(zip(("own", *WAVES), table[:, rows].nanmean(1).tolist())) for group, rows in groups.items() if rows
     }
-
-
-def _mean(values: list[float]) -> float:
-    return torch.tensor(values).nanmean().item()
