@@ -10,7 +10,7 @@ from torchmetrics.functional.classification import binary_auroc, binary_f1_score
 
 from uniecg_lite.config import Training
 from uniecg_lite.ecg import ECG
-from uniecg_lite.errors import BadArtifact
+from uniecg_lite.errors import BadArtifact, BadECG
 from uniecg_lite.findings import CODES
 from uniecg_lite.metrics import chain
 from uniecg_lite.metrics import real_records as room
@@ -125,6 +125,10 @@ def test_an_empty_folder_says_what_to_do(tmp_path):
         load_real_records(tmp_path)
     with pytest.raises(BadArtifact, match="No finding has 3"):
         load_real_records(write_folder(tmp_path, [scp(SR=0)]))
+    (tmp_path / "r0.hea").write_text("nothing of use")
+    for load in (load_real_records, real_signals):
+        with pytest.raises(BadECG, match="None of 1 records"):
+            load(tmp_path)
 
 
 # --- scores

@@ -173,6 +173,17 @@ def test_an_interval_that_is_not_there_does_not_count():
     assert math.isnan(interval_errors(truth[:1], truth[:1])["pr_mae_ms"])
 
 
+def test_without_any_finding_there_is_no_mean():
+    none = torch.zeros(3, len(CODES), dtype=torch.bool)
+    assert finding_scores(none, none) == {} and math.isnan(macro_f1(none, none))
+
+
+def test_records_that_cannot_be_read_are_refused_in_one_sentence(tmp_path):
+    (tmp_path / "manifest.csv").write_text("record,hr_bpm_nk,hr_bpm_nk_pantompkins\nlost,70,70\n")
+    with pytest.raises(BadECG, match="None of 1 records in .* can be used .lost: "):
+        chain.real_metrics(None, tmp_path)
+
+
 def test_one_wrong_finding_lowers_the_score_and_only_that_one():
     readings = tiny.corpus().readings
     table = table_of(readings)

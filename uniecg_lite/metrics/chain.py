@@ -138,6 +138,9 @@ def real_metrics(model, folder: Path) -> dict[str, float]:
     """Heart rates that the model reads from real records, against the undisputed reference rates (`real_rates`).
 
     A record that cannot be loaded is left out and counted; a report without a rate counts as 80 bpm.
+
+    Raises:
+        BadECG: no record with an undisputed rate can be loaded.
     """
     rates = real_rates(folder)
     names, signal, refused = load_signals(folder, list(rates))

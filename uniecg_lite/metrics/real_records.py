@@ -91,13 +91,20 @@ def manifest_rows(folder: str | Path) -> list[dict[str, str]]:
 
 
 def load_signals(folder: str | Path, names: list[str]) -> tuple[list[str], torch.Tensor, dict[str, str]]:
-    """The usable ones of these records: names, (N, 12, 1000) mV at 100 Hz; and why each other one is refused."""
+    """The usable ones of these records: names, (N, 12, 1000) mV at 100 Hz; and why each other one is refused.
+
+    Raises:
+        BadECG: not one of them can be used.
+    """
     signals, refused = {}, {}
     for name in names:
         try:
             signals[name] = torch.from_numpy(ECG.load(Path(folder) / name).standard().signal)
         except BadECG as reason:
             refused[name] = str(reason)
+    if not signals:
+        why = "".join(f" ({name}: {reason})" for name, reason in list(refused.items())[:1])
+        raise BadECG(f"None of {len(names)} records in {folder} can be used{why}: choose a folder of readable records.")
     return list(signals), torch.stack(list(signals.values())), refused
 
 
@@ -110,6 +117,7 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
 
     Raises:
         BadArtifact: no manifest, or no group has enough records.
+        BadECG: no record can be used.
     """
     rows = {row["record"]: row for row in manifest_rows(folder) if row["label_group"] != "unlabelled"}
     reasons = {
@@ -136,7 +144,12 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
 
 
 def real_signals(folder: str | Path) -> tuple[list[str], torch.Tensor, list[str]]:
-    """Every usable record, labelled or not: names, (N, 12, 1000) mV at 100 Hz, patients (see `RealRecords`)."""
+    """Every usable record, labelled or not: names, (N, 12, 1000) mV at 100 Hz, patients (see `RealRecords`).
+
+    Raises:
+        BadArtifact: no manifest.
+        BadECG: no record can be used.
+    """
     rows = {row["record"]: row for row in manifest_rows(folder)}
     names, signal, _ = load_signals(folder, list(rows))
     return names, signal, _patients(rows, names)

@@ -56,9 +56,9 @@ def finding_scores(stated: torch.Tensor, truth: torch.Tensor) -> dict[str, float
 
 
 def macro_f1(stated: torch.Tensor, truth: torch.Tensor) -> float:
-    """The mean of `finding_scores`."""
+    """The mean of `finding_scores`; NaN where nobody has a finding and none is said."""
     scores = finding_scores(stated, truth)
-    return sum(scores.values()) / len(scores)
+    return sum(scores.values()) / len(scores) if scores else math.nan
 
 
 def table_of(readings: list) -> torch.Tensor:
