@@ -116,8 +116,9 @@ def test_what_is_left_out_is_counted(tmp_path):
         3,
         2,
     )
-    names, signal, _ = real_signals(tmp_path)
+    names, signal, _, refused = real_signals(tmp_path)
     assert len(names) == len(signal) == 6 and "r4" in names, "signals need no label"
+    assert list(refused) == ["r2"], "what cannot be read is told"
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path):

@@ -140,7 +140,9 @@ def recorded(monkeypatch, tmp_path):
     (tmp_path / "real" / "manifest.csv").write_text("record\n")
     monkeypatch.setenv("UNIECG_REAL_ECG", str(tmp_path / "real"))
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
-    monkeypatch.setattr(study, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)]))
+    monkeypatch.setattr(
+        study, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)], {"lost": "no file"})
+    )
     return tmp_path / "real"
 
 
@@ -151,6 +153,7 @@ def test_the_study_runs_without_the_chain_and_finds_the_quieter_step(monkeypatch
     cells = read_cells("realism", "smoke", tmp_path)
     assert [(c["variant"], c["seed"]) for c in cells] == [("real-t", 0), ("simulator", 0)]
     clean, noisy = (cell["metrics"] for cell in cells)
+    assert clean["realism.refused"] == 1, "what cannot be read is counted"
     assert clean["realism.ks.quiet_mv"] > 0.5 > noisy["realism.ks.quiet_mv"]
     assert 0.3 < noisy["realism.auc"] <= clean["realism.auc"] + 0.1
 

@@ -143,16 +143,17 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
     )
 
 
-def real_signals(folder: str | Path) -> tuple[list[str], torch.Tensor, list[str]]:
-    """Every usable record, labelled or not: names, (N, 12, 1000) mV at 100 Hz, patients (see `RealRecords`).
+def real_signals(folder: str | Path) -> tuple[list[str], torch.Tensor, list[str], dict[str, str]]:
+    """Every usable record, labelled or not: names, (N, 12, 1000) mV at 100 Hz, patients (see `RealRecords`); and why
+    each other record is refused.
 
     Raises:
         BadArtifact: no manifest.
         BadECG: no record can be used.
     """
     rows = {row["record"]: row for row in manifest_rows(folder)}
-    names, signal, _ = load_signals(folder, list(rows))
-    return names, signal, _patients(rows, names)
+    names, signal, refused = load_signals(folder, list(rows))
+    return names, signal, _patients(rows, names), refused
 
 
 def grouped(values: torch.Tensor, codes: list[list[str]]) -> torch.Tensor:

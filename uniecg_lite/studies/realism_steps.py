@@ -70,6 +70,7 @@ class StudyContext:
     patients: list[str]  # of the real records
     index: torch.Tensor  # (M,) numbers of simulated records
     epochs: int
+    refused: int  # real records that could not be read
 
 
 def settings(store: Store, variant: str) -> dict:
@@ -96,18 +97,21 @@ def prepare(store: Store) -> StudyContext:
         BadArtifact: no real records.
     """
     records, epochs = SIZES.get(store.profile.name, USUAL)
-    _, real, patients = real_signals(_folder())
+    _, real, patients, refused = real_signals(_folder())
     keep = sinus_like(real)
     real, patients = real[keep], [p for p, there in zip(patients, keep.tolist()) if there]
     whole = simulate(0, torch.arange(records), noise=False)
-    return StudyContext(real, patients, comparable(whole.signal, whole.truth["findings"].bool(), real), epochs)
+    index = comparable(whole.signal, whole.truth["findings"].bool(), real)
+    return StudyContext(real, patients, index, epochs, len(refused))
 
 
 def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
-    """One cell: the figures of `separability`, and the distances `realism.ks.<statistic>` (see `compare`)."""
+    """One cell: the figures of `separability`, the distances `realism.ks.<statistic>` (see `compare`), and
+    `realism.refused`, how many real records could not be read."""
     signal = STEPS[variant](room.index)
     apart = {name: value for name, value in compare(signal, room.real).items() if name.startswith("realism.ks.")}
-    return separability(signal, room.real, seed, room.patients, epochs=room.epochs) | apart
+    found = separability(signal, room.real, seed, room.patients, epochs=room.epochs)
+    return found | apart | {"realism.refused": room.refused}
 
 
 def _folder() -> Path:
