@@ -97,34 +97,34 @@ def generation_requests(cohort: Cohort, n: int) -> list[Request]:
 def generated_metrics(
     reader: Reader, signal: torch.Tensor, requests: list[Request], cohort: Cohort
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """ECGs (B, 12, L) made for requests of the first B patients: how they follow (`control`, and sex and age by
-    `person_scores`, beside `true_*` of the patients' own ECGs), and how they look as a crowd (`fidelity`).
+    """ECGs (B, 12, L) generated for requests of the first B patients: how they follow (`control`, and sex and age by
+    `person_scores`, beside `true_*` of the patients' own ECGs), and how they are distributed (`fidelity`).
 
-    The crowd is compared with clean ECGs of this cohort's patients, held out from training.
+    The distribution is compared with that of clean ECGs of this cohort's patients, held out from training.
     """
     held_out, generated = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
     follows, n = control(reader, signal, *requested(requests)), len(requests)
     female, age = cohort.truth()["female"].bool(), cohort.truth()["age"]
-    fit = PersonFit(held_out[n:], female[n:], age[n:])  # on patients for whom nothing was made
+    fit = PersonFit(held_out[n:], female[n:], age[n:])  # on patients for whom nothing was generated
     follows |= person_scores(fit, generated, female[:n], age[:n])
     follows |= person_scores(fit, held_out[:n], female[:n], age[:n], "true_")
     return follows, fidelity(held_out, generated)
 
 
 def generation_metrics(model, reader: Reader, cohort: Cohort, n: int, split: str = "unseen") -> dict[str, float]:
-    """ECGs asked for in words, made through LLM, mapper and generator, then measured (`made_metrics`).
+    """ECGs asked for in words, made by LLM, mapper and generator, then measured (`generated_metrics`).
 
     `generation.<name>` of `control`, `generation.unified_<name>` of `fidelity`, and `reader.findings_macro_f1`.
     """
     requests, rng = generation_requests(cohort, n), random.Random(1)
     prompts = [fill(rng.choice(phrasings("generate", split)), request, rng) for request in requests]
     signal = model.generator.signals(model.conditions(prompts)).cpu()  # (n, 12, 1024)
-    follows, crowd = generated_metrics(reader, signal, requests, cohort)
+    follows, spread = generated_metrics(reader, signal, requests, cohort)
     ceiling = reader.read(cohort.signal(range(len(requests))))[1]
     return {
         "reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1]),
         **{f"generation.{name}": value for name, value in follows.items()},
-        **{f"generation.unified_{name}": value for name, value in crowd.items()},
+        **{f"generation.unified_{name}": value for name, value in spread.items()},
     }
 
 

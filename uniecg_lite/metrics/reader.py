@@ -86,9 +86,9 @@ class Reader(nn.Module):
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, FACT_WIDTH), see `facts`."""
-        return self.head(self._seen(signal))
+        return self.head(self._embed(signal))
 
-    def _seen(self, signal: torch.Tensor) -> torch.Tensor:
+    def _embed(self, signal: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             beat, _, times = representative_beat(signal, 100.0)  # (B, 12, 104)
             rhythm = rhythm_features(times)  # (B, RHYTHM)
@@ -100,7 +100,7 @@ class Reader(nn.Module):
     def _in_batches(self, head: nn.Module, signal: torch.Tensor, batch: int) -> torch.Tensor:
         self.eval()
         device = next(self.parameters()).device
-        return torch.cat([head(self._seen(part.to(device))).cpu() for part in signal.split(batch)])
+        return torch.cat([head(self._embed(part.to(device))).cpu() for part in signal.split(batch)])
 
     def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`."""

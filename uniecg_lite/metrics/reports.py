@@ -7,14 +7,6 @@ import torch
 from ..findings import CODES, Reading
 from ..language.report_parser import parse_report
 
-INTERVALS = {
-    "hr_mae_bpm": "rate_bpm",
-    "pr_mae_ms": "pr_ms",
-    "qrs_mae_ms": "qrs_ms",
-    "qt_mae_ms": "qt_ms",
-    "qtc_mae_ms": "qtc_ms",
-    "axis_mae_deg": "axis_deg",
-}
 UNREAD = {"rate_bpm": 80.0, "pr_ms": 160.0, "qrs_ms": 90.0, "qt_ms": 400.0, "qtc_ms": 420.0, "axis_deg": 60.0}
 
 
@@ -25,19 +17,20 @@ def angle_difference(one, other):
 
 
 def interval_errors(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:
-    """Mean absolute error of each number in the text, over the records where the truth has one.
+    """Mean absolute error (`hr_mae_bpm`, `pr_mae_ms`, ...) of each number, over the records where the truth has one.
 
     A number that the text lacks is scored as if a usual value (`UNREAD`) had been said: never skipped.
     Axis errors go around the circle.
     """
     out = {}
-    for name, key in INTERVALS.items():
+    for key, usual in UNREAD.items():
         errors = []
         for value, true in ((getattr(s, key), getattr(t, key)) for s, t in zip(stated, truth)):
             if not math.isnan(true):
-                value = UNREAD[key] if math.isnan(value) else value
+                value = usual if math.isnan(value) else value
                 errors.append(angle_difference(value, true) if key == "axis_deg" else abs(value - true))
-        out[name] = sum(errors) / len(errors) if errors else math.nan
+        name, unit = key.replace("rate", "hr").split("_")
+        out[f"{name}_mae_{unit}"] = sum(errors) / len(errors) if errors else math.nan
     return out
 
 
