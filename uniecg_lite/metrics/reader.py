@@ -19,7 +19,7 @@ from ..training import fit
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
-FACT_WIDTH = NUMBERS + len(FINDINGS) + 12 * len(LEAD_SIGNS)
+FACT_WIDTH = NUMBERS + len(CODES) + 12 * len(LEAD_SIGNS)
 POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
 
 
@@ -36,7 +36,7 @@ def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
-    n, f = NUMBERS, NUMBERS + len(FINDINGS)
+    n, f = NUMBERS, NUMBERS + len(CODES)
     known = ~table[:, :n].isnan()
     numbers = F.smooth_l1_loss(predicted[:, :n][known], table[:, :n][known])
     found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])

@@ -15,8 +15,8 @@ from torchmetrics.functional.classification import binary_auroc
 
 from ..beats import BEFORE_S, EDGE_S, centred, cut_beats, heart_rate, r_peaks
 from ..errors import BadECG
-from ..leads import INDEPENDENT, LEADS
 from ..findings import CODES
+from ..leads import INDEPENDENT, LEADS
 from .real_records import patient_index
 
 BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": (15.0, 35.0), "fine": (35.0, 49.0)}
