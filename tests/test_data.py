@@ -15,6 +15,8 @@ CODES += ["Q_ANT", "Q_INF", "Q_LAT", "HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "
 GROUPS = {"rhythm", "conduction block", "ectopy", "conduction", "axis", "chamber", "ischaemia", "metabolic"}
 GROUPS |= {"repolarisation", "normal"}
 KEYS = ["code", "name", "group", "leads", "criteria", "evidence", "scp", "snomed", "source", "note"]
+NUMBERS = {"rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg"}
+SIGNS = {"q_waves", "st_up", "st_down", "t_inverted", "t_tall"}
 
 
 def read(name):
@@ -70,6 +72,31 @@ def test_finding_is_complete(finding):
     assert all(lead in LEADS for lead in finding["leads"]) and len(set(finding["leads"])) == len(finding["leads"])
     assert finding["criteria"].endswith(".") and len(re.findall(r"\.(?= |$)", finding["criteria"])) <= 2
     assert re.search(r"\b(19|20)\d\d\b", finding["source"]), "a citation has a year"
+
+
+@pytest.mark.parametrize("finding", FINDINGS, ids=lambda f: f["code"])
+def test_what_hangs_on_a_finding_is_known(finding):
+    assert finding["token"] and finding["synonyms"] and finding["synonyms_unseen"]
+    assert bool(finding.get("waves")) == bool(finding.get("wave_group")) == (finding["code"] != "NORM")
+    assert set(finding.get("waves", [])) <= {"P", "QRS", "ST", "T"}
+    needed = {item.removeprefix("@") for item in finding["requires"]}
+    assert needed and needed <= NUMBERS | SIGNS | {"sign"}, "a number, what a lead shows, or its evidence in words"
+    for key, (low, high) in finding.get("expects", {}).items():
+        assert key in NUMBERS and (low is None or high is None or low < high) and not low is high is None
+    assert finding.get("pr", "none") in ("none", "needed")
+    headings = {key for f in FINDINGS for key, value in f.items() if value is True}
+    assert set(finding.get("hides", [])) <= {*CODES, *GROUPS, *headings}, "findings, a group, or a heading they have"
+
+
+def test_named_sets_are_these():
+    sets = {key: [f["code"] for f in FINDINGS if f.get(key)] for key in ("sinus", "wide", "injury", "old", "atria")}
+    assert sets == {
+        "sinus": ["SR", "SBRAD", "STACH", "SARRH"],
+        "wide": ["VT", "PACE", "CLBBB", "IVCD", "WPW"],
+        "injury": ["STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST"],
+        "old": ["Q_ANT", "Q_INF", "Q_LAT"],
+        "atria": ["LAE", "RAE"],
+    }
 
 
 def thresholds(text):

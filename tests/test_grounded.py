@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.findings import CODES, EVIDENCE, NAMES, RHYTHMS, SINUS, Reading, report
-from uniecg_lite.language import phrases as w
+from uniecg_lite.findings import CODES, EVIDENCE, NAMES, RHYTHMS, SINUS, Reading, column, report
 from uniecg_lite.language.phrases import ALONE
 from uniecg_lite.language.report_parser import FEATURES, parse, parse_report
 from uniecg_lite.leads import LEADS
@@ -209,9 +208,9 @@ def listed(leads, joint: str) -> str:
 
 def one_way(r: Reading) -> str:
     """Sentences of a colleague who writes seconds and commas."""
-    pr = "PR not measurable" if math.isnan(r.pr_ms) else f"PR {tens(r.pr_ms) / 1000:.2f} s"
-    parts = [f"Ventricular rate {round(r.rate_bpm)}/min", pr, f"QRS {tens(r.qrs_ms) / 1000:.2f} s"]
-    parts += [f"QT/QTc {tens(r.qt_ms)}/{tens(r.qtc_ms)} ms", f"QRS axis {tens(r.axis_deg)}°"]
+    pr = "PR not measurable" if math.isnan(r.pr_ms) else f"PR {on_paper(r.pr_ms) / 1000:.2f} s"
+    parts = [f"Ventricular rate {round(r.rate_bpm)}/min", pr, f"QRS {on_paper(r.qrs_ms) / 1000:.2f} s"]
+    parts += [f"QT/QTc {on_paper(r.qt_ms)}/{on_paper(r.qtc_ms)} ms", f"QRS axis {on_paper(r.axis_deg)}°"]
     out = [", ".join(parts)]
     for feature, words in (("q_waves", "pathological Q waves"), ("st_up", "elevated ST segments")):
         out += [f"{words} in leads {listed(getattr(r, feature), ', ')}"] * bool(getattr(r, feature))
@@ -226,10 +225,10 @@ def one_way(r: Reading) -> str:
 
 def other_way(r: Reading) -> str:
     """Another colleague: leads first, findings first, evidence in other words."""
-    out = [f"Diagnosis: {synonyms(r, 2)}", f"HR={round(r.rate_bpm)}bpm", f"The axis is {tens(r.axis_deg)} degrees"]
-    out += ["The PR interval cannot be measured" if math.isnan(r.pr_ms) else f"A {tens(r.pr_ms)} ms PR interval"]
+    out = [f"Diagnosis: {synonyms(r, 2)}", f"HR={round(r.rate_bpm)}bpm", f"The axis is {on_paper(r.axis_deg)} degrees"]
+    out += ["The PR interval cannot be measured" if math.isnan(r.pr_ms) else f"A {on_paper(r.pr_ms)} ms PR interval"]
     out += [
-        f"QRS duration of {tens(r.qrs_ms)} msec with a QT of {tens(r.qt_ms)} msec and a QTc of {tens(r.qtc_ms)} msec"
+        f"QRS duration of {on_paper(r.qrs_ms)} msec with a QT of {on_paper(r.qt_ms)} msec and a QTc of {on_paper(r.qtc_ms)} msec"
     ]
     for feature, words in WORDS.items():
         leads = getattr(r, feature)
@@ -237,7 +236,8 @@ def other_way(r: Reading) -> str:
         out += [f"{listed(leads, '/')}: {words}"] * bool(leads)
     out += [] if r.st_up or r.st_down else ["The ST is level"]
     out += [] if r.t_inverted else ["Upright T waves"]
-    stated = [w.SIGNS.get(code, EVIDENCE[code]).split("|")[0] for code in CODES if code in r.findings - set(SINUS)]
+    signs = EVIDENCE | {code: wordings[0] for code, wordings in column("evidence_wordings").items()}
+    stated = [signs[code] for code in CODES if code in r.findings - set(SINUS)]
     return ". ".join(out) + f". Evidence: {'; '.join(stated)}."
 
 
@@ -246,13 +246,13 @@ def synonyms(r: Reading, which: int) -> str:
     names = []
     for code in sorted(r.findings):
         plain = [
-            one for one in w.FINDINGS.get(code, NAMES[code]).split("|") if "{" not in one and one not in ("a f", "ves")
+            one for one in column("wordings").get(code, [NAMES[code]]) if "{" not in one and one not in ("a f", "ves")
         ]
         names.append(plain[min(which, len(plain) - 1)] if plain else NAMES[code])
     return "; ".join(names)
 
 
-def tens(value: float) -> int:
+def on_paper(value: float) -> int:
     return int(10 * math.floor(value / 10 + 0.5))
 
 

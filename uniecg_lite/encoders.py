@@ -9,7 +9,7 @@ from torch import nn
 from .beats import RHYTHM, representative_beat, rhythm_features
 from .config import Training
 from .ecg_image import raster
-from .findings import CODES, LEAD_SIGNS, RHYTHMS, lead_signs
+from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
 from .language.tokenizer import encode
 from .training import fit, rows_of
 
@@ -26,15 +26,7 @@ GRIDS = {  # first, last and step of the values that a measured token tells of
     "qtc_ms": (310, 590, 10),
     "axis_deg": (-180, 170, 10),
 }
-GROUPS = {  # findings that share a token: few enough for one attention head to carry
-    "rhythm": RHYTHMS,
-    "extra beats": ("1AVB", "PAC", "PVC", "BIGU"),
-    "conduction": ("CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "LAD", "RAD"),
-    "chambers": ("LVH", "RVH", "LAE", "RAE", "LOWV"),
-    "injury": ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD"),
-    "old injury": ("TINV", "Q_ANT", "Q_INF", "Q_LAT", "HYPT"),
-    "repolarisation": ("HYPERK", "HYPOK", "LQT", "PERI", "EREP", "BRUG", "NORM"),
-}
+GROUPS = grouped("token")  # findings that share a token: few enough for one attention head to carry
 MEASURED = (*GRIDS, *GROUPS, *LEAD_SIGNS)  # one token each
 GRIDS_WEIGHT = 0.5
 

@@ -1,4 +1,9 @@
-"""What can be true of an ECG, and how is it reported? Codes and criteria from `data/`, readings, reports."""
+"""What can be true of an ECG, and how is it reported? The table of findings, what leads show, readings, reports.
+
+All that is known of a finding stands in its row of `data/findings.json`, read once, here: codes, criteria, the leads
+and waves that carry it, what it requires, expects and hides, and the words for it. A new finding needs that row, the
+simulator's drawing of it and its criterion.
+"""
 
 import json
 import math
@@ -9,8 +14,6 @@ import torch
 from .errors import BadRequest
 from .leads import LEADS
 from .paths import DATA
-
-# --- The findings table and the normal ranges, read once from `data/`.
 
 
 def table(name: str):
@@ -24,7 +27,6 @@ NAMES = {row["code"]: row["name"] for row in FINDINGS}
 CRITERIA = {row["code"]: row["criteria"] for row in FINDINGS}
 EVIDENCE = {row["code"]: row["evidence"] for row in FINDINGS}  # one short phrase each, in the house style
 RHYTHMS = tuple(row["code"] for row in FINDINGS if row["group"] == "rhythm")  # a record has exactly one
-SINUS = ("SR", "SBRAD", "STACH", "SARRH")  # the rhythms that need no evidence
 RANGES = table("normal_ranges")
 
 
@@ -33,11 +35,23 @@ def column(key: str) -> dict[str, object]:
     return {row["code"]: row[key] for row in FINDINGS if key in row}
 
 
-NO_SINUS_P = tuple(column("no_p"))  # rhythms without a P wave of the sinus node
+def grouped(key: str) -> dict[str, tuple[str, ...]]:
+    """Findings of which the table says the same under this heading, such as "token": value -> codes."""
+    values = column(key)
+    return {one: tuple(code for code in values if values[code] == one) for one in dict.fromkeys(values.values())}
+
+
+SINUS = tuple(column("sinus"))  # the rhythms that need no evidence
 WIDE = tuple(column("wide"))  # broad complexes, which hide voltage, ST, T and Q criteria
 INJURY = tuple(column("injury"))  # of a wall, now: ST elevation or its mirror image
 OLD = tuple(column("old"))  # old infarcts
 OTHER_ST = tuple(column("other_st"))  # ST is raised, and by no wall
+NO_SINUS_P = tuple(column("no_p"))  # rhythms without a P wave of the sinus node
+GROUPED = grouped("group")  # group -> codes
+HIDES = {  # code -> findings that it may hide: the row names them, or their group, or a heading they have
+    code: frozenset(one for name in names for one in (GROUPED.get(name) or column(name) or (name,)))
+    for code, names in column("hides").items()
+}
 
 
 # --- Which lead shows what? Thresholds of single leads, in mV.
@@ -65,7 +79,7 @@ def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.stack([q_wave & q, st >= ST_LEVEL, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
 
 
-# --- What is true about an ECG, in words: `report` writes the house style (`statements.parse_report` reads it back).
+# --- What is true about an ECG, in words: `report` writes the house style (`report_parser.parse_report` reads it back).
 
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")
 
@@ -126,13 +140,13 @@ def _named(mask: list[bool], names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name, there in zip(names, mask) if there)
 
 
-def tens(value: float) -> int:
-    """The nearest whole ten; fives go up."""
-    return int(10 * math.floor(value / 10 + 0.5))
+def on_paper(value: float, step: int = 10) -> int:
+    """A number as a report gives it: to 10 ms or degrees, or to another step (1 bpm). Halves go up."""
+    return step * math.floor(value / step + 0.5)
 
 
 def _tens(value: float) -> str:
-    return "none" if math.isnan(value) else str(tens(value))
+    return "none" if math.isnan(value) else str(on_paper(value))
 
 
 def _where(what: str, leads: tuple[str, ...]) -> str:

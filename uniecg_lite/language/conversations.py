@@ -1,4 +1,9 @@
-"""What does the language model learn from? Notes, reports, requests and questions about a cohort."""
+"""What does the language model learn from? Notes, reports, requests and questions about a cohort.
+
+Prompts and answers are drawn from the facts of training patients; no ECG is needed here. Notes are what a reader would
+write down, fact by fact, before any question is asked: a language model learns to answer from them, and later the
+tokens of an ECG take their place.
+"""
 
 import math
 import random
@@ -7,19 +12,15 @@ from itertools import combinations
 
 import torch
 
-from ..encoders import GRIDS, GROUPS
 from ..errors import BadRequest
-from ..findings import CODES, LEAD_SIGNS, NAMES, Reading, readings, report, tens
-from .question_facts import ALWAYS, NOISES, SIGNS, on_paper
+from ..findings import CODES, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
+from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, compare, full_answer, listed, matching, words
 from .requests import NO_ECG, Request, fill, phrasings, questions
 
-# --- Notes of an ECG: fact by fact, what a reader would write down before any question is asked.
-#
-# A language model learns to answer from such notes; later the tokens of an ECG take their place.
-
+GROUPS = grouped("token")  # findings that are noted together
 IN_LEADS = (*LEAD_SIGNS, *(key for key, _ in NOISES.values()))  # facts that each lead has or has not
-NOTED = (*GRIDS, *GROUPS, *IN_LEADS)  # what is noted, in this order
+NOTED = (*NUMBERS, *GROUPS, *IN_LEADS)  # what is noted, in this order
 TITLES = {  # what it is called
     "rate_bpm": "heart rate",
     "pr_ms": "PR interval",
@@ -34,7 +35,7 @@ TITLES = {  # what it is called
 
 def items(name: str, r: Reading) -> tuple[str, ...]:
     """What a reading says of one of `NOTED`: a number as on paper, findings or leads; none where there is none."""
-    if name in GRIDS:
+    if name in NUMBERS:
         value = getattr(r, name)
         return () if math.isnan(value) else (str(on_paper(value, 1 if name == "rate_bpm" else 10)),)
     return tuple(NAMES[code] for code in GROUPS[name] if code in r.findings) if name in GROUPS else getattr(r, name)
@@ -50,9 +51,6 @@ def notes(r: Reading, which: str = "") -> str:
     stated = (f"{which} {TITLES[name]} {listed(items(name, r))}".strip() for name in NOTED)
     return f"{'; '.join(stated)}."
 
-
-# --- Text to learn language from: prompts and answers drawn from the facts of training patients. No ECG is needed
-# here.
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
 TEXT_MIX = {"generate": 0.40, "restate": 0.30, "report": 0.12, "question": 0.10, "no_ecg": 0.08}
@@ -139,7 +137,7 @@ class Corpus:
                 continue
         return out
 
-    def with_notes(self, asked: Question) -> str:
+    def noted(self, asked: Question) -> str:
         """The notes of the ECGs that are asked about; the facts of two say to which one they belong."""
         order = ORDER if len(asked.ecg_id) > 1 else ("",)
         return " ".join(notes(self.readings[row], which) for row, which in zip(asked.ecg_id, order))
@@ -187,7 +185,7 @@ class Corpus:
 def _request(age: int, sex: str, r: Reading) -> Request:
     """All that could be asked for of this ECG; intervals and axis in tens, as reports tell them."""
     measured = {"pr": r.pr_ms, "qrs": r.qrs_ms, "qt": r.qt_ms, "axis": r.axis_deg}
-    predicted = {key: tens(value) for key, value in measured.items() if not math.isnan(value)}
+    predicted = {key: on_paper(value) for key, value in measured.items() if not math.isnan(value)}
     return Request(age, sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
 
 

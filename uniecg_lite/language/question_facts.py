@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..findings import CODES, FINDINGS, NAMES, Q_LEADS, RANGES, RHYTHMS, T_LEADS, Reading
+from .. import findings
+from ..findings import CODES, NAMES, RANGES, RHYTHMS, Reading, on_paper
 from ..leads import LEADS
 
 Fact = tuple[str, str]  # (what is spoken of, what is said of it), such as ("ST elevation", "V2")
@@ -26,36 +27,19 @@ class Facts:
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
-_GROUP = {row["code"]: row["group"].split()[0] for row in FINDINGS}  # a conduction block counts as conduction
+# a conduction block counts as conduction
+_GROUP = {code: group.split()[0] for code, group in findings.column("group").items()}
 GROUPS = tuple(dict.fromkeys(_GROUP.values()))
-_BEATS = ("PAC", "PVC", "BIGU")
-_BLOCKS = ("CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW")
-_WIDE = frozenset({"CLBBB", "IVCD", "WPW", "VT", "PACE"})
-_INJURY = ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST")
-_OLD = ("Q_ANT", "Q_INF", "Q_LAT")
-_ATRIA = ("LAE", "RAE")
-_SHAPE_GROUPS = ("axis", "chamber", "ischaemia", "metabolic", "repolarisation")
-_BY_SHAPE = tuple(c for c in CODES if _GROUP[c] in _SHAPE_GROUPS and c not in _ATRIA)
-_HIDES = (  # where one of the first is present, an absent one of the others is not ruled out, and not asked about
-    (_WIDE, _BY_SHAPE),
-    (frozenset({"VT", "PACE"}), (*_BEATS, *_BLOCKS)),
-    (frozenset({"CLBBB", "WPW"}), _BLOCKS),
-    (frozenset({"AFIB", "AFLT", "JUNC", "SVTAC", "VT", "PACE"}), _ATRIA),  # no P wave of the sinus node
-    (frozenset({*RHYTHMS[4:], "CRBBB"}), ("LQT",)),
-    (frozenset(_INJURY), ("STD",)),  # reciprocal, not a finding of its own
-    (frozenset({"PERI", "EREP", "BRUG"}), (*_INJURY, "STD")),
-    (frozenset({"STE_ANT"}), ("STE_LAT",)),
-    (frozenset({"LAFB", "LPFB", "RVH"}), _OLD),
-    (frozenset({"CRBBB", "BRUG"}), ("TINV",)),
-)
+GROUP_OF = {NAMES[code]: group for code, group in _GROUP.items()}
+_BEATS = findings.GROUPED["ectopy"]
+_ALL = tuple(c for c in CODES if c != "NORM")
+_BUT_RHYTHMS = tuple(c for c in _ALL if c not in RHYTHMS)
 
 
 def undecided(r: Reading) -> frozenset[str]:
     """Codes of findings that this ECG neither shows nor rules out: hidden by another one, or not measurable."""
-    hidden = {code for by, codes in _HIDES if by & r.findings for code in codes}
-    if math.isnan(r.pr_ms):
-        hidden.add("1AVB")
-    return frozenset(hidden) - r.findings
+    hidden = frozenset({"1AVB"} if math.isnan(r.pr_ms) else ())
+    return hidden.union(*(findings.HIDES.get(code, ()) for code in r.findings)) - r.findings
 
 
 def _statements(r: Reading, codes, first: Callable[[str], str]) -> Facts:
@@ -70,11 +54,6 @@ def _statements(r: Reading, codes, first: Callable[[str], str]) -> Facts:
     )
 
 
-_ALL = tuple(c for c in CODES if c != "NORM")
-_GROUPED = tuple(c for c in _ALL if c not in RHYTHMS)
-GROUP_OF = {NAMES[code]: group for code, group in _GROUP.items()}
-
-
 def _normal(r: Reading) -> Facts:
     return Facts((("ECG", "normal"),) if "NORM" in r.findings else (), (("ECG", "normal"),) if r.findings else ())
 
@@ -86,8 +65,8 @@ def _any_extra(r: Reading) -> Facts:
 
 def _stage(r: Reading) -> Facts:
     """ST elevation of a territory speaks for an acute infarction, Q waves without it for an old one."""
-    acute, old = r.findings.intersection(_INJURY), r.findings.intersection(_OLD)
-    hidden = not r.findings or _WIDE & r.findings or undecided(r).intersection(_OLD)
+    acute, old = r.findings.intersection(findings.INJURY), r.findings.intersection(findings.OLD)
+    hidden = not r.findings or r.findings.intersection(findings.WIDE) or undecided(r).intersection(findings.OLD)
     if (acute and old) or (hidden and not acute and not old):
         return Facts()
     stage = "acute" if acute else "old" if old else ""
@@ -99,9 +78,9 @@ def _stage(r: Reading) -> Facts:
 SIGNS = {  # words -> (field of a reading, leads in which it means something)
     "ST elevation": ("st_up", LEADS),
     "ST depression": ("st_down", LEADS),
-    "T wave inversion": ("t_inverted", T_LEADS),
+    "T wave inversion": ("t_inverted", findings.T_LEADS),
     "tall T waves": ("t_tall", LEADS),
-    "Q waves": ("q_waves", Q_LEADS),
+    "Q waves": ("q_waves", findings.Q_LEADS),
 }
 NOISES = {"baseline drift": ("drift", LEADS), "static noise": ("static", LEADS)}
 
@@ -135,21 +114,16 @@ def _any_noise(r: Reading) -> Facts:
 SIDES = ("below", "within", "above")
 AXES = ("normal", "deviated to the left", "deviated to the right", "extreme")
 _FEATURES = {"heart rate": ("rate_bpm", "rate"), "PR interval": ("pr_ms", "PR"), "QRS duration": ("qrs_ms", "QRS")}
-_SEXES = {"female": "women", "male": "men"}
-_NUMBERS = {  # all that is spoken of and is a number
+_QTC = {sex: f"QTc interval ({who})" for sex, who in (("female", "women"), ("male", "men"))}
+_NUMBERS = {  # all that is spoken of and is a number -> field of a reading, name of its normal range
     **_FEATURES,
-    **{f"QTc interval ({who})": ("qtc_ms", f"QTc_{sex}") for sex, who in _SEXES.items()},
+    **{feature: ("qtc_ms", f"QTc_{sex}") for sex, feature in _QTC.items()},
     "axis": ("axis_deg", "axis"),
 }
 
 
-def on_paper(value: float, step: int) -> float:
-    """A number as a report gives it: to 1 bpm, 10 ms or 10 degrees."""
-    return step * math.floor(value / step + 0.5)
-
-
-def _step(row: dict) -> int:
-    return 1 if row["unit"] == "bpm" else 10
+def _rounded(value: float, row: dict) -> int:
+    return on_paper(value, 1 if row["unit"] == "bpm" else 10)
 
 
 def side(value: float, row: dict) -> str:
@@ -165,28 +139,30 @@ def sides(r: Reading) -> dict[str, str]:
 
     No PR interval without one; QTc only with a rate, and for a known sex, which its limit depends on.
     """
-    table = dict(_FEATURES)
-    if r.sex in _SEXES and not math.isnan(r.rate_bpm):
-        feature = f"QTc interval ({_SEXES[r.sex]})"
-        table[feature] = _NUMBERS[feature]
+    features = [*_FEATURES, _QTC[r.sex]] if r.sex in _QTC and not math.isnan(r.rate_bpm) else _FEATURES
     out = {}
-    for feature, (key, name) in table.items():
+    for feature in features:
+        key, name = _NUMBERS[feature]
         value, row = getattr(r, key), RANGES[name]
         if not math.isnan(value):
-            exact, rounded = side(value, row), side(on_paper(value, _step(row)), row)
-            out[feature] = exact if exact == rounded else ""
+            exact = side(value, row)
+            out[feature] = exact if exact == side(_rounded(value, row), row) else ""
     return out
 
 
+def _decided(r: Reading) -> dict[str, str]:
+    return {feature: s for feature, s in sides(r).items() if s}
+
+
 def _range(r: Reading) -> Facts:
-    decided = {feature: s for feature, s in sides(r).items() if s}
+    decided = _decided(r)
     return Facts(tuple(decided.items()), tuple((feature, s) for feature in decided for s in SIDES))
 
 
 def _outside(r: Reading) -> Facts:
-    decided = {feature: s for feature, s in sides(r).items() if s}
-    possible = tuple(("features", feature) for feature in decided)
-    return Facts(tuple(f for f in possible if decided[f[1]] != "within"), possible)
+    decided = _decided(r)
+    outside = tuple(("features", feature) for feature, s in decided.items() if s != "within")
+    return Facts(outside, tuple(("features", feature) for feature in decided))
 
 
 def _direction(degrees: float) -> str:
@@ -195,7 +171,7 @@ def _direction(degrees: float) -> str:
 
 
 def _axis(r: Reading) -> Facts:
-    if math.isnan(r.axis_deg) or _direction(r.axis_deg) != _direction(on_paper(r.axis_deg, 10)):
+    if math.isnan(r.axis_deg) or _direction(r.axis_deg) != _direction(on_paper(r.axis_deg)):
         return Facts()
     return Facts((("axis", _direction(r.axis_deg)),), tuple(("axis", a) for a in AXES))
 
@@ -203,11 +179,8 @@ def _axis(r: Reading) -> Facts:
 # ---- the table ------------------------------------------------------------------------------------------------------
 TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> names of the two parts, facts
     "any_finding": (("list", "finding"), lambda r: _statements(r, _ALL, lambda c: "findings")),
-    "finding": (("group", "finding"), lambda r: _statements(r, _GROUPED, _GROUP.__getitem__)),
-    "among": (
-        ("group", "finding"),
-        lambda r: _statements(r, _ALL, _GROUP.__getitem__),
-    ),  # where a finding is looked for
+    "finding": (("group", "finding"), lambda r: _statements(r, _BUT_RHYTHMS, _GROUP.__getitem__)),
+    "among": (("group", "finding"), lambda r: _statements(r, _ALL, _GROUP.__getitem__)),  # where one is looked for
     "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, lambda c: "rhythm")),
     "normal": (("list", "state"), _normal),
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
@@ -242,7 +215,7 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
     if topic == "any_noise":
         return tuple((noise, _true("noise", noise, r)) for noise in NOISES)
     if topic == "outside":
-        return ((about, tuple(f"{name} {_sided(name, r)}" for name, s in sides(r).items() if s)),)
+        return ((about, tuple(f"{name} {_sided(name, r)}" for name in _decided(r))),)
     if topic == "normal":
         return (("findings", _true("any_finding", "findings", r)),)
     number = _number(about, r) if topic in _MEASURED else ""
@@ -260,17 +233,17 @@ def _sided(about: str, r: Reading) -> str:
 
 def _value(about: str, r: Reading) -> str:
     """A number as on paper; "" for what is none, or cannot be measured."""
-    key, name = _NUMBERS.get(about, ("", ""))
-    value = getattr(r, key) if key else math.nan
-    return "" if math.isnan(value) else str(on_paper(value, _step(RANGES[name])))
+    if about not in _NUMBERS:
+        return ""
+    key, name = _NUMBERS[about]
+    value = getattr(r, key)
+    return "" if math.isnan(value) else str(_rounded(value, RANGES[name]))
 
 
 def _number(about: str, r: Reading) -> str:
     """The same with its unit."""
     value = _value(about, r)
-    if not value:
-        return ""
-    unit = RANGES[_NUMBERS[about][1]]["unit"]
+    unit = RANGES[_NUMBERS[about][1]]["unit"] if value else "degrees"
     return value if unit == "degrees" else f"{value} {unit}"
 
 

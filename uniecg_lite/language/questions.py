@@ -1,7 +1,7 @@
 """What is asked about an ECG, and what is the true answer? Questions of ECG-QA's kinds, answered by rule.
 
 Fields, question types and attribute types are those of ECG-QA (Oh et al. 2023, arXiv 2306.15681); templates and words,
-in `data/questions.json`, are our own. What can be asked, and what is true, is in `topics`.
+in `data/questions.json`, are our own. What can be asked, and what is true, is in `question_facts`.
 """
 
 import random
@@ -11,23 +11,8 @@ from dataclasses import dataclass, replace
 
 from ..errors import BadRequest
 from ..findings import Reading, table
-from .question_facts import (
-    ALWAYS,
-    AXES,
-    CHANGES,
-    GROUP_OF,
-    GROUPS,
-    NOISES,
-    RELATIONS,
-    SIDES,
-    SIGNS,
-    TOPICS,
-    Fact,
-    Facts,
-    compared,
-    shown,
-    side_by_side,
-)
+from . import question_facts as known
+from .question_facts import ALWAYS, TOPICS, Fact, Facts
 
 NONE = "none"
 ANSWER = "Answer: "  # stands between what is seen and what follows from it
@@ -172,11 +157,7 @@ def _query(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
     return {"0": about, "1": "", "all": every}, tuple(f[1] for f in pool.facts.true if f[0] == about)
 
 
-_FORMS: dict[str, Callable[[Pool, bool, random.Random], Filled | None]] = {
-    "verify": _verify,
-    "choose": _choose,
-    "query": _query,
-}
+_FORMS = {"verify": _verify, "choose": _choose, "query": _query}
 
 
 def _write(
@@ -208,12 +189,12 @@ def _evidence(template: Template, stated: dict[str, str], looked_at: tuple[Readi
     """
     topic, about, verify = template.topic, stated["0"], template.form == "verify"
     if verify and topic == "any_finding":
-        topic, about = "among", GROUP_OF[stated["1"]]
+        topic, about = "among", known.GROUP_OF[stated["1"]]
     choices = tuple(stated[key] for key in "ab" if key in stated)
     if len(looked_at) == 2:
-        seen = (side_by_side(topic, template.relation, (about, stated["1"]), *looked_at),)
+        seen = (known.side_by_side(topic, template.relation, (about, stated["1"]), *looked_at),)
     else:
-        seen = shown(topic, about, choices, looked_at[0])
+        seen = known.shown(topic, about, choices, looked_at[0])
     asked = stated["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
     return (f"{asked}? " if asked else "") + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
 
@@ -315,14 +296,14 @@ def compare(
     """
 
     def pool(template: Template, loose: bool) -> Pool:
-        topic, known = TOPICS[template.topic][1], compared(template.topic, template.relation, first, second)
+        topic, facts = TOPICS[template.topic][1], known.compared(template.topic, template.relation, first, second)
         either = {*topic(first).true, *topic(second).true}
-        foils = tuple(f for f in known.false if f in either or template.topic in ALWAYS)
+        foils = tuple(f for f in facts.false if f in either or template.topic in ALWAYS)
         if template.form == "query" or loose:
-            foils = foils or known.false
-        elif wanted is None and not (known.true and foils):
+            foils = foils or facts.false
+        elif wanted is None and not (facts.true and foils):
             return Pool(Facts(), (), ())  # either answer must be possible, or one of them would be the rule
-        return Pool(known, known.true, foils)
+        return Pool(facts, facts.true, foils)
 
     start = f"comparison_{'consecutive' if same_patient else 'irrelevant'}"
     return _draw(matching(kind, start), pool, wanted, rng, split, (first, second))
@@ -335,10 +316,11 @@ def numbered(questions: list[Question]) -> list[Question]:
 
 def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
-    stated = [*SIGNS, *NOISES, *SIDES, *AXES, *CHANGES, *GROUPS, "acute", "old", "yes", "no", NONE]
+    lists = (known.SIGNS, known.NOISES, known.SIDES, known.AXES, known.CHANGES, known.GROUPS)
+    stated = [*(one for some in lists for one in some), "acute", "old", "yes", "no", NONE]
     stated += [
         f"yes? {relation} {about}: 1 bpm to 1 ms; none. {ANSWER}"
-        for relation in RELATIONS.values()
+        for relation in known.RELATIONS.values()
         for about in ("findings", "features", "rhythm", "ECG", "axis", "noise")
     ]
     stated += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]

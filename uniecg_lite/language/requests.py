@@ -4,9 +4,9 @@ import random
 import re
 from dataclasses import dataclass, replace
 
-from ..findings import CODES, CRITERIA, NAMES, RANGES, table
+from ..findings import CODES, CRITERIA, NAMES, RANGES, column, table
 
-PROMPTS = table("prompts")
+PROMPTS = table("prompts") | {key: column(key) for key in ("synonyms", "synonyms_unseen")}
 NO_ECG = PROMPTS["no_ecg"]
 
 

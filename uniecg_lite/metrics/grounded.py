@@ -9,7 +9,7 @@ scores 0.
 import math
 
 from ..errors import BadRequest
-from ..findings import FINDINGS, RHYTHMS, Reading
+from ..findings import RHYTHMS, Reading, column, grouped
 from ..language.report_parser import FEATURES, Statements, parse
 from ..leads import LEADS
 from .reports import angle_difference
@@ -135,49 +135,12 @@ class Judged:
 
 # What must be told for a conclusion to be backed: numbers, a feature in the finding's leads ("@": in any lead), or
 # "sign", the finding's evidence in words. Each counts alike.
-REQUIRED = {
-    **dict.fromkeys(("SR", "SARRH"), ("rate_bpm", "pr_ms")),
-    **dict.fromkeys(("SBRAD", "STACH"), ("rate_bpm",)),
-    **dict.fromkeys(("AFIB", "AFLT", "3AVB"), ("rate_bpm", "sign")),
-    **dict.fromkeys(("JUNC", "SVTAC"), ("rate_bpm", "qrs_ms", "sign")),
-    "VT": ("rate_bpm", "qrs_ms"),
-    **dict.fromkeys(("PACE", "CLBBB", "CRBBB"), ("qrs_ms", "sign")),
-    **dict.fromkeys(("WENCK", "MOB2", "PAC", "PVC", "BIGU", "LVH", "RVH", "LAE", "RAE", "HYPOK", "LOWV"), ("sign",)),
-    "1AVB": ("pr_ms",),
-    **dict.fromkeys(("LAFB", "LPFB", "LAD", "RAD"), ("axis_deg",)),
-    "IVCD": ("qrs_ms",),
-    "WPW": ("pr_ms", "qrs_ms", "sign"),
-    **dict.fromkeys(("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF"), ("st_up",)),
-    "STE_POST": ("st_down",),
-    "STD": ("@st_down",),
-    "TINV": ("@t_inverted",),
-    **dict.fromkeys(("Q_ANT", "Q_INF", "Q_LAT"), ("q_waves",)),
-    **dict.fromkeys(("HYPT", "HYPERK"), ("@t_tall", "sign")),
-    "LQT": ("qtc_ms",),
-    **dict.fromkeys(("PERI", "EREP"), ("@st_up", "sign")),
-    "BRUG": ("st_up", "sign"),
-    "NORM": ("qrs_ms", "qtc_ms", "axis_deg"),
-}
-PLACES = {row["code"]: tuple(row["leads"]) for row in FINDINGS}
-
-_ANY = math.inf
+REQUIRED, PLACES = column("requires"), column("leads")
 EXPECTED = {  # finding -> number -> what may stand beside it in the same text, the tolerance included
-    "SR": {"rate_bpm": (55, 105)},
-    "SBRAD": {"rate_bpm": (-_ANY, 65)},
-    **dict.fromkeys(("STACH", "SVTAC"), {"rate_bpm": (95, _ANY)}),
-    "VT": {"rate_bpm": (95, _ANY), "qrs_ms": (105, _ANY)},
-    "1AVB": {"pr_ms": (180, _ANY)},
-    "WPW": {"pr_ms": (-_ANY, 140)},
-    **dict.fromkeys(("CLBBB", "CRBBB"), {"qrs_ms": (105, _ANY)}),
-    "IVCD": {"qrs_ms": (95, _ANY)},
-    "LAD": {"axis_deg": (-105, -15)},
-    "LAFB": {"axis_deg": (-105, -15)},
-    **dict.fromkeys(("RAD", "LPFB"), {"axis_deg": (75, 195)}),
-    "LQT": {"qtc_ms": (450, _ANY)},
-    "NORM": {"rate_bpm": (55, 105), "pr_ms": (100, 220), "qrs_ms": (-_ANY, 135), "qtc_ms": (-_ANY, 510)},
+    code: {key: (-math.inf if a is None else a, math.inf if b is None else b) for key, (a, b) in wanted.items()}
+    for code, wanted in column("expects").items()
 }
-NO_PR = ("AFIB", "AFLT", "JUNC", "SVTAC", "VT", "PACE", "WENCK", "3AVB")
-NEEDS_PR = ("SR", "SBRAD", "STACH", "SARRH", "1AVB", "WPW")
+NO_PR, NEEDS_PR = (grouped("pr")[kind] for kind in ("none", "needed"))
 
 
 def required(code: str) -> list[tuple]:
@@ -186,7 +149,7 @@ def required(code: str) -> list[tuple]:
     for item in REQUIRED[code]:
         feature = item.removeprefix("@")
         if feature in FEATURES:
-            out.append((feature, LEADS if item[0] == "@" else PLACES[code]))
+            out.append((feature, LEADS if item[0] == "@" else tuple(PLACES[code])))
         else:
             out.append((code,) if item == "sign" else (item,))
     return out
@@ -238,7 +201,7 @@ SCORES = (
     *("DiagnosisAccuracy", "AnalysisCompleteness", "AnalysisRelevance", "LeadAssessmentCoverage"),
     *("LeadAssessmentAccuracy", *ANCHORED, "LeadEvidenceValidity"),
 )
-CRITICAL = ("VT", "3AVB", "MOB2", "STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "HYPERK", "BRUG")
+CRITICAL = tuple(column("critical"))
 CRITICAL_WEIGHT = 3
 
 

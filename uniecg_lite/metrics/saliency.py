@@ -12,21 +12,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import BadRequest
-from ..findings import CODES, NAMES
+from ..findings import CODES, FINDINGS, NAMES
 from .chain import PROMPT
 
 WAVES = ("P", "QRS", "ST", "T")
+_LOOKED_AT = ("rhythm", "block", "wide", "axis", "voltage", "q", "atrial", "st", "t", "qt")  # groups, in this order
+_ROWS = sorted(FINDINGS, key=lambda row: row["group"] == "metabolic")  # in a group, what the blood's salts do is last
 CARRIERS = {  # group: (the waves that carry its findings, the findings)
-    "rhythm": (("P", "QRS"), ("SR", "SBRAD", "STACH", "SARRH", "AFIB", "AFLT", "JUNC", "SVTAC", "PAC")),
-    "block": (("P", "QRS"), ("WENCK", "MOB2", "3AVB", "1AVB")),
-    "wide": (("QRS",), ("VT", "PACE", "PVC", "BIGU", "CLBBB", "CRBBB", "IVCD", "WPW")),
-    "axis": (("QRS",), ("LAFB", "LPFB", "LAD", "RAD")),
-    "voltage": (("QRS",), ("LVH", "RVH", "LOWV")),
-    "q": (("QRS",), ("Q_ANT", "Q_INF", "Q_LAT")),
-    "atrial": (("P",), ("LAE", "RAE")),
-    "st": (("ST",), ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD", "PERI", "EREP", "BRUG")),
-    "t": (("T",), ("TINV", "HYPT", "HYPERK")),
-    "qt": (("ST", "T"), ("LQT", "HYPOK")),
+    group: (tuple(rows[0]["waves"]), tuple(row["code"] for row in rows))
+    for group in _LOOKED_AT
+    for rows in [[row for row in _ROWS if row.get("wave_group") == group]]
 }
 GROUP = {code: group for group, (_, codes) in CARRIERS.items() for code in codes}
 BEATS = {"PVC": 1, "BIGU": 1, "PAC": 2}  # findings of some beats only: their `beat_kind`

@@ -1,0 +1,129 @@
+"""new finding: its row in data/findings.json, its drawing and its criterion; everything else reads the table."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ROW = {
+    "code": "UWAVE",
+    "name": "large U waves",
+    "group": "repolarisation",
+    "leads": ["V2", "V3", "V4"],
+    "criteria": "U of at least 0.1 mV, smaller than T, in two of V2 to V4.",
+    "evidence": "U over 0.1 mV in V2 V3 V4",
+    "scp": None,
+    "snomed": [],
+    "source": "Surawicz & Knilans, Chou's Electrocardiography in Clinical Practice, 6th ed. 2008",
+    "note": "No code is used here.",
+    "by_shape": True,
+    "waves": ["T"],
+    "wave_group": "t",
+    "token": "repolarisation",
+    "requires": ["sign"],
+    "wordings": ["giant u", "u unusually large"],
+    "evidence_wordings": ["u after t in v2 v3 v4"],
+    "synonyms": ["large U waves", "big U waves"],
+    "synonyms_unseen": ["U waves that are large"],
+}
+SIMULATOR = {  # file -> (what stands there, what is put before it)
+    "disease.py": (
+        '    for code, others in column("apart")',
+        '    found["UWAVE"] = found["SR"] & clear & ~found["HYPOK"] & u.chance(0.5)\n',
+    ),
+    "waves.py": ('HYPOK")[:, None], low, small)', 'UWAVE", "'),
+    "criteria/rules.py": ('    "BRUG": brugada,\n', '    "UWAVE": large_u,\n'),
+}
+RULE = '''def large_u(m: Measured) -> torch.Tensor:
+    """U of at least 0.1 mV, smaller than T, in two of V2 to V4."""
+    u, t = m.lead("u_mv", "V2", "V3", "V4"), m.lead("t_mv", "V2", "V3", "V4")
+    return ((u >= 0.1) & (u < t)).sum(1).ge(2) & ~hiding(m)
+
+
+'''
+CHECK = """
+import random
+from dataclasses import replace
+import torch
+from uniecg_lite.encoders import GROUPS, targets
+from uniecg_lite.findings import CODES, NAMES, Reading, readings, report
+from uniecg_lite.language.conversations import Corpus, notes
+from uniecg_lite.language.question_facts import undecided
+from uniecg_lite.language.report_parser import parse, parse_report
+from uniecg_lite.language.requests import Request, fill, phrasings
+from uniecg_lite.metrics.grounded import grounded_one
+from uniecg_lite.metrics.saliency import GROUP, finding_windows
+from uniecg_lite.simulator.criteria.rules import criteria_pass
+from uniecg_lite.simulator.simulate import simulate
+
+new, name, rng = "UWAVE", NAMES["UWAVE"], random.Random(0)
+drawn = simulate(3, torch.arange(96), hz=500, noise=False)
+there = drawn.truth["findings"][:, CODES.index(new)]
+assert len(CODES) == 49 and CODES[-1] == "NORM" and there.sum() >= 8, "it is drawn"
+assert not drawn.truth["findings"][there, -1].any(), "an ECG that shows it is not called normal"
+passed, failed, n = criteria_pass(drawn.signal, drawn.truth["findings"])[new]
+assert n == there.sum() and passed >= 0.9 and failed >= 0.9, ("its criterion holds where it is drawn", passed, failed)
+
+rows = readings(drawn.truth)
+one = replace(next(r for r in rows if new in r.findings), findings=frozenset({"SR", new}))
+text = report(one)
+assert text.endswith(f"Evidence: U over 0.1 mV in V2 V3 V4. Conclusion: sinus rhythm, {name}."), text
+assert parse_report(text).findings == one.findings and parse(text).evidence == {new}
+assert parse("Sinus rhythm with giant U waves.").findings == {"SR", new}
+assert parse("No big finding, no large U waves.").denied == {new} and parse("Possible giant U wave").uncertain == {new}
+full, without = (grounded_one(t, one) for t in (text, report(replace(one, findings=frozenset({"SR"})))))
+assert full["DiagnosisAccuracy"] == full["EvidenceBasedReasoning"] == 100 > 60 > without["DiagnosisAccuracy"], "scored"
+
+corpus = Corpus(drawn.truth)
+asked = [corpus.asked(rng, kind=("any_finding", "finding")) for _ in range(600)]
+answers = {q.answer for q in asked if q.question_type == "single-verify" and q.attribute[-1] == name}
+assert ("yes",) in answers, "it is asked for"
+assert any(name in q.answer for q in asked if q.question_type == "single-query"), "it is listed"
+assert new in undecided(Reading(findings=frozenset({"VT"}))), "a broad QRS hides it"
+assert f"repolarisation {name}" in notes(one)
+assert Request.parse(Request(findings=("SR", new)).text()).findings == ("SR", new)
+assert any("big U waves" in fill(phrasings("generate", "seen")[0], Request(findings=(new,)), rng) for _ in range(9))
+assert GROUPS["repolarisation"][-2:] == (new, "NORM") and targets(drawn.truth)["repolarisation"].shape == (96, 8)
+assert GROUP[new] == "t" and finding_windows(drawn.truth, new, 5000, 500).any(1).all()
+print("all read the table")
+"""
+
+
+def put_before(path: Path, *pairs: tuple[str, str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    for here, more in pairs:
+        assert text.count(here) == 1, (path, here)
+        text = text.replace(here, more + here)
+    path.write_text(text, encoding="utf-8")
+
+
+def test_a_new_finding_needs_four_files(tmp_path):
+    for part in ("uniecg_lite", "data"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    table = tmp_path / "data" / "findings.json"
+    rows = json.loads(table.read_text(encoding="utf-8"))
+    table.write_text(json.dumps([*rows[:-1], ROW, rows[-1]]), encoding="utf-8")
+    simulator = tmp_path / "uniecg_lite" / "simulator"
+    for name, pair in SIMULATOR.items():
+        put_before(simulator / name, pair)
+    put_before(simulator / "criteria" / "rules.py", ("def _rate(", RULE))
+    old = {
+        path.relative_to(ROOT): path.read_bytes()
+        for part in ("uniecg_lite", "data")
+        for path in (ROOT / part).rglob("*.*")
+        if path.suffix in (".py", ".json")
+    }
+    edited = [path for path, content in old.items() if (tmp_path / path).read_bytes() != content]
+    assert len(edited) == 1 + len(SIMULATOR) <= 6, edited
+    ran = subprocess.run(
+        [sys.executable, "-c", CHECK],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0 and "all read the table" in ran.stdout, ran.stderr[-2000:]
