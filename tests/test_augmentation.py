@@ -16,7 +16,7 @@ from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.metrics.real_records import RealRecords
 from uniecg_lite.store import Store
 from uniecg_lite.studies import augmentation
-from uniecg_lite.studies.claims import augmentation_claims, augmentation_metrics
+from uniecg_lite.studies.claims import claim_metrics, verdicts
 from uniecg_lite.studies.grid import STUDIES, run_study
 from uniecg_lite.studies.study import cell_path, summary, write_cell
 
@@ -48,7 +48,7 @@ def room(chain):
 
 
 def test_variants_are_every_source_with_every_number_of_examples(chain, no_real):
-    assert len(augmentation.VARIANTS) == len(augmentation.SOURCES) * len(augmentation.EXAMPLES)
+    assert set(augmentation.VARIANTS) == {f"{source}{k}" for k in (10, 30, 100) for source in augmentation.SOURCES}
     found = {variant: augmentation.settings(chain, variant) for variant in augmentation.VARIANTS}
     assert len({str(s["classifier"]) for s in found.values()}) == 1, "equal budgets"
     assert "diffusets" in found["made10"]["inputs"] and "diffusets" not in found["plain10"]["inputs"]
@@ -163,12 +163,12 @@ def cells(root: Path, seeds: int = 5, real: float | None = 0.6, last: float = 0.
 )
 def test_made_ecgs_help_only_where_all_five_seeds_say_so(tmp_path, about, verdict):
     cells(tmp_path, **about)
-    metrics = augmentation_metrics(root=tmp_path)
+    metrics = claim_metrics("augmentation", root=tmp_path)
     assert metrics["augmentation.rare_f1_gain.seeds"] == about.get("seeds", 5)
     assert metrics["augmentation.rare_f1_gain.low"] == pytest.approx(about.get("last", 0.8) - 0.5)
-    assert augmentation_claims(metrics)["U13"]["verdict"] == verdict
-    assert results.claims(metrics) == augmentation_claims(metrics)
+    assert verdicts(metrics)["U13"]["verdict"] == verdict
+    assert results.claims(metrics) == verdicts(metrics)
 
 
 def test_without_cells_there_is_no_verdict(tmp_path):
-    assert augmentation_metrics(root=tmp_path) == augmentation_claims({}) == {}
+    assert claim_metrics("augmentation", root=tmp_path) == verdicts({}) == {}

@@ -451,18 +451,18 @@ def test_a_joint_tokenizer_has_about_as_many_parameters():
 
 
 def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):
-    from uniecg_lite.studies.claims import FINDINGS_F1 as F1
-    from uniecg_lite.studies.claims import QA, diag_claims, diag_metrics
+    from uniecg_lite.studies.claims import claim_metrics, verdicts
     from uniecg_lite.studies.study import cell_path, write_cell
 
     def cells(gains):
         for seed, gain in enumerate(gains):
             for variant in ("full", "unforecast", "unknown", "vectors"):
                 value = 0.5 + gain * (variant == "full")
-                aware = {QA: value, F1: value, f"{QA}.open": value}
+                names = ("qa_exact_match", "qa_exact_match.open", "findings_macro_f1")
+                aware = {f"diagecg.{name}": value for name in names}
                 cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": aware}
                 write_cell(cell_path("diagecg", "smoke", variant, seed, tmp_path), cell)
-        return {name: c["verdict"] for name, c in diag_claims(diag_metrics("smoke", tmp_path)).items()}
+        return {name: c["verdict"] for name, c in verdicts(claim_metrics("diag", "smoke", tmp_path)).items()}
 
     three = ("D3", "D4", "D7")
     assert cells([0.1, 0.2]) == dict.fromkeys(three, "not testable here")

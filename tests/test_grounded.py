@@ -228,7 +228,8 @@ def other_way(r: Reading) -> str:
     out = [f"Diagnosis: {synonyms(r, 2)}", f"HR={round(r.rate_bpm)}bpm", f"The axis is {on_paper(r.axis_deg)} degrees"]
     out += ["The PR interval cannot be measured" if math.isnan(r.pr_ms) else f"A {on_paper(r.pr_ms)} ms PR interval"]
     out += [
-        f"QRS duration of {on_paper(r.qrs_ms)} msec with a QT of {on_paper(r.qt_ms)} msec and a QTc of {on_paper(r.qtc_ms)} msec"
+        f"QRS duration of {on_paper(r.qrs_ms)} msec "
+        f"with a QT of {on_paper(r.qt_ms)} msec and a QTc of {on_paper(r.qtc_ms)} msec"
     ]
     for feature, words in WORDS.items():
         leads = getattr(r, feature)

@@ -13,8 +13,7 @@ from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.stages import inject_ecg_tokens, token_rows
 from uniecg_lite.store import save_tensors
-from uniecg_lite.studies import mapping
-from uniecg_lite.studies.claims import mapping_claims, mapping_metrics
+from uniecg_lite.studies import claims, mapping
 from uniecg_lite.studies.grid import STUDIES, run_study
 from uniecg_lite.studies.study import cell_path, summary, write_cell
 
@@ -81,7 +80,7 @@ def test_mapper_and_rows_learn_and_nothing_else_does(room, tmp_path, variant):
     rest = [p[1:].clone() for p in token_rows(model).values()]
     generator = [p.clone() for p in room.generator.parameters()]
     mapper = [p.clone() for p in model.mapper.parameters()]
-    history = mapping.align(model, room.lesson, way, Training(4, 4, 1e-2, warmup=1), 0, tmp_path)
+    history = mapping.align(model, room, way, Training(4, 4, 1e-2, warmup=1), 0, tmp_path)
     assert all(value == value for value in history["mse"])
     assert model.fingerprint(skip_rows=True) == frozen, "the LLM"
     assert all(map(torch.equal, generator, room.generator.parameters())), "the generator"
@@ -93,7 +92,7 @@ def test_mapper_and_rows_learn_and_nothing_else_does(room, tmp_path, variant):
 def test_squared_error_falls(room, tmp_path):
     model = mapping.model_with_tokens(room.store, 2)
     model.mapper = mapping.new_mapper(model, mapping.Way(layers=1), room.generator.condition.settings["width"], 0)
-    curve = mapping.align(model, room.lesson, mapping.Way(), Training(20, 8, 5e-3, warmup=2), 0, tmp_path)["mse"]
+    curve = mapping.align(model, room, mapping.Way(), Training(20, 8, 5e-3, warmup=2), 0, tmp_path)["mse"]
     assert len(curve) == 2 and curve[-1] < 0.9 * curve[0]
 
 
@@ -154,7 +153,8 @@ def cells(root: Path, seeds: int = 3, **worse: dict[str, float]) -> None:
 
 def verdicts(root: Path) -> dict[str, str]:
     """Claim -> verdict from the cells under a folder."""
-    return {claim: about["verdict"] for claim, about in mapping_claims(mapping_metrics(root=root)).items()}
+    judged = claims.verdicts(claims.claim_metrics("mapping", root=root))
+    return {claim: about["verdict"] for claim, about in judged.items()}
 
 
 def test_a_claim_holds_only_where_every_seed_says_so(tmp_path):
@@ -177,7 +177,7 @@ def test_a_claim_holds_only_where_every_seed_says_so(tmp_path):
 
 def test_claims_stand_among_the_others_and_need_cells(tmp_path):
     cells(tmp_path)
-    found = results.claims(mapping_metrics(root=tmp_path) | {"routing.accuracy": 1.0})
+    found = results.claims(claims.claim_metrics("mapping", root=tmp_path) | {"routing.accuracy": 1.0})
     assert list(found) == ["U6", "U7", "U8", "U9", "U11", "U15"]
     assert all(any(letter.isdigit() for letter in about["ours"]) for about in found.values())
-    assert mapping_metrics(root=tmp_path / "none") == mapping_claims({}) == {}
+    assert claims.claim_metrics("mapping", root=tmp_path / "none") == claims.verdicts({}) == {}

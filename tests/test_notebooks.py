@@ -185,7 +185,7 @@ def test_checks_are_marked_and_print_claims_only(path):
     assert marked, "at least one check"
     for cell in marked:
         assert cell.source.startswith("# NBVAL_CHECK_OUTPUT")
-        assert calls(tree_of(cell), "claim") and not calls(tree_of(cell), "print")
+        assert calls(tree_of(cell), "confirm") and not calls(tree_of(cell), "print")
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == "stdout":
                 assert all(line.startswith("[check] ") for line in output.text.split("\n") if line)

@@ -1,6 +1,7 @@
 """studies: cells are run once, kept whole and told honestly; the study `table` trains what it says, on equal terms."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from uniecg_lite.checkpoints import save_reader, save_reading
 from uniecg_lite.config import LAPTOP, SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.errors import BadRequest, UniECGError
-from uniecg_lite.findings import CODES, RHYTHMS
+from uniecg_lite.findings import CODES, RHYTHMS, table
 from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.metrics.reader import Reader
 from uniecg_lite.model import seen
@@ -24,9 +25,10 @@ from uniecg_lite.store import Store, save_tensors
 from uniecg_lite.studies import diag as study_diag
 from uniecg_lite.studies import grid
 from uniecg_lite.studies import systems as study_table
-from uniecg_lite.studies.claims import study_metrics, system_table, table_claims
-from uniecg_lite.studies.grid import STUDIES, Study, run_study, study_list
+from uniecg_lite.studies.claims import claim_metrics, system_table, verdicts
+from uniecg_lite.studies.grid import STUDIES, run_study, study_list
 from uniecg_lite.studies.study import (
+    Study,
     cell_path,
     paired,
     provenance,
@@ -50,12 +52,12 @@ class _Toy:
     def study(self) -> Study:
         return Study(
             "toy",
-            "Does anything happen?",
-            {"plain": "random", "still": "nothing random"},
             lambda store: "room",
             self.measure,
             lambda store, variant: {"steps": self.steps, "inputs": ("a", "b")},
-            frozenset({"still"}),
+            "Does anything happen?",
+            {"plain": "random", "still": "nothing random"},
+            ("still",),
         )
 
     def measure(self, room, variant, seed, folder):
@@ -137,6 +139,19 @@ def test_a_killed_cell_keeps_its_checkpoint_unless_settings_change(toy, tmp_path
         toy.broken = broken
 
 
+def test_a_cell_that_goes_on_adds_up_the_seconds_of_all_its_runs(toy, tmp_path):
+    toy.broken = {("plain", 0): KeyboardInterrupt()}
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_study("toy", "smoke", seeds=1, variant="plain", root=tmp_path)
+        [clock] = (tmp_path / "artifacts").rglob("clock.json")
+        begun = json.loads(clock.read_text())["begun"]
+        os.utime(clock.parent / "checkpoint", (begun + 100, begun + 100))  # the last file before it was killed
+    toy.broken = {}
+    cell = read_cell(run_study("toy", "smoke", seeds=1, variant="plain", root=tmp_path)[0])
+    assert cell["resumed"] and cell["seconds"] >= 200
+
+
 @pytest.mark.parametrize(
     ("words", "stated"),
     [
@@ -191,14 +206,14 @@ def test_means_come_with_their_spread(tmp_path):
 
 def test_comparisons_are_seed_by_seed(tmp_path):
     cells(tmp_path, "s", {"a": [{"x": 2.0}, {"x": 9.0}], "b": [{"x": 1.0}, {"x": 3.0}, {"x": 5.0}]})
-    cells(tmp_path, "s", {"simulator": [{"x": 4.0}], "begun": [{"x": 4.0}]})
     assert paired("s", ("a", "x"), ("b", "x"), root=tmp_path) == (3.5, 1.0, 6.0, 2), "seeds that both have"
     assert paired("s", ("a", "x"), ("b", "x"), "ratio", root=tmp_path) == (2.5, 2.0, 3.0, 2)
-    once = paired("s", ("b", "x"), ("simulator", "x"), root=tmp_path)
+    cells(tmp_path, "making", {"ours": [{"x": 1.0}, {"x": 3.0}, {"x": 5.0}]})
+    cells(tmp_path, "making", {"simulator": [{"x": 4.0}], "begun": [{"x": 4.0}]})
+    once = paired("making", ("ours", "x"), ("simulator", "x"), root=tmp_path)
     assert once == (-1.0, -3.0, 1.0, 3), "nothing random in it: one cell for every seed"
-    assert paired("s", ("b", "x"), ("begun", "x"), root=tmp_path) == (-3.0, -3.0, -3.0, 1), (
-        "its other seeds are to come"
-    )
+    begun = paired("making", ("ours", "x"), ("begun", "x"), root=tmp_path)
+    assert begun == (-3.0, -3.0, -3.0, 1), "its other seeds are to come"
     assert paired("s", ("a", "x"), ("b", "y"), root=tmp_path) is None
     with pytest.raises(BadRequest, match="'difference' or by 'ratio'"):
         paired("s", ("a", "x"), ("b", "x"), "product", root=tmp_path)
@@ -225,7 +240,7 @@ def a_table(root: Path, pulse: list[float], gem: list[float], change: float = 0.
 
 def test_claims_hold_only_with_direction_and_ratio_over_three_seeds(tmp_path):
     a_table(tmp_path / "good", [40, 41, 42], [70, 71, 72], change=-0.5)
-    found = study_metrics(root=tmp_path / "good")
+    found = claim_metrics("table", root=tmp_path / "good")
     assert found["table.average_ratio_vs_pulse"] == pytest.approx((69.5 / 40 + 70.5 / 41 + 71.5 / 42) / 3)
     assert (
         found["table.grounding_ratio_vs_pulse.low"] == pytest.approx(71.5 / 42)
@@ -239,14 +254,35 @@ def test_claims_hold_only_with_direction_and_ratio_over_three_seeds(tmp_path):
     assert "1.72" in claims["U1"]["ours"] and "n = 3" in claims["U1"]["ours"]
 
     a_table(tmp_path / "ratio", [60, 61, 62], [70, 71, 72], change=-5, shared=71.5)
-    claims = table_claims(study_metrics(root=tmp_path / "ratio"))
+    claims = verdicts(claim_metrics("table", root=tmp_path / "ratio"))
     assert claims["U1"]["verdict"] == "not reproduced", "better, but not by as much as in the paper"
     assert claims["U2"]["verdict"] == "not reproduced", "five points are not slight"
     assert claims["U4"]["verdict"] == "not reproduced", "one seed of three says otherwise"
 
     a_table(tmp_path / "few", [40, 41], [70, 71])
-    assert {c["verdict"] for c in table_claims(study_metrics(root=tmp_path / "few")).values()} == {"not testable here"}
-    assert study_metrics(root=tmp_path / "none") == {} and table_claims({}) == {}
+    judged = verdicts(claim_metrics("table", root=tmp_path / "few"))
+    assert {claim["verdict"] for claim in judged.values()} == {"not testable here"}
+    assert claim_metrics("table", root=tmp_path / "none") == {} and verdicts({}) == {}
+
+
+def test_the_ratios_of_u1_are_those_that_the_paper_publishes():
+    published = {row["id"]: row["ratio"] for row in table("published")["scores"]["rows"]}
+    claim = table("claims")["table"]["claims"]["U1"]
+    for score in ("grounding", "evidence", "average"):
+        assert f"{score} x{published[score]}" in claim["paper"]
+        assert f"table.{score}_ratio_vs_pulse >= {published[score]}" in claim["holds_if"]
+
+
+def test_every_claim_needs_metrics_of_known_variants_and_has_rules_about_them():
+    for group in table("claims").values():
+        for what in group["metrics"].values():
+            study, _, words = what.partition(": ")
+            variant, _, *other = words.split()
+            assert {variant, *other[1:2]} <= set(STUDIES[study].variants) and other[:1] in ([], ["-"], ["/"])
+        for claim in group["claims"].values():
+            told = claim["needed"] | claim.get("wished", {})
+            assert claim["needed"].keys() <= group["metrics"].keys()
+            assert all(any(rule.startswith(key) for key in told) for rule in claim["holds_if"])
 
 
 def test_the_readme_table_shows_every_system_beside_the_paper(tmp_path, monkeypatch):
@@ -435,7 +471,7 @@ def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):
     change = gem["uniecg.Average"][0] - gem["Average"][0]
     assert gem["stage2_change"][0] == pytest.approx(change, abs=1e-5)
     assert {"conflict.signal", "evidence.findings", "stage2_identical"} <= set(gem)
-    assert set(table_claims(study_metrics("smoke", tmp_path))) >= {"U2", "U4"}
+    assert set(verdicts(claim_metrics("table", "smoke", tmp_path))) >= {"U2", "U4"}
     assert system_table("smoke", tmp_path).count("\n") == 1 + 4 * 5
 
     monkeypatch.setattr(study_table, "projection_alignment", None)  # its weights are kept: training would fail now
@@ -446,4 +482,4 @@ def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):
     run_study("table", "smoke", seeds=1, root=tmp_path)
     again = read_cell(cell_path("table", "smoke", "pulse", 0, tmp_path))
     assert again["metrics"] == old["metrics"] and again["resumed"] and not old["resumed"]
-    assert grid.find_study("table").fixed == {"trivial", "classical"}
+    assert set(grid.find_study("table").fixed) == {"trivial", "classical"}

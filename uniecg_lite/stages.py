@@ -1,6 +1,7 @@
 """The stages of training: projection alignment, stage 1, [ECG] token injection, mapper alignment."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -218,32 +219,55 @@ def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folde
     return history
 
 
-def align_mapper(model: UniECG, corpus: Corpus, condition_encoder, plan: Training, seed: int, folder: Path) -> dict:
+def align_mapper(
+    model: UniECG,
+    corpus: Corpus,
+    condition_encoder,
+    plan: Training,
+    seed: int,
+    folder: Path,
+    squared: bool = True,
+    denoising: Callable | None = None,
+    ecgs: Callable | None = None,
+) -> dict:
     """Train mapper and rows by the MSE of the mapped [ECG] states to the frozen condition encoder. Text only.
 
     The target encodes the request's canonical words. The row of [ECG_1] stays as it is: it has learned *when*
     (`train_tokens`), and with tied weights a changed row would decide otherwise; the other rows learn *what*.
+
+    Study `mapping` trains in other ways, too. A row of the denoising loss costs as much as all else together, so every
+    other row of a batch has it; without the squared error the rest of the batch is left out.
+
+    Args:
+        model: with mapper and [ECG] tokens.
+        corpus: of N patients.
+        condition_encoder: texts -> (B, D_c).
+        plan: steps, batch, learning rate.
+        seed: of the order of the patients and the words they are asked in.
+        folder: where checkpoints go.
+        squared: whether the squared error is trained, or only watched.
+        denoising: patients (B,), conditions (B, D_c), `torch.Generator` -> the generator's own loss, to be added.
+        ecgs: patients (B,) -> their ECGs (B, 12, 1000) mV, shown beside the words in every other step.
     """
     model.mapper.requires_grad_(True).train()
     hooks = rows_but_the_first(model)
 
     def loss(step, generator):
         rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
+        rows, noised = (rows, slice(None, None, 2)) if squared else (rows[::2], slice(None))
         pairs = [corpus.sample("generate", int(row), rng) for row in rows]
         with torch.no_grad():
             target = condition_encoder([a for _, a in pairs])  # (B, D_c)
-        mse = F.mse_loss(model.mapper(model.ecg_states([p for p, _ in pairs])).float(), target.float())
-        return {"loss": mse, "mse": mse.detach()}
+            shown = model.project(model.encode_signal(ecgs(rows)), None) if ecgs and step % 2 else None
+        mapped = model.mapper(model.ecg_states([p for p, _ in pairs], shown)).float()
+        mse = F.mse_loss(mapped, target.float())
+        total = mse if squared else 0.0
+        if denoising:
+            total = total + denoising(rows[noised], mapped[noised], generator)
+        return {"loss": total, "mse": mse.detach()}
 
-    history = fit(
-        "mapper",
-        {"mapper": model.mapper, "llm": model.llm},
-        loss,
-        plan,
-        seed=seed,
-        folder=folder,
-        weight_decay=0.0,
-    )
+    parts = {"mapper": model.mapper, "llm": model.llm}
+    history = fit("mapper", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
     for hook in hooks:
         hook.remove()
     model.requires_grad_(False)

@@ -1,7 +1,6 @@
 """The results table: gathered by the chain, copied to `results/` on demand, read by README and by notebook 10."""
 
 import json
-import os
 import platform
 import re
 from datetime import date
@@ -12,20 +11,8 @@ import torch
 from ..config import LAPTOP, PROFILES
 from ..findings import table
 from ..paths import ROOT
-from ..store import Store, commit, write_text
-from ..studies.claims import (
-    augmentation_claims,
-    augmentation_metrics,
-    diag_claims,
-    diag_metrics,
-    making_claims,
-    making_metrics,
-    mapping_claims,
-    mapping_metrics,
-    study_metrics,
-    system_table,
-    table_claims,
-)
+from ..store import Store, commit, machine, write_text
+from ..studies.claims import claim_metrics, system_table, verdicts
 from ..studies.grid import STUDIES
 from ..studies.study import read_cells
 from .lesson import sums
@@ -94,13 +81,6 @@ def derived(metrics: dict[str, float]) -> dict[str, float]:
     if metrics.get("generation.fid") and "generation.unified_fid" in metrics:
         out["generation.fid_ratio_unified_to_direct"] = metrics["generation.unified_fid"] / metrics["generation.fid"]
     return out
-
-
-def machine() -> str:
-    """A short name of this machine's kind: `cpu2` for two cores, or the GPU's name."""
-    if torch.cuda.is_available():
-        return re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
-    return f"cpu{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
 
 
 def run_file(store: Store) -> Path:
@@ -176,8 +156,7 @@ def studied(store: Store) -> dict[str, float]:
 
 def all_study_metrics(profile: str, root: Path | None = None) -> dict[str, float]:
     """What all studies have measured with this profile."""
-    every = (study_metrics, diag_metrics, making_metrics, mapping_metrics, augmentation_metrics)
-    return {name: value for of in every for name, value in of(profile, root).items()}
+    return claim_metrics(profile=profile, root=root)
 
 
 def claims(metrics: dict[str, float]) -> dict[str, dict]:
@@ -202,9 +181,7 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
         }
     if "generation.true_sex_accuracy" in metrics:
         out["U10"] = _person_claim({key.removeprefix("generation."): value for key, value in metrics.items()})
-    for judged in (table_claims, making_claims, mapping_claims, augmentation_claims, diag_claims):
-        out |= judged(metrics)
-    return dict(sorted(out.items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
+    return dict(sorted((out | verdicts(metrics)).items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
 
 
 def _person_claim(generated: dict[str, float]) -> dict:

@@ -6,7 +6,6 @@ know a finding better than the few examples tell: the case of a generator that w
 """
 
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..checkpoints import load_generator
-from ..cohort import Cohort, load
+from ..cohort import Cohort
 from ..config import Profile
 from ..findings import CODES
 from ..generator.generator import Generator
@@ -27,16 +26,11 @@ from ..metrics.real_records import RealRecords, load_real_records, weighted_auro
 from ..simulator.noise import noise
 from ..store import Store
 from ..training import device_and_why, fit
+from .study import ABOUT, hashes, manifest_hash, open_split
 
 RARE = ("CRBBB", "LVH", "PVC")  # a block, tall waves, early beats; cardiologists state them in real records, too
-EXAMPLES = (10, 30, 100)
-SOURCES = {
-    "plain": "{} examples of the finding",
-    "copies": "{} examples, and more copies of them with fresh noise",
-    "made": "{} examples, and as many ECGs made from their requests, with noise",
-    "more": "{} examples, and as many further simulated ones: what made ones could reach at best",
-}
-VARIANTS = {f"{source}{k}": what.format(k) for k in EXAMPLES for source, what in SOURCES.items()}
+SOURCES = ("plain", "copies", "made", "more")  # what stands beside the examples
+VARIANTS = ABOUT["augmentation"]["variants"]
 SIZES = {"smoke": (8, 40)}  # ECGs beside the examples, and training patients without the finding
 USUAL = (60, 1000)  # the same, for other profiles
 WIDTH = 16  # channels of the classifier
@@ -83,18 +77,15 @@ def settings(store: Store, variant: str) -> dict:
         out |= {"beside": generated}
     if variant.startswith("made"):
         names, out = ("cohort", "diffusets"), out | {"sample_steps": P.sample_steps, "guidance": P.guidance}
-    hashes = {name: store.meta(name)["hash"] for name in names}
-    real = folder and blake2b((folder / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
-    return out | {"inputs": hashes | {"manifest": real}}
+    return out | {"inputs": hashes(store, *names) | {"manifest": folder and manifest_hash(folder)}}
 
 
 def prepare(store: Store) -> StudyContext:
     """Open the cohort, the chain's generator, and the real records; without them, says so and goes on."""
-    splits, folder = store.path("cohort") / "splits", real_folder()
-    train = load(splits, "train")
+    train, folder = open_split(store, "train"), real_folder()
     chosen, held = (
         (part.signal(range(len(part))), part.truth()["findings"].bool())
-        for part in (load(splits, "validation"), load(splits, "test"))
+        for part in (open_split(store, "validation"), open_split(store, "test"))
     )
     if folder is None:
         tqdm.write("There are no real records: `real.*` is left out. UNIECG_REAL_ECG names a folder that has them.")
@@ -141,7 +132,8 @@ def examples(room: StudyContext, code: str, source: str, k: int, seed: int) -> t
     g = torch.Generator().manual_seed(seed)
     with_it = torch.zeros(len(room.train), dtype=torch.bool)
     with_it[room.corpus.carriers[code]] = True
-    carriers, without = (_mixed(rows.nonzero()[:, 0], g) for rows in (with_it, ~with_it))
+    parts = [rows.nonzero()[:, 0] for rows in (with_it, ~with_it)]
+    carriers, without = (rows[torch.randperm(len(rows), generator=g)] for rows in parts)
     few = room.train.signal(carriers[:k].tolist())
     positive = [few]
     again = torch.arange(beside) % len(few)  # (beside,) which example is repeated
@@ -156,10 +148,6 @@ def examples(room: StudyContext, code: str, source: str, k: int, seed: int) -> t
     if source == "more" and further:
         positive.append(room.train.signal(further))
     return torch.cat(positive), room.train.signal(without[:others].tolist())
-
-
-def _mixed(rows: torch.Tensor, g: torch.Generator) -> torch.Tensor:
-    return rows[torch.randperm(len(rows), generator=g)]
 
 
 def rustle(seed: int, n: int) -> torch.Tensor:

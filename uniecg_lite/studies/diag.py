@@ -1,14 +1,17 @@
-"""Studies `diagcodes` and `diagecg`: what each part of DiagECG-lite brings (D1 to D7)."""
+"""Studies `diagcodes` and `diagecg`: what each part of DiagECG-lite brings (D1 to D7).
+
+`diagcodes` sets tokenizers side by side by rate and distortion. All cells of a study have the same patients, the same
+language model and the same number of steps.
+"""
 
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from ..checkpoints import load_codec, load_codes, load_reading, new_codec, new_diagecg
-from ..cohort import Cohort, load
+from ..cohort import Cohort
 from ..config import Profile, Training
 from ..diagecg.diagecg_metrics import (
     attention_metrics,
@@ -28,33 +31,14 @@ from ..language.conversations import Corpus
 from ..metrics.chain import real_folder
 from ..metrics.chain import reports as unified_reports
 from ..metrics.qa import answers, draw_questions, qa_scores
-from ..model import UniECG
 from ..simulator.simulate import simulate
 from ..stages import projection_alignment, stage1
-from ..store import Store, save_tensors
+from ..store import Store
 from ..training import device_and_why
+from .study import ABOUT, hashes, open_split, size, train_once
 from .systems import load_views
 
-# --- Studies of DiagECG-lite: `diagcodes`, tokenizers by rate and distortion, and `diagecg`, the claims D1 to D7.
-#
-# All cells of a study have the same patients, the same language model and the same number of steps.
-
-CODES_VARIANTS = {
-    "ours": "the profile's tokenizer: each lead alone, shared weights",
-    "joint": "one encoder that sees all leads at once, of about as many parameters (D1)",
-    "single": "one word for a stretch of time, as published",
-    "coarse": "two levels fewer of each number",
-    "fine": "two levels more of each number",
-}
-VARIANTS = {
-    "full": "ours: forecasting, then tuning on the chain's fact words, with age and sex in the prompt",
-    "continuous": "as `unforecast`, on what fact words are cut from, through a projection that starts anywhere (D2)",
-    "unforecast": "tuning alone, by as many steps as forecasting and tuning (D3)",
-    "unknown": "without age and sex in the prompt (D4)",
-    "waves": "as `full`, but codes are read, one for a stretch of time, as published (D6)",
-    "joint": "as `waves`, on codes of a joint encoder (D1)",
-    "vectors": "UniECG-lite: projected vectors of signal and image, by as many steps (D7)",
-}
+CODES_VARIANTS, VARIANTS = ABOUT["diagcodes"]["variants"], ABOUT["diagecg"]["variants"]
 WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
 WITHOUT_FORECAST = ("unforecast", "continuous")  # numbers cannot be forecast as words
 QUESTIONS = 4  # for each scored patient
@@ -85,13 +69,9 @@ def joint_width(profile: Profile) -> int:
 
     At the same width it would be larger: it has a matrix for every pair of leads.
     """
-    wanted = _size(new_codec(profile, facts=None))
+    wanted = size(new_codec(profile, facts=None))
     widths = range(1, profile.diag_width + 1)
-    return min(widths, key=lambda w: abs(_size(new_codec(profile, facts=None, lead_wise=False, width=w)) - wanted))
-
-
-def _size(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+    return min(widths, key=lambda w: abs(size(new_codec(profile, facts=None, lead_wise=False, width=w)) - wanted))
 
 
 def codes_settings(store: Store, variant: str) -> dict:
@@ -103,8 +83,8 @@ def codes_settings(store: Store, variant: str) -> dict:
         "scored": P.study_scored,
         "tokenizer": asdict(short(P.diag_tokenizer)),
         "codec": codec.settings,
-        "parameters": _size(codec),
-        "inputs": {"cohort": store.meta("cohort")["hash"]},
+        "parameters": size(codec),
+        "inputs": hashes(store, "cohort"),
     }
 
 
@@ -119,20 +99,20 @@ class Patients:
     @staticmethod
     def load(store: Store) -> "Patients":
         """Open the cohort."""
-        splits = store.path("cohort") / "splits"
-        train, test = load(splits, "train"), load(splits, "test")
-        return Patients(store, train, test.first(store.profile.study_scored))
+        scored = open_split(store, "test").first(store.profile.study_scored)
+        return Patients(store, open_split(store, "train"), scored)
 
 
 def trained_codec(room: Patients, variant: str, seed: int, folder: Path, **more) -> ECGTokenizer:
     """The tokenizer of a cell; its weights are kept in `folder`, so that it trains once."""
     torch.manual_seed(seed)
-    codec, kept = codec_of(room.store.profile, variant, **more).to(device_and_why()[0]), folder / "codec.safetensors"
-    if not kept.exists():
-        train_tokenizer(codec, room.train, short(room.store.profile.diag_tokenizer), seed, folder / "codec")
-        save_tensors(codec.state_dict(), folder / "codec.part")
-        (folder / "codec.part.safetensors").rename(kept)
-    codec.load_state_dict(load_file(kept))
+    codec, plan = codec_of(room.store.profile, variant, **more), short(room.store.profile.diag_tokenizer)
+    codec = codec.to(device_and_why()[0])
+
+    def train():
+        train_tokenizer(codec, room.train, plan, seed, folder / "codec")
+
+    train_once(train, codec.state_dict, folder / "codec.safetensors")
     return codec.requires_grad_(False).eval()
 
 
@@ -152,10 +132,10 @@ def settings(store: Store, variant: str) -> dict:
     """What a cell of `diagecg` depends on."""
     P = store.profile
     start = ["encoders"] if variant == "vectors" else [] if variant in WAVES else ["diag_tokenizer"]
-    hashes = {name: store.meta(name)["hash"] for name in ("cohort", "language", *start)}
     trainings = {name: asdict(plan) for name, plan in plans(P, variant).items()}
     rank = {} if variant == "vectors" else {"rank": P.diag_rank}
-    return {"records": P.records, "scored": P.study_scored, **trainings, **rank, "inputs": hashes}
+    inputs = hashes(store, "cohort", "language", *start)
+    return {"records": P.records, "scored": P.study_scored, **trainings, **rank, "inputs": inputs}
 
 
 def plans(profile: Profile, variant: str) -> dict[str, Training]:
@@ -181,8 +161,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     """Train and score one cell: questions by type, reports, real records, attention."""
     P = room.store.profile
     if variant == "vectors":
-        model = train_vectors(room.store, room.train, room.test, plans(P, variant), seed, folder)
-        return measure_vectors(model, room.test, QUESTIONS * P.study_scored)
+        return measure_vectors(room, seed, folder)
     model, known = trained(room, variant, seed, folder)
     aware, numbers = variant != "unknown", variant == "continuous"
     corpus = Corpus(room.test.truth(), room.test.column("patient"))
@@ -225,33 +204,21 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
     return model, codes
 
 
-# --- Variant `vectors` of study `diagecg`: UniECG-lite from the same language model and patients (D7).
+def measure_vectors(room: Patients, seed: int, folder: Path) -> dict[str, float]:
+    """UniECG-lite from the same language model and patients (D7): W_ts and W_tsi aligned, then trained with the LLM.
 
-
-def train_vectors(
-    store: Store, train: Cohort, test: Cohort, plans: dict[str, Training], seed: int, folder: Path
-) -> UniECG:
-    """W_ts and W_tsi aligned, then the language model trained with them, on signal and image of the same patients.
-
-    Args:
-        store: of the chain, whose encoders and language model are the start.
-        train: patients to learn from.
-        test: patients whose encoder tokens are kept beside theirs (`load_views`).
-        plans: of `alignment` and `stage1`.
-        seed: of the projections' start, the order of the patients and the words they are asked in.
-        folder: where checkpoints go.
+    It is asked the very questions of the other variants and writes the same reports, scored under the same names. The
+    seed varies the projections' start, the order of the patients and the words they are asked in.
     """
     torch.manual_seed(seed)
-    model, views = load_reading(store, "language"), load_views(store, train, test)[0]
+    P, train, test = room.store.profile, room.train, room.test
+    plan = plans(P, "vectors")
+    model, views = load_reading(room.store, "language"), load_views(room.store, train, test)[0]
     corpus = Corpus(train.truth(), train.column("patient"))
-    projection_alignment(model, corpus, views, plans["alignment"], seed, folder / "alignment")
-    stage1(model, corpus, views, plans["stage1"], seed, folder / "stage1")
-    return model.eval()
-
-
-def measure_vectors(model: UniECG, test: Cohort, questions: int) -> dict[str, float]:
-    """The very questions and reports of the other variants, under the same names."""
+    projection_alignment(model, corpus, views, plan["alignment"], seed, folder / "alignment")
+    stage1(model, corpus, views, plan["stage1"], seed, folder / "stage1")
+    model.eval()
     corpus = Corpus(test.truth(), test.column("patient"))
-    asked = draw_questions(corpus, questions, 0)
+    asked = draw_questions(corpus, QUESTIONS * P.study_scored, 0)
     found = qa_named(qa_scores(asked, answers(model, test, asked)))
     return found | report_metrics(unified_reports(model, test.signal(range(len(test)))), corpus)

@@ -1,11 +1,9 @@
-"""What a study is, and the loop that runs its cells: finished ones are skipped, killed ones go on."""
+"""Which studies are there, and how do their cells run: finished ones are skipped, killed ones go on."""
 
 import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
@@ -13,101 +11,21 @@ from tqdm.auto import tqdm
 
 from ..config import profile as find_profile
 from ..errors import BadRequest, UniECGError
-from ..store import Store, commit
-from ..studies import augmentation, diag, making, mapping, realism_steps, systems
-from .study import cell_path, finished_cell, write_cell
+from ..store import Store, commit, machine
+from . import augmentation, diag, making, mapping, realism_steps, systems
+from .study import ABOUT, Study, cell_path, finished_cell, write_cell
 
-
-@dataclass(frozen=True)
-class Study:
-    """A grid of variants and seeds that answers one question.
-
-    `prepare(store)` makes, once, what all cells share; `measure(room, variant, seed, folder)` trains and scores one
-    cell, with checkpoints in `folder`, and gives flat metrics; `settings(store, variant)` says what a cell depends on.
-    A variant in `fixed` has nothing random in it and runs for seed 0 alone.
-    """
-
-    name: str
-    question: str
-    variants: dict[str, str]
-    prepare: Callable[[Store], object]
-    measure: Callable[[object, str, int, Path], dict[str, float]]
-    settings: Callable[[Store, str], dict]
-    fixed: frozenset[str] = field(default_factory=frozenset)
-
-
-STUDIES = {
-    "table": Study(
-        "table",
-        "U1 to U4: do signal and image together read better than the image alone, does stage 2 cost anything, "
-        "and does each view need its own projection?",
-        systems.VARIANTS,
-        systems.prepare,
-        systems.measure,
-        systems.settings,
-        systems.FIXED,
-    ),
-    "diagcodes": Study(
-        "diagcodes",
-        "How many words does an ECG need, and is each lead better encoded alone (D1)?",
-        diag.CODES_VARIANTS,
-        diag.Patients.load,
-        diag.codes_measure,
-        diag.codes_settings,
-    ),
-    "diagecg": Study(
-        "diagecg",
-        "D1 to D7: what do lead-wise codes, fact words, discrete words, forecasting and background bring, on real "
-        "records and beside UniECG-lite, too?",
-        diag.VARIANTS,
-        diag.prepare,
-        diag.measure,
-        diag.settings,
-    ),
-    "making": Study(
-        "making",
-        "S1 to S4: what does each fault of the original generator cost, which denoiser makes the best ECGs at equal "
-        "compute, and what do other generators reach?",
-        making.VARIANTS,
-        making.prepare,
-        making.measure,
-        making.settings,
-        making.FIXED,
-    ),
-    "sampling": Study(
-        "sampling",
-        "How many steps of the sampler are enough, and how hard should the words push?",
-        making.SAMPLING_VARIANTS,
-        making.prepare,
-        making.sampling_measure,
-        making.sampling_settings,
-    ),
-    "mapping": Study(
-        "mapping",
-        "U6 to U8, U11, U15: how deep a mapper, how many [ECG] tokens, which loss, are ECGs needed in stage 2, and "
-        "what does the road through the language model cost?",
-        mapping.VARIANTS,
-        mapping.prepare,
-        mapping.measure,
-        mapping.settings,
-    ),
-    "augmentation": Study(
-        "augmentation",
-        "U13: do made ECGs help a classifier that has few examples of a finding? Its verdict wants `--seeds 5`.",
-        augmentation.VARIANTS,
-        augmentation.prepare,
-        augmentation.measure,
-        augmentation.settings,
-    ),
-    "realism": Study(
-        "realism",
-        "What is each step of the simulator's realism worth, by a network that tells its beats from real ones?",
-        realism_steps.VARIANTS,
-        realism_steps.prepare,
-        realism_steps.measure,
-        realism_steps.settings,
-    ),
+PARTS = {  # of each study: prepare, measure, settings
+    "table": (systems.Material.load, systems.measure, systems.settings),
+    "diagcodes": (diag.Patients.load, diag.codes_measure, diag.codes_settings),
+    "diagecg": (diag.prepare, diag.measure, diag.settings),
+    "making": (making.prepare, making.measure, making.settings),
+    "sampling": (making.prepare, making.sampling_measure, making.sampling_settings),
+    "mapping": (mapping.prepare, mapping.measure, mapping.settings),
+    "augmentation": (augmentation.prepare, augmentation.measure, augmentation.settings),
+    "realism": (realism_steps.prepare, realism_steps.measure, realism_steps.settings),
 }
+STUDIES = {name: Study(name, *PARTS[name], **about) for name, about in ABOUT.items()}
 
 
 def find_study(name: str) -> Study:
@@ -192,8 +110,6 @@ def run_study(
 
 def _run_cell(study: Study, store: Store, room, variant: str, seed: int, settings: dict, path: Path) -> None:
     """Train, score and write one cell. Its folder holds checkpoints, and goes when it was made with other settings."""
-    from ..course.results import machine
-
     folder = store.folder / "studies" / study.name / f"{variant}-{seed}"
     known = folder / "settings.json"
     resumed = known.exists() and json.loads(known.read_text()) == settings
@@ -201,7 +117,7 @@ def _run_cell(study: Study, store: Store, room, variant: str, seed: int, setting
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         known.write_text(json.dumps(settings))
-    begun = time.time()
+    begun, spent = time.time(), _clock(folder)
     metrics = study.measure(room, variant, seed, folder)
     write_cell(
         path,
@@ -213,9 +129,19 @@ def _run_cell(study: Study, store: Store, room, variant: str, seed: int, setting
             "machine": machine(),
             "commit": commit(),
             "date": date.today().isoformat(),
-            "seconds": round(time.time() - begun, 1),
+            "seconds": round(spent + time.time() - begun, 1),
             "resumed": resumed,
             "settings": settings,
             "metrics": metrics,
         },
     )
+
+
+def _clock(folder: Path) -> float:
+    """Seconds that earlier, unfinished runs of a cell took: each from its start to the last file that it wrote."""
+    clock, spent = folder / "clock.json", 0.0
+    if clock.exists():
+        last = json.loads(clock.read_text())
+        spent = last["spent"] + max(0.0, max(path.stat().st_mtime for path in folder.rglob("*")) - last["begun"])
+    clock.write_text(json.dumps({"spent": spent, "begun": time.time()}))
+    return spent

@@ -1,4 +1,9 @@
-"""Studies `making` and `sampling`: what each fault of a generator costs (S1 to S4); steps and guidance."""
+"""Studies `making` and `sampling`: what each fault of a generator costs (S1 to S4); steps and guidance.
+
+VAE, words and reader are the chain's for all cells of `making`; the seeds vary the denoiser's start, batches and noise.
+Four sets of ECGs are made: for held-out patients, for the first few of them (as many as a cell of 1000 steps can make),
+for carriers of rare findings, and at rates swept from slow to fast. `sampling` trains nothing.
+"""
 
 import random
 import time
@@ -11,7 +16,6 @@ from torch import nn
 
 from ..beats import heart_rate
 from ..checkpoints import load_generator, load_reader
-from ..cohort import load
 from ..config import Training
 from ..errors import BadRequest
 from ..generator.beat_plan import HZ, PLAN
@@ -27,7 +31,7 @@ from ..metrics.generation import ClipPair, clip_scores, control, fidelity, memor
 from ..metrics.reader import Reader
 from ..store import Store
 from ..training import device_and_why, fit, rows_of
-from .study import ONCE, Spread, paired, summary
+from .study import ABOUT, Spread, hashes, open_split, paired, size, summary
 
 # --- Generators to compare with: a conditional VAE, and the nearest training record.
 
@@ -72,7 +76,7 @@ class ConditionalVAE(nn.Module):
 def equal_width(parameters: int, condition: int) -> int:
     """The width, a multiple of 8, at which a `ConditionalVAE` has about this many parameters."""
     with torch.device("meta"):
-        sizes = {w: sum(p.numel() for p in ConditionalVAE(w, condition).parameters()) for w in range(16, 513, 8)}
+        sizes = {width: size(ConditionalVAE(width, condition)) for width in range(16, 513, 8)}
     return min(sizes, key=lambda width: abs(sizes[width] - parameters))
 
 
@@ -104,12 +108,7 @@ def nearest(wanted: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     return (F.normalize(wanted, dim=1) @ F.normalize(known, dim=1).T).argmax(1)
 
 
-# --- Study `making`: what each fault of the original costs, which denoiser wins, what other generators reach (S1 to
-# S4).
-#
-# VAE, words and reader are the chain's for all cells; the seeds vary the denoiser's start, batches and noise. Four
-# sets of ECGs are made: for held-out patients, for the first few of them (as many as a cell of 1000 steps can make),
-# for carriers of rare findings, and at rates swept from slow to fast.
+# --- Study `making`.
 
 DESIGNS = {
     "ours": Design(),
@@ -122,30 +121,7 @@ DESIGNS = {
     "transformer": Design(family="transformer"),
     "transformer_epsilon": Design(family="transformer", path="epsilon"),
 }
-VARIANTS = {
-    "ours": "U-Net, flow matching, every cure",
-    "shrunk": "latents of spread 0.171 in place of 1",
-    "unsketched": "the denoiser is shown where beats fall, but no sketch of them",
-    "unpaced": "the denoiser is shown neither",
-    "raw": "rate, age and sex as raw numbers beside the words' vector; against `unpaced`",
-    "tiled": "cross-attention to copies of one vector in place of FiLM",
-    "unguided": "no condition is dropped in training, no guidance",
-    "last_weights": "the last weights in place of their moving average",
-    "no_ends": "the first and the last of 1000 levels are never trained",
-    "ancestral": "1000 random DDPM steps in place of a few of a solver; against `few.` of `epsilon`",
-    "free_leads": "the VAE speaks in twelve free leads",
-    "published": "all of these faults together, at our size",
-    "scaled": "rate, age and sex as scaled numbers beside the words' vector; against `unpaced`",
-    "tokens": "cross-attention to a vector per word; against `unpaced`",
-    "epsilon": "DDPM, the net says the noise, a few solver steps",
-    "velocity": "DDPM, the net says the velocity, a few solver steps",
-    "transformer": "a diffusion transformer on patched latents, of equal compute, flow matching",
-    "transformer_epsilon": "the same, DDPM, the net says the noise",
-    "conditional_vae": "no diffusion: a VAE told condition and plan, of as many parameters",
-    "retrieval": "no generator: the training ECG whose request is most like the wanted one",
-    "simulator": "the simulator itself: what the patients who are asked for really look like",
-}
-FIXED = ONCE.intersection(VARIANTS)
+VARIANTS, FIXED = ABOUT["making"]["variants"], ABOUT["making"]["fixed"]
 AGAINST = {"unpaced": "unsketched", "raw": "unpaced", "ancestral": "epsilon"}  # who is compared; others with `ours`
 FEW = 20  # patients for whom 1000 steps are walked: two to three minutes on one core
 RARE = 6  # findings, those with the fewest training examples
@@ -191,7 +167,7 @@ def settings(store: Store, variant: str) -> dict:
     P = store.profile
     inputs = ("cohort", "reader") if variant == "simulator" else ("cohort", "diffusets", "reader")
     out = {"records": P.records, "scored": P.study_scored, "few": FEW, "rare": [RARE, CARRIERS], "rates": list(RATES)}
-    out["inputs"] = {name: store.meta(name)["hash"] for name in inputs}
+    out["inputs"] = hashes(store, *inputs)
     if variant in FIXED:
         return out
     out |= {"denoiser": asdict(P.study_denoiser), "width": P.unet_width}
@@ -214,8 +190,7 @@ def prepare(store: Store, training: int | None = None) -> StudyContext:
         store: of the chain.
         training: for a quick look, only so many of the training patients.
     """
-    splits = store.path("cohort") / "splits"
-    train, test = load(splits, "train").first(training), load(splits, "test")
+    train, test = open_split(store, "train").first(training), open_split(store, "test")
     corpus, everyone = Corpus(train.truth()), Corpus(test.truth())
     n = min(store.profile.study_scored, len(test) // 3)
     rare = tuple(sorted(corpus.carriers, key=lambda code: len(corpus.carriers[code]))[:RARE])
@@ -255,7 +230,7 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     if variant in DESIGNS:
         generated = trained(room, DESIGNS[variant], seed, folder)
         asked = generated.conditions(requests[: room.few] if generated.design.ancestral else requests)
-        return scores(room, generated.signals(asked, seed).cpu()) | {"parameters": _size(generated.denoiser)}
+        return scores(room, generated.signals(asked, seed).cpu()) | {"parameters": size(generated.denoiser)}
     known, wanted = (conditions_of(room, each) for each in (room.corpus.requests, requests))  # (N, D_c), (B, D_c)
     if variant == "retrieval":
         return scores(room, room.ecgs[nearest(wanted, known)])
@@ -263,7 +238,7 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     device = model.predicted.weight.device
     drawn = torch.Generator().manual_seed(seed)
     generated = model.signals(wanted.to(device), room.generator.plan(wanted.to(device), drawn), seed)
-    return scores(room, generated.cpu()) | {"parameters": _size(model)}
+    return scores(room, generated.cpu()) | {"parameters": size(model)}
 
 
 # ---- generators -------------------------------------------------------------------------------------------------
@@ -285,7 +260,7 @@ def trained(room: StudyContext, design: Design, seed: int, folder: Path) -> Gene
 def trained_vae(room: StudyContext, known: torch.Tensor, seed: int, folder: Path) -> ConditionalVAE:
     """A conditional VAE with as many parameters as the chain's denoiser, trained on conditions (N, D_c)."""
     width = known.shape[1]
-    model = ConditionalVAE(equal_width(_size(room.generator.denoiser), width), width).to(device_and_why()[0])
+    model = ConditionalVAE(equal_width(size(room.generator.denoiser), width), width).to(device_and_why()[0])
     budget = room.store.profile.study_denoiser
     plans = room.generator.plans(room.ecgs)
     train_conditional_vae(model, room.ecgs, known, plans, budget, seed, folder / "conditional_vae")
@@ -297,10 +272,6 @@ def conditions_of(room: StudyContext, requests: list[Request]) -> torch.Tensor:
     """Conditions of requests in full words: (B, D_c)."""
     parts = [requests[i : i + 256] for i in range(0, len(requests), 256)]
     return torch.cat([room.generator.conditions(part).cpu() for part in parts])
-
-
-def _size(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 # ---- scores -----------------------------------------------------------------------------------------------------
@@ -375,26 +346,22 @@ def costs(metric: str, how: str = "ratio", profile: str = "laptop", root: Path |
     return {fault: value for fault, value in out.items() if value is not None}
 
 
-# --- Study `sampling`: how many sampler steps, and how hard should the words push? Nothing is trained.
+# --- Study `sampling`: the chain's generator makes ECGs for held-out patients, directly from their words.
 #
-# The chain's generator makes ECGs for held-out patients, directly from their words; the seeds vary the noise.
-# Patients, reader and scores are those of study `making`.
+# The seeds vary the noise. Patients, reader and scores are those of study `making`.
 
 STEPS = (2, 4, 6, 10, 20, 50)  # of the sampler, with the profile's guidance
 GUIDANCE = (1, 1.5, 2, 3, 4)  # with the profile's steps
 HOW = {f"steps{n}": {"steps": n} for n in STEPS} | {f"guidance{g:g}": {"guidance": float(g)} for g in GUIDANCE}
-SAMPLING_VARIANTS = {
-    **{f"steps{n}": f"{n} steps of the sampler, the profile's guidance" for n in STEPS},
-    **{f"guidance{g:g}": f"guidance {g:g}, the profile's number of steps" for g in GUIDANCE},
-}
+SAMPLING_VARIANTS = ABOUT["sampling"]["variants"]
 NEAR = 0.02  # of the best FID: what fewer steps may lose
 
 
 def sampling_settings(store: Store, variant: str) -> dict:
     """What a cell depends on: patients, steps and guidance, and the artifacts it starts from."""
-    P, inputs = store.profile, ("cohort", "diffusets", "reader")
+    P = store.profile
     out = {"records": P.records, "scored": P.study_scored, "steps": P.sample_steps, "guidance": P.guidance}
-    return out | HOW[variant] | {"inputs": {name: store.meta(name)["hash"] for name in inputs}}
+    return out | HOW[variant] | {"inputs": hashes(store, "cohort", "diffusets", "reader")}
 
 
 def sampling_measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:

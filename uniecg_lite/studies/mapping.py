@@ -1,7 +1,11 @@
-"""Study `mapping`: the mapper, the number of [ECG] tokens, the loss of stage 2 (U6 to U8, U11, U15)."""
+"""Study `mapping`: how do words reach the generator, and what does each way cost (U6 to U8, U11, U15)?
+
+All cells start from the chain's language model, [ECG] rows, generator and reader, and train for the same number of
+steps; the seeds vary the mapper's start, the order of the patients, the phrasings and the generator's noise. Whatever a
+way was shown in training, it is scored on words alone: held-out patients' requests in phrasings that nobody has seen.
+"""
 
 import random
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..checkpoints import load_ecg_tokens, load_generator, load_reader, load_reading
-from ..cohort import Cohort, load
-from ..config import Profile, Training
+from ..cohort import Cohort
+from ..config import Training
 from ..generator.generator import Generator
 from ..generator.generator_stages import clean_ecgs
 from ..language.conversations import Corpus
@@ -21,11 +25,10 @@ from ..metrics.chain import generation_requests
 from ..metrics.generation import control, fidelity, requested, standard
 from ..metrics.reader import Reader
 from ..model import Mapper, UniECG
-from ..stages import inject_ecg_tokens, rows_but_the_first, token_rows
+from ..stages import align_mapper, inject_ecg_tokens, token_rows
 from ..store import Store
-from ..training import device_and_why, fit, rows_of
-
-# --- The ways from words to a condition that study `mapping` compares, and the training of a mapper in any of them.
+from ..training import device_and_why
+from .study import ABOUT, hashes, open_split, size
 
 
 @dataclass(frozen=True)
@@ -48,23 +51,6 @@ class LinearMapper(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         return self.outward(states.flatten(1))  # (B, D_c)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a mapper learns from: words of N patients, and where their ECGs are to be had.
-
-    Args:
-        corpus: of the N training patients.
-        generator: frozen; its condition encoder gives the targets.
-        clean: () -> latents (N, 8, 128) and plans (N, PLAN, 128), for the denoising loss.
-        ecgs: rows (B,) -> (B, 12, 1000) mV, to attach.
-    """
-
-    corpus: Corpus
-    generator: Generator
-    clean: Callable[[], tuple[torch.Tensor, torch.Tensor]]
-    ecgs: Callable[[torch.Tensor], torch.Tensor]
 
 
 def model_with_tokens(store: Store, n: int) -> UniECG:
@@ -92,51 +78,6 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
     return mapper.to(device_and_why()[0])
 
 
-def align(model: UniECG, lesson: Lesson, way: Way, plan: Training, seed: int, folder: Path) -> dict:
-    """Train `model.mapper` and the [ECG] rows but the first, as `unified.align_mapper`, in this way.
-
-    A row of the denoising loss costs as much as all else together, so every other row of a batch has it; without the
-    squared error the rest of the batch is left out, and a step takes as long as one of the squared error alone.
-
-    Returns:
-        The history of `fit`; `mse` is there in every way, whether it is trained or only watched.
-    """
-    generator, device = lesson.generator, model.w_ts.weight.device
-    model.mapper.requires_grad_(True).train()
-    hooks = rows_but_the_first(model)
-    latents, plans = (part.to(device) for part in lesson.clean()) if way.denoising else (None, None)
-
-    def loss(step, g):
-        rows, rng = rows_of(step, seed, plan.batch, len(lesson.corpus.requests)), random.Random(f"{seed}/{step}")
-        rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
-        pairs = [lesson.corpus.sample("generate", row, rng) for row in rows.tolist()]
-        with torch.no_grad():
-            target = generator.condition([words for _, words in pairs])  # (B, D_c)
-            seen = way.attached and step % 2
-            ecg = model.project(model.encode_signal(lesson.ecgs(rows)), None) if seen else None
-        mapped = model.mapper(model.ecg_states([prompt for prompt, _ in pairs], ecg)).float()  # (B, D_c)
-        mse = F.mse_loss(mapped, target.float())
-        total = mse if way.mse else 0.0
-        if way.denoising:
-            who = rows[noised]
-            total = total + generator.loss(latents[who], plans[who], mapped[noised], g)
-        return {"loss": total, "mse": mse.detach()}
-
-    parts = {"mapper": model.mapper, "llm": model.llm}
-    history = fit("mapper", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
-    for hook in hooks:
-        hook.remove()
-    model.requires_grad_(False).eval()
-    return history
-
-
-# --- Study `mapping`: how the words reach the generator, and what each way costs (U6, U7, U8, U11, U15).
-#
-# All cells start from the chain's language model, [ECG] rows, generator and reader, and train for the same number of
-# steps; the seeds vary the mapper's start, the order of the patients, the phrasings and the generator's noise.
-# Whatever a way was shown in training, it is scored on words alone: held-out patients' requests in phrasings that
-# nobody has seen.
-
 WAYS = {
     "ours": Way(),
     "linear": Way(layers=0),
@@ -150,21 +91,7 @@ WAYS = {
     "denoising": Way(mse=False, denoising=True),
     "both": Way(denoising=True),
 }
-VARIANTS = {
-    "ours": "the profile's [ECG] tokens, a mapper of 2 + 2 layers, squared error, words alone",
-    "linear": "one matrix in place of the mapper (U6)",
-    "depth1": "1 + 1 layers (U6)",
-    "depth4": "4 + 4 layers (U6)",
-    "tokens1": "one [ECG] token (U7)",
-    "tokens2": "two (U7)",
-    "tokens4": "four (U7)",
-    "tokens16": "sixteen (U7)",
-    "attached": "the patient's ECG beside the words in every other step (U8)",
-    "denoising": "the generator's denoising loss, through it, in place of the squared error (U11)",
-    "both": "both losses (U11)",
-    "chain": "nothing trained: the mapper of notebook 08 as it is (U15)",
-    "direct": "nothing trained, no language model: the condition encoder reads the request (U15)",
-}
+VARIANTS = ABOUT["mapping"]["variants"]
 POINTS = (10, 25, 50, 100)  # percent of the training, at which its alignment loss is kept
 
 
@@ -183,36 +110,40 @@ class StudyContext:
     @cached_property
     def clean(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Latents (N, 8, 128) and plans (N, PLAN, 128) of the training patients' clean ECGs, for the denoising loss."""
-        ecgs = clean_ecgs(self.train)
-        return self.generator.material(ecgs)
+        return self.generator.material(clean_ecgs(self.train))
 
-    @property
-    def lesson(self) -> Lesson:
-        """What a mapper learns from."""
-        return Lesson(self.corpus, self.generator, lambda: self.clean, lambda rows: self.train.signal(rows.tolist()))
+
+def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int, folder: Path) -> dict:
+    """Train `model.mapper` and the [ECG] rows but the first in this way; returns the history of `align_mapper`."""
+    denoising, ecgs = None, (lambda rows: room.train.signal(rows.tolist())) if way.attached else None
+    if way.denoising:
+        latents, plans = (part.to(model.w_ts.weight.device) for part in room.clean)
+
+        def denoising(rows, conditions, g):
+            return room.generator.loss(latents[rows], plans[rows], conditions, g)
+
+    encoder = room.generator.condition
+    history = align_mapper(model, room.corpus, encoder, plan, seed, folder, way.mse, denoising, ecgs)
+    model.eval()
+    return history
 
 
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: patients, training, way, and the artifacts it starts from."""
     P = store.profile
     more = {"direct": (), "chain": ("unified",)}.get(variant, ("stage1", "tokens"))
-    hashes = {name: store.meta(name)["hash"] for name in ("cohort", "diffusets", "reader", *more)}
-    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes}
+    inputs = hashes(store, "cohort", "diffusets", "reader", *more)
+    out = {"records": P.records, "scored": P.study_scored, "inputs": inputs}
     out |= {"sample_steps": P.sample_steps, "guidance": P.guidance}
     if variant not in WAYS:
         return out
-    return out | {"mapper": asdict(P.study_mapper), "way": asdict(WAYS[variant]), "ecg_tokens": tokens_of(P, variant)}
-
-
-def tokens_of(profile: Profile, variant: str) -> int:
-    """How many [ECG] tokens a variant has."""
-    return WAYS[variant].tokens or profile.ecg_tokens
+    way = WAYS[variant]
+    return out | {"mapper": asdict(P.study_mapper), "way": asdict(way), "ecg_tokens": way.tokens or P.ecg_tokens}
 
 
 def prepare(store: Store) -> StudyContext:
     """Open the cohort, the chain's generator and reader; features of held-out ECGs."""
-    splits = store.path("cohort") / "splits"
-    train, test = load(splits, "train"), load(splits, "test")
+    train, test = open_split(store, "train"), open_split(store, "test")
     n, reader = min(store.profile.study_scored, len(test) // 3), load_reader(store)
     others = Cohort(test.table.select(range(n, 3 * n)))
     return StudyContext(
@@ -245,13 +176,12 @@ def bridged(room: StudyContext, variant: str, seed: int, folder: Path) -> tuple[
     if variant == "chain":
         return load_ecg_tokens(room.store, "unified"), {}
     P, way = room.store.profile, WAYS[variant]
-    model = model_with_tokens(room.store, tokens_of(P, variant))
+    model = model_with_tokens(room.store, way.tokens or P.ecg_tokens)
     model.mapper = new_mapper(model, way, room.generator.condition.settings["width"], seed)
-    history = align(model, room.lesson, way, P.study_mapper, seed, folder / "mapper")
+    history = align(model, room, way, P.study_mapper, seed, folder / "mapper")
     curve = history["mse"]
     out = {f"loss.at_{share}": curve[max(0, round(share / 100 * len(curve)) - 1)] for share in POINTS}
-    size = sum(p.numel() for p in model.mapper.parameters())
-    return model, out | {"train_seconds": history["seconds"], "parameters": size}
+    return model, out | {"train_seconds": history["seconds"], "parameters": size(model.mapper)}
 
 
 # ---- scores -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ All cells have the same simulated hearts, chosen for the same real records; the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -22,14 +21,9 @@ from ..simulator.sample import away_from_limits
 from ..simulator.schedule import schedule
 from ..simulator.simulate import heart_signal, simulate
 from ..store import Store
+from .study import ABOUT, manifest_hash
 
-VARIANTS = {  # each makes one improvement on the one before
-    "textbook-white-noise": "textbook hearts, white noise",
-    "recorded-noise": "wander, muscle and skin noise set to real records in place of the white noise",
-    "sharp-qrs": "QRS as sharp as recorded ones, too",
-    "real-t": "T waves shaped as recorded ones, too",
-    "simulator": "the simulator as it is",
-}
+VARIANTS = ABOUT["realism"]["variants"]  # each makes one improvement on the one before
 SIZES = {"smoke": (300, 2)}  # simulated hearts to choose from, passes over the training beats
 USUAL = (1500, 16)  # the same, for other profiles
 
@@ -81,12 +75,11 @@ def settings(store: Store, variant: str) -> dict:
     """
     records, epochs = SIZES.get(store.profile.name, USUAL)
     size = STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
-    manifest = blake2b((_folder() / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
     return {
         "records": records,
         "epochs": epochs,
         "simulated_mv": [round(mv, 3) for mv in size.tolist()],
-        "inputs": {"manifest": manifest},
+        "inputs": {"manifest": manifest_hash(_folder())},
     }
 
 

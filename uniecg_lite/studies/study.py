@@ -1,14 +1,43 @@
-"""Cells of a study on disk, and what they say together: means, spreads, comparisons by seed, verdicts."""
+"""What is a study, what do its cells on disk say together (means, spreads, comparisons), and what do cells share?"""
 
 import json
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+
+from ..cohort import Cohort, load
 from ..config import profile as find_profile
 from ..errors import BadArtifact, BadRequest
+from ..findings import table
 from ..paths import ROOT
-from ..store import Store, write_text
+from ..store import Store, save_tensors, write_text
+
+ABOUT = table("studies")  # of each study: its question, its variants in words, and those that run once
+
+
+@dataclass(frozen=True)
+class Study:
+    """A grid of variants and seeds that answers one question.
+
+    `prepare(store)` makes, once, what all cells share; `measure(room, variant, seed, folder)` trains and scores one
+    cell, with checkpoints in `folder`, and gives flat metrics; `settings(store, variant)` says what a cell depends on.
+    A variant in `fixed` has nothing random in it and runs for seed 0 alone.
+    """
+
+    name: str
+    prepare: Callable[[Store], object]
+    measure: Callable[[object, str, int, Path], dict[str, float]]
+    settings: Callable[[Store, str], dict]
+    question: str
+    variants: dict[str, str]
+    fixed: Collection[str] = ()
+
 
 # --- One cell of a study on disk: `<study>/<profile>.<variant>.seed<k>.json`, the run's own or a committed one.
 #
@@ -70,7 +99,6 @@ def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]
 
 Spread = tuple[float, float, float, int]  # mean, lowest, highest, number of seeds
 SEEDS = 3  # fewer do not bear a verdict
-ONCE = frozenset({"trivial", "classical", "retrieval", "simulator"})  # variants that run once: nothing random in them
 
 
 def spread(values: list[float]) -> Spread:
@@ -104,7 +132,7 @@ def paired(
     Args:
         name: the study.
         one: (variant, metric).
-        other: (variant, metric); the one cell of a variant in `ONCE` is compared with every seed.
+        other: (variant, metric); the one cell of a variant that is fixed in `name` is compared with every seed.
         how: `difference` (one - other) or `ratio` (one / other).
         profile: which cells.
         root: where they are kept.
@@ -114,22 +142,23 @@ def paired(
     """
     if how not in ("difference", "ratio"):
         raise BadRequest(f"Cells are compared by 'difference' or by 'ratio', not by '{how}'.")
+    cells, fixed = read_cells(name, profile, root), ABOUT.get(name, {}).get("fixed", ())
     ours, theirs = (
         {
             cell["seed"]: cell["metrics"][metric]
-            for cell in read_cells(name, profile, root)
+            for cell in cells
             if cell["variant"] == variant and cell["metrics"].get(metric) is not None
         }
         for variant, metric in (one, other)
     )
-    if one[0] in ONCE and ours:
+    if one[0] in fixed and ours:
         ours = dict.fromkeys(theirs, *ours.values())
-    if other[0] in ONCE and theirs:
+    if other[0] in fixed and theirs:
         theirs = dict.fromkeys(ours, *theirs.values())
     pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
     if how == "ratio":
-        pairs = [(a, b) for a, b in pairs if b]
-    return spread([a - b if how == "difference" else a / b for a, b in pairs]) if pairs else None
+        return spread([a / b for a, b in pairs if b]) if any(b for _, b in pairs) else None
+    return spread([a - b for a, b in pairs]) if pairs else None
 
 
 def spread_text(value: Spread | None, form: str = ".4g") -> str:
@@ -165,36 +194,47 @@ def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> 
     )
 
 
-def flat(found: dict[str, Spread | None]) -> dict[str, float]:
-    """Spreads as metrics of a results file: `<key>`, `<key>.low`, `<key>.high`, `<key>.seeds`; None is left out."""
-    out = {}
-    for key, value in found.items():
-        if value is not None:
-            out |= dict(zip((key, f"{key}.low", f"{key}.high", f"{key}.seeds"), value))
-    return out
+# --- What cells of several studies share.
 
 
-def judge(
-    metrics: dict[str, float], paper: str, needed: dict[str, str], holds: Callable[..., bool], seeds: int = SEEDS
-) -> dict | None:
-    """The verdict on a claim as {paper, ours, verdict}: reproduced, not reproduced, or not testable here.
+def open_split(store: Store, split: str) -> Cohort:
+    """The train, validation or test patients of the chain's cohort.
+
+    Raises:
+        BadArtifact: no cohort, or a stale one.
+    """
+    return load(store.path("cohort") / "splits", split)
+
+
+def hashes(store: Store, *names: str) -> dict[str, str]:
+    """What the artifacts that a cell starts from held when it ran: name -> hash."""
+    return {name: store.meta(name)["hash"] for name in names}
+
+
+def manifest_hash(folder: Path) -> str:
+    """The same of a folder of real records, by its `manifest.csv`."""
+    return blake2b((folder / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
+
+
+def size(module: torch.nn.Module) -> int:
+    """The number of a module's parameters."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def train_once(train: Callable[[], object], tensors: Callable[[], dict[str, torch.Tensor]], kept: Path) -> None:
+    """Train unless the weights are kept already, so that a cell that was killed while it was scored trains once.
 
     Args:
-        metrics: as `flat` makes them.
-        paper: the claim in words.
-        needed: the metrics that it is judged by, and words for each.
-        holds: from their spreads, in this order, whether the claim holds.
-        seeds: fewer bear no verdict.
-
-    Returns:
-        None when a metric is missing.
+        train: changes the tensors.
+        tensors: () -> the live tensors by name; the kept values are put into them.
+        kept: the `.safetensors` file.
     """
-    if not needed.keys() <= metrics.keys():
-        return None
-    values = [tuple(metrics[key + end] for end in ("", ".low", ".high", ".seeds")) for key in needed]
-    verdict = "reproduced" if holds(*values) else "not reproduced"
-    return {
-        "paper": paper,
-        "ours": "; ".join(f"{what} {spread_text(value, '.3g')}" for what, value in zip(needed.values(), values)),
-        "verdict": verdict if min(value[3] for value in values) >= seeds else "not testable here",
-    }
+    if not kept.exists():
+        train()
+        part = kept.with_suffix(".part")
+        save_tensors(tensors(), part)
+        os.replace(f"{part}.safetensors", kept)
+    mine = tensors()
+    with torch.no_grad():
+        for name, tensor in load_file(kept).items():
+            mine[name].copy_(tensor)

@@ -1,4 +1,8 @@
-"""Study `table`: PULSE-lite, GEM-lite and UniECG-lite beside trivial and classical reports (U1 to U4)."""
+"""Study `table`: PULSE-lite, GEM-lite and UniECG-lite beside trivial and classical reports (U1 to U4).
+
+All three come from the same encoders, LLM, data and steps. The seeds vary the projections' start, the order of the
+patients and the words they are asked in; encoders and language model are the chain's for all cells.
+"""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -12,7 +16,7 @@ from tqdm.auto import tqdm
 from ..batches import CachedTokens
 from ..beats import measure_beat
 from ..checkpoints import load_encoders, load_reader, load_reading, new_encoders
-from ..cohort import Cohort, load
+from ..cohort import Cohort
 from ..errors import BadArtifact
 from ..findings import CODES, RHYTHMS, Reading, readings, report
 from ..language.conversations import Corpus
@@ -20,7 +24,8 @@ from ..leads import LEADS
 from ..llm import load_llm
 from ..metrics.chain import PROMPT
 from ..metrics.conflict import conflict_metrics
-from ..metrics.reader import SCALES, decode_facts
+from ..metrics.grounded import NO_PR, grounded
+from ..metrics.reader import SCALES
 from ..metrics.reports import report_scores
 from ..metrics.saliency import evidence_ratio
 from ..model import UniECG
@@ -28,10 +33,12 @@ from ..simulator.simulate import simulate
 from ..stages import MODES, inject_ecg_tokens, projection_alignment, stage1, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
-from .study import ONCE
+from .study import ABOUT, hashes, open_split, train_once
 
-# --- What all cells of a study share: patients, reports, and the encoders' tokens, which are computed once per
-# profile.
+VARIANTS, FIXED = ABOUT["table"]["variants"], ABOUT["table"]["fixed"]
+STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
+
+# --- What all cells share: patients, reports, and the encoders' tokens, which are computed once per profile.
 
 VIEWS = "studies/views"
 INPUTS = ("encoders", "cohort")
@@ -52,12 +59,10 @@ class Material:
     @staticmethod
     def load(store: Store) -> "Material":
         """Open the cohort, and the encoders' tokens of training split and test patients."""
-        splits = store.path("cohort") / "splits"
-        train, test = load(splits, "train"), load(splits, "test")
-        rows = range(min(store.profile.study_scored, len(test)))
-        truth = test.truth(rows)
-        views, seen = load_views(store, train, Cohort(test.table.select(rows)))
-        return Material(store, Corpus(train.truth()), views, test.signal(rows), truth, Corpus(truth).readings, seen)
+        train, test = open_split(store, "train"), open_split(store, "test").first(store.profile.study_scored)
+        truth, (views, seen) = test.truth(), load_views(store, train, test)
+        signal = test.signal(range(len(test)))
+        return Material(store, Corpus(train.truth()), views, signal, truth, Corpus(truth).readings, seen)
 
 
 def load_views(store: Store, train: Cohort, test: Cohort) -> tuple[CachedTokens, CachedTokens]:
@@ -72,8 +77,7 @@ def load_views(store: Store, train: Cohort, test: Cohort) -> tuple[CachedTokens,
             for name, cohort in tqdm({"train": train, "test": test}.items(), desc="encoder tokens", leave=False):
                 views = CachedTokens.encode(phi_s, phi_v, cohort)
                 save_tensors({"signal": views.signal, "image": views.image}, folder / name)
-    parts = [load_file(store.folder / VIEWS / f"{name}.safetensors") for name in sizes]
-    return tuple(CachedTokens(part["signal"], part["image"]) for part in parts)
+    return tuple(CachedTokens(**load_file(store.folder / VIEWS / f"{name}.safetensors")) for name in sizes)
 
 
 def _fresh(store: Store, sizes: dict[str, int]) -> bool:
@@ -81,13 +85,12 @@ def _fresh(store: Store, sizes: dict[str, int]) -> bool:
         meta = store.meta(VIEWS)
     except BadArtifact:
         return False
-    return meta.get("patients") == sizes and meta["inputs"] == {name: store.meta(name)["hash"] for name in INPUTS}
+    return meta.get("patients") == sizes and meta["inputs"] == hashes(store, *INPUTS)
 
 
 # --- What a language model has to beat: one report for everybody, and measurements put into the house style.
 
 FREQUENT = 0.01  # of the training reports; rarer than this, no report is "the usual one"
-WITHOUT_PR = ("AFIB", "AFLT", "JUNC", "SVTAC", "VT", "PACE", "WENCK", "3AVB")
 
 
 def trivial_report(corpus: Corpus) -> tuple[str, float]:
@@ -118,12 +121,9 @@ def _medoid(patients: list[Reading]) -> int:
 
 def classical_reports(room: Material) -> list[str]:
     """Reports without a language model: numbers and findings of the independent reader, leads measured on the beat."""
-    reader = load_reader(room.store)
-    with torch.no_grad():
-        predicted = torch.cat([reader(part) for part in room.signal.split(128)])  # (B, TOLD)
-    numbers, logits, _ = decode_facts(predicted)
+    numbers, logits, _ = load_reader(room.store).predict(room.signal)
     found = settle(logits)
-    none = found[:, [CODES.index(code) for code in WITHOUT_PR if code in CODES]].any(1)
+    none = found[:, [CODES.index(code) for code in NO_PR]].any(1)
     measured = {
         **numbers,
         "pr_ms": torch.where(none, torch.nan, numbers["pr_ms"]),
@@ -147,29 +147,14 @@ def settle(logits: torch.Tensor) -> torch.Tensor:
     return found
 
 
-# --- Study `table`: PULSE-lite, GEM-lite and UniECG-lite from the same encoders, LLM, data and steps (claims U1 to
-# U4).
-#
-# The seeds vary the projections' start, the order of the patients and the words they are asked in; encoders and
-# language model are the chain's for all cells.
-
-VARIANTS = {
-    "pulse": "the image alone, in alignment and in stage 1 (PULSE-lite)",
-    "gem": "signal, image or both (GEM-lite); then stage 2's [ECG] tokens are trained (UniECG-lite)",
-    "shared": "as gem, with one projection shared by both views, of as many parameters as the two (U4)",
-    "trivial": "no model: one and the same report for everybody",
-    "classical": "no language model: an independent network's numbers and findings, put into the house style",
-}
-FIXED = ONCE.intersection(VARIANTS)
-STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
+# --- The cells.
 
 
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: trainings, patients, and the artifacts it starts from."""
     P = store.profile
     inputs = {"trivial": ("cohort",), "classical": ("cohort", "reader")}.get(variant, (*INPUTS, "language"))
-    hashes = {name: store.meta(name)["hash"] for name in inputs}
-    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes}
+    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes(store, *inputs)}
     if variant in FIXED:
         return out
     out |= {"alignment": asdict(P.study_alignment), "stage1": asdict(P.study_stage1), "modes": list(modes_of(variant))}
@@ -177,11 +162,6 @@ def settings(store: Store, variant: str) -> dict:
         shared_size(P.enc_width, P.lm_width) if variant == "shared" else 2 * (P.enc_width + 1) * P.lm_width
     )
     return out | ({"tokens": asdict(P.tokens), "ecg_tokens": P.ecg_tokens} if variant == "gem" else {})
-
-
-def prepare(store: Store) -> Material:
-    """Patients, reports and encoder tokens for all cells."""
-    return Material.load(store)
 
 
 def measure(room: Material, variant: str, seed: int, folder: Path) -> dict[str, float]:
@@ -218,17 +198,16 @@ def trained(room: Material, variant: str, seed: int, folder: Path) -> UniECG:
     model = load_reading(room.store, "language")
     if variant == "shared":
         share_projection(model)
-    kept = folder / "model.safetensors"
-    if not kept.exists():
-        P, modes = room.store.profile, modes_of(variant)
+    P, modes = room.store.profile, modes_of(variant)
+
+    def train():
         projection_alignment(model, room.corpus, room.views, P.study_alignment, seed, folder / "alignment", modes=modes)
         stage1(model, room.corpus, room.views, P.study_stage1, seed, folder / "stage1", modes=modes)
-        save_tensors({n: p for n, p in model.named_parameters() if not n.startswith("phi_")}, folder / "model.part")
-        (folder / "model.part.safetensors").rename(kept)
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in load_file(kept).items():
-            parameters[name].copy_(tensor)
+
+    def weights():
+        return {name: p for name, p in model.named_parameters() if not name.startswith("phi_")}
+
+    train_once(train, weights, folder / "model.safetensors")
     return model.eval()
 
 
@@ -282,8 +261,6 @@ def read(model: UniECG, room: Material, mode: str) -> list[str]:
 
 def scores(texts: list[str], readings) -> dict[str, float]:
     """Grounded scores, interval errors and macro F1 of reports."""
-    from ..metrics.grounded import grounded
-
     return {**report_scores(texts, readings), **grounded(texts, readings)}
 
 
