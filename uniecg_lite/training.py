@@ -1,16 +1,17 @@
-"""The one training loop: seeded step by step, checkpointed, resumable to the same numbers."""
+"""How does a model train? One loop for every training: seeded by step, checkpointed, resumed to the same numbers."""
 
 import json
 import math
 import os
+import random
 import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -20,15 +21,32 @@ from transformers.utils import logging
 from .config import Training
 from .errors import BadArtifact
 
+BF16_FROM = (8, 0)  # CUDA compute capability; older devices only emulate bfloat16
 
-def device_and_why() -> tuple[str, str, str]:
-    """(device, precision for accelerate, the reason in words)."""
+
+def device_and_why() -> tuple[str, torch.dtype, str]:
+    """(device, dtype of matrix products, the reason in words). bfloat16 only where the hardware multiplies it."""
     if torch.cuda.is_available():
-        return "cuda", "bf16", f"CUDA device {torch.cuda.get_device_name()} found, bf16 autocast"
+        name, fits = torch.cuda.get_device_name(), torch.cuda.get_device_capability() >= BF16_FROM
+        dtype, words = (torch.bfloat16, "bf16 autocast") if fits else (torch.float32, "no bf16 units, float32")
+        return "cuda", dtype, f"CUDA device {name} found, {words}"
     threads = torch.get_num_threads()
-    if torch.cpu._is_amx_tile_supported():
-        return "cpu", "bf16", f"no CUDA device; {threads} CPU threads with bf16 matrix units (AMX), bf16 autocast"
-    return "cpu", "no", f"no CUDA device; {threads} CPU threads without bf16 matrix units, float32"
+    if torch.cpu.get_capabilities().get("amx_bf16"):
+        return "cpu", torch.bfloat16, f"no CUDA device; {threads} CPU threads with bf16 matrix units (AMX), bf16 autocast"
+    return "cpu", torch.float32, f"no CUDA device; {threads} CPU threads without bf16 matrix units, float32"
+
+
+def autocast() -> torch.autocast:
+    """Training and inference compute in the same precision, that of `device_and_why`."""
+    device, dtype, _ = device_and_why()
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16)
+
+
+@contextmanager
+def inference() -> Iterator[None]:
+    """No gradients, and the precision that the model was trained in. Also a decorator."""
+    with torch.no_grad(), autocast():
+        yield
 
 
 def quiet_libraries() -> None:
@@ -39,15 +57,9 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
 
 
-def accelerator() -> Accelerator:
-    """The accelerator of this machine (see `device_and_why`)."""
-    device, precision, _ = device_and_why()
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision)
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The random numbers of one step. They depend on seed and step alone, so a resumed run draws the same."""
-    return torch.Generator().manual_seed(1_000_003 * (seed + 1) + step)
+def step_seed(seed: int, step: int) -> int:
+    """The seed of one step. It depends on seed and step alone, so a resumed run draws the same."""
+    return 1_000_003 * (seed + 1) + step
 
 
 def rows_of(step: int, seed: int, batch: int, total: int) -> torch.Tensor:
@@ -58,6 +70,14 @@ def rows_of(step: int, seed: int, batch: int, total: int) -> torch.Tensor:
         e: torch.randperm(total, generator=torch.Generator().manual_seed(7919 * (seed + 1) + e)) for e in set(epochs)
     }
     return torch.stack([order[e][p % total] for e, p in zip(epochs, places.tolist())])
+
+
+def schedule(step: int, plan: Training) -> float:
+    """Linear warm-up, then a cosine down to 2% of the learning rate."""
+    if step < plan.warmup:
+        return (step + 1) / plan.warmup
+    share = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
 
 
 class EMA:
@@ -71,63 +91,6 @@ class EMA:
         """One step; the decay warms up, so that the first weights are soon forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in parameters.values()], 1 - decay)
-
-
-def fit(
-    name: str,
-    modules: dict[str, nn.Module],
-    loss: Callable[[int, torch.Generator], torch.Tensor],
-    plan: Training,
-    *,
-    seed: int,
-    folder: str | Path,
-    weight_decay: float = 0.01,
-    ema: float | None = None,
-    muon: bool = False,
-    validate: Callable[[], float] | None = None,
-    validate_every: int = 0,
-    save_every: float = 30.0,
-) -> dict:
-    """Train every parameter of `modules` that requires a gradient.
-
-    Args:
-        name: shown on the progress bar.
-        modules: what trains, by name.
-        loss: (step, generator) -> scalar loss; may return a dict with "loss" and more scalars to record.
-        plan: steps, batch, lr, warmup.
-        seed: with the step number the only source of randomness.
-        folder: where checkpoints go; a killed run continues from the last one and ends with the same numbers.
-        weight_decay: AdamW's, on matrices only.
-        ema: decay of the moving average that is left in the modules at the end; None for the plain weights.
-        muon: matrices of linear layers learn by Muon in place of AdamW, see `optimizers`.
-        validate: a score on validation data, lower is better; the best weights seen are left in the modules.
-        validate_every: in steps; 0 to validate at the end only.
-        save_every: seconds between checkpoints.
-
-    Returns:
-        {"loss": [...], "validation": [[step, score], ...], "seconds": s, "steps": n}, loss averaged over 10 steps.
-    """
-    run = _Run(name, modules, plan, seed, Path(folder), weight_decay, ema, muon)
-    first = run.resume()
-    worker = accelerator()
-    begun, saved = time.time(), time.time()
-    bar = tqdm(range(first, plan.steps), desc=name, initial=first, total=plan.steps, mininterval=5, leave=False)
-    for step in bar:
-        torch.manual_seed(1_000_003 * (seed + 1) + step)
-        with worker.autocast():
-            value = loss(step, step_generator(seed, step))
-        parts = value if isinstance(value, dict) else {"loss": value}
-        run.update(step, parts["loss"], worker)
-        run.record(step, parts)
-        if validate and ((validate_every and (step + 1) % validate_every == 0) or step + 1 == plan.steps):
-            run.keep_best(step, validate)
-        if step % 20 == 0:
-            bar.set_postfix(loss=f"{run.history['loss'][-1]:.3f}" if run.history["loss"] else "")
-        if time.time() - saved > save_every and step + 1 < plan.steps:
-            run.save(step + 1, run.seconds + time.time() - begun)
-            saved = time.time()
-    run.finish(validate is not None)
-    return {**run.history, "seconds": run.seconds + time.time() - begun, "steps": plan.steps}
 
 
 def optimizers(
@@ -148,16 +111,67 @@ def optimizers(
         (linear if muon and id(p) in inner else rest).append(p)
     matrices, vectors = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
     groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
-    built = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=True)] if groups else []
+    fused = all(p.device.type != "meta" for p in rest)  # no kernel there
+    built = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=fused)] if groups else []
     scale = "match_rms_adamw"
     return built + ([torch.optim.Muon(linear, plan.lr, weight_decay, adjust_lr_fn=scale)] if linear else [])
 
 
-class _Run:
-    """The state of one training: weights, optimizers, average, best weights, history."""
+class Step:
+    """One step of a `TrainingLoop`: what it draws, and where its loss goes."""
 
-    def __init__(self, name, modules, plan, seed, folder, weight_decay, ema, muon):
-        self.name, self.plan, self.folder, self.seconds = name, plan, folder, 0.0
+    def __init__(self, number: int, seed: int, batch: int):
+        self.number, self.seed, self.batch = number, seed, batch
+        self.rng = random.Random(f"{seed}/{number}")
+        self.generator = torch.Generator().manual_seed(step_seed(seed, number))
+        self.parts: dict[str, torch.Tensor] = {}
+
+    def rows(self, total: int) -> torch.Tensor:
+        """(batch,) rows out of `total`, each once an epoch."""
+        return rows_of(self.number, self.seed, self.batch, total)
+
+    def learn(self, loss: torch.Tensor, **parts: torch.Tensor) -> None:
+        """Take this scalar's gradient when the step ends; `parts` are recorded beside it."""
+        self.parts = {"loss": loss, **{name: part.detach() for name, part in parts.items()}}
+
+
+class TrainingLoop:
+    """Train every parameter of `modules` that requires a gradient; afterwards none does.
+
+        loop = TrainingLoop({"net": net}, plan, seed, folder)
+        for step in loop:                                        # under autocast
+            rows = step.rows(len(data))
+            step.learn(loss_of(net, data[rows]))                 # zero_grad, backward, clip, optimizer steps follow
+        loop.history["loss"]
+
+    Args:
+        modules: what trains, by name.
+        plan: steps, batch, lr, warmup.
+        seed: with the step number the only source of randomness.
+        folder: where checkpoints go; a killed run continues from the last one and ends with the same numbers.
+        name: shown on the progress bar.
+        weight_decay: AdamW's, on matrices only.
+        ema: decay of the moving average that is left in the modules at the end; None for the plain weights.
+        muon: matrices of linear layers learn by Muon in place of AdamW, see `optimizers`.
+        save_every: seconds between checkpoints.
+
+    `history` is {"loss": [...], other parts: [...], "seconds": s, "steps": n}, losses averaged over 10 steps.
+    """
+
+    def __init__(
+        self,
+        modules: dict[str, nn.Module],
+        plan: Training,
+        seed: int,
+        folder: str | Path,
+        name: str = "training",
+        *,
+        weight_decay: float = 0.01,
+        ema: float | None = None,
+        muon: bool = False,
+        save_every: float = 30.0,
+    ):
+        self.name, self.plan, self.seed, self.folder, self.save_every = name, plan, seed, Path(folder), save_every
         self.parameters = {
             f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters() if p.requires_grad
         }
@@ -165,15 +179,12 @@ class _Run:
             raise BadArtifact(f"Nothing trains in '{name}': every parameter is frozen.")
         self.optimizers = optimizers(modules, plan, weight_decay, muon)
         self.ema = EMA(self.parameters, ema) if ema else None
-        self.best: dict[str, torch.Tensor] = {}
-        self.history = {"loss": [], "validation": []}
-        self._window: dict[str, list[float]] = {}
+        self.history: dict = {"loss": []}
+        self._window: dict[str, list[torch.Tensor]] = {}
+        self._seconds = 0.0
         self.recipe = {
             "name": name,
-            "steps": plan.steps,
-            "batch": plan.batch,
-            "lr": plan.lr,
-            "warmup": plan.warmup,
+            "plan": [plan.steps, plan.batch, plan.lr, plan.warmup],
             "weight_decay": weight_decay,
             "ema": ema,
             "muon": muon,
@@ -181,117 +192,126 @@ class _Run:
             "parameters": {n: list(p.shape) for n, p in self.parameters.items()},
         }
 
-    def update(self, step: int, loss: torch.Tensor, worker: Accelerator) -> None:
+    def __iter__(self) -> Iterator[Step]:
+        first, plan = self._resume(), self.plan
+        begun = saved = time.time()
+        numbers = range(first, plan.steps)
+        bar = tqdm(numbers, desc=self.name, initial=first, total=plan.steps, mininterval=5, leave=False)
+        for number in bar:
+            torch.manual_seed(step_seed(self.seed, number))
+            step = Step(number, self.seed, plan.batch)
+            with autocast():
+                yield step
+            self._update(step)
+            if number % 20 == 0 and self.history["loss"]:
+                bar.set_postfix(loss=f"{self.history['loss'][-1]:.3f}")
+            if time.time() - saved > self.save_every and number + 1 < plan.steps:
+                self._save(number + 1, self._seconds + time.time() - begun)
+                saved = time.time()
+        self._finish()
+        self.history |= {"seconds": self._seconds + time.time() - begun, "steps": plan.steps}
+
+    def _update(self, step: Step) -> None:
         for group in (group for one in self.optimizers for group in one.param_groups):
-            group["lr"] = self.plan.lr * schedule(step, self.plan)
-        worker.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+            group["lr"] = self.plan.lr * schedule(step.number, self.plan)
+        step.parts["loss"].backward()
+        nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         for one in self.optimizers:
             one.step()
             one.zero_grad(set_to_none=True)
         if self.ema:
-            self.ema.update(self.parameters, step)
-
-    def _owner(self, p: nn.Parameter) -> torch.optim.Optimizer:
-        return next(o for o in self.optimizers for group in o.param_groups if any(p is q for q in group["params"]))
-
-    def record(self, step: int, parts: dict) -> None:
-        for key, value in parts.items():
-            self._window.setdefault(key, []).append(float(value.detach() if torch.is_tensor(value) else value))
-        if (step + 1) % 10 == 0 or step + 1 == self.plan.steps:
-            for key, values in self._window.items():
+            self.ema.update(self.parameters, step.number)
+        for key, value in step.parts.items():
+            self._window.setdefault(key, []).append(value.detach())
+        if (step.number + 1) % 10 == 0 or step.number + 1 == self.plan.steps:
+            for key, values in self._values().items():  # the one place that waits for the device
                 self.history.setdefault(key, []).append(sum(values) / len(values))
             self._window = {}
 
-    def keep_best(self, step: int, validate: Callable[[], float]) -> None:
-        with torch.no_grad(), self._averaged():
-            score = float(validate())
-            if not self.history["validation"] or score < min(s for _, s in self.history["validation"]):
-                self.best = {n: p.detach().clone() for n, p in self.parameters.items()}
-        self.history["validation"].append([step + 1, score])
+    def _values(self) -> dict[str, list[float]]:
+        return {key: [float(value) for value in values] for key, values in self._window.items()}
 
-    def _averaged(self):
-        return _Swapped(self.parameters, self.ema.average if self.ema else None)
-
-    def finish(self, chosen: bool) -> None:
-        final = self.best if chosen and self.best else self.ema.average if self.ema else {}
+    def _finish(self) -> None:
         with torch.no_grad():
-            for name, value in final.items():
-                self.parameters[name].copy_(value)
+            for name, p in self.parameters.items():
+                if self.ema:
+                    p.copy_(self.ema.average[name])
+                p.requires_grad_(False)
         shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
 
-    def save(self, step: int, seconds: float) -> None:
+    # ---- checkpoints --------------------------------------------------------------------------------------------
+    def _owner(self, p: nn.Parameter) -> torch.optim.Optimizer:
+        return next(o for o in self.optimizers for group in o.param_groups if any(p is q for q in group["params"]))
+
+    def _save(self, step: int, seconds: float) -> None:
         """Write a checkpoint beside the last one, then swap them."""
         tensors = {f"weight/{n}": p.detach() for n, p in self.parameters.items()}
         for name, p in self.parameters.items():
             tensors |= {f"state/{key}/{name}": value for key, value in self._owner(p).state[p].items()}
-        for kind, group in (("ema", self.ema.average if self.ema else {}), ("best", self.best)):
-            tensors |= {f"{kind}/{n}": v for n, v in group.items()}
-        room, place = self.folder / "checkpoint.part", self.folder / "checkpoint"
-        shutil.rmtree(room, ignore_errors=True)
-        room.mkdir(parents=True)
-        save_file({k: v.contiguous() for k, v in tensors.items()}, room / "state.safetensors")
-        (room / "state.json").write_text(
-            json.dumps(
-                {
-                    "step": step,
-                    "seconds": seconds,
-                    "history": self.history,
-                    "window": self._window,
-                    "recipe": self.recipe,
-                }
-            )
-        )
+        tensors |= {f"ema/{n}": v for n, v in self.ema.average.items()} if self.ema else {}
+        new, place = self.folder / "checkpoint.part", self.folder / "checkpoint"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        save_file({k: v.contiguous() for k, v in tensors.items()}, new / "state.safetensors")
+        about = {"step": step, "seconds": seconds, "history": self.history, "window": self._values()}
+        (new / "state.json").write_text(json.dumps({**about, "recipe": self.recipe}))
         shutil.rmtree(place, ignore_errors=True)
-        os.replace(room, place)
+        os.replace(new, place)
 
-    def resume(self) -> int:
-        """Load the checkpoint, if there is one of this very run; returns the step to go on from."""
+    def _resume(self) -> int:
+        """Load the checkpoint, if there is one of this very run; returns the step to go on from.
+
+        Everything goes to the device of its parameter: a fused optimizer refuses state that lies elsewhere.
+        """
         place = self.folder / "checkpoint"
         if not (place / "state.json").exists():
             place = self.folder / "checkpoint.part"  # killed between removing the old and naming the new
+        if not place.exists():
+            return 0
         try:
-            state = json.loads((place / "state.json").read_text())
+            about = json.loads((place / "state.json").read_text())
             tensors = load_file(place / "state.safetensors")
-        except (OSError, ValueError, SafetensorError):
+        except (OSError, ValueError, SafetensorError) as reason:
+            warnings.warn(f"The checkpoint of '{self.name}' is damaged ({reason}): it starts over.", stacklevel=3)
             return 0
-        if state["recipe"] != self.recipe:
+        if about["recipe"] != json.loads(json.dumps(self.recipe)):
             return 0
+        states: dict[str, dict[str, torch.Tensor]] = {}
+        for key, value in tensors.items():
+            kind, _, name = key.partition("/")
+            if kind == "state":
+                slot, _, name = name.partition("/")
+                states.setdefault(name, {})[slot] = value
         with torch.no_grad():
             for name, p in self.parameters.items():
                 p.copy_(tensors[f"weight/{name}"])
-                keys = [k for k in tensors if k.startswith("state/") and k.split("/", 2)[2] == name]
-                self._owner(p).state[p] = {
-                    k.split("/")[1]: tensors[k].to("cpu" if "step" in k else p.device) for k in keys
-                }
+                self._owner(p).state[p] = {slot: value.to(p.device) for slot, value in states.get(name, {}).items()}
         if self.ema:
             self.ema.average = {n: tensors[f"ema/{n}"].to(p.device) for n, p in self.parameters.items()}
-        self.best = {k[5:]: v for k, v in tensors.items() if k.startswith("best/")}
-        self.history, self._window, self.seconds = state["history"], state["window"], state["seconds"]
-        return state["step"]
+        self.history = about["history"]
+        self._window = {key: [torch.tensor(v) for v in values] for key, values in about["window"].items()}
+        self._seconds = about["seconds"]
+        return about["step"]
 
 
-class _Swapped:
-    """Within the block the parameters hold other values (or their own, when there are none)."""
+def fit(
+    name: str,
+    modules: dict[str, nn.Module],
+    loss: Callable[[int, torch.Generator], torch.Tensor | dict],
+    plan: Training,
+    *,
+    seed: int,
+    folder: str | Path,
+    **how,
+) -> dict:
+    """A `TrainingLoop` whose losses come from `loss(step, generator)`: a scalar, or a dict with "loss" and more.
 
-    def __init__(self, parameters, values):
-        self.parameters, self.values = parameters, values
-
-    def __enter__(self):
-        if self.values:
-            self.kept = {n: p.detach().clone() for n, p in self.parameters.items()}
-            for name, p in self.parameters.items():
-                p.copy_(self.values[name])
-
-    def __exit__(self, *_):
-        if self.values:
-            for name, p in self.parameters.items():
-                p.copy_(self.kept[name])
-
-
-def schedule(step: int, plan: Training) -> float:
-    """Linear warm-up, then a cosine down to 2% of the learning rate."""
-    if step < plan.warmup:
-        return (step + 1) / plan.warmup
-    share = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
+    Returns:
+        the loop's history.
+    """
+    loop = TrainingLoop(modules, plan, seed, folder, name, **how)
+    for step in loop:
+        value = loss(step.number, step.generator)
+        parts = dict(value) if isinstance(value, dict) else {"loss": value}
+        step.learn(parts.pop("loss"), **parts)
+    return loop.history
