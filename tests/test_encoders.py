@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from uniecg_lite.batches import CachedTokens
 
 from uniecg_lite import cohort
-from uniecg_lite.batches import CachedTokens
 from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import Training
 from uniecg_lite.ecg_image import raster

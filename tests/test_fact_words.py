@@ -7,8 +7,8 @@ import pytest
 import torch
 from test_diagecg import SIGNAL, Few, codec, model
 from tiny import PLAN, PROFILE, corpus, patients
-
 from uniecg_lite.batches import TURNS, Collator
+
 from uniecg_lite.diagecg import diagecg_metrics as looking
 from uniecg_lite.diagecg.diagecg_metrics import fact_metrics
 from uniecg_lite.diagecg.diagecg_model import code_names

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
+from uniecg_lite.batches import TURNS, CachedTokens, Collator
 
 from uniecg_lite import stages
-from uniecg_lite.batches import TURNS, CachedTokens, Collator
 from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.findings import CODES, NAMES, Reading, report

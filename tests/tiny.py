@@ -8,14 +8,7 @@ from pathlib import Path
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.checkpoints import (
-    new_encoders,
-    save_ecg_tokens,
-    save_generator,
-    save_projections,
-    save_reader,
-    save_reading,
-)
+from uniecg_lite.checkpoints import new_encoders, save_reader, save_stage
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.generator.beat_plan import HZ, LENGTH, AverageBeat, RRModel, average_beats
 from uniecg_lite.generator.denoiser import Denoiser
@@ -28,7 +21,6 @@ from uniecg_lite.llm import pocket_llm
 from uniecg_lite.metrics.reader import Reader
 from uniecg_lite.model import Mapper, UniECG
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.stages import inject_ecg_tokens, token_rows
 from uniecg_lite.store import Store, save_tensors
 
 PROFILE = replace(SMOKE, records=40)
@@ -69,7 +61,7 @@ def reading_model(seed: int = 0) -> UniECG:
     """A model of smoke size with random weights, as before stage 1."""
     torch.manual_seed(seed)
     words = tokenizer()
-    model = UniECG(pocket_llm(PROFILE, words), words, *new_encoders(PROFILE), PROFILE.enc_width)
+    model = UniECG(pocket_llm(PROFILE, words), words, *new_encoders(PROFILE))
     with torch.no_grad():  # larger weights than at the start of a training, so that answers differ from each other
         for p in model.parameters():
             p.add_(0.05 * torch.randn_like(p))
@@ -97,7 +89,7 @@ def generator(seed: int = 0) -> Generator:
 def whole_model(seed: int = 0) -> UniECG:
     """The reading model with [ECG] tokens, mapper and generator."""
     model = reading_model(seed)
-    inject_ecg_tokens(model, PROFILE.ecg_tokens)
+    model.add_ecg_tokens(PROFILE.ecg_tokens)
     model.generator = generator(seed)
     width = model.generator.condition.settings["width"]
     model.mapper = Mapper(model.w_ts.weight.shape[0], width, PROFILE.map_layers)
@@ -117,7 +109,7 @@ def making_chain(folder: Path) -> Store:
     with chain.writing("reader") as place:
         save_reader(Reader(), place)
     with chain.writing("diffusets", inputs=("cohort",)) as place:
-        save_generator(generator(), place)
+        generator().save_pretrained(place)
     return chain
 
 
@@ -130,22 +122,22 @@ def unified_chain(folder: Path, profile=PROFILE) -> tuple[Store, UniECG]:
         parts = (("phi_s", model.phi_s), ("phi_v", model.phi_v))
         save_tensors({f"{a}.{k}": v for a, m in parts for k, v in m.state_dict().items()}, place / "encoders")
     with chain.writing("language", ("cohort",)) as place:
-        save_reading(model, place)
-    with chain.writing("alignment", ("encoders", "language")) as place:
-        save_projections(model, place)
-    with chain.writing("stage1", ("alignment", "encoders", "cohort")) as place:
-        save_reading(model, place)
-    inject_ecg_tokens(model, PROFILE.ecg_tokens)
+        model.llm.save_pretrained(place / "llm")
+        model.tokenizer.save_pretrained(place / "llm")
+    for stage, inputs in (("alignment", ("encoders", "language")), ("stage1", ("alignment", "encoders", "cohort"))):
+        with chain.writing(stage, inputs) as place:
+            save_stage(model, stage, place)
+    model.add_ecg_tokens(PROFILE.ecg_tokens)
     with torch.no_grad():
-        for p in token_rows(model).values():
+        for p in model.token_rows().values():
             p.add_(torch.randn_like(p))
     with chain.writing("tokens", ("stage1",)) as place:
-        save_ecg_tokens(model, place)
+        save_stage(model, "tokens", place)
     model.generator = generator()
     with chain.writing("diffusets", ("cohort",)) as place:
-        save_generator(model.generator, place)
+        model.generator.save_pretrained(place)
     torch.manual_seed(5)
     model.mapper = Mapper(PROFILE.lm_width, model.generator.condition.settings["width"], 1).eval()
     with chain.writing("unified", ("tokens", "diffusets")) as place:
-        save_ecg_tokens(model, place)
+        save_stage(model, "unified", place)
     return chain, model

@@ -1,4 +1,4 @@
-"""UniECG-lite: one small model that reads a 12-lead ECG and, asked in words, makes one.
+"""UniECG-lite: one small model that reads a 12-lead ECG and, asked in words, generates one.
 
 For teaching, not for diagnosis.
 """
@@ -6,12 +6,14 @@ For teaching, not for diagnosis.
 from .ecg import ECG
 from .errors import UniECGError
 
-__version__ = "0.1.0"
-__all__ = ["ECG", "UniECGError", "load_unified"]
+__version__ = "0.2.0"
+__all__ = ["ECG", "UniECG", "UniECGError"]
 
 
-def load_unified(folder, seed=None):
-    """The finished model from an artifacts folder such as `artifacts/laptop` (see `checkpoints.load_unified`)."""
-    from .checkpoints import load_unified as load
+def __getattr__(name: str):
+    """`UniECG` is imported when it is asked for: it brings torch and transformers along."""
+    if name != "UniECG":
+        raise AttributeError(f"uniecg_lite has no {name}")
+    from .model import UniECG
 
-    return load(folder, seed)
+    return UniECG

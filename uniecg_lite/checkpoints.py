@@ -4,25 +4,17 @@ import json
 from pathlib import Path
 
 from peft import PeftModel
-from transformers import AutoTokenizer
 
-from .config import PROFILES, Profile
+from .config import Profile
 from .diagecg.diagecg_model import DiagECG
 from .diagecg.fsq_tokenizer import ECGTokenizer
 from .encoders import ImageEncoder, SignalEncoder
-from .errors import BadArtifact
-from .generator.beat_plan import AverageBeat, RRModel
-from .generator.denoiser import Denoiser
 from .generator.generator import Generator
-from .generator.text_encoder import TextEncoder
-from .generator.vae import VAE
 from .llm import load_llm
 from .metrics.reader import Reader
-from .model import Mapper, UniECG
-from .store import Store, save_tensors, state
+from .model import UniECG, within
+from .store import Store, save_tensors
 from .training import device_and_why
-
-# --- The unified model on disk: from the artifacts of the chain to a model that answers, and back.
 
 
 def new_encoders(profile: Profile) -> tuple[SignalEncoder, ImageEncoder]:
@@ -36,115 +28,32 @@ def load_encoders(store: Store) -> tuple[SignalEncoder, ImageEncoder]:
     tensors = store.tensors("encoders", "encoders")
     encoders = new_encoders(store.profile)
     for name, part in zip(("phi_s", "phi_v"), encoders):
-        part.load_state_dict(state(name, tensors))
+        part.load_state_dict(within(name, tensors))
         part.requires_grad_(False).eval()
     return encoders
 
 
-def save_reading(model: UniECG, folder: Path) -> None:
-    """Write LLM, tokenizer and projections (of alignment or stage 1)."""
-    model.llm.save_pretrained(folder / "llm")
-    model.tokenizer.save_pretrained(folder / "llm")
-    save_projections(model, folder)
-
-
-def save_projections(model: UniECG, folder: Path) -> None:
-    """Write W_ts and W_tsi."""
-    save_tensors(
-        {f"{n}.{k}": v for n in ("w_ts", "w_tsi") for k, v in getattr(model, n).state_dict().items()},
-        folder / "projections",
-    )
-
-
 def load_reading(store: Store, stage: str) -> UniECG:
-    """A model that reads, as it was after `language`, `alignment` or `stage1`."""
-    language = store.path("language" if stage != "stage1" else "stage1") / "llm"
-    model = UniECG(*load_llm(language), *load_encoders(store), store.profile.enc_width)
-    if stage != "language":
-        tensors = store.tensors(stage, "projections")
-        model.w_ts.load_state_dict(state("w_ts", tensors))
-        model.w_tsi.load_state_dict(state("w_tsi", tensors))
-    return model.requires_grad_(False).eval().to(device_and_why()[0])
+    """The model as it was after `alignment`, `stage1`, `tokens` or `unified`; `language`: before any ECG.
+
+    Raises:
+        BadArtifact: missing, stale or damaged; the message names the notebook to run.
+    """
+    if stage == "language":
+        model = UniECG(*load_llm(store.path("language") / "llm"), *load_encoders(store))
+        return model.eval().to(device_and_why()[0])
+    return UniECG.from_pretrained(store.path(stage))
 
 
-def save_ecg_tokens(model: UniECG, folder: Path) -> None:
-    """Write the [ECG] rows (a peft adapter) and, when there is one, the mapper."""
-    model.llm.save_pretrained(folder / "adapter")
-    about = {"ecg_tokens": len(model.ecg_ids), "ecg_ids": model.ecg_ids}
-    if model.mapper is not None:
-        save_tensors(model.mapper.state_dict(), folder / "mapper")
-        about["mapper"] = model.mapper.settings
-    (folder / "config.json").write_text(json.dumps(about, indent=1))
-
-
-def load_ecg_tokens(store: Store, stage: str) -> UniECG:
-    """A model with [ECG] tokens, as it was after `tokens` or, with the mapper, `unified`."""
-    model = load_reading(store, "stage1")
-    folder = store.path(stage)
-    about = json.loads((folder / "config.json").read_text())
-    names = [f"[ECG_{i + 1}]" for i in range(about["ecg_tokens"])]
-    model.tokenizer.add_tokens(names, special_tokens=True)
-    model.ecg_ids = about["ecg_ids"]
-    if model.tokenizer.convert_tokens_to_ids(names) != model.ecg_ids:
-        raise BadArtifact(f"The [ECG] rows of '{stage}' belong to another tokenizer: run notebook 07 again.")
-    model.llm = PeftModel.from_pretrained(model.llm, folder / "adapter").requires_grad_(False)
-    if "mapper" in about:
-        model.mapper = Mapper(**about["mapper"])
-        model.mapper.load_state_dict(store.tensors(stage, "mapper"))
-    return model.requires_grad_(False).eval().to(device_and_why()[0])
-
-
-GENERATOR = ("vae", "condition", "rhythm", "average_beat", "denoiser")  # its parts
-
-
-def save_generator(generator: Generator, folder: Path) -> None:
-    """Write VAE, condition encoder with its tokenizer, rhythm, usual beat and denoiser."""
-    for name in GENERATOR:
-        save_tensors(getattr(generator, name).state_dict(), folder / name)
-    generator.condition.tokenizer.save_pretrained(folder / "tokenizer")
-    settings = {name: getattr(generator, name).settings for name in GENERATOR if name != "vae"}
-    (folder / "config.json").write_text(json.dumps(settings, indent=1))
+def save_stage(model: UniECG, stage: str, folder: Path) -> None:
+    """Write a model after a stage; the folder then says all by itself."""
+    model.stage = stage
+    model.save_pretrained(folder)
 
 
 def load_generator(store: Store) -> Generator:
     """The generator of notebook 06, frozen."""
-    folder, profile = store.path("diffusets"), store.profile
-    about = json.loads((folder / "config.json").read_text())
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    generator = Generator(
-        VAE(profile.vae_width),
-        TextEncoder(tokenizer, **about["condition"]),
-        RRModel(**about["rhythm"]),
-        AverageBeat(**about["average_beat"]),
-        Denoiser(**about["denoiser"]),
-        profile.sample_steps,
-        profile.guidance,
-    )
-    for name in GENERATOR:
-        getattr(generator, name).load_state_dict(store.tensors("diffusets", name))
-    return generator.requires_grad_(False).eval().to(device_and_why()[0])
-
-
-def load_unified(folder: str | Path, seed: int | None = None) -> UniECG:
-    """The finished model from `artifacts/<profile>`: reads ECGs, answers, makes ECGs.
-
-    Args:
-        folder: such as `artifacts/laptop`.
-        seed: the seed it was trained with; by default whatever the folder holds.
-
-    Raises:
-        BadArtifact: a part is missing, foreign or stale; the message names the notebook to run.
-    """
-    folder = Path(folder)
-    if folder.name not in PROFILES:
-        raise BadArtifact(f"{folder} is no artifacts folder: its name must be a profile, one of {', '.join(PROFILES)}.")
-    store = Store(folder, PROFILES[folder.name], 0)
-    if seed is None:
-        seed = store.meta("unified")["seed"]
-    store = Store(folder, store.profile, seed)
-    model = load_ecg_tokens(store, "unified")
-    model.generator = load_generator(store)
-    return model
+    return Generator.from_pretrained(store.path("diffusets"))
 
 
 # --- DiagECG on disk: tokenizer, adapters after forecasting, and the tuned model with its adapters merged.

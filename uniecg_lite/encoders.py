@@ -207,6 +207,7 @@ class SignalEncoder(nn.Module):
 
     def __init__(self, width: int, layers: int):
         super().__init__()
+        self.width, self.settings = width, {"width": width, "layers": layers}
         half = width // 2
         self.stem = nn.Sequential(
             nn.Conv1d(24, half, 9, 2, 4),
@@ -229,6 +230,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, width: int, layers: int):
         super().__init__()
+        self.width, self.settings = width, {"width": width, "layers": layers}
         half = width // 2
         self.stem = nn.Sequential(  # a strip's 64 pixel rows are channels: patches 64 high, 10 wide, every 5 pixels
             nn.Conv1d(64, half, 10, 5, 3),

@@ -1,25 +1,38 @@
 """The paper's model (arXiv 2509.18588): LLM, W_ts, W_tsi, [ECG] tokens and mapper; it reads and generates ECGs."""
 
-import hashlib
+import copy
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from huggingface_hub import ModelHubMixin, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from peft import TrainableTokensConfig, get_peft_model
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_outputs import CausalLMOutput
 
 from .drawing import read_page
 from .ecg import ECG
 from .ecg_image import raster
+from .encoders import ImageEncoder, SignalEncoder
 from .errors import BadArtifact, BadRequest
-from .language.conversations import WANTED
-from .language.tokenizer import chat, encode
-from .llm import Dialogue, RateWords, add_segments, dialogue_ids, words_loss
+from .generator.generator import Generator
+from .language.tokenizer import encode
+from .llm import IGNORED, ECGLanguageModel, load_llm
+from .training import device_and_why, inference
 
-# --- From the hidden states of [ECG_1..n] to the condition encoder's space.
+FORMAT = 2  # of a model folder
+POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
+BEFORE_TOKENS = ("Wanted", "Rate", "Findings", "Age", "Sex", "Axis", "QRS", "PR", "QT")  # words that answered a request
 
 
 class Mapper(nn.Module):
-    """Encoder-decoder transformer with learned queries: (B, n, D_lm) hidden states -> (B, D_c) condition.
+    """Encoder-decoder transformer with learned queries: (B, n, D_lm) states of [ECG_1..n] -> (B, D_c) condition.
 
     The shape of GILL (Koh et al., arXiv 2305.17216): a linear layer in, an encoder over the token states, a decoder
     whose inputs are learned queries, a linear layer out. One pooled vector is wanted, so the queries are averaged.
@@ -27,13 +40,8 @@ class Mapper(nn.Module):
 
     def __init__(self, lm_width: int, condition_width: int, layers: int, width: int = 128, queries: int = 4):
         super().__init__()
-        self.settings = {
-            "lm_width": lm_width,
-            "condition_width": condition_width,
-            "layers": layers,
-            "width": width,
-            "queries": queries,
-        }
+        sizes = (lm_width, condition_width, layers, width, queries)
+        self.settings = dict(zip(("lm_width", "condition_width", "layers", "width", "queries"), sizes))
         self.inward = nn.Linear(lm_width, width)
         self.queries = nn.Parameter(0.02 * torch.randn(1, queries, width))
         self.body = nn.Transformer(
@@ -47,11 +55,270 @@ class Mapper(nn.Module):
         return self.outward(x.mean(1))  # (B, D_c)
 
 
-# --- UniECG: one language model that reads an ECG and, asked in words, makes one.
+@dataclass(frozen=True)
+class Answer:
+    """What the model answers: words and, where it decided to generate one, an ECG and what it understood."""
 
-MAX_PROMPT = 400  # tokens of a user's words
-MAX_ANSWER = 160
-POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
+    text: str
+    ecg: ECG | None = None
+    understood: str | None = None
+
+
+class UniECG(ECGLanguageModel, ModelHubMixin):
+    """LLM + phi_s, W_ts + phi_v, W_tsi, and after stage 2 [ECG_1..n] + mapper + a text-to-ECG generator.
+
+    Understanding: [begin] [signal tokens] [image tokens] User: words / Assistant: -> report.
+    Generation: the LLM's answer begins with [ECG_1]; the others are forced after it; their hidden states go through the
+    mapper into the generator's condition space. The LLM alone decides which of the two it does.
+
+    Args:
+        llm, tokenizer: any causal language model of transformers (`llm.load_llm`).
+        phi_s, phi_v: the encoders; their sizes are the model's.
+        stage: the last training that this model has seen; goes into its folder.
+    """
+
+    def __init__(
+        self,
+        llm: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        phi_s: SignalEncoder,
+        phi_v: ImageEncoder,
+        stage: str = "language",
+    ):
+        super().__init__(llm, tokenizer)
+        self.phi_s, self.phi_v, self.stage = phi_s, phi_v, stage
+        width = llm.get_input_embeddings().weight.shape[1]
+        self.w_ts, self.w_tsi = nn.Linear(phi_s.width, width), nn.Linear(phi_v.width, width)
+        self.ecg_ids: list[int] = []
+        self.mapper: Mapper | None = None
+        self.generator: Generator | None = None
+        self.requires_grad_(False)
+
+    # ---- what goes in -------------------------------------------------------------------------------------------
+    @inference()
+    def encode_signal(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, T_s, D_enc)."""
+        return self.phi_s.eval()(signal.to(self.device))
+
+    @inference()
+    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
+        """(B, 1, 256, 500) uint8 ink -> (B, T_v, D_enc)."""
+        return self.phi_v.eval()(image.to(self.device))
+
+    def project(self, signal_tokens: torch.Tensor | None, image_tokens: torch.Tensor | None) -> torch.Tensor | None:
+        """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, S, D_lm), pooled; None when there is no ECG.
+
+        Tokens of two ECGs, one after the other, are marked by their order (`add_segments`).
+        """
+        views = ((self.w_ts, self.phi_s, signal_tokens), (self.w_tsi, self.phi_v, image_tokens))
+        parts = []
+        for w, phi, tokens in views:
+            if tokens is not None:
+                each = w(pooled(tokens, phi)).unflatten(1, (tokens.shape[1] // phi.tokens, -1))  # (B, k, T, D)
+                parts.append(self.add_segments(each).flatten(1, 2))
+        return torch.cat(parts, 1) if parts else None
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        signal: torch.Tensor | None = None,
+        image: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+    ) -> CausalLMOutput:
+        """As models of transformers do; the ECG comes after the begin token.
+
+        Args:
+            input_ids: (B, T).
+            attention_mask: (B, T), 0 where padding stands; None for no padding.
+            signal: (B, 12, 1000) mV, or None.
+            image: (B, 1, 256, 500) uint8 ink, or None.
+            labels: (B, T), `IGNORED` where a word does not count; None for no loss.
+
+        Returns:
+            logits (B, T, V), and the loss where there are labels.
+        """
+        encode = ((self.encode_signal, signal), (self.encode_image, image))
+        embeds = self.splice(input_ids, self.project(*(None if x is None else of(x) for of, x in encode)))
+        extra = embeds.shape[1] - input_ids.shape[1]  # S
+        if attention_mask is not None and extra:
+            seen = attention_mask.new_ones(len(attention_mask), extra)
+            attention_mask = torch.cat([attention_mask[:, :1], seen, attention_mask[:, 1:]], 1)
+        hidden = self.lm.base_model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
+        logits = self.logits(hidden[:, extra:])  # (B, T, V): place t foretells word t + 1
+        if labels is None:
+            return CausalLMOutput(logits=logits)
+        ahead = logits[:, :-1].flatten(0, 1).float()
+        return CausalLMOutput(F.cross_entropy(ahead, labels[:, 1:].flatten(), ignore_index=IGNORED), logits)
+
+    # ---- stage 2: [ECG] tokens ----------------------------------------------------------------------------------
+    def add_ecg_tokens(self, n: int) -> None:
+        """Give the LLM n new tokens [ECG_1..n] whose rows alone can train (`peft` trainable tokens).
+
+        The names join the tokenizer for printing; a user's words are encoded with special tokens split, so a typed
+        "[ECG_1]" stays text. The rows start from the words that answered a request for an ECG before, a little apart.
+        """
+        names = [f"[ECG_{i + 1}]" for i in range(n)]
+        self.tokenizer.add_tokens(names, special_tokens=True)
+        self.ecg_ids = self.tokenizer.convert_tokens_to_ids(names)
+        llm = self.llm
+        torch.manual_seed(0)
+        words = [encode(self.tokenizer, f" {word}")[-1] for word in (BEFORE_TOKENS * n)[:n]]
+        with torch.no_grad():
+            for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
+                spread = 0.05 * rows[: min(self.ecg_ids)].std()
+                rows[self.ecg_ids] = rows[words] + spread * torch.randn(n, rows.shape[1], device=rows.device)
+        self.wrap_rows()
+
+    def wrap_rows(self) -> None:
+        """Let the [ECG] rows be what can train of the LLM; with untied weights the output layer has its own."""
+        llm, targets = self.llm, None
+        if not llm.config.tie_word_embeddings:
+            named = {id(m): name.split(".")[-1] for name, m in llm.named_modules()}
+            targets = [named[id(llm.get_input_embeddings())], named[id(llm.get_output_embeddings())]]
+        self.llm = get_peft_model(llm, TrainableTokensConfig(token_indices=self.ecg_ids, target_modules=targets))
+        self.llm.requires_grad_(False)
+
+    def token_rows(self) -> dict[str, nn.Parameter]:
+        """The trainable [ECG] rows, by name."""
+        return {name: p for name, p in self.llm.named_parameters() if "trainable_tokens_delta" in name}
+
+    def generate_ids(self) -> list[int]:
+        """The answer to a request for an ECG, as far as the LLM learns to say it itself."""
+        return [*encode(self.tokenizer, " " + BEFORE_TOKENS[0])[:-1], self.ecg_ids[0]]
+
+    def ecg_states(self, prompts: list[str], ecg: torch.Tensor | None = None) -> torch.Tensor:
+        """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts, with ECGs (B, S, D_lm) or without.
+
+        The LLM is causal and what comes before its own answer does not train, so that is read once without gradient,
+        and only the rows after it with one.
+        """
+        inputs, base = self.prompt_batch(prompts, ecg), self.lm.base_model
+        mask = inputs["attention_mask"]  # (B, S + T)
+        rows = torch.tensor([*self.generate_ids()[:-1], *self.ecg_ids], device=mask.device).expand(len(prompts), -1)
+        with torch.no_grad():
+            read = base(**inputs, position_ids=_places(mask), use_cache=True).past_key_values
+        mask = torch.cat([mask, torch.ones_like(rows)], 1)
+        places = _places(mask)[:, -rows.shape[1] :]
+        embeds = self.embed(rows)
+        last = base(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=places, past_key_values=read, use_cache=True
+        )
+        return last.last_hidden_state[:, -len(self.ecg_ids) :]
+
+    @inference()
+    def conditions(self, prompts: list[str], batch: int = 64) -> torch.Tensor:
+        """Prompts that ask for an ECG -> (B, D_c) conditions, through [ECG_1..n] and the mapper."""
+        if self.mapper is None:
+            raise BadArtifact("This model cannot generate ECGs yet: run notebooks 07 and 08.")
+        self.eval()
+        return torch.cat([self.mapper(self.ecg_states(prompts[i : i + batch])) for i in range(0, len(prompts), batch)])
+
+    # ---- the two directions -------------------------------------------------------------------------------------
+    def write(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> list[list[int]]:
+        """Greedy answers as ids. An answer ends with the end token or with [ECG_1]."""
+        stops, out = [self.tokenizer.eos_token_id, *self.ecg_ids[:1]], []
+        for i in range(0, len(prompts), batch):
+            part = [None if t is None else t[i : i + batch] for t in (signal_tokens, image_tokens)]
+            with inference():
+                ecg = self.project(*part)
+            out += self.generate(prompts[i : i + batch], ecg, stops, self.ecg_ids[1:])
+        return out
+
+    def texts(self, answers: list[list[int]]) -> list[str]:
+        """Answers as words; an answer that asks for an ECG has none."""
+        words = ([i for i in answer if i not in self.ecg_ids] for answer in answers)
+        return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in words]
+
+    def respond(self, prompt: str, ecg: ECG | None = None, image: str | None = None, seed: int = 0) -> Answer:
+        """Answer a prompt: read the attached ECG, answer in words, or generate an ECG. The model itself decides.
+
+        Args:
+            prompt: the user's words.
+            ecg: an ECG to read, as signal and as image.
+            image: a PNG page drawn by this project, to read on its own.
+            seed: of the noise that an ECG is generated from.
+
+        Raises:
+            BadRequest, BadECG, BadArtifact.
+        """
+        if ecg is not None and image is not None:
+            raise BadRequest("An ECG and a page are attached: give one of them, an ECG is read as its page, too.")
+        signal_tokens = image_tokens = None
+        if ecg is not None:
+            signal = torch.from_numpy(ecg.standard().signal)[None]
+            signal_tokens, image_tokens = self.encode_signal(signal), self.encode_image(raster(signal))
+        if image is not None:
+            image_tokens = self.encode_image(read_page(image)[None])
+        ids = self.write([prompt], signal_tokens, image_tokens)
+        if not self.ecg_ids or self.ecg_ids[0] not in ids[0]:
+            return Answer(self.texts(ids)[0])
+        if self.generator is None:
+            raise BadArtifact("The model wants to generate an ECG, but has no generator: run notebook 06.")
+        condition = self.conditions([prompt])
+        text = "Here is an ECG, made for teaching; it belongs to no patient."
+        understood = self.generator.condition.requests(condition)[0].text()
+        return Answer(text, self.generator.make(condition, seed=seed)[0], understood)
+
+    # ---- on disk ------------------------------------------------------------------------------------------------
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """Write a folder that says all by itself: `config.json`, `model.safetensors`, `llm/` and `generator/`."""
+        rows = bool(self.ecg_ids) and hasattr(self.llm, "peft_config")
+        llm = copy.deepcopy(self.llm).merge_and_unload() if rows else self.llm  # the rows in their places
+        llm.save_pretrained(save_directory / "llm")
+        self.tokenizer.save_pretrained(save_directory / "llm")
+        parts = {name: part for name in PARTS if (part := getattr(self, name)) is not None}
+        tensors = {f"{n}.{k}": v.cpu().contiguous() for n, part in parts.items() for k, v in part.state_dict().items()}
+        save_file(tensors, save_directory / "model.safetensors")
+        if self.generator is not None:
+            self.generator.save_pretrained(save_directory / "generator")
+        about = {
+            "format": FORMAT,
+            "stage": self.stage,
+            "encoders": {name: getattr(self, name).settings for name in ("phi_s", "phi_v")},
+            "ecg_tokens": len(self.ecg_ids),
+            "mapper": self.mapper.settings if self.mapper else None,
+            "generator": self.generator is not None,
+        }
+        (save_directory / "config.json").write_text(json.dumps(about, indent=1))
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, **hub) -> "UniECG":
+        """The model of a folder, frozen, on this machine's device.
+
+        Raises:
+            BadArtifact: no folder of a model, of version 0.1, or damaged; the message says what to run.
+        """
+        folder = Path(model_id)
+        try:
+            if not folder.exists():
+                folder = Path(snapshot_download(model_id, revision=hub.get("revision"), token=hub.get("token")))
+            about = json.loads((folder / "config.json").read_text())
+            if about.get("format") != FORMAT:
+                raise BadArtifact(f"{folder} was written by version 0.1: run notebooks 02 to 08 again (make run).")
+            model = cls(
+                *load_llm(folder / "llm"),
+                SignalEncoder(**about["encoders"]["phi_s"]),
+                ImageEncoder(**about["encoders"]["phi_v"]),
+                about["stage"],
+            )
+            names = [f"[ECG_{i + 1}]" for i in range(about["ecg_tokens"])]
+            model.ecg_ids = model.tokenizer.convert_tokens_to_ids(names)
+            model.mapper = Mapper(**about["mapper"]) if about["mapper"] else None
+            tensors = load_file(folder / "model.safetensors")
+            for name in PARTS:
+                if getattr(model, name) is not None:
+                    getattr(model, name).load_state_dict(within(name, tensors))
+            if about["generator"]:
+                model.generator = Generator.from_pretrained(folder / "generator")
+        except (FileNotFoundError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as reason:
+            raise BadArtifact(f"There is no model in {model_id}: run notebook 08, or give another folder.") from reason
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as reason:
+            raise BadArtifact(f"The model in {folder} is damaged ({reason}): run its notebook again.") from None
+        return model.requires_grad_(False).eval().to(device_and_why()[0])
+
+
+PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")
 
 
 def pooled(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:
@@ -64,236 +331,16 @@ def pooled(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:
     return torch.cat([each[:, :, : phi.whole], rest], 2).flatten(1, 2)
 
 
-def seen(phi: nn.Module) -> int:
+def tokens_per_ecg(phi: nn.Module) -> int:
     """How many tokens the language model gets of one ECG through this encoder."""
     return phi.whole + (phi.tokens - phi.whole) // POOL
+
+
+def within(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a file whose names start with `name.`, without it."""
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
 
 
 def _places(mask: torch.Tensor) -> torch.Tensor:
     """Positions (B, T) of words behind their padding."""
     return (mask.cumsum(1) - 1).clamp(min=0)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model answers: words, and an ECG when it decided to make one."""
-
-    text: str
-    ecg: ECG | None = None
-
-
-class UniECG(nn.Module):
-    """LLM + phi_s, W_ts + phi_v, W_tsi, and after stage 2 [ECG_1..n] + mapper + a text-to-ECG generator.
-
-    Understanding: [begin] [signal tokens] [image tokens] User: words / Assistant: -> report.
-    Generation: the LLM emits [ECG_1]; the others are forced after it; their hidden states go through the mapper into
-    the generator's condition space. The LLM alone decides which of the two it does.
-    """
-
-    def __init__(
-        self,
-        llm: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        phi_s: nn.Module,
-        phi_v: nn.Module,
-        enc_width: int,
-    ):
-        super().__init__()
-        self.llm, self.tokenizer, self.phi_s, self.phi_v = llm, tokenizer, phi_s, phi_v
-        width = llm.get_input_embeddings().weight.shape[1]
-        self.w_ts = nn.Linear(enc_width, width)
-        self.w_tsi = nn.Linear(enc_width, width)
-        self.ecg_ids: list[int] = []
-        self.mapper: nn.Module | None = None
-        self.generator = None
-        self.requires_grad_(False)
-
-    # ---- what goes in -------------------------------------------------------------------------------------------
-    def project(self, signal_tokens: torch.Tensor | None, image_tokens: torch.Tensor | None) -> torch.Tensor | None:
-        """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, S, D_lm), thinned; None when there is no ECG.
-
-        Tokens of two ECGs, one after the other, are marked by their order (`in_order`).
-        """
-        views = ((self.w_ts, self.phi_s, signal_tokens), (self.w_tsi, self.phi_v, image_tokens))
-        parts = []
-        for w, phi, tokens in views:
-            if tokens is not None:
-                each = w(pooled(tokens, phi)).unflatten(1, (tokens.shape[1] // phi.tokens, -1))  # (B, k, T, D)
-                parts.append(add_segments(each, self.llm.get_input_embeddings(), self.tokenizer).flatten(1, 2))
-        return torch.cat(parts, 1) if parts else None
-
-    def splice(self, ids: torch.Tensor, ecg: torch.Tensor | None) -> torch.Tensor:
-        """Put ECG tokens after the begin token: ids (B, T), ecg (B, S, D) -> embeddings (B, T + S, D)."""
-        words = self.llm.get_input_embeddings()(ids)  # (B, T, D)
-        return words if ecg is None else torch.cat([words[:, :1], ecg.to(words.dtype), words[:, 1:]], 1)
-
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """A user's words as ids, begin token first. Nothing typed becomes a special token."""
-        ids = encode(self.tokenizer, chat(prompt))
-        if not prompt.strip():
-            raise BadRequest("The prompt is empty: ask a question, or describe the ECG to make.")
-        if len(ids) > MAX_PROMPT:
-            raise BadRequest(f"The prompt has {len(ids)} tokens, more than {MAX_PROMPT}: please shorten it.")
-        return [self.tokenizer.bos_token_id, *ids]
-
-    # ---- learning -----------------------------------------------------------------------------------------------
-    def answer_loss(
-        self,
-        prompts: list[str],
-        answers: list[list[int]],
-        ecg: torch.Tensor | None,
-        whole: bool = False,
-        rates: RateWords | None = None,
-    ) -> torch.Tensor:
-        """Negative log-likelihood of the answers given prompts and ECGs: `talk_loss` of talks of one turn.
-
-        Args:
-            prompts: B prompts.
-            answers: B answers as ids, end token included.
-            ecg: (B, S, D_lm) projected tokens, or None.
-            whole: the prompts' words count, too.
-            rates: lets heart rates count more than other words (`RateWords.loss`).
-        """
-        return self.dialogue_loss([[turn] for turn in zip(prompts, answers)], ecg, whole, rates)
-
-    def dialogue_loss(
-        self,
-        dialogues: list[Dialogue],
-        ecg: torch.Tensor | None,
-        whole: bool = False,
-        rates: RateWords | None = None,
-    ) -> torch.Tensor:
-        """`answer_loss` of B talks: prompts about the same ECG one after the other, each with its answer."""
-        pad, device = self.tokenizer.pad_token_id, self.w_ts.weight.device
-        ids, stated = (x.to(device) for x in dialogue_ids(dialogues, self.prompt_ids, pad))  # (B, T)
-        stated = stated | (ids != pad) if whole else stated
-        hidden = self.llm_base()(inputs_embeds=self.splice(ids, ecg)).last_hidden_state  # (B, S + T, D)
-        skip = 0 if ecg is None else ecg.shape[1]  # the ECG's last token, or begin, comes before the first word
-        return words_loss(self.llm.get_output_embeddings(), hidden[:, skip:-1], ids, stated, rates)
-
-    # ---- reading ------------------------------------------------------------------------------------------------
-    def _batch(self, prompts: list[str], ecg: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Prompts of unequal length for generation: padding goes before the words and is masked."""
-        heads = [self.prompt_ids(p) for p in prompts]
-        longest, pad = max(map(len, heads)), self.tokenizer.pad_token_id
-        ids = torch.tensor([h[:1] + [pad] * (longest - len(h)) + h[1:] for h in heads])
-        mask = torch.tensor([[1] + [0] * (longest - len(h)) + [1] * (len(h) - 1) for h in heads])
-        device = self.w_ts.weight.device
-        embeds, mask = self.splice(ids.to(device), ecg), mask.to(device)
-        if ecg is not None:
-            mask = torch.cat([mask[:, :1], mask.new_ones(len(mask), ecg.shape[1]), mask[:, 1:]], 1)
-        return {"inputs_embeds": embeds, "attention_mask": mask}
-
-    @torch.no_grad()
-    def write(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> list[list[int]]:
-        """Greedy answers as ids, batched with a key-value cache. An answer ends with the end token or with [ECG_1]."""
-        self.eval()
-        out = []
-        stops = [self.tokenizer.eos_token_id, *self.ecg_ids[:1]]
-        for i in range(0, len(prompts), batch):
-            part = [None if t is None else t[i : i + batch] for t in (signal_tokens, image_tokens)]
-            generated = self.llm.generate(
-                **self._batch(prompts[i : i + batch], self.project(*part)),
-                max_new_tokens=MAX_ANSWER,
-                do_sample=False,
-                eos_token_id=stops,
-                pad_token_id=self.tokenizer.pad_token_id,
-                suppress_tokens=self.ecg_ids[1:] or None,
-            )
-            out += generated.tolist()
-        return out
-
-    def texts(self, answers: list[list[int]]) -> list[str]:
-        """Answers as words; an answer that asks for an ECG has none."""
-        return [
-            self.tokenizer.decode([i for i in a if i not in self.ecg_ids], skip_special_tokens=True).strip()
-            for a in answers
-        ]
-
-    @torch.no_grad()
-    def encode_signal(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, T_s, D_enc)."""
-        return self.phi_s.eval()(signal.to(self.w_ts.weight.device))
-
-    @torch.no_grad()
-    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 1, 256, 500) uint8 ink -> (B, T_v, D_enc)."""
-        return self.phi_v.eval()(image.to(self.w_ts.weight.device))
-
-    # ---- making -------------------------------------------------------------------------------------------------
-    def ecg_states(self, prompts: list[str], ecg: torch.Tensor | None = None) -> torch.Tensor:
-        """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts, with ECGs (B, S, D_lm) or without.
-
-        The LLM is causal and what comes before its own answer does not train, so that is read once without gradient,
-        and only the rows after it with one.
-        """
-        inputs, llm = self._batch(prompts, ecg), self.llm_base()
-        mask = inputs["attention_mask"]  # (B, S + T)
-        rows = torch.tensor([*self.generate_ids()[:-1], *self.ecg_ids], device=mask.device).expand(len(prompts), -1)
-        with torch.no_grad():
-            read = llm(**inputs, position_ids=_places(mask), use_cache=True).past_key_values
-        mask = torch.cat([mask, torch.ones_like(rows)], 1)
-        stated = llm(
-            inputs_embeds=self.llm.get_input_embeddings()(rows),
-            attention_mask=mask,
-            position_ids=_places(mask)[:, -rows.shape[1] :],
-            past_key_values=read,
-            use_cache=True,
-        )
-        return stated.last_hidden_state[:, -len(self.ecg_ids) :]
-
-    def generate_ids(self) -> list[int]:
-        """The answer to a wish for an ECG: what opens the word that answered it before stage 2, then [ECG_1] instead.
-
-        The language model tells a wish from a question where it would have said that word; in most vocabularies it is
-        one token and [ECG_1] comes first, in a small one a space comes before it.
-        """
-        return [*encode(self.tokenizer, " " + WANTED.strip(": "))[:-1], self.ecg_ids[0]]
-
-    def llm_base(self) -> nn.Module:
-        """The LLM without its output layer, whether peft has wrapped it or not."""
-        return (self.llm.get_base_model() if hasattr(self.llm, "get_base_model") else self.llm).base_model
-
-    @torch.no_grad()
-    def conditions(self, prompts: list[str], batch: int = 64) -> torch.Tensor:
-        """Prompts that ask for an ECG -> (B, D_c) conditions, through [ECG_1..n] and the mapper."""
-        if self.mapper is None:
-            raise BadArtifact("This model cannot make ECGs yet: run notebooks 07 and 08.")
-        self.eval()
-        return torch.cat([self.mapper(self.ecg_states(prompts[i : i + batch])) for i in range(0, len(prompts), batch)])
-
-    # ---- the two directions -------------------------------------------------------------------------------------
-    def respond(self, prompt: str, ecg: ECG | None = None, image: str | None = None, seed: int = 0) -> Answer:
-        """Answer a prompt: read the attached ECG, answer in words, or make an ECG. The model itself decides.
-
-        Args:
-            prompt: the user's words.
-            ecg: an ECG to read, as signal and as image.
-            image: a PNG page drawn by this project, to read on its own.
-            seed: of the noise that an ECG is made from.
-
-        Raises:
-            BadRequest, BadECG, BadArtifact.
-        """
-        signal_tokens = image_tokens = None
-        if ecg is not None:
-            signal = torch.from_numpy(ecg.standard().signal)[None]
-            signal_tokens, image_tokens = self.encode_signal(signal), self.encode_image(raster(signal))
-        if image is not None:
-            image_tokens = self.encode_image(read_page(image)[None])
-        ids = self.write([prompt], signal_tokens, image_tokens)
-        text = self.texts(ids)[0]
-        if not self.ecg_ids or self.ecg_ids[0] not in ids[0]:
-            return Answer(text)
-        if self.generator is None:
-            raise BadArtifact("The model wants to make an ECG, but no generator is loaded: run notebook 06.")
-        generated = self.generator.make(self.conditions([prompt]), seed=seed)[0]
-        return Answer("Here is an ECG, made for teaching; it belongs to no patient.", generated)
-
-    def fingerprint(self, skip_rows: bool = False) -> dict[str, str]:
-        """A hash of every LLM weight, by name; `skip_rows` leaves out the rows that peft trains."""
-        return {
-            name: hashlib.blake2b(p.detach().cpu().contiguous().numpy().tobytes(), digest_size=8).hexdigest()
-            for name, p in self.llm.named_parameters()
-            if not (skip_rows and "trainable_tokens" in name)
-        }

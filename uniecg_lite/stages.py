@@ -1,274 +1,267 @@
-"""The stages of training: projection alignment, stage 1, [ECG] token injection, mapper alignment."""
+"""What does each stage learn from, and what does it minimise? Pre-training, alignment, stage 1, [ECG] tokens, mapper.
+
+The losses of the five steps; the notebooks hold their loops, and the functions below run the same loops for studies.
+"""
 
 import random
 from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from peft import TrainableTokensConfig, get_peft_model
+from tqdm.auto import tqdm
 
-from .batches import CachedTokens, Collator
+from .cohort import Cohort
 from .config import Training
-from .language.conversations import WANTED, Corpus
-from .language.tokenizer import encode
+from .ecg_image import raster
+from .language.conversations import TEXT_MIX, WANTED, Corpus
+from .language.questions import QUESTION_TYPES, full_answer
+from .llm import Dialogue, ECGLanguageModel
 from .model import UniECG
-from .training import fit, rows_of
+from .training import Step, TrainingLoop, inference
 
 MODES = ("signal", "image", "both")
-MODE_WEIGHTS = (0.35, 0.25, 0.40)
-FIRST_WORDS = (  # of the answer to a wish, before there are [ECG] tokens
-    WANTED.strip(": "),
-    "Rate",
-    "Findings",
-    "Age",
-    "Sex",
-    "Axis",
-    "QRS",
-    "PR",
-    "QT",
-)
-NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
-STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.16, "no_ecg": 0.12}
+MODE_WEIGHTS = (0.35, 0.25, 0.40)  # how often each is shown
+TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the same two, one after the other
 ASK_NOTES = 0.6  # share of pre-training that asks about notes
+COMPARE = 0.4  # share of questions that is about two ECGs
+NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
-COMPARE = 0.4  # share of those questions that is about two ECGs
+STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.16, "no_ecg": 0.12}
+STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.26, "no_ecg": 0.14}
 
 
-def _rng(seed: int, step: int) -> random.Random:
-    return random.Random(f"{seed}/{step}")
+@dataclass
+class CachedTokens:
+    """Encoder tokens of N ECGs, kept because phi_s and phi_v stay frozen from here on: float16."""
+
+    signal: torch.Tensor  # (N, T_s, D_enc)
+    image: torch.Tensor  # (N, T_v, D_enc)
+
+    @staticmethod
+    @inference()
+    def encode(phi_s: torch.nn.Module, phi_v: torch.nn.Module, cohort: Cohort, batch: int = 128) -> "CachedTokens":
+        """Run both encoders over a cohort once."""
+        device, signal, image = next(phi_s.parameters()).device, [], []
+        for i in tqdm(range(0, len(cohort), batch), desc="encode", leave=False):
+            x = cohort.signal(range(i, min(i + batch, len(cohort)))).to(device)
+            signal.append(phi_s.eval()(x).half().cpu())
+            image.append(phi_v.eval()(raster(x)).half().cpu())
+        return CachedTokens(torch.cat(signal), torch.cat(image))
+
+    def get(self, rows, mode: str, device=None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(signal tokens or None, image tokens or None) of these rows in float32; mode: signal, image or both."""
+        rows = torch.as_tensor(rows)
+        return (
+            self.signal[rows].float().to(device) if mode != "image" else None,
+            self.image[rows].float().to(device) if mode != "signal" else None,
+        )
 
 
-def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Teach the LLM its language: it answers with reports, requests in order, definitions; the answers' words count.
+class Collator:
+    """Seeded conversations about a cohort, as dialogues for `ECGLanguageModel.batch`."""
 
-    A share `ASK_NOTES` of the steps asks questions about notes of ECGs, which tokens of ECGs will stand for later.
-    """
-    collator = Collator(model, corpus)
-    model.llm.requires_grad_(True).train()
+    def __init__(self, model: ECGLanguageModel, corpus: Corpus):
+        self.model, self.corpus, self.kept = model, corpus, {}
 
-    def loss(step, generator):
-        rng = _rng(seed, step)
-        if rng.random() < ASK_NOTES:
-            start = "comparison" if rng.random() < COMPARE else "single"
-            n = max(1, plan.batch // 2)  # as many words as the other steps have
-            return model.dialogue_loss(collator.dialogues(n, rng, start, with_notes=True)[1], None)
-        rows = rows_of(step, seed, plan.batch, len(corpus.reports))
-        return model.answer_loss(*collator.text(rows, rng), None, rates=collator.rates)
+    def ids(self, answer: str) -> list[int]:
+        """`model.answer_ids`; kept, since answers repeat."""
+        if answer not in self.kept:
+            self.kept[answer] = self.model.answer_ids(answer)
+        return self.kept[answer]
 
-    history = fit("language", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, muon=True)
-    model.requires_grad_(False)
-    return history
+    def reports(self, rows, rng: random.Random) -> list[Dialogue]:
+        """Prompts to interpret an ECG, and the reports of these rows."""
+        pairs = [self.corpus.sample("interpret", int(row), rng) for row in rows]
+        return [[(prompt, self.ids(answer))] for prompt, answer in pairs]
+
+    def text(
+        self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, generate: list[int] | None = None
+    ) -> list[Dialogue]:
+        """Conversations in words alone.
+
+        A request for an ECG is answered by `generate`, or, before stage 2, by saying what is wanted: the model learns
+        to tell a request from a restatement by its first word, and which facts it holds by the others.
+        """
+        out = []
+        for kind, row in zip(self.corpus.kinds(len(rows), rng, mix), rows):
+            prompt, answer = self.corpus.sample(kind, int(row), rng)
+            wanted = kind == "generate"
+            out.append([(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))])
+        return out
+
+    def questions(
+        self, n: int, rng: random.Random, start: str, noted: bool = False
+    ) -> tuple[torch.Tensor, list[Dialogue]]:
+        """n dialogues of up to `TURNS` questions about the same ECG, or the same two: showing ECGs is what costs.
+
+        Args:
+            n: how many dialogues.
+            rng: the only source of chance.
+            start: how the type of every question begins, `single` or `comparison`.
+            noted: the first question comes with notes of the ECGs (`conversations.notes`), which need not be shown.
+
+        Returns:
+            rows (n, 1 or 2) of ECGs, and the dialogues.
+        """
+        kinds = [name for name in QUESTION_TYPES if name.startswith(start)]
+        first = [self.corpus.asked(rng, kind=kinds) for _ in range(n)]
+        asked = [[q, *self.corpus.more(q, TURNS[start] - 1, rng)] for q in first]
+        out = [[(q.question, self.ids(full_answer(q))) for q in dialogue] for dialogue in asked]
+        if noted:
+            heads = [f"{self.corpus.with_notes(q)} {q.question}" for q in first]
+            out = [[(head, dialogue[0][1]), *dialogue[1:]] for head, dialogue in zip(heads, out)]
+        return torch.tensor([q.ecg_id for q in first]), out
 
 
-def _reading_loss(model: UniECG, collator: Collator, views: CachedTokens, rows, mode: str, rng) -> torch.Tensor:
-    tokens = views.get(rows, mode, model.w_ts.weight.device)
-    return model.answer_loss(*collator.reports(rows, rng), model.project(*tokens), rates=collator.rates)
+# ---- the losses -----------------------------------------------------------------------------------------------------
+def pretraining_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
+    """Answers to questions about notes of ECGs, which tokens of ECGs will stand for later, or text."""
+    if step.rng.random() < ASK_NOTES:
+        start = "comparison" if step.rng.random() < COMPARE else "single"
+        n = max(1, step.batch // 2)  # as many words as the other steps have
+        return model.loss(model.batch(collator.questions(n, step.rng, start, noted=True)[1]))
+    dialogues = collator.text(step.rows(len(collator.corpus.reports)), step.rng)
+    return model.loss(model.batch(dialogues), rates=True)
+
+
+def report_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: Step, modes=MODES) -> torch.Tensor:
+    """Reports of ECGs that are shown as signal, image or both: alignment, and most of stage 1."""
+    rows = step.rows(len(collator.corpus.reports))
+    ecg = model.project(*cached.get(rows, draw_mode(modes, step.rng), model.device))
+    return model.loss(model.batch(collator.reports(rows, step.rng)), ecg, rates=True)
+
+
+def question_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: Step, modes=MODES) -> torch.Tensor:
+    """Questions about ECGs, or about the signals of two, one after the other: (B, 2 T_s, D_enc), no image."""
+    n = max(1, step.batch // 2)
+    if set(modes) != {"image"} and step.rng.random() < COMPARE:
+        rows, dialogues = collator.questions(max(1, 3 * n // 4), step.rng, "comparison")  # two ECGs are longer
+        shown = torch.cat([cached.get(column, "signal", model.device)[0] for column in rows.T], 1), None
+    else:
+        rows, dialogues = collator.questions(n, step.rng, "single")
+        shown = cached.get(rows[:, 0], draw_mode(modes, step.rng), model.device)
+    return model.loss(model.batch(dialogues), model.project(*shown))
+
+
+def stage1_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: Step, modes=MODES) -> torch.Tensor:
+    """Reports, questions and words alone, drawn by `NOT_AN_ECG` and `ASK`; answers alone count."""
+    share = step.rng.random()
+    if share < NOT_AN_ECG:
+        dialogues = collator.text(step.rows(len(collator.corpus.reports)), step.rng, STAGE1_MIX)
+        return model.loss(model.batch(dialogues), rates=True)
+    return (question_loss if share < NOT_AN_ECG + ASK else report_loss)(model, collator, cached, step, modes)
+
+
+def tokens_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
+    """*When*: [ECG_1] answers a request for an ECG, words answer everything else. Text only."""
+    rows = step.rows(len(collator.corpus.reports))
+    return model.loss(model.batch(collator.text(rows, step.rng, STAGE2_MIX, model.generate_ids())))
+
+
+def mapper_loss(model: UniECG, corpus: Corpus, text_encoder: torch.nn.Module, step: Step) -> torch.Tensor:
+    """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request. Text only."""
+    pairs = [corpus.sample("generate", row, step.rng) for row in step.rows(len(corpus.reports)).tolist()]
+    with torch.no_grad():
+        target = text_encoder([answer for _, answer in pairs])  # (B, D_c)
+    states = model.ecg_states([prompt for prompt, _ in pairs])  # (B, n, D_lm), through the frozen LLM
+    return F.mse_loss(model.mapper(states).float(), target.float())
+
+
+# ---- what trains ----------------------------------------------------------------------------------------------------
+def draw_mode(modes: tuple[str, ...], rng: random.Random) -> str:
+    """One of these, drawn by `MODE_WEIGHTS`."""
+    return rng.choices(modes, [MODE_WEIGHTS[MODES.index(mode)] for mode in modes])[0]
 
 
 def projections(model: UniECG, modes: tuple[str, ...] = MODES) -> dict[str, torch.nn.Module]:
-    """W_ts and W_tsi, as far as these modes use them; one projection shared by both views counts once."""
+    """W_ts and W_tsi, as far as these modes use them; one projection shared by both counts once."""
     used = {"w_ts": model.w_ts} if set(modes) != {"image"} else {}
     if set(modes) != {"signal"} and model.w_tsi is not used.get("w_ts"):
         used["w_tsi"] = model.w_tsi
     return used
 
 
-def _mode(modes: tuple[str, ...], rng: random.Random) -> str:
-    """One of these modes, drawn by `MODE_WEIGHTS`."""
-    return rng.choices(modes, [MODE_WEIGHTS[MODES.index(mode)] for mode in modes])[0]
-
-
-def projection_alignment(
-    model: UniECG,
-    corpus: Corpus,
-    views: CachedTokens,
-    plan: Training,
-    seed: int,
-    folder: Path,
-    modes: tuple[str, ...] = MODES,
-) -> dict:
-    """Train W_ts and W_tsi alone; LLM and encoders are frozen. `modes` are the views that are shown."""
-    collator, parts = Collator(model, corpus), projections(model, modes)
+def trainable(parts: dict[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
+    """The same parts, all of whose weights now train."""
     for part in parts.values():
-        part.requires_grad_(True)
-
-    def loss(step, generator):
-        rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
-        return _reading_loss(model, collator, views, rows, _mode(modes, rng), rng)
-
-    history = fit("alignment", parts, loss, plan, seed=seed, folder=folder)
-    model.requires_grad_(False)
-    return history
+        part.requires_grad_(True).train()
+    return parts
 
 
-def _asking_loss(model: UniECG, collator: Collator, views: CachedTokens, n: int, modes, rng) -> torch.Tensor:
-    """Questions about n ECGs, or about the signals of two, one after the other: (B, 2 T_s, D_enc), no image."""
-    device = model.w_ts.weight.device
-    if set(modes) != {"image"} and rng.random() < COMPARE:
-        rows, dialogues = collator.dialogues(max(1, 3 * n // 4), rng, "comparison")  # two ECGs are longer
-        shown = torch.cat([views.get(column, "signal", device)[0] for column in rows.T], 1), None
-    else:
-        rows, dialogues = collator.dialogues(n, rng, "single")
-        shown = views.get(rows[:, 0], _mode(modes, rng), device)
-    return model.dialogue_loss(dialogues, model.project(*shown))
-
-
-def stage1(
-    model: UniECG,
-    corpus: Corpus,
-    views: CachedTokens,
-    plan: Training,
-    seed: int,
-    folder: Path,
-    validate=None,
-    validate_every: int = 0,
-    modes: tuple[str, ...] = MODES,
-) -> dict:
-    """Train the whole LLM with W_ts and W_tsi on image-signal-text triplets; the loss counts answers only.
-
-    Each step shows the signal, the image or both; some steps are words alone, so that words are not forgotten. A share
-    `ASK` of the steps asks questions, the others want reports. `modes` leaves some of the three out.
-    """
-    collator = Collator(model, corpus)
-    parts = {"llm": model.llm.train(), **projections(model, modes)}
-    for part in parts.values():
-        part.requires_grad_(True)
-
-    def loss(step, generator):
-        rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
-        share = rng.random()
-        if share < NOT_AN_ECG:
-            return model.answer_loss(*collator.text(rows, rng, STAGE1_MIX), None, rates=collator.rates)
-        if share < NOT_AN_ECG + ASK:
-            return _asking_loss(model, collator, views, max(1, len(rows) // 2), modes, rng)
-        return _reading_loss(model, collator, views, rows, _mode(modes, rng), rng)
-
-    history = fit(
-        "stage 1",
-        parts,
-        loss,
-        plan,
-        seed=seed,
-        folder=folder,
-        muon=True,
-        validate=validate,
-        validate_every=validate_every,
-    )
-    model.requires_grad_(False)
-    return history
-
-
-def inject_ecg_tokens(model: UniECG, n: int) -> None:
-    """Give the LLM n new tokens [ECG_1..n] whose rows alone can train (`peft` trainable tokens).
-
-    The names join the tokenizer for printing; a user's words are encoded with special tokens split, so a typed
-    "[ECG_1]" stays text. With tied weights the same row is read and emitted; else the output layer gets its own.
-    """
-    names = [f"[ECG_{i + 1}]" for i in range(n)]
-    model.tokenizer.add_tokens(names, special_tokens=True)
-    model.ecg_ids = model.tokenizer.convert_tokens_to_ids(names)
-    llm = model.llm
-    targets = None
-    if not llm.config.tie_word_embeddings:
-        named = {id(m): name.split(".")[-1] for name, m in llm.named_modules()}
-        targets = [named[id(llm.get_input_embeddings())], named[id(llm.get_output_embeddings())]]
-    torch.manual_seed(0)
-    words = [encode(model.tokenizer, " " + word)[-1] for word in (FIRST_WORDS * n)[:n]]
-    with torch.no_grad():  # start from the words that answer a wish, a little apart
-        for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
-            spread = 0.05 * rows[: min(model.ecg_ids)].std()
-            rows[model.ecg_ids] = rows[words] + spread * torch.randn(n, rows.shape[1], device=rows.device)
-    model.llm = get_peft_model(llm, TrainableTokensConfig(token_indices=model.ecg_ids, target_modules=targets))
-    model.llm.requires_grad_(False)
-
-
-def token_rows(model: UniECG) -> dict[str, torch.nn.Parameter]:
-    """The trainable [ECG] rows, by name."""
-    return {name: p for name, p in model.llm.named_parameters() if "trainable_tokens_delta" in name}
-
-
-def rows_but_the_first(model: UniECG) -> list:
-    """Let the [ECG] rows train, all but that of [ECG_1], which decides; returns the hooks, to be removed."""
+@contextmanager
+def rows_but_the_first(model: UniECG):
+    """Let the [ECG] rows train, all but that of [ECG_1], which decides."""
 
     def held(gradient: torch.Tensor) -> torch.Tensor:
         return torch.cat([torch.zeros_like(gradient[:1]), gradient[1:]])
 
-    return [row.requires_grad_(True).register_hook(held) for row in token_rows(model).values()]
+    hooks = [row.requires_grad_(True).register_hook(held) for row in model.token_rows().values()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
-STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.26, "no_ecg": 0.14}
+# ---- the loops, as the notebooks show them ------------------------------------------------------------------------
+def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+    """Teach the LLM its language: it answers with reports, requests in order, definitions."""
+    collator = Collator(model, corpus)
+    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=True)
+    for step in loop:
+        step.learn(pretraining_loss(model, collator, step))
+    return loop.history
 
 
-def _when_loss(model: UniECG, collator: Collator, rows, rng) -> torch.Tensor:
-    """Language-model loss that teaches *when*: [ECG_1] answers a wish for an ECG, words answer everything else."""
-    return model.answer_loss(*collator.text(rows, rng, STAGE2_MIX, generate=model.generate_ids()), None)
+def projection_alignment(
+    model: UniECG, corpus: Corpus, cached: CachedTokens, plan: Training, seed: int, folder: Path, modes=MODES
+) -> dict:
+    """Train W_ts and W_tsi alone; LLM and encoders are frozen. `modes` are those that are shown."""
+    collator = Collator(model, corpus)
+    loop = TrainingLoop(trainable(projections(model, modes)), plan, seed, folder, "alignment")
+    for step in loop:
+        step.learn(report_loss(model, collator, cached, step, modes))
+    return loop.history
+
+
+def stage1(
+    model: UniECG, corpus: Corpus, cached: CachedTokens, plan: Training, seed: int, folder: Path, modes=MODES
+) -> dict:
+    """Train the whole LLM with W_ts and W_tsi on image-signal-text triplets; `modes` leaves some of the three out."""
+    collator = Collator(model, corpus)
+    parts = trainable({"llm": model.llm, **projections(model, modes)})
+    loop = TrainingLoop(parts, plan, seed, folder, "stage 1", muon=True)
+    for step in loop:
+        step.learn(stage1_loss(model, collator, cached, step, modes))
+    return loop.history
 
 
 def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Train the [ECG] rows alone to be emitted when, and only when, an ECG is asked for. Text only."""
+    """Train the [ECG] rows alone to be emitted when, and only when, an ECG is asked for."""
     collator = Collator(model, corpus)
-    for p in token_rows(model).values():
-        p.requires_grad_(True)
-
-    def loss(step, generator):
-        return _when_loss(model, collator, rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step))
-
-    history = fit("[ECG] tokens", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
-    model.requires_grad_(False)
-    return history
+    for row in model.token_rows().values():
+        row.requires_grad_(True)
+    loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "[ECG] tokens", weight_decay=0.0)
+    for step in loop:
+        step.learn(tokens_loss(model, collator, step))
+    return loop.history
 
 
 def align_mapper(
-    model: UniECG,
-    corpus: Corpus,
-    condition_encoder,
-    plan: Training,
-    seed: int,
-    folder: Path,
-    squared: bool = True,
-    denoising: Callable | None = None,
-    ecgs: Callable | None = None,
+    model: UniECG, corpus: Corpus, text_encoder, plan: Training, seed: int, folder: Path, loss: Callable | None = None
 ) -> dict:
-    """Train mapper and rows by the MSE of the mapped [ECG] states to the frozen condition encoder. Text only.
+    """Train mapper and rows. [ECG_1] has learned *when* and stays: with tied weights it would decide otherwise.
 
-    The target encodes the request's canonical words. The row of [ECG_1] stays as it is: it has learned *when*
-    (`train_tokens`), and with tied weights a changed row would decide otherwise; the other rows learn *what*.
-
-    Study `mapping` trains in other ways, too. A row of the denoising loss costs as much as all else together, so every
-    other row of a batch has it; without the squared error the rest of the batch is left out.
-
-    Args:
-        model: with mapper and [ECG] tokens.
-        corpus: of N patients.
-        condition_encoder: texts -> (B, D_c).
-        plan: steps, batch, learning rate.
-        seed: of the order of the patients and the words they are asked in.
-        folder: where checkpoints go.
-        squared: whether the squared error is trained, or only watched.
-        denoising: patients (B,), conditions (B, D_c), `torch.Generator` -> the generator's own loss, to be added.
-        ecgs: patients (B,) -> their ECGs (B, 12, 1000) mV, shown beside the words in every other step.
+    `loss(step)` takes the place of `mapper_loss` in a study: a dict with `loss` and `mse`.
     """
     model.mapper.requires_grad_(True).train()
-    hooks = rows_but_the_first(model)
-
-    def loss(step, generator):
-        rows, rng = rows_of(step, seed, plan.batch, len(corpus.reports)), _rng(seed, step)
-        rows, noised = (rows, slice(None, None, 2)) if squared else (rows[::2], slice(None))
-        pairs = [corpus.sample("generate", int(row), rng) for row in rows]
-        with torch.no_grad():
-            target = condition_encoder([a for _, a in pairs])  # (B, D_c)
-            shown = model.project(model.encode_signal(ecgs(rows)), None) if ecgs and step % 2 else None
-        mapped = model.mapper(model.ecg_states([p for p, _ in pairs], shown)).float()
-        mse = F.mse_loss(mapped, target.float())
-        total = mse if squared else 0.0
-        if denoising:
-            total = total + denoising(rows[noised], mapped[noised], generator)
-        return {"loss": total, "mse": mse.detach()}
-
-    parts = {"mapper": model.mapper, "llm": model.llm}
-    history = fit("mapper", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
-    for hook in hooks:
-        hook.remove()
-    model.requires_grad_(False)
-    return history
+    with rows_but_the_first(model):
+        parts = {"mapper": model.mapper, "llm": model.llm}
+        loop = TrainingLoop(parts, plan, seed, folder, "mapper", weight_decay=0.0)
+        for step in loop:
+            mse = None if loss else mapper_loss(model, corpus, text_encoder, step)
+            step.learn(**(loss(step) if loss else {"loss": mse, "mse": mse}))
+    return loop.history

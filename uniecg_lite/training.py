@@ -32,7 +32,11 @@ def device_and_why() -> tuple[str, torch.dtype, str]:
         return "cuda", dtype, f"CUDA device {name} found, {words}"
     threads = torch.get_num_threads()
     if torch.cpu.get_capabilities().get("amx_bf16"):
-        return "cpu", torch.bfloat16, f"no CUDA device; {threads} CPU threads with bf16 matrix units (AMX), bf16 autocast"
+        return (
+            "cpu",
+            torch.bfloat16,
+            f"no CUDA device; {threads} CPU threads with bf16 matrix units (AMX), bf16 autocast",
+        )
     return "cpu", torch.float32, f"no CUDA device; {threads} CPU threads without bf16 matrix units, float32"
 
 

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from ..checkpoints import load_reader, load_reading, load_unified
+from ..checkpoints import load_reader, load_reading
 from ..cohort import load
 from ..config import profile as find_profile
 from ..errors import BadArtifact
@@ -46,7 +46,7 @@ def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -
     result = json.loads(file.read_text(encoding="utf-8"))
     test, model, n = (
         load(store.path("cohort") / "splits", "test"),
-        load_unified(store.folder, seed),
+        load_reading(store, "unified"),
         store.profile.scored,
     )
     found = stage1_metrics(load_reading(store, "stage1"), test, n) | routing_metrics(model, test)

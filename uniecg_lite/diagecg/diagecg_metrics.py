@@ -47,7 +47,9 @@ def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: in
     for i in range(0, len(prompts), batch):
         rows = [torch.tensor(model.prompt_ids(p)) for p in prompts[i : i + batch]]
         ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(model.device)
-        inputs = model.splice(ids, codes[i : i + batch, None].long())  # padding comes last: nothing before looks at it
+        inputs = model.splice(
+            ids, model.block(codes[i : i + batch, None].long())
+        )  # padding comes last: nothing before looks at it
         last = torch.tensor([len(r) for r in rows], device=model.device) - 1 + inputs.shape[1] - ids.shape[1]
         out.append(_looks(model, inputs, last)[:, 2 : 2 + codes.shape[1]])  # after begin and [ecg]
     return torch.cat(out)
@@ -58,16 +60,16 @@ def look_back(model: DiagECG, codes: torch.Tensor) -> torch.Tensor:
     """Attention (B, T), mean over layers and heads, of the forecast that follows codes (B, T) to each of them."""
     model.eval()
     begin = torch.full((len(codes), 1), model.tokenizer.bos_token_id, device=model.device)
-    inputs = model.splice(begin, codes[:, None].long())[:, :-1]  # without [/ecg]: the ECG goes on
+    inputs = model.splice(begin, model.block(codes[:, None].long()))[:, :-1]  # without [/ecg]: the ECG goes on
     last = torch.full((len(codes),), inputs.shape[1] - 1, device=model.device)
     return _looks(model, inputs, last)[:, 2:]
 
 
 def _looks(model: DiagECG, inputs: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
     """Embeddings (B, S, D), places (B,) -> attention of those places (B, S), mean over layers and heads."""
-    whole, rows = model.whole(), torch.arange(len(inputs))
+    whole, rows = model.lm, torch.arange(len(inputs))
     whole.set_attn_implementation("eager")  # the only one that hands out its attention
-    layers = model.base()(inputs_embeds=inputs, output_attentions=True).attentions  # each (B, H, S, S)
+    layers = model.lm.base_model(inputs_embeds=inputs, output_attentions=True).attentions  # each (B, H, S, S)
     whole.set_attn_implementation("sdpa")
     return torch.stack([a[rows, :, last] for a in layers]).float().mean((0, 2)).cpu()
 

@@ -1,18 +1,17 @@
 """The stages of DiagECG: the tokenizer, forecasting on codes, instruction tuning."""
 
-import random
 from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
-from ..batches import Collator
 from ..cohort import Cohort
 from ..config import Training
 from ..encoders import targets
 from ..language.conversations import Corpus
-from ..stages import COMPARE
-from ..training import fit, rows_of
+from ..llm import Dialogue
+from ..stages import COMPARE, Collator
+from ..training import Step, TrainingLoop, fit, inference, rows_of
 from .diagecg_model import DiagECG
 from .fact_tokens import FactWords
 from .fsq_tokenizer import ECGTokenizer
@@ -50,7 +49,7 @@ def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, fol
     return history
 
 
-@torch.no_grad()
+@inference()
 def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, kind: str = "codes") -> torch.Tensor:
     """What the tokenizer says of these rows, all by default.
 
@@ -88,13 +87,12 @@ def forecast(model: DiagECG, codes: torch.Tensor, plan: Training, seed: int, fol
     for p in model.adapters().values():
         p.requires_grad_(True)
 
-    def loss(step, generator):
-        rows = rows_of(step, seed, plan.batch, len(codes))
-        return model.forecast_loss(windows(codes[rows].long(), SCALES[step % len(SCALES)], model.codec.books))
-
-    history = fit("forecast", {"llm": model.llm}, loss, plan, seed=seed, folder=folder, weight_decay=0.0, muon=True)
+    loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "forecast", weight_decay=0.0, muon=True)
+    for step in loop:
+        parts = SCALES[step.number % len(SCALES)]
+        step.learn(model.forecast_loss(windows(codes[step.rows(len(codes))].long(), parts, model.codec.books)))
     model.requires_grad_(False).eval()
-    return history
+    return loop.history
 
 
 def background(corpus: Corpus, row: int) -> str:
@@ -103,53 +101,49 @@ def background(corpus: Corpus, row: int) -> str:
     return f"Age {request.age}. Sex {request.sex}."
 
 
-def with_background(corpus: Corpus, rows, prompts: list[str], aware: bool = True) -> list[str]:
-    """Prompts about one ECG each, the patient's background first."""
-    return [f"{background(corpus, int(r))} {p}" if aware else p for r, p in zip(rows, prompts)]
+def with_background(corpus: Corpus, rows, dialogues: list[Dialogue], aware: bool = True) -> list[Dialogue]:
+    """Dialogues about one ECG each, the patient's background before the first prompt."""
+    if not aware:
+        return dialogues
+    firsts = [(f"{background(corpus, int(row))} {turns[0][0]}", turns[0][1]) for row, turns in zip(rows, dialogues)]
+    return [[first, *turns[1:]] for first, turns in zip(firsts, dialogues)]
 
 
-def tune(
-    model: DiagECG,
-    corpus: Corpus,
-    codes: torch.Tensor,
-    plan: Training,
-    seed: int,
-    folder: Path,
-    aware: bool = True,
-) -> dict:
-    """Train the adapters on questions and reports; the loss counts answers only.
-
-    A question step asks several questions about the same ECGs in a row (`Chatter.talks`).
+def tuning_loss(model: DiagECG, collator: Collator, codes: torch.Tensor, step: Step, aware: bool = True):
+    """Several questions about the same ECGs in a row, or reports; answers alone count.
 
     Args:
         model: with adapters.
-        corpus: of the training patients.
+        collator: of the training patients.
         codes: (N, T) their words to be read, or (N, T, D) numbers for a model with a bridge.
-        told: age and sex stand in prompts about one ECG.
+        step: of the loop.
+        aware: age and sex stand in prompts about one ECG.
     """
+    if step.rng.random() < ASK:
+        start = "comparison" if step.rng.random() < COMPARE else "single"
+        n = max(1, 3 * step.batch // 4) if start == "comparison" else step.batch  # two ECGs are longer
+        rows, dialogues = collator.questions(n, step.rng, start)  # rows (n, 1 or 2)
+    else:
+        rows = step.rows(len(collator.corpus.reports))[:, None]
+        dialogues = collator.reports(rows[:, 0], step.rng)
+    if rows.shape[1] == 1:
+        dialogues = with_background(collator.corpus, rows[:, 0], dialogues, aware)
+    shown = codes[rows]
+    shown = model.block(shown.float() if shown.is_floating_point() else shown.long())
+    return model.loss(model.batch(dialogues), shown, rates=True)
+
+
+def tune(
+    model: DiagECG, corpus: Corpus, codes: torch.Tensor, plan: Training, seed: int, folder: Path, aware: bool = True
+) -> dict:
+    """Train the adapters on questions and reports, see `tuning_loss`."""
     collator, parts = Collator(model, corpus), {"llm": model.llm.train()}
     for p in model.adapters().values():
         p.requires_grad_(True)
     if model.bridge is not None:
         parts["bridge"] = model.bridge.requires_grad_(True)
-
-    def loss(step, generator):
-        rng = random.Random(f"{seed}/{step}")
-        if rng.random() < ASK:
-            start = "comparison" if rng.random() < COMPARE else "single"
-            n = max(1, 3 * plan.batch // 4) if start == "comparison" else plan.batch  # two ECGs are longer
-            rows, dialogues = collator.dialogues(n, rng, start)  # rows (n, 1 or 2)
-        else:
-            rows = rows_of(step, seed, plan.batch, len(corpus.reports))[:, None]
-            dialogues = [[turn] for turn in zip(*collator.reports(rows[:, 0], rng))]
-        if rows.shape[1] == 1:
-            first = with_background(corpus, rows[:, 0], [dialogue[0][0] for dialogue in dialogues], aware)
-            dialogues = [[(prompt, dialogue[0][1]), *dialogue[1:]] for prompt, dialogue in zip(first, dialogues)]
-        shown = codes[rows]
-        return model.dialogue_loss(
-            dialogues, shown.float() if shown.is_floating_point() else shown.long(), collator.rates
-        )
-
-    history = fit("tuning", parts, loss, plan, seed=seed, folder=folder, weight_decay=0.0, muon=True)
+    loop = TrainingLoop(parts, plan, seed, folder, "tuning", weight_decay=0.0, muon=True)
+    for step in loop:
+        step.learn(tuning_loss(model, collator, codes, step, aware))
     model.requires_grad_(False).eval()
-    return history
+    return loop.history

@@ -1,15 +1,23 @@
 """Words to an ECG: the trained parts together."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from itertools import repeat
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import AutoTokenizer
 
 from ..ecg import ECG
+from ..errors import BadArtifact
 from ..language.requests import Request
+from ..training import device_and_why
 from .beat_plan import HZ, PLAN, AverageBeat, RRModel, average_beats, place_template, shown
+from .denoiser import Denoiser, PatchDenoiser
 from .diffusion import Design, Predict, path_of
 from .text_encoder import TextEncoder, numbers_of
 from .vae import LATENT, VAE
@@ -158,6 +166,47 @@ class Generator(nn.Module):
             ECG(signal.cpu().numpy(), HZ, source="made by UniECG-lite, belongs to no patient")
             for signal in self.signals(condition, seed, **how)
         ]
+
+    # ---- on disk ------------------------------------------------------------------------------------------------
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json`, `generator.safetensors` and the text encoder's tokenizer."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.cpu().contiguous() for k, v in self.state_dict().items()}, folder / "generator.safetensors")
+        self.condition.tokenizer.save_pretrained(folder / "tokenizer")
+        parts = {name: getattr(self, name).settings for name in PARTS}
+        about = {"parts": parts, "steps": self.steps, "guidance": self.guidance, "design": asdict(self.design)}
+        (folder / "config.json").write_text(json.dumps(about, indent=1))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> "Generator":
+        """The generator of a folder, frozen.
+
+        Raises:
+            BadArtifact: missing or damaged.
+        """
+        folder = Path(folder)
+        try:
+            about = json.loads((folder / "config.json").read_text())
+            tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+            design, parts = Design(**about["design"]), about["parts"]
+            generator = cls(
+                VAE(**parts["vae"]),
+                TextEncoder(tokenizer, **parts["condition"]),
+                RRModel(**parts["rhythm"]),
+                AverageBeat(**parts["average_beat"]),
+                (Denoiser if design.family == "unet" else PatchDenoiser)(**parts["denoiser"]),
+                about["steps"],
+                about["guidance"],
+                design,
+            )
+            generator.load_state_dict(load_file(folder / "generator.safetensors"))
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as reason:
+            raise BadArtifact(f"The generator in {folder} is missing or damaged ({reason}): run notebook 06.") from None
+        return generator.requires_grad_(False).eval().to(device_and_why()[0])
+
+
+PARTS = ("vae", "condition", "rhythm", "average_beat", "denoiser")
 
 
 def _sketch(plan: torch.Tensor) -> torch.Tensor:

@@ -77,6 +77,14 @@ class TextEncoder(nn.Module):
         findings = F.binary_cross_entropy_with_logits(found, truth)
         return loss + 0.3 * (sexes * known).mean() + FINDINGS_WEIGHT * findings
 
+    def requests(self, vectors: torch.Tensor) -> list[Request]:
+        """(B, D_c) -> what the vectors tell of rate, sex and findings, as requests."""
+        rates = self.rate(vectors).round().int().tolist()
+        sexes, found = self.predict(vectors)[:, len(NUMBERS) * TOLD :].split([1, len(CODES)], -1)
+        findings = [tuple(code for code, there in zip(CODES, row) if there) for row in (found > 0).tolist()]
+        sexes = ["female" if value > 0 else "male" for value in sexes[:, 0].tolist()]
+        return [Request(None, sex, rate, codes) for sex, rate, codes in zip(sexes, rates, findings)]
+
     def rate(self, vectors: torch.Tensor) -> torch.Tensor:
         """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell."""
         return nearest_rate(self.predict(vectors)[:, :TOLD])

@@ -57,6 +57,7 @@ class VAE(nn.Module):
 
     def __init__(self, width: int, free_leads: bool = False):
         super().__init__()
+        self.settings = {"width": width, "free_leads": free_leads}
         self.free_leads, self.rows = free_leads, list(range(len(LEADS))) if free_leads else ROWS
         w, leads = width, len(self.rows)
         self.encoder = nn.Sequential(

@@ -109,7 +109,7 @@ def saliency(model, signal: torch.Tensor, texts: list[str], names: list[str], pr
     with torch.enable_grad():
         x = signal.to(device).requires_grad_()
         ecg = model.project(model.phi_s(x), None)  # (B, T_s, D)
-        hidden = model.llm_base()(inputs_embeds=model.splice(ids, ecg)).last_hidden_state
+        hidden = model.lm.base_model(inputs_embeds=model.splice(ids, ecg)).last_hidden_state
         before = hidden[:, ecg.shape[1] : -1][stated[:, 1:]]  # (words, D)
         loss = F.cross_entropy(
             model.llm.get_output_embeddings()(before).float(), ids[:, 1:][stated[:, 1:]], reduction="sum"

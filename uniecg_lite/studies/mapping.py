@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..checkpoints import load_ecg_tokens, load_generator, load_reader, load_reading
+from ..checkpoints import load_generator, load_reader, load_reading
 from ..cohort import Cohort
 from ..config import Training
 from ..generator.generator import Generator
@@ -25,9 +25,9 @@ from ..metrics.chain import generation_requests
 from ..metrics.generation import control, fidelity, requested, standard
 from ..metrics.reader import Reader
 from ..model import Mapper, UniECG
-from ..stages import align_mapper, inject_ecg_tokens, token_rows
+from ..stages import align_mapper
 from ..store import Store
-from ..training import device_and_why
+from ..training import Step, device_and_why
 from .study import ABOUT, hashes, open_split, size
 
 
@@ -58,13 +58,13 @@ def model_with_tokens(store: Store, n: int) -> UniECG:
 
     The row of [ECG_1], which decides, is the trained one whatever n is.
     """
-    trained = load_ecg_tokens(store, "tokens")
+    trained = load_reading(store, "tokens")
     if n == len(trained.ecg_ids):
         return trained
     model = load_reading(store, "stage1")
-    inject_ecg_tokens(model, n)
+    model.add_ecg_tokens(n)
     with torch.no_grad():
-        for mine, theirs in zip(token_rows(model).values(), token_rows(trained).values()):
+        for mine, theirs in zip(model.token_rows().values(), trained.token_rows().values()):
             known = min(n, len(theirs))
             mine[:known] = theirs[:known]
     return model.requires_grad_(False).eval()
@@ -114,16 +114,30 @@ class StudyContext:
 
 
 def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int, folder: Path) -> dict:
-    """Train `model.mapper` and the [ECG] rows but the first in this way; returns the history of `align_mapper`."""
-    denoising, ecgs = None, (lambda rows: room.train.signal(rows.tolist())) if way.attached else None
-    if way.denoising:
-        latents, plans = (part.to(model.w_ts.weight.device) for part in room.clean)
+    """Train `model.mapper` and the [ECG] rows but the first in this way; returns the history of `align_mapper`.
 
-        def denoising(rows, conditions, g):
-            return room.generator.loss(latents[rows], plans[rows], conditions, g)
+    A row of the denoising loss costs as much as all else together, so every other row of a batch has it; without the
+    squared error, which is then only watched, the rest of the batch is left out.
+    """
+    generator, corpus = room.generator, room.corpus
+    latents, plans = (part.to(model.device) for part in room.clean) if way.denoising else (None, None)
 
-    encoder = room.generator.condition
-    history = align_mapper(model, room.corpus, encoder, plan, seed, folder, way.mse, denoising, ecgs)
+    def loss(step: Step) -> dict[str, torch.Tensor]:
+        rows = step.rows(len(corpus.reports))
+        rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
+        pairs = [corpus.sample("generate", row, step.rng) for row in rows.tolist()]
+        with torch.no_grad():
+            target = generator.condition([words for _, words in pairs])  # (B, D_c)
+            shown = way.attached and step.number % 2
+            ecg = model.project(model.encode_signal(room.train.signal(rows.tolist())), None) if shown else None
+        mapped = model.mapper(model.ecg_states([prompt for prompt, _ in pairs], ecg)).float()  # (B, D_c)
+        mse = F.mse_loss(mapped, target.float())
+        total = mse if way.mse else 0.0
+        if way.denoising:
+            total = total + generator.loss(latents[rows[noised]], plans[rows[noised]], mapped[noised], step.generator)
+        return {"loss": total, "mse": mse}
+
+    history = align_mapper(model, corpus, generator.condition, plan, seed, folder, loss)
     model.eval()
     return history
 
@@ -174,7 +188,7 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
 def bridged(room: StudyContext, variant: str, seed: int, folder: Path) -> tuple[UniECG, dict[str, float]]:
     """The model of a cell; how its alignment loss fell, seconds of its training, and how many numbers it trained."""
     if variant == "chain":
-        return load_ecg_tokens(room.store, "unified"), {}
+        return load_reading(room.store, "unified"), {}
     P, way = room.store.profile, WAYS[variant]
     model = model_with_tokens(room.store, way.tokens or P.ecg_tokens)
     model.mapper = new_mapper(model, way, room.generator.condition.settings["width"], seed)

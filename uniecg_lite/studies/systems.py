@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..batches import CachedTokens
 from ..beats import measure_beat
 from ..checkpoints import load_encoders, load_reader, load_reading, new_encoders
 from ..cohort import Cohort
@@ -30,7 +29,7 @@ from ..metrics.reports import report_scores
 from ..metrics.saliency import evidence_ratio
 from ..model import UniECG
 from ..simulator.simulate import simulate
-from ..stages import MODES, inject_ecg_tokens, projection_alignment, stage1, train_tokens
+from ..stages import MODES, CachedTokens, projection_alignment, stage1, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
 from .study import ABOUT, hashes, open_split, train_once
@@ -214,7 +213,7 @@ def trained(room: Material, variant: str, seed: int, folder: Path) -> UniECG:
 def untrained(store: Store, seed: int) -> UniECG:
     """A model of the same shape that has never seen an ECG: the language model of notebook 03, all else random."""
     torch.manual_seed(seed)
-    model = UniECG(*load_llm(store.path("language") / "llm"), *new_encoders(store.profile), store.profile.enc_width)
+    model = UniECG(*load_llm(store.path("language") / "llm"), *new_encoders(store.profile))
     return model.eval().to(device_and_why()[0])
 
 
@@ -267,7 +266,7 @@ def scores(texts: list[str], readings) -> dict[str, float]:
 def after_stage2(model: UniECG, room: Material, seed: int, folder: Path, before: list[str], average: float) -> dict:
     """The [ECG] tokens injected and trained on text; then the same reports again (U2)."""
     P = room.store.profile
-    inject_ecg_tokens(model, P.ecg_tokens)
+    model.add_ecg_tokens(P.ecg_tokens)
     train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
     after = read(model, room, "both")
     found = scores(after, room.readings)
