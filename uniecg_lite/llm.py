@@ -289,7 +289,7 @@ class RateWords(nn.Module):
         words = {value: encode(tokenizer, f" {value}") for value in range(*RATES)}
         self.name = encode(tokenizer, " Rate")[-1]
         self.bpm = {ids[0]: value for value, ids in words.items() if len(ids) == 1}  # id -> bpm
-        self.register_buffer("ids", torch.tensor(list(self.bpm)), persistent=False)
+        self.register_buffer("ids", torch.tensor(list(self.bpm)).long(), persistent=False)
         self.register_buffer("values", torch.tensor(list(self.bpm.values())).float(), persistent=False)
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
