@@ -10,7 +10,6 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite import load_unified
 from uniecg_lite.checkpoints import load_reader, save_reader
 from uniecg_lite.config import LAPTOP, PROFILES, SMOKE, profile
 from uniecg_lite.errors import BadArtifact, BadRequest, UniECGError
@@ -227,10 +226,3 @@ def test_a_reader_comes_back(tmp_path):
     signal = tiny.patients().signal[:5]
     for mine, back in zip(reader(signal), load_reader(store)(signal)):
         torch.testing.assert_close(mine, back, rtol=0, atol=0)
-
-
-def test_load_unified_says_what_is_wrong(tmp_path, store):
-    with pytest.raises(BadArtifact, match="must be a profile"):
-        load_unified(tmp_path / "elsewhere")
-    with pytest.raises(BadArtifact, match="run notebook 08"):
-        load_unified(store.folder)

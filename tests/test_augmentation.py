@@ -8,7 +8,6 @@ import tiny
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.checkpoints import save_generator
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.findings import CODES
@@ -30,7 +29,7 @@ def chain(tmp_path_factory):
     with store.writing("cohort") as folder:
         cohort.write(cohort.simulated(0, 600), folder / "splits")
     with store.writing("diffusets", inputs=("cohort",)) as folder:
-        save_generator(tiny.generator(), folder)
+        tiny.generator().save_pretrained(folder)
     return store
 
 

@@ -12,7 +12,6 @@ import torch
 from conftest import toy_ecg
 from typer.testing import CliRunner
 
-import uniecg_lite
 from uniecg_lite import cli
 from uniecg_lite.config import BUDGETS, LAPTOP, SMOKE
 from uniecg_lite.course import results, runner
@@ -26,7 +25,7 @@ from uniecg_lite.model import Answer
 from uniecg_lite.store import PRODUCERS, Store
 from uniecg_lite.studies.grid import STUDIES
 
-COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "bench", "study")
+COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "stale", "bench", "study")
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +88,7 @@ def test_study_lists_what_there_is(monkeypatch, capsys, words):
         (["run", "--profile", "huge"], "There is no profile 'huge'"),
         (["interpret", "record", "--profile", "smoke"], "run notebook 08"),
         (["generate", "an ECG", "--profile", "smoke"], "run notebook 08"),
-        (["interpret", "record", "--artifacts", "elsewhere"], "must be a profile"),
+        (["interpret", "record", "--model", "elsewhere"], "There is no model in elsewhere"),
         (["verify", "--profile", "huge"], "There is no profile 'huge'"),
         (["study", "nothing", "--profile", "smoke"], "There is no study 'nothing'"),
         (["study", "table", "--variant", "nothing", "--profile", "smoke"], "has no variant 'nothing'"),
@@ -125,7 +124,7 @@ def measured(monkeypatch, tmp_path):
     """A trained model in words alone: what scoring it again gives, and where its results are kept."""
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(Store, "path", lambda self, name: self.folder / name)
-    for name in ("load", "load_unified", "load_reading", "load_reader", "routing_metrics", "generation_metrics"):
+    for name in ("load", "load_reading", "load_reader", "routing_metrics", "generation_metrics"):
         monkeypatch.setattr(verifying, name, lambda *given, name=name: {} if name.endswith("metrics") else None)
     monkeypatch.setattr(verifying, "stage1_metrics", lambda *given: {"stage1.hr_mae_bpm": 3.0, "stage1.new": 1.0})
     monkeypatch.setattr(verifying, "real_folder", lambda: None)
@@ -188,7 +187,7 @@ def loaded(monkeypatch):
 
     def load(answer):
         model = Model(answer)
-        monkeypatch.setattr(uniecg_lite, "load_unified", lambda folder, seed=None: model)
+        monkeypatch.setattr(cli, "_model", lambda profile, folder: model)
         return model
 
     return load
@@ -400,7 +399,7 @@ def test_notebooks_are_put_back_only_when_asked_and_as_they_are_now(checkout, mo
     main(monkeypatch, capsys, "results", "--profile", "smoke")
     assert not nbformat.read(here, 4).cells[1].outputs
     code, out, _ = main(monkeypatch, capsys, "results", "--profile", "smoke", "--notebooks")
-    assert code == 0 and out.count("put back") == 4 and nbformat.read(here, 4).cells[1].outputs[0].text == "hello"
+    assert code == 0 and out.count("put back") == 5 and nbformat.read(here, 4).cells[1].outputs[0].text == "hello"
     write(here, "x = 11")
     before = tree(checkout)
     code, _, err = main(monkeypatch, capsys, "results", "--profile", "smoke", "--notebooks")

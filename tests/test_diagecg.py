@@ -219,8 +219,10 @@ def test_an_ecg_is_spliced_after_begin():
     ours, ids = model(), torch.tensor([[1, 7, 8]])
     generated, words = codes()[:1], ours.llm.get_input_embeddings()
     block = [ours.start, *(ours.first + generated[0]).tolist(), ours.end]
-    torch.testing.assert_close(ours.splice(ids, generated[:, None]), words(torch.tensor([[1, *block, 7, 8]])))
-    two = ours.splice(ids, codes()[:2][None])
+    torch.testing.assert_close(
+        ours.splice(ids, ours.block(generated[:, None])), words(torch.tensor([[1, *block, 7, 8]]))
+    )
+    two = ours.splice(ids, ours.block(codes()[:2][None]))
     other = [ours.start, *(ours.first + codes()[1]).tolist(), ours.end]
     wanted = words(torch.tensor([[1, *block, *other, 7, 8]]))
     for word, at in ((" first", 2), (" second", 2 + len(block))):  # codes of two ECGs say which one they belong to
@@ -234,9 +236,13 @@ def test_the_loss_counts_answers_only():
     rows = []
     for prompt, answer, ecg in zip(prompts, stated, shown):
         ids = torch.tensor([ours.prompt_ids(prompt) + answer])
-        logits = ours.llm(inputs_embeds=ours.splice(ids, ecg[None])).logits[0, -len(answer) - 1 : -1, : ours.start]
+        logits = ours.llm(inputs_embeds=ours.splice(ids, ours.block(ecg[None]))).logits[
+            0, -len(answer) - 1 : -1, : ours.start
+        ]
         rows.append(F.cross_entropy(logits, torch.tensor(answer), reduction="none"))
-    torch.testing.assert_close(ours.answer_loss(prompts, stated, shown), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        ours.answer_loss(prompts, stated, ours.block(shown)), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_an_answer_is_never_a_code():
@@ -244,7 +250,7 @@ def test_an_answer_is_never_a_code():
     with torch.no_grad():  # the output layer would rather say codes than anything else
         ours.llm.get_input_embeddings().weight[ours.start :] *= 1e3
     assert ours.write(["Read this."], codes()[:1, None])[0], "codes are left out of a text, so it would be empty"
-    assert ours.word_logits(torch.randn(3, PROFILE.lm_width)).shape == (3, ours.start)
+    assert ours.logits(torch.randn(3, PROFILE.lm_width)).shape == (3, ours.start)
 
 
 def test_answers_in_a_batch_are_those_one_by_one():
@@ -329,15 +335,15 @@ def test_adapters_come_back_and_merge_into_the_same_model(tmp_path):
     with torch.no_grad():
         for p in ours.adapters().values():
             p.add_(0.1 * torch.randn_like(p))
-    inputs = ours.splice(torch.tensor([[1, 7, 8]]), codes()[:1, None])
+    inputs = ours.splice(torch.tensor([[1, 7, 8]]), ours.block(codes()[:1, None]))
     wanted = ours.llm(inputs_embeds=inputs).logits
     save_adapters(ours, tmp_path)
     again = load_adapters(model(), tmp_path)
-    torch.testing.assert_close(again.splice(torch.tensor([[1, 7, 8]]), codes()[:1, None]), inputs)
+    torch.testing.assert_close(again.splice(torch.tensor([[1, 7, 8]]), again.block(codes()[:1, None])), inputs)
     torch.testing.assert_close(again.llm(inputs_embeds=inputs).logits, wanted)
     forecasts = ours.code_logits(codes()[:1])
     ours.merge()
-    torch.testing.assert_close(ours.splice(torch.tensor([[1, 7, 8]]), codes()[:1, None]), inputs)
+    torch.testing.assert_close(ours.splice(torch.tensor([[1, 7, 8]]), ours.block(codes()[:1, None])), inputs)
     torch.testing.assert_close(ours.llm(inputs_embeds=inputs).logits, wanted, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.code_logits(codes()[:1]), forecasts, rtol=1e-4, atol=1e-4)
 
@@ -436,7 +442,7 @@ def test_another_language_model_gets_the_same_words():
         *("lora_A", "ln_1", "trainable_tokens")
     }
     assert ours.continue_codes(codes()[:1, :5], 3).shape == (1, 8)
-    assert ours.answer_loss(["Read this."], [[9, 2]], codes()[:1, None]).isfinite()
+    assert ours.answer_loss(["Read this."], [[9, 2]], ours.block(codes()[:1, None])).isfinite()
 
 
 # --- studies

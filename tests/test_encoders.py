@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from uniecg_lite.batches import CachedTokens
 
 from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_encoders
@@ -15,6 +14,7 @@ from uniecg_lite.ecg_image import raster
 from uniecg_lite.encoders import Captioner, amplify_small_waves, coca_loss, report_ids, retrieval, train_encoders
 from uniecg_lite.findings import CODES
 from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.stages import CachedTokens
 
 WIDTH = tiny.PROFILE.enc_width
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 from test_diagecg import SIGNAL, Few, codec, model
 from tiny import PLAN, PROFILE, corpus, patients
-from uniecg_lite.batches import TURNS, Collator
 
 from uniecg_lite.diagecg import diagecg_metrics as looking
 from uniecg_lite.diagecg.diagecg_metrics import fact_metrics
@@ -30,6 +29,8 @@ from uniecg_lite.findings import DRIFT_FROM_MV, LEAD_SIGNS, STATIC_FROM_MV, read
 from uniecg_lite.language.conversations import NOTED, TITLES, items
 from uniecg_lite.language.questions import NONE, QUESTION_TYPES
 from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.simulator.truth import LEAD_SIGNS
+from uniecg_lite.stages import TURNS, Collator
 
 LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}
 
@@ -163,17 +164,20 @@ def test_a_talk_has_prompts_and_answers_in_turn():
     ours = model()
     shown = ours.codec.read_tokens(patients().signal)
     collator = Collator(ours, corpus())
-    rows, dialogues = collator.dialogues(3, random.Random(0), "single")
+    rows, dialogues = collator.questions(3, random.Random(0), "single")
     assert rows.shape == (3, 1) and all(1 <= len(dialogue) <= TURNS["single"] for dialogue in dialogues)
     prompts, answers = zip(*[dialogue[0] for dialogue in dialogues])
-    first = ours.answer_loss(list(prompts), list(answers), shown[rows])
-    torch.testing.assert_close(ours.dialogue_loss([dialogue[:1] for dialogue in dialogues], shown[rows]), first)
+    first = ours.answer_loss(list(prompts), list(answers), ours.block(shown[rows]))
+    torch.testing.assert_close(
+        ours.loss(ours.batch([dialogue[:1] for dialogue in dialogues]), ours.block(shown[rows])), first
+    )
     dialogue = dialogues[0]
     counts = torch.tensor([float(len(answer)) for _, answer in dialogue])
     losses = [
-        ours.dialogue_loss([dialogue[: i + 1]], shown[rows[:1]]) * counts[: i + 1].sum() for i in range(len(dialogue))
+        ours.loss(ours.batch([dialogue[: i + 1]]), ours.block(shown[rows[:1]])) * counts[: i + 1].sum()
+        for i in range(len(dialogue))
     ]
-    alone = ours.answer_loss([dialogue[0][0]], [dialogue[0][1]], shown[rows[:1]]) * counts[0]
+    alone = ours.answer_loss([dialogue[0][0]], [dialogue[0][1]], ours.block(shown[rows[:1]])) * counts[0]
     torch.testing.assert_close(losses[0], alone)
     assert all(b > a for a, b in zip(losses, losses[1:])), "each answer adds its own loss"
 
@@ -218,5 +222,5 @@ def test_what_words_are_cut_from_can_stand_in_for_them():
     assert numbers.shape[:2] == (6, len({place.fact for place in PLACES}))
     assert torch.equal(numbers[:, -2:, :12].bool(), noisy(SIGNAL)), "noise comes last"
     ours.bridge = torch.nn.Linear(numbers.shape[2], ours.llm.get_input_embeddings().weight.shape[1])
-    assert ours.answer_loss(["Read this."], [[9, 2]], numbers[:1, None]).isfinite()
+    assert ours.answer_loss(["Read this."], [[9, 2]], ours.block(numbers[:1, None])).isfinite()
     assert torch.equal(codec(facts=None).uncut(SIGNAL), codec(facts=None).numbers(SIGNAL))

@@ -12,10 +12,9 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite.checkpoints import save_ecg_tokens
+from uniecg_lite.checkpoints import save_stage
 from uniecg_lite.config import SMOKE
 from uniecg_lite.paths import checkout_of
-from uniecg_lite.stages import token_rows
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "uniecg_lite", "data")
@@ -24,11 +23,11 @@ PROMPT = "Make an ECG: 63-year-old woman, atrial fibrillation, 120 bpm"
 
 USE = f"""
 import sys
-from uniecg_lite import ECG, load_unified
+from uniecg_lite import ECG, UniECG
 from uniecg_lite.paths import DATA, PACKAGE, ROOT
 
 ecg = ECG.load("record")
-model = load_unified(sys.argv[1])
+model = UniECG.from_pretrained(sys.argv[1])
 assert isinstance(model.respond("Interpret this ECG.", ecg=ecg).text, str)
 model.respond({PROMPT!r}).ecg.save("made")
 print(ecg.signal.shape, *ECG.load("made").signal.shape, DATA, PACKAGE, ROOT, sep="|")
@@ -83,13 +82,10 @@ def model_folder(tmp_path_factory):
     ids = torch.tensor([model.prompt_ids(PROMPT)])
     with torch.no_grad():
         stated = model.llm(ids, output_hidden_states=True).hidden_states[-1][0, -1]
-        for rows in token_rows(model).values():
+        for rows in model.token_rows().values():
             rows[0] = 100 * stated
-    with store.writing("tokens", ("stage1",)) as folder:
-        save_ecg_tokens(model, folder)
-    with store.writing("unified", ("tokens", "diffusets")) as folder:
-        save_ecg_tokens(model, folder)
-    return store.folder
+    save_stage(model, "unified", store.folder / "unified")
+    return store.folder / "unified"
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import tiny
 import torch
 
 from uniecg_lite import checkpoints
-from uniecg_lite.checkpoints import save_ecg_tokens, save_reading
+from uniecg_lite.checkpoints import save_stage
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
-from uniecg_lite.stages import inject_ecg_tokens, token_rows
 from uniecg_lite.store import save_tensors
 from uniecg_lite.studies import claims, mapping
 from uniecg_lite.studies.grid import STUDIES, run_study
@@ -29,15 +28,15 @@ def chain(tmp_path_factory):
         parts = {"phi_s": model.phi_s, "phi_v": model.phi_v}
         save_tensors({f"{n}.{k}": v for n, p in parts.items() for k, v in p.state_dict().items()}, folder / "encoders")
     with store.writing("stage1", inputs=("encoders",)) as folder:
-        save_reading(model, folder)
-    inject_ecg_tokens(model, SMOKE.ecg_tokens)
-    for rows in token_rows(model).values():
+        save_stage(model, "stage1", folder)
+    model.add_ecg_tokens(SMOKE.ecg_tokens)
+    for rows in model.token_rows().values():
         rows.data += 0.1 * torch.randn_like(rows)
     with store.writing("tokens", inputs=("stage1",)) as folder:
-        save_ecg_tokens(model, folder)
+        save_stage(model, "tokens", folder)
     model.mapper = tiny.whole_model().mapper
     with store.writing("unified", inputs=("tokens", "diffusets")) as folder:
-        save_ecg_tokens(model, folder)
+        save_stage(model, "unified", folder)
     return store
 
 
@@ -62,10 +61,10 @@ def test_each_way_differs_in_one_thing_alone(chain):
 
 @pytest.mark.parametrize("n", [1, 6])
 def test_any_number_of_tokens_starts_from_the_trained_rows(chain, n, monkeypatch):
-    monkeypatch.setattr("uniecg_lite.model.MAX_ANSWER", 6)
-    trained, model = checkpoints.load_ecg_tokens(chain, "tokens"), mapping.model_with_tokens(chain, n)
+    monkeypatch.setattr("uniecg_lite.llm.ECGLanguageModel.max_answer", 6)
+    trained, model = checkpoints.load_reading(chain, "tokens"), mapping.model_with_tokens(chain, n)
     assert len(model.ecg_ids) == n and model.ecg_ids[0] == trained.ecg_ids[0]
-    for mine, theirs in zip(token_rows(model).values(), token_rows(trained).values()):
+    for mine, theirs in zip(model.token_rows().values(), trained.token_rows().values()):
         known = min(n, len(theirs))
         assert torch.equal(mine[:known], theirs[:known])
     assert model.write(PROMPTS) == trained.write(PROMPTS), "what decides is the same row"
@@ -76,16 +75,16 @@ def test_mapper_and_rows_learn_and_nothing_else_does(room, tmp_path, variant):
     way = replace(mapping.WAYS[variant], layers=1)
     model = mapping.model_with_tokens(room.store, 3)
     model.mapper = mapping.new_mapper(model, way, room.generator.condition.settings["width"], 0)
-    frozen, first = model.fingerprint(skip_rows=True), [p[:1].clone() for p in token_rows(model).values()]
-    rest = [p[1:].clone() for p in token_rows(model).values()]
+    frozen, first = model.fingerprint(("trainable_tokens",)), [p[:1].clone() for p in model.token_rows().values()]
+    rest = [p[1:].clone() for p in model.token_rows().values()]
     generator = [p.clone() for p in room.generator.parameters()]
     mapper = [p.clone() for p in model.mapper.parameters()]
     history = mapping.align(model, room, way, Training(4, 4, 1e-2, warmup=1), 0, tmp_path)
     assert all(value == value for value in history["mse"])
-    assert model.fingerprint(skip_rows=True) == frozen, "the LLM"
+    assert model.fingerprint(("trainable_tokens",)) == frozen, "the LLM"
     assert all(map(torch.equal, generator, room.generator.parameters())), "the generator"
-    assert all(torch.equal(a, p[:1]) for a, p in zip(first, token_rows(model).values())), "[ECG_1] decides as before"
-    assert not any(torch.equal(a, p[1:]) for a, p in zip(rest, token_rows(model).values()))
+    assert all(torch.equal(a, p[:1]) for a, p in zip(first, model.token_rows().values())), "[ECG_1] decides as before"
+    assert not any(torch.equal(a, p[1:]) for a, p in zip(rest, model.token_rows().values()))
     assert not all(map(torch.equal, mapper, model.mapper.parameters()))
 
 

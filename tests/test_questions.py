@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 import tiny
 import torch
-from uniecg_lite.batches import TURNS, CachedTokens, Collator
 
 from uniecg_lite import stages
 from uniecg_lite.ecg_image import raster
@@ -33,7 +32,7 @@ from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import NO_ECG, phrasings
 from uniecg_lite.metrics import qa as scored
 from uniecg_lite.model import MAX_PROMPT
-from uniecg_lite.stages import stage1
+from uniecg_lite.stages import TURNS, CachedTokens, Collator, stage1
 
 HEALTHY = Reading(72.2, 161, 92, 381, 417, 41, findings=frozenset({"SR", "NORM"}), sex="male")
 INFERIOR = Reading(
@@ -442,7 +441,7 @@ def test_questions_about_notes_fit_into_a_prompt(corpus):
     model, rng = tiny.reading_model(), random.Random(6)
     collator = Collator(model, corpus)
     for start in ("single", "comparison"):
-        rows, dialogues = collator.dialogues(60, rng, start, with_notes=True)
+        rows, dialogues = collator.questions(60, rng, start, noted=True)
         for ecgs, dialogue in zip(rows.tolist(), dialogues):
             head = dialogue[0][0]
             assert head.startswith("heart rate " if start == "single" else "first heart rate ")
@@ -598,7 +597,7 @@ def test_a_batch_of_questions_is_true_of_its_rows(corpus):
     model = tiny.reading_model()
     collator = Collator(model, corpus)
     for start, width in (("single", 1), ("comparison", 2)):
-        rows, dialogues = collator.dialogues(12, random.Random(9), start)
+        rows, dialogues = collator.questions(12, random.Random(9), start)
         assert rows.shape == (12, width) and max(len(dialogue) for dialogue in dialogues) == TURNS[start]
         types = [t for t in QUESTION_TYPES if t.startswith(start)]
         rng = random.Random(9)

@@ -11,14 +11,14 @@ import torch
 
 from uniecg_lite import cohort
 from uniecg_lite.beats import measure_beat
-from uniecg_lite.checkpoints import save_reader, save_reading
+from uniecg_lite.checkpoints import save_reader
 from uniecg_lite.config import LAPTOP, SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.errors import BadRequest, UniECGError
 from uniecg_lite.findings import CODES, RHYTHMS, table
 from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.metrics.reader import Reader
-from uniecg_lite.model import seen
+from uniecg_lite.model import tokens_per_ecg
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import projection_alignment, stage1
 from uniecg_lite.store import Store, save_tensors
@@ -369,7 +369,8 @@ def chain(tmp_path_factory):
         tensors = {f"{n}.{k}": v for n, part in parts.items() for k, v in part.state_dict().items()}
         save_tensors(tensors, room / "encoders")
     with store.writing("language", inputs=("cohort",)) as room:
-        save_reading(model, room)
+        model.llm.save_pretrained(room / "llm")
+        model.tokenizer.save_pretrained(room / "llm")
     with store.writing("reader") as room:
         save_reader(Reader(), room)
     return store
@@ -405,8 +406,8 @@ def test_one_shared_projection_has_the_size_of_two():
     signal, image = (torch.randn(2, phi.tokens, SMOKE.enc_width) for phi in (model.phi_s, model.phi_v))
     image[:, 0] = signal[:, 0]  # the same summary
     projected = model.project(signal, image)
-    place = seen(model.phi_s)
-    assert projected.shape == (2, place + seen(model.phi_v), SMOKE.lm_width)
+    place = tokens_per_ecg(model.phi_s)
+    assert projected.shape == (2, place + tokens_per_ecg(model.phi_v), SMOKE.lm_width)
     assert torch.equal(projected[:, 0], projected[:, place])
 
 

@@ -342,7 +342,9 @@ def test_rows_depend_on_seed_and_step_alone():
 
 
 def test_random_numbers_of_a_step_belong_to_it():
-    draw = {(seed, step): torch.rand(4, generator=Step(step, seed, 1).generator) for seed in (0, 1) for step in (0, 1, 2)}
+    draw = {
+        (seed, step): torch.rand(4, generator=Step(step, seed, 1).generator) for seed in (0, 1) for step in (0, 1, 2)
+    }
     assert torch.equal(draw[1, 2], torch.rand(4, generator=Step(2, 1, 1).generator))
     assert len({tuple(values.tolist()) for values in draw.values()}) == 6
 

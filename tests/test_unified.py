@@ -28,7 +28,7 @@ from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
-from uniecg_lite.model import Mapper, tokens_per_ecg
+from uniecg_lite.model import tokens_per_ecg
 from uniecg_lite.stages import (
     CachedTokens,
     Collator,

@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 ProfileOption = Annotated[str, typer.Option(help="Sizes: smoke, laptop or gpu.", envvar="UNIECG_PROFILE")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
-ArtifactsOption = Annotated[Path | None, typer.Option(help="Artifacts folder; by default artifacts/<profile>.")]
+ModelOption = Annotated[str | None, typer.Option(help="Model folder; by default artifacts/<profile>/unified.")]
 
 
 @app.command()
@@ -43,16 +43,16 @@ def interpret(
     prompt: Annotated[str, typer.Option(help="What to ask.")] = "Interpret this ECG.",
     hz: Annotated[float | None, typer.Option(help="Sampling rate, where the file does not say it.")] = None,
     profile: ProfileOption = "laptop",
-    artifacts: ArtifactsOption = None,
+    model: ModelOption = None,
 ):
     """Read one ECG and print the answer."""
     from .ecg import ECG
 
-    model = _model(profile, artifacts)
+    reader = _model(profile, model)
     if path.suffix.lower() == ".png":
-        answer = model.respond(prompt, image=str(path))
+        answer = reader.respond(prompt, image=str(path))
     else:
-        answer = model.respond(prompt, ecg=ECG.load(path, hz=hz))
+        answer = reader.respond(prompt, ecg=ECG.load(path, hz=hz))
     typer.echo(answer.text)
     typer.echo("Educational, not for diagnosis.")
 
@@ -64,14 +64,14 @@ def generate(
     page: Annotated[bool, typer.Option(help="Also draw a PNG page beside it.")] = False,
     seed: SeedOption = 0,
     profile: ProfileOption = "laptop",
-    artifacts: ArtifactsOption = None,
+    model: ModelOption = None,
 ):
-    """Make one ECG from words and save it."""
+    """Generate one ECG from words and save it."""
     from .drawing import save_page
 
-    answer = _model(profile, artifacts).respond(prompt, seed=seed)
+    answer = _model(profile, model).respond(prompt, seed=seed)
     if answer.ecg is None:
-        raise UniECGError(f"The model answered in words, it saw no wish for an ECG: {answer.text}")
+        raise UniECGError(f"The model answered in words, it saw no request for an ECG: {answer.text}")
     saved = answer.ecg.save(out)
     typer.echo(f"saved {saved}")
     if page:
@@ -166,14 +166,14 @@ def study(
         typer.echo(path)
 
 
-def _model(profile: str, artifacts: Path | None):
-    from . import load_unified
+def _model(profile: str, folder: str | None):
     from .config import profile as find_profile
+    from .model import UniECG
     from .store import Store
     from .training import quiet_libraries
 
     quiet_libraries()
-    return load_unified(artifacts or Store.open(find_profile(profile)).folder)
+    return UniECG.from_pretrained(folder or Store.open(find_profile(profile)).finished("unified"))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from huggingface_hub import ModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError
 from peft import TrainableTokensConfig, get_peft_model
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -283,42 +283,51 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         (save_directory / "config.json").write_text(json.dumps(about, indent=1))
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, **hub) -> "UniECG":
-        """The model of a folder, frozen, on this machine's device.
+    def from_pretrained(cls, folder: str | Path, **hub) -> "UniECG":
+        """The model of a folder, whatever its name, or of a hub's repository; frozen, on this machine's device.
+
+        Args:
+            folder: a folder, or a repository's id, which is fetched first.
+            hub: of `huggingface_hub.snapshot_download`, such as `revision` and `token`.
 
         Raises:
-            BadArtifact: no folder of a model, of version 0.1, or damaged; the message says what to run.
+            BadArtifact: no model there, one of version 0.1, or damaged; the message says what to run.
         """
-        folder = Path(model_id)
+        folder = _fetched(folder, **hub)
         try:
-            if not folder.exists():
-                folder = Path(snapshot_download(model_id, revision=hub.get("revision"), token=hub.get("token")))
             about = json.loads((folder / "config.json").read_text())
             if about.get("format") != FORMAT:
                 raise BadArtifact(f"{folder} was written by version 0.1: run notebooks 02 to 08 again (make run).")
-            model = cls(
-                *load_llm(folder / "llm"),
-                SignalEncoder(**about["encoders"]["phi_s"]),
-                ImageEncoder(**about["encoders"]["phi_v"]),
-                about["stage"],
-            )
-            names = [f"[ECG_{i + 1}]" for i in range(about["ecg_tokens"])]
-            model.ecg_ids = model.tokenizer.convert_tokens_to_ids(names)
+            encoders = about["encoders"]
+            phi_s, phi_v = SignalEncoder(**encoders["phi_s"]), ImageEncoder(**encoders["phi_v"])
+            model = cls(*load_llm(folder / "llm"), phi_s, phi_v, about["stage"])
             model.mapper = Mapper(**about["mapper"]) if about["mapper"] else None
             tensors = load_file(folder / "model.safetensors")
             for name in PARTS:
                 if getattr(model, name) is not None:
                     getattr(model, name).load_state_dict(within(name, tensors))
+            if about["ecg_tokens"]:
+                names = [f"[ECG_{i + 1}]" for i in range(about["ecg_tokens"])]
+                model.ecg_ids = model.tokenizer.convert_tokens_to_ids(names)
+                model.wrap_rows()
             if about["generator"]:
                 model.generator = Generator.from_pretrained(folder / "generator")
-        except (FileNotFoundError, HfHubHTTPError, HFValidationError, OfflineModeIsEnabled) as reason:
-            raise BadArtifact(f"There is no model in {model_id}: run notebook 08, or give another folder.") from reason
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as reason:
             raise BadArtifact(f"The model in {folder} is damaged ({reason}): run its notebook again.") from None
         return model.requires_grad_(False).eval().to(device_and_why()[0])
 
 
 PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")
+
+
+def _fetched(folder: str | Path, **hub) -> Path:
+    """A folder as it is, or a hub's repository as a folder."""
+    if Path(folder).is_dir():
+        return Path(folder)
+    try:
+        return Path(snapshot_download(str(folder), **hub))
+    except (OSError, ValueError, HfHubHTTPError) as reason:
+        raise BadArtifact(f"There is no model in {folder}: run notebook 08, or give another folder.") from reason
 
 
 def pooled(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -144,6 +144,14 @@ class Store:
             if self.meta(other)["hash"] != hashed:
                 raise BadArtifact(f"'{name}' was made from an older '{other}': {advice}.")
         return self.folder / name
+
+    def finished(self, name: str) -> Path:
+        """The folder of an artifact, with whatever seed it was made.
+
+        Raises:
+            BadArtifact: missing, foreign or stale; the message names the notebook to run.
+        """
+        return replace(self, seed=self.meta(name)["seed"]).path(name)
 
     def tensors(self, name: str, file: str) -> dict[str, Tensor]:
         """The tensors of one safetensors file of an artifact."""

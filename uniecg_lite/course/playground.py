@@ -31,7 +31,7 @@ def trial(model: UniECG, prompt: str, seed: int = 0, guidance: float | None = No
     """Make an ECG from a prompt, whatever the model decides, and let the same model read it.
 
     Args:
-        model: a finished model with its generator (`load_unified`).
+        model: a finished model with its generator (`UniECG.from_pretrained`).
         prompt: the ECG in words.
         seed: of the noise that the ECG is made from.
         guidance: how hard the words push; None for the model's own.

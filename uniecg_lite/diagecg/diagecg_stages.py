@@ -9,7 +9,6 @@ from ..cohort import Cohort
 from ..config import Training
 from ..encoders import targets
 from ..language.conversations import Corpus
-from ..llm import Dialogue
 from ..stages import COMPARE, Collator
 from ..training import Step, TrainingLoop, fit, inference, rows_of
 from .diagecg_model import DiagECG
@@ -101,12 +100,9 @@ def background(corpus: Corpus, row: int) -> str:
     return f"Age {request.age}. Sex {request.sex}."
 
 
-def with_background(corpus: Corpus, rows, dialogues: list[Dialogue], aware: bool = True) -> list[Dialogue]:
-    """Dialogues about one ECG each, the patient's background before the first prompt."""
-    if not aware:
-        return dialogues
-    firsts = [(f"{background(corpus, int(row))} {turns[0][0]}", turns[0][1]) for row, turns in zip(rows, dialogues)]
-    return [[first, *turns[1:]] for first, turns in zip(firsts, dialogues)]
+def with_background(corpus: Corpus, rows, prompts: list[str], aware: bool = True) -> list[str]:
+    """Prompts about one ECG each, the patient's background first."""
+    return [f"{background(corpus, int(r))} {p}" if aware else p for r, p in zip(rows, prompts)]
 
 
 def tuning_loss(model: DiagECG, collator: Collator, codes: torch.Tensor, step: Step, aware: bool = True):
@@ -127,7 +123,8 @@ def tuning_loss(model: DiagECG, collator: Collator, codes: torch.Tensor, step: S
         rows = step.rows(len(collator.corpus.reports))[:, None]
         dialogues = collator.reports(rows[:, 0], step.rng)
     if rows.shape[1] == 1:
-        dialogues = with_background(collator.corpus, rows[:, 0], dialogues, aware)
+        first = with_background(collator.corpus, rows[:, 0], [turns[0][0] for turns in dialogues], aware)
+        dialogues = [[(prompt, turns[0][1]), *turns[1:]] for prompt, turns in zip(first, dialogues)]
     shown = codes[rows]
     shown = model.block(shown.float() if shown.is_floating_point() else shown.long())
     return model.loss(model.batch(dialogues), shown, rates=True)
