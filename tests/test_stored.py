@@ -156,7 +156,7 @@ def test_numbers_of_outputs():
     text = "-1.5 mV (1, 12, 1000) 25,760 x128 60-70 63-year-old\ntorch 2.13.0+cpu, 2 CPUs\n[OK] 23 GB\nwfdb 4.3.1, 8%\n"
     numbers = stored.numbers_of([output(text[:20]), table, output(text[20:]), image, plain, error])
     assert numbers == [-1.5, 1, 12, 1000, 25760, 128, 60, 70, 63, 8, 4.5, 0.001]
-    assert stored.numbers_of([output("<Thing object at 0x7f12> <a.B at 0x7f12>")]) == []
+    assert stored.numbers_of([output("<Thing object at 0x7f12> <a.B at 0x7f12> 74c07f743e8f707d")]) == []
 
 
 # --- kinds
@@ -166,6 +166,7 @@ def test_kinds_are_found_from_runs():
     plain, again = [12.0, 0.50, 3.0, 7.0], [12.0, 0.50, 4.0, 7.0]
     found = kinds.kinds([plain, again, [12.0, 0.60, 3.0, 7.0], [12.0, 0.40, 9.0, 7.0]])
     assert found == [12.0, [pytest.approx(0.05), pytest.approx(0.95)], None, 7.0]
+    assert kinds.kind((1.7e-10, 1.7e-10), [1.9e-10]) == [pytest.approx(1.025e-10), pytest.approx(2.575e-10)]
     assert kinds.kinds([plain, again[:3], plain, plain]) is None, "free: the cell prints more or less"
 
 

@@ -21,7 +21,7 @@ def kind(same: tuple[float, float], trained: list[float]) -> float | list[float]
     if low == high:
         return same[0]
     wide = WIDEN * max(abs(low), abs(high)) + high - low
-    return [round(low - wide, 6), round(high + wide, 6)]
+    return [float(f"{end:.6g}") for end in (low - wide, high + wide)]
 
 
 def kinds(runs: list[list[float]]) -> list | None:

@@ -20,19 +20,19 @@ from ..errors import BadArtifact
 from ..paths import ROOT
 from ..store import Store
 
-MACHINE = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[\w.]+ (object )?at 0x[^>]*>", re.M)  # says where, not what
+NOT_NUMBERS = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[^<>]* at 0x[^>]*>|\b[0-9a-f]{16}\b", re.M)
 VERSION_OR_NUMBER = re.compile(
     r"\d+(?:\.\d+){2,}\S*|((?:(?<![\w.])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)"
 )
 
 
 def numbers_of(outputs: list) -> list[float]:
-    """The numbers in what a code cell prints, then in its results; not versions, nor what the machine is."""
+    """The numbers in what a code cell prints, then in its results; not versions, hashes or the machine."""
     stream = "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stdout")
     shown = [o.data for o in outputs if "data" in o and not any("widget" in kind for kind in o.data)]
     texts = [data.get("text/markdown") or data.get("text/plain", "") for data in shown]
     whole = "\n".join([stream, *(text for text in texts if not text.startswith("<"))])
-    found = VERSION_OR_NUMBER.findall(MACHINE.sub("", whole))
+    found = VERSION_OR_NUMBER.findall(NOT_NUMBERS.sub("", whole))
     return [float(n.replace(",", "")) for n in found if n]
 
 
