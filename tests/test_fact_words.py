@@ -29,7 +29,6 @@ from uniecg_lite.findings import DRIFT_FROM_MV, LEAD_SIGNS, STATIC_FROM_MV, read
 from uniecg_lite.language.conversations import NOTED, TITLES, items
 from uniecg_lite.language.questions import NONE, QUESTION_TYPES
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.simulator.truth import LEAD_SIGNS
 from uniecg_lite.stages import TURNS, Collator
 
 LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}

@@ -27,6 +27,7 @@ from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import NO_ECG, PROMPTS, Request, fill, phrasings, questions
 from uniecg_lite.language.tokenizer import chat, encode
 from uniecg_lite.leads import LEADS
+from uniecg_lite.llm import ECGLanguageModel
 from uniecg_lite.simulator.simulate import simulate
 
 TASKS = ("interpret", "generate", "restate", "question")
@@ -381,7 +382,5 @@ def test_the_same_texts_give_the_same_tokenizer(words):
 
 def test_a_report_is_short(words):
     longest = max(len(encode(words, f" {text}")) for text in tiny.corpus().reports)
-    from uniecg_lite.model import MAX_ANSWER, MAX_PROMPT
-
-    assert longest + 1 <= MAX_ANSWER, "a report with its end token fits into an answer"
-    assert all(len(encode(words, chat(p))) < MAX_PROMPT for p in phrasings("interpret", "unseen"))
+    assert longest + 1 <= ECGLanguageModel.max_answer, "a report with its end token fits into an answer"
+    assert all(len(encode(words, chat(p))) < ECGLanguageModel.max_prompt for p in phrasings("interpret", "unseen"))

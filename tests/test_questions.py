@@ -30,8 +30,8 @@ from uniecg_lite.language.questions import (
 )
 from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import NO_ECG, phrasings
+from uniecg_lite.llm import ECGLanguageModel
 from uniecg_lite.metrics import qa as scored
-from uniecg_lite.model import MAX_PROMPT
 from uniecg_lite.stages import TURNS, CachedTokens, Collator, stage1
 
 HEALTHY = Reading(72.2, 161, 92, 381, 417, 41, findings=frozenset({"SR", "NORM"}), sex="male")
@@ -446,7 +446,7 @@ def test_questions_about_notes_fit_into_a_prompt(corpus):
             head = dialogue[0][0]
             assert head.startswith("heart rate " if start == "single" else "first heart rate ")
             assert all(items("rhythm", corpus.readings[row])[0] in head for row in ecgs)
-            assert len(model.prompt_ids(head)) <= MAX_PROMPT
+            assert len(model.prompt_ids(head)) <= ECGLanguageModel.max_prompt
             assert not any("; QRS duration " in prompt for prompt, _ in dialogue[1:]), "notes come once"
     assert sum(TEXT_MIX.values()) == pytest.approx(1)
 

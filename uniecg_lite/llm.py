@@ -12,14 +12,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTr
 
 from .config import Profile
 from .errors import BadArtifact, BadRequest
-from .language.tokenizer import encode, number_rows
+from .language.tokenizer import PLAIN_TEMPLATE, encode, number_rows
 from .training import device_and_why, inference
 
 Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 ORDER = ("first", "second")  # ECGs that are looked at together
-PLAIN_TEMPLATE = "User: {}\nAssistant:"  # for a tokenizer that has no chat template
 RATES = (20, 301)  # bpm: numbers that can follow "Rate"
 RATE_WEIGHT = 3.0  # words that a rate counts for
 RATE_WIDTH = 0.01  # of the bell around a rate, as a share of it; at least half a beat per minute

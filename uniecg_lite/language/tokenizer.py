@@ -8,6 +8,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+PLAIN_TEMPLATE = "User: {}\nAssistant:"  # where a tokenizer has no chat template of its own
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 _SPLIT = r" ?(?:V[1-6]|aV[RLF])(?![a-zA-Z0-9])| ?\p{L}+| ?\d{1,3}| ?[^\s\p{L}\d]+|\s+"
 LARGEST_NUMBER = 699
@@ -69,7 +70,7 @@ def _number_merges() -> list[tuple[str, str]]:
 
 def chat(prompt: str) -> str:
     """A user's words as the language model sees them; the answer follows directly."""
-    return f"User: {prompt.strip()}\nAssistant:"
+    return PLAIN_TEMPLATE.format(prompt.strip())
 
 
 def encode(tokenizer, text: str) -> list[int]:
