@@ -11,10 +11,20 @@ from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import Training
 from uniecg_lite.ecg_image import raster
-from uniecg_lite.encoders import Captioner, amplify_small_waves, coca_loss, report_ids, retrieval, train_encoders
+from uniecg_lite.encoders import (
+    Captioner,
+    FactProbes,
+    amplify_small_waves,
+    coca_loss,
+    encoder_loss,
+    report_ids,
+    retrieval,
+    targets,
+)
 from uniecg_lite.findings import CODES
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import CachedTokens
+from uniecg_lite.training import TrainingLoop
 
 WIDTH = tiny.PROFILE.enc_width
 
@@ -236,7 +246,14 @@ def test_encoders_learn_and_are_frozen(tmp_path):
     phi_s, phi_v = new_encoders(tiny.PROFILE)
     text = Captioner(len(words), WIDTH)
     plan = Training(12, 8, 3e-3, warmup=2)
-    history = train_encoders(phi_s, phi_v, text, table, reports, words.pad_token_id, plan, 0, tmp_path / "run")
+    probes = torch.nn.ModuleList(FactProbes(WIDTH) for _ in range(2))
+    parts = torch.nn.ModuleDict({"phi_s": phi_s, "phi_v": phi_v, "captioner": text, "probes": probes})
+    facts, loop = targets(table.truth()), TrainingLoop(parts, plan, 0, tmp_path / "run")
+    for step in loop:
+        rows = step.rows(len(table))
+        mine = {name: value[rows] for name, value in facts.items()}
+        step.learn(**encoder_loss(parts, table.signal(rows), reports[rows], mine, words.pad_token_id, step.number))
+    history = loop.history
     assert history["caption"][-1] < history["caption"][0] and len(history["contrast"]) == len(history["loss"])
     assert not any(p.requires_grad for part in (phi_s, phi_v, text) for p in part.parameters())
     kept = CachedTokens.encode(phi_s, phi_v, table, batch=16)

@@ -1,17 +1,13 @@
 """How do signal and image become tokens? phi_s, phi_v, the text decoder of CoCa, and one probe head per fact."""
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .beats import RHYTHM, representative_beat, rhythm_features
-from .config import Training
 from .ecg_image import raster
 from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
 from .language.tokenizer import encode
-from .training import fit, rows_of
 
 # --- The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid.
 #
@@ -274,6 +270,21 @@ def _causal(x: torch.Tensor) -> torch.Tensor:
     return nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device, dtype=x.dtype)
 
 
+def contrast_loss(captioner: Captioner, tokens: torch.Tensor, sentence: torch.Tensor) -> torch.Tensor:
+    """Which of B reports (B, D) belongs to which ECG (B, S, D), by its summary, and the reverse (equation 3)."""
+    summary = F.normalize(tokens[:, 0], dim=-1)
+    logits = captioner.temperature.exp().clamp(max=100) * summary @ sentence.T  # (B, B)
+    pairs = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
+
+
+def caption_loss(captioner: Captioner, tokens: torch.Tensor, text: torch.Tensor, ids: torch.Tensor, pad: int):
+    """Negative log-likelihood of each next word of B reports (B, T) from ECG tokens (B, S, D) (equation 4)."""
+    keep = ids[:, 1:] != pad  # (B, T-1)
+    states = captioner.write(text[:, :-1], tokens)[keep]  # (words, D)
+    return F.cross_entropy(states @ captioner.embed.weight.T, ids[:, 1:][keep])
+
+
 def coca_loss(
     captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor, pad: int, captioned: int | None = None
 ) -> dict[str, torch.Tensor]:
@@ -289,21 +300,34 @@ def coca_loss(
     Returns:
         {"loss", "contrast", "caption"}: contrast + 2 caption, averaged over views, as in the paper's weights.
     """
-    length = (ids != pad).sum(1)  # (B,)
-    text = captioner.read(ids)  # (B, T, D)
-    sentence = F.normalize(text[torch.arange(len(ids)), length - 1], dim=-1)  # (B, D)
-    keep = ids[:, 1:] != pad  # (B, T-1)
-    contrast = caption = 0.0
-    for place, tokens in enumerate(views):
-        summary = F.normalize(tokens[:, 0], dim=-1)
-        logits = captioner.temperature.exp().clamp(max=100) * summary @ sentence.T  # (B, B)
-        pairs = torch.arange(len(ids), device=ids.device)
-        contrast = contrast + (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
-        if captioned in (None, place):
-            states = captioner.write(text[:, :-1], tokens)[keep]  # (words, D)
-            caption = caption + F.cross_entropy(states @ captioner.embed.weight.T, ids[:, 1:][keep])
-    contrast, caption = contrast / len(views), caption / (len(views) if captioned is None else 1)
+    text, last = captioner.read(ids), (ids != pad).sum(1) - 1  # (B, T, D), (B,)
+    sentence = F.normalize(text[torch.arange(len(ids)), last], dim=-1)  # (B, D)
+    contrast = sum(contrast_loss(captioner, tokens, sentence) for tokens in views) / len(views)
+    written = views if captioned is None else [views[captioned]]
+    caption = sum(caption_loss(captioner, tokens, text, ids, pad) for tokens in written) / len(written)
     return {"loss": contrast + 2 * caption, "contrast": contrast.detach(), "caption": caption.detach()}
+
+
+def encoder_loss(
+    parts: nn.ModuleDict, signal: torch.Tensor, ids: torch.Tensor, facts: dict[str, torch.Tensor], pad: int, step: int
+) -> dict[str, torch.Tensor]:
+    """CoCa's losses of both views of B ECGs, one of them captioned, in turn; and facts from the measured tokens.
+
+    CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each measured
+    token for its fact (`FactProbes`), which are the facts of the report.
+
+    Args:
+        parts: phi_s, phi_v, captioner, and probes: a `FactProbes` for each view.
+        signal, ids, facts: (B, 12, 1000) mV, (B, T) reports, and `targets`.
+        pad, step: the padding id, and the number of the step.
+    """
+    device = signal.device
+    ids = ids[:, : int((ids != pad).sum(1).max())].to(device)
+    views = [parts["phi_s"](signal), parts["phi_v"](raster(signal))]
+    losses = coca_loss(parts["captioner"], views, ids, pad, captioned=step % 2)
+    wanted = {name: value.to(device) for name, value in facts.items()}
+    told = sum(probe.loss(tokens[:, 1:FRONT], wanted) for probe, tokens in zip(parts["probes"], views)) / len(views)
+    return {**losses, "loss": losses["loss"] + FACTS_WEIGHT * told, "facts": told.detach()}
 
 
 def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
@@ -312,52 +336,6 @@ def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
         torch.tensor([tokenizer.bos_token_id, *encode(tokenizer, text), tokenizer.eos_token_id]) for text in reports
     ]
     return nn.utils.rnn.pad_sequence(rows, True, tokenizer.pad_token_id)
-
-
-def train_encoders(
-    phi_s: SignalEncoder,
-    phi_v: ImageEncoder,
-    captioner: Captioner,
-    cohort,
-    ids: torch.Tensor,
-    pad: int,
-    plan: Training,
-    seed: int,
-    folder: Path,
-) -> dict:
-    """Train phi_s, phi_v and the text decoder together: each step contrasts both views of the same ECGs, and captions
-    one of them, in turn.
-
-    CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each measured
-    token for its fact (`measured.Teller`), which are the facts of the report.
-
-    Args:
-        cohort: the training split.
-        ids: (N, T) reports of its rows, from `report_ids`.
-        pad: the padding id.
-    """
-    device = next(phi_s.parameters()).device
-    wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
-    predict = nn.ModuleList(FactProbes(captioner.embed.weight.shape[1]) for _ in range(2)).to(device)  # signal, image
-
-    def loss(step, generator):
-        rows = rows_of(step, seed, plan.batch, len(cohort))
-        signal = cohort.signal(rows).to(device)
-        words = ids[rows]
-        words = words[:, : int((words != pad).sum(1).max())].to(device)
-        views = [phi_s(signal), phi_v(raster(signal))]
-        parts = coca_loss(captioner, views, words, pad, captioned=step % 2)
-        mine = {name: value[rows] for name, value in wanted.items()}
-        prediction_loss = sum(teller.loss(tokens[:, 1:FRONT], mine) for teller, tokens in zip(predict, views)) / len(
-            views
-        )
-        return {**parts, "loss": parts["loss"] + FACTS_WEIGHT * prediction_loss, "facts": prediction_loss.detach()}
-
-    parts = {"phi_s": phi_s, "phi_v": phi_v, "captioner": captioner, "teller": predict}
-    history = fit("encoders", parts, loss, plan, seed=seed, folder=folder)
-    for part in parts.values():
-        part.requires_grad_(False).eval()
-    return history
 
 
 @torch.no_grad()
