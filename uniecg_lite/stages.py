@@ -111,7 +111,7 @@ class Collator:
         asked = [[q, *self.corpus.more(q, TURNS[start] - 1, rng)] for q in first]
         out = [[(q.question, self.ids(full_answer(q))) for q in dialogue] for dialogue in asked]
         if noted:
-            heads = [f"{self.corpus.with_notes(q)} {q.question}" for q in first]
+            heads = [f"{self.corpus.noted(q)} {q.question}" for q in first]
             out = [[(head, dialogue[0][1]), *dialogue[1:]] for head, dialogue in zip(heads, out)]
         return torch.tensor([q.ecg_id for q in first]), out
 
@@ -210,7 +210,7 @@ def rows_but_the_first(model: UniECG):
 def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
     """Teach the LLM its language: it answers with reports, requests in order, definitions."""
     collator = Collator(model, corpus)
-    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=True)
+    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.muon)
     for step in loop:
         step.learn(pretraining_loss(model, collator, step))
     return loop.history
@@ -233,7 +233,7 @@ def stage1(
     """Train the whole LLM with W_ts and W_tsi on image-signal-text triplets; `modes` leaves some of the three out."""
     collator = Collator(model, corpus)
     parts = trainable({"llm": model.llm, **projections(model, modes)})
-    loop = TrainingLoop(parts, plan, seed, folder, "stage 1", muon=True)
+    loop = TrainingLoop(parts, plan, seed, folder, "stage 1", muon=model.muon)
     for step in loop:
         step.learn(stage1_loss(model, collator, cached, step, modes))
     return loop.history
