@@ -38,6 +38,7 @@ def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrain
         num_key_value_heads=profile.lm_heads,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
+        pocket=True,  # trained from nothing, so Muon may turn its matrices
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -121,6 +122,11 @@ class ECGLanguageModel(nn.Module):
         """The language model, whether peft has wrapped it or not."""
         return self.llm.get_base_model() if hasattr(self.llm, "peft_config") else self.llm
 
+    @property
+    def muon(self) -> bool:
+        """Whether its matrices may learn by Muon: a pocket model's, not those of one that was trained elsewhere."""
+        return bool(getattr(self.lm.config, "pocket", False))
+
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
         """ids (B, T) -> rows of the word table (B, T, D)."""
         return self.llm.get_input_embeddings()(ids)
@@ -136,11 +142,16 @@ class ECGLanguageModel(nn.Module):
         Raises:
             BadRequest: no words, or too many.
         """
-        words = encode(self.tokenizer, self._head[1] + prompt.strip() + self._tail[0])
+        ids = self._prompt_ids(prompt)
+        words = len(ids) - len(self._head[0]) - len(self._tail[1])
         if not prompt.strip():
             raise BadRequest("The prompt is empty: ask a question, or describe the ECG to make.")
-        if len(words) > self.max_prompt:
-            raise BadRequest(f"The prompt has {len(words)} tokens, more than {self.max_prompt}: please shorten it.")
+        if words > self.max_prompt:
+            raise BadRequest(f"The prompt has {words} tokens, more than {self.max_prompt}: please shorten it.")
+        return ids
+
+    def _prompt_ids(self, prompt: str) -> list[int]:
+        words = encode(self.tokenizer, self._head[1] + prompt.strip() + self._tail[0])
         return [*self._head[0], *words, *self._tail[1]]
 
     def answer_ids(self, answer: str) -> list[int]:
@@ -175,7 +186,7 @@ class ECGLanguageModel(nn.Module):
         for dialogue in dialogues:
             row, label = [], []
             for prompt, answer in dialogue:
-                head = self.prompt_ids(prompt)[bool(row) :]
+                head = self._prompt_ids(prompt)[bool(row) :]
                 row, label = row + head + answer, label + [IGNORED] * len(head) + answer
             rows.append(row)
             labels.append(label)

@@ -210,7 +210,7 @@ def rows_but_the_first(model: UniECG):
 def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
     """Teach the LLM its language: it answers with reports, requests in order, definitions."""
     collator = Collator(model, corpus)
-    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=True)
+    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.muon)
     for step in loop:
         step.learn(pretraining_loss(model, collator, step))
     return loop.history
@@ -233,7 +233,7 @@ def stage1(
     """Train the whole LLM with W_ts and W_tsi on image-signal-text triplets; `modes` leaves some of the three out."""
     collator = Collator(model, corpus)
     parts = trainable({"llm": model.llm, **projections(model, modes)})
-    loop = TrainingLoop(parts, plan, seed, folder, "stage 1", muon=True)
+    loop = TrainingLoop(parts, plan, seed, folder, "stage 1", muon=model.muon)
     for step in loop:
         step.learn(stage1_loss(model, collator, cached, step, modes))
     return loop.history

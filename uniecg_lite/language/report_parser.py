@@ -137,8 +137,8 @@ def _statements(claims: list[Claim], numbers: dict, evidence: frozenset[str]) ->
             for feature in claim.features:
                 leads[way].setdefault(feature, set()).update(claim.leads)
     stated, denied, uncertain = map(frozenset, codes)
-    told, _, doubted = ({f: tuple(x for x in LEADS if x in there) for f, there in d.items()} for d in leads)
-    return Statements(numbers, stated, denied, uncertain, told, tuple(denials), doubted, evidence)
+    shown, _, doubted = ({f: tuple(x for x in LEADS if x in there) for f, there in d.items()} for d in leads)
+    return Statements(numbers, stated, denied, uncertain, shown, tuple(denials), doubted, evidence)
 
 
 def _codes(claim: Claim, way: int) -> set[str]:

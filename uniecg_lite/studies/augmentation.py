@@ -138,19 +138,19 @@ def examples(room: StudyContext, code: str, source: str, k: int, seed: int) -> t
     positive = [few]
     again = torch.arange(beside) % len(few)  # (beside,) which example is repeated
     if source == "copies":
-        positive.append(few[again] + rustle(seed, beside))
+        positive.append(few[again] + noise_alone(seed, beside))
     if source == "made":
         requests = [room.corpus.requests[row] for row in carriers[:k][again].tolist()]
         with torch.no_grad():
             signal = room.generator.signals(room.generator.conditions(requests), seed).cpu()
-        positive.append(standard(signal) + rustle(seed, beside))
+        positive.append(standard(signal) + noise_alone(seed, beside))
     further = carriers[k : k + beside].tolist()
     if source == "more" and further:
         positive.append(room.train.signal(further))
     return torch.cat(positive), room.train.signal(without[:others].tolist())
 
 
-def rustle(seed: int, n: int) -> torch.Tensor:
+def noise_alone(seed: int, n: int) -> torch.Tensor:
     """The simulator's noise alone: (n, 12, 1000) mV."""
     return from_independent(noise(NOISES + seed, torch.arange(n), torch.arange(1000) / HZ, HZ)[0])
 

@@ -35,7 +35,7 @@ from .study import ABOUT, Spread, hashes, open_split, paired, size, summary
 
 # --- Generators to compare with: a conditional VAE, and the nearest training record.
 
-TOLD = 8  # rows of a latent's length that the condition is spread over
+SPREAD = 8  # rows of a latent's length that the condition is spread over
 KL_WEIGHT = 0.005  # so large that latents drawn from the prior are like those of ECGs
 
 
@@ -47,13 +47,13 @@ class ConditionalVAE(nn.Module):
     def __init__(self, width: int, condition: int):
         super().__init__()
         self.vae = VAE(width)
-        self.predicted = nn.Linear(condition, TOLD * LATENT[1])
+        self.predicted = nn.Linear(condition, SPREAD * LATENT[1])
         first = self.vae.decoder[0]
-        self.vae.decoder[0] = nn.Conv1d(LATENT[0] + TOLD + PLAN, first.out_channels, 3, padding=1)
+        self.vae.decoder[0] = nn.Conv1d(LATENT[0] + SPREAD + PLAN, first.out_channels, 3, padding=1)
 
     def decode(self, latent: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
-        """Latents (B, 8, 128), conditions and plans -> the eight independent leads (B, 8, 1024) in pressed mV."""
-        predicted = self.predicted(condition).unflatten(1, (TOLD, LATENT[1]))  # (B, 8, 128)
+        """Latents (B, 8, 128), conditions and plans -> the eight independent leads (B, 8, 1024) in companded mV."""
+        predicted = self.predicted(condition).unflatten(1, (SPREAD, LATENT[1]))  # (B, 8, 128)
         return self.vae.decoder(torch.cat([latent, predicted, plan], 1)) + self.vae.straight_out(latent)
 
     def loss(self, signal: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> dict[str, torch.Tensor]:
