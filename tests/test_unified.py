@@ -315,7 +315,7 @@ def test_ecg_states_and_their_gradients_are_those_of_one_pass(whole):
     rows = list(whole.token_rows().values())
     for row in rows:
         row.requires_grad_(True)
-    ids = torch.tensor([*whole.prompt_ids(PROMPTS[2]), *whole.generate_ids()[:-1], *whole.ecg_ids])[None]
+    ids = torch.tensor([*whole.prompt_ids(PROMPTS[2]), *whole.ecg_ids])[None]
     one_pass = whole.lm.base_model(inputs_embeds=whole.splice(ids, None)).last_hidden_state[:, -len(whole.ecg_ids) :]
     states = whole.ecg_states([PROMPTS[2]])
     torch.testing.assert_close(states, one_pass, rtol=1e-4, atol=1e-5)
@@ -334,7 +334,7 @@ def test_ecg_states_do_not_depend_on_the_batch(whole):
     assert states.shape == (len(PROMPTS), 4, whole.w_ts.weight.shape[0])
     for i, prompt in enumerate(PROMPTS):
         torch.testing.assert_close(whole.ecg_states([prompt])[0], states[i], atol=1e-4, rtol=1e-4)
-    ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.generate_ids() + whole.ecg_ids[1:]])
+    ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.ecg_ids])
     embeds = whole.llm.get_input_embeddings()(ids)
     hidden = whole.llm(inputs_embeds=embeds, output_hidden_states=True).hidden_states[-1][0, -4:]
     torch.testing.assert_close(states[2], hidden, atol=1e-4, rtol=1e-4)

@@ -156,14 +156,17 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         """Give the LLM n new tokens [ECG_1..n] whose rows alone can train (`peft` trainable tokens).
 
         The names join the tokenizer for printing; a user's words are encoded with special tokens split, so a typed
-        "[ECG_1]" stays text. The rows start from the words that answered a request for an ECG before, a little apart.
+        "[ECG_1]" stays text. The rows start from the words that answered a request for an ECG before, a little apart:
+        that of [ECG_1] from the token that began such an answer, as [ECG_1] begins it now.
         """
         names = [f"[ECG_{i + 1}]" for i in range(n)]
         self.tokenizer.add_tokens(names, special_tokens=True)
         self.ecg_ids = self.tokenizer.convert_tokens_to_ids(names)
         llm = self.llm
         torch.manual_seed(0)
-        words = [encode(self.tokenizer, f" {word}")[-1] for word in (BEFORE_TOKENS * n)[:n]]
+        pieces = [encode(self.tokenizer, f" {word}") for word in (BEFORE_TOKENS * n)[:n]]
+        begun = next(i for i in pieces[0] if self.tokenizer.decode([i]).strip())  # some begin every answer by a space
+        words = [begun, *(ids[-1] for ids in pieces[1:])]
         with torch.no_grad():
             for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
                 spread = 0.05 * rows[: min(self.ecg_ids)].std()
@@ -184,8 +187,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         return {name: p for name, p in self.llm.named_parameters() if "trainable_tokens_delta" in name}
 
     def generate_ids(self) -> list[int]:
-        """The answer to a request for an ECG, as far as the LLM learns to say it itself."""
-        return [*encode(self.tokenizer, " " + BEFORE_TOKENS[0])[:-1], self.ecg_ids[0]]
+        """The answer to a request for an ECG, as far as the LLM learns to say it itself: [ECG_1] alone."""
+        return self.ecg_ids[:1]
 
     def ecg_states(self, prompts: list[str], ecg: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts, with ECGs (B, S, D_lm) or without.
@@ -195,16 +198,14 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         """
         inputs, base = self.prompt_batch(prompts, ecg), self.lm.base_model
         mask = inputs["attention_mask"]  # (B, S + T)
-        rows = torch.tensor([*self.generate_ids()[:-1], *self.ecg_ids], device=mask.device).expand(len(prompts), -1)
+        rows = torch.tensor(self.ecg_ids, device=mask.device).expand(len(prompts), -1)  # (B, n)
         with torch.no_grad():
             read = base(**inputs, position_ids=_places(mask), use_cache=True).past_key_values
         mask = torch.cat([mask, torch.ones_like(rows)], 1)
-        places = _places(mask)[:, -rows.shape[1] :]
-        embeds = self.embed(rows)
-        last = base(
+        places, embeds = _places(mask)[:, -rows.shape[1] :], self.embed(rows)
+        return base(
             inputs_embeds=embeds, attention_mask=mask, position_ids=places, past_key_values=read, use_cache=True
-        )
-        return last.last_hidden_state[:, -len(self.ecg_ids) :]
+        ).last_hidden_state
 
     @inference()
     def conditions(self, prompts: list[str], batch: int = 64) -> torch.Tensor:

@@ -11,6 +11,7 @@ from collections import Counter
 
 import torch
 import transformers
+from IPython.display import Markdown, display
 
 from ..config import Profile
 from ..config import profile as find_profile
