@@ -1,14 +1,17 @@
 """What every notebook needs: profile, artifacts, budget and figures; claims and exercises that are checked."""
 
 import importlib
+import inspect
 import json
 import os
 import sys
+import textwrap
 import time
 from collections import Counter
 
 import torch
 import transformers
+from IPython.display import Markdown, display
 
 from ..config import Profile
 from ..config import profile as find_profile
@@ -87,6 +90,14 @@ def shape(name: str, x: torch.Tensor, letters: str, **sizes: int) -> None:
     for letter, size in zip(letters.split(), x.shape):
         if letter in sizes and sizes[letter] != size:
             raise AssertionError(f"{name}: {letter} is {size}, not {sizes[letter]}")
+
+
+def source(*objects, lines: int | None = None) -> None:
+    """Show the code of functions, methods or classes as the package has it; of each the first `lines`, None for all."""
+    for each in objects:
+        code = textwrap.dedent(inspect.getsource(each)).rstrip().split("\n")
+        cut = ["    ..."] if lines and lines < len(code) else []
+        display(Markdown("\n".join(["```python", *code[:lines], *cut, "```"])))
 
 
 # --- Exercises check themselves: `check("03.2", answer)` says pass, a hint, or that nothing was tried.
