@@ -11,7 +11,6 @@ from collections import Counter
 
 import torch
 import transformers
-from IPython.display import Markdown, display
 
 from ..config import Profile
 from ..config import profile as find_profile
@@ -94,6 +93,8 @@ def shape(name: str, x: torch.Tensor, letters: str, **sizes: int) -> None:
 
 def source(*objects, lines: int | None = None) -> None:
     """Show the code of functions, methods or classes as the package has it; of each the first `lines`, None for all."""
+    from IPython.display import Markdown, display
+
     for each in objects:
         code = textwrap.dedent(inspect.getsource(each)).rstrip().split("\n")
         cut = ["    ..."] if lines and lines < len(code) else []
