@@ -1,4 +1,4 @@
-"""Exercises of notebook 12: the size of LoRA, merging it, and telling a sequence on."""
+"""Exercises of notebook 12: the size of LoRA, merging it, and continuing a sequence."""
 
 import torch
 
@@ -10,7 +10,7 @@ def _merge(answer) -> bool:
     return torch.allclose(answer(w, a, b, 0.5) @ x, w @ x + 0.5 * (b @ (a @ x)), atol=1e-5)
 
 
-def _tell_on(answer) -> bool:
+def _go_further(answer) -> bool:
     start, seen = [1, 1], []
 
     def add_two(codes):
@@ -33,8 +33,8 @@ EXERCISES = {
         "A product of matrices may be taken before x comes: W + scale * B A.",
     ),
     "12.3": (
-        _tell_on,
-        "Each forecast is made from all codes so far, those that were told on included.",
+        _go_further,
+        "Each forecast is made from all codes so far, the added ones included.",
         "A loop of `more` rounds: append what `forecast` gives for the list as it is now. Zero rounds add nothing.",
     ),
 }

@@ -24,7 +24,7 @@ from ..findings import CODES, FINDINGS, table
 from ..simulator.simulate import simulate
 from ..training import fit
 from .reader import decode_facts, facts, facts_loss
-from .reports import macro_f1, weighted_f1
+from .reports import weighted_f1
 
 FEWEST = 3
 ISCHAEMIA = "MI/ST-T"
@@ -301,11 +301,17 @@ def fine_tune(
         `finetune.before.real_macro_auroc` and so on, as in `auroc_scores` and `f1_scores`, and the same for `after`
         (seed 0); `finetune.after.macro_auroc.seed<k>` and `.macro_f1.seed<k>` for every seed, their means
         `finetune.after.macro_auroc` and `.macro_f1`; `finetune.gain.macro_auroc`, `_lowest`, `_highest` over seeds;
-        `finetune.before.simulated_f1` and `finetune.after.simulated_f1` on simulated patients; `finetune.records`.
+        `finetune.before.simulated_f1` and `finetune.after.simulated_f1` on simulated patients, means over the same
+        groups; `finetune.records`.
     """
     records = load_real_records(folder)
     held = simulate(HELD, torch.arange(simulated))
-    truth = held.truth["findings"].bool()
+    groups = grouped(held.truth["findings"].bool(), records.codes)
+    names = [str(i) for i in range(simulated)]
+    known = records._replace(names=names, patients=names, signal=held.signal, labels=groups)
+
+    def on_simulated(model) -> float:
+        return f1_scores(model.read(held.signal)[1], known, times=1)["uniecg.real_macro_f1"]
 
     def scores(logits: torch.Tensor, when: str) -> dict[str, float]:
         prefix = f"finetune.{when}"
@@ -320,7 +326,7 @@ def fine_tune(
         for f in range(folds):
             model = tuned(reader, records, (fold != f).nonzero()[:, 0], plan, seed * folds + f, simulated)
             logits[fold == f] = model.predict(records.signal[fold == f])[1]
-            kept.append(macro_f1(model.read(held.signal)[1], truth))
+            kept.append(on_simulated(model))
         after = scores(logits, "after")
         out |= after if seed == seeds[0] else {}
         for kind in ("auroc", "f1"):
@@ -331,6 +337,6 @@ def fine_tune(
         out[f"finetune.after.macro_{kind}"] = sum(values) / len(values)
         out[f"finetune.gain.macro_{kind}"] = sum(gains) / len(gains)
         out |= {f"finetune.gain.macro_{kind}_lowest": min(gains), f"finetune.gain.macro_{kind}_highest": max(gains)}
-    out["finetune.before.simulated_f1"] = macro_f1(reader.read(held.signal)[1], truth)
+    out["finetune.before.simulated_f1"] = on_simulated(reader)
     out["finetune.after.simulated_f1"] = sum(kept) / len(kept)
     return out
