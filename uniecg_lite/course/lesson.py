@@ -11,7 +11,6 @@ from collections import Counter
 
 import torch
 import transformers
-from IPython.display import Markdown, display
 
 from ..config import Profile
 from ..config import profile as find_profile
