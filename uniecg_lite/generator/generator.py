@@ -22,6 +22,8 @@ from .diffusion import Design, Predict, path_of
 from .text_encoder import TextEncoder, numbers_of
 from .vae import LATENT, VAE
 
+SEEDS = 1_000_003  # batch i of seed s draws from s + i SEEDS; torch keeps 32 bits, enough for 4294 batches
+
 
 class Generator(nn.Module):
     """VAE + condition encoder + rhythm + usual beat + denoiser + few-step sampler.
@@ -155,9 +157,12 @@ class Generator(nn.Module):
     def signals(
         self, condition: torch.Tensor, seed: int = 0, batch: int = 64, plan: torch.Tensor | None = None, **how
     ) -> torch.Tensor:
-        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`."""
+        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`.
+
+        Each batch draws its own noise. Seeds of 0 to `SEEDS` - 1 share none with each other.
+        """
         parts = zip(condition.split(batch), repeat(None) if plan is None else plan.split(batch))
-        latents = [self.sample(c, seed + i, plan=p, **how) for i, (c, p) in enumerate(parts)]
+        latents = [self.sample(c, seed + SEEDS * i, plan=p, **how) for i, (c, p) in enumerate(parts)]
         return torch.cat([self.vae.decode(latent).float() for latent in latents])
 
     def make(self, condition: torch.Tensor, seed: int = 0, **how) -> list[ECG]:
