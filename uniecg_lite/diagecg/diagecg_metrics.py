@@ -10,7 +10,6 @@ from ..beats import R_PEAK, heart_rate, measure_beat, real_rates, representative
 from ..cohort import Cohort
 from ..ecg import ECG
 from ..encoders import GROUPS
-from ..errors import BadECG
 from ..findings import NAMES, Reading
 from ..language.conversations import Corpus
 from ..language.questions import Question
@@ -19,6 +18,7 @@ from ..leads import LEADS, lead_law_residual
 from ..metrics.chain import PROMPT
 from ..metrics.grounded import f1, grounded
 from ..metrics.qa import draw_questions, qa_scores
+from ..metrics.real_records import load_signals
 from ..metrics.reports import reading_scores, report_scores
 from ..metrics.saliency import WAVES, ratios, wave_windows
 from .diagecg_model import DiagECG
@@ -366,18 +366,16 @@ def qa_named(found: dict[str, float]) -> dict[str, float]:
 def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
     """Real records, which nothing here has learned from: `diagecg.real_hr_median_error_bpm` of the model's reports
     (no rate counts as 80 bpm), `diagecg.real_reconstruction_rmse_mv` of their codes; age and sex where known.
+
+    A record that cannot be loaded is left out and counted (`diagecg.real_refused`).
+
+    Raises:
+        BadECG: no record with an undisputed rate can be loaded.
     """
-    rates, signals, wanted, prompts = real_rates(folder), [], [], []
-    for record, rate in rates.items():
-        try:
-            ecg = ECG.load(folder / record).standard()
-        except BadECG:
-            continue
-        signals.append(torch.from_numpy(ecg.signal))
-        known = "" if ecg.age is None or ecg.sex is None else f"Age {ecg.age:.0f}. Sex {ecg.sex}. "
-        prompts.append(known + PROMPT)
-        wanted.append(rate)
-    signal, rate = torch.stack(signals), torch.tensor(wanted)
+    rates = real_rates(folder)
+    names, signal, refused = load_signals(folder, list(rates))
+    rate = torch.tensor([rates[name] for name in names])
+    prompts = [f"{known_of(ECG.load(folder / name))}{PROMPT}" for name in names]
     back, device = again(model.codec, signal)[1], model.device
     words = torch.cat([model.codec.read_tokens(x.to(device)).cpu() for x in signal.split(128)])
     stated = [parse_report(text).rate_bpm for text in model.write(prompts, words[:, None])]
@@ -387,5 +385,11 @@ def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
         "diagecg.real_hr_mean_error_bpm": error.mean().item(),
         "diagecg.real_reconstruction_rmse_mv": (back - signal).square().mean((0, 2)).sqrt().mean().item(),
         "diagecg.real_reconstruction_share": ((back - signal).square().sum() / signal.square().sum()).item(),
-        "diagecg.real_records": len(wanted),
+        "diagecg.real_records": len(names),
+        "diagecg.real_refused": len(refused),
     }
+
+
+def known_of(ecg: ECG) -> str:
+    """What is known of a recorded patient, as `background` says it; nothing unless both age and sex are."""
+    return "" if ecg.age is None or ecg.sex is None else f"Age {ecg.age:.0f}. Sex {ecg.sex}. "
