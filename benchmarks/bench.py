@@ -1,13 +1,20 @@
 """Speeds, each beside a peer timed in the same run."""
 
+import random
+import tempfile
 import time
+from dataclasses import replace
+from itertools import count
 
 import torch
 from diffusets_published import LATENT as PUBLISHED_LATENT
 from diffusets_published import PATIENT, STEPS, TEXT, PublishedDenoiser, PublishedVAE, ancestral
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
+from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import LAPTOP, Profile
 from uniecg_lite.ecg_image import raster
 from uniecg_lite.generator.beat_plan import AverageBeat, RRModel
@@ -17,11 +24,17 @@ from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
 from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.language.tokenizer import train_tokenizer
+from uniecg_lite.leads import LEADS
+from uniecg_lite.llm import IGNORED, Batch, pocket_llm
+from uniecg_lite.metrics.chain import views_of
+from uniecg_lite.model import UniECG
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.training import device_and_why
+from uniecg_lite.stages import CachedTokens, Collator, projections, stage1_loss, trainable
+from uniecg_lite.training import Step, TrainingLoop, device_and_why, optimizers, schedule
 
 BATCHES = (1, 32)
 TIMED_STEPS = 5  # of 1000, which are then multiplied
+STAGE1_STEPS, STAGE1_PATIENTS = 8, 256
 
 
 def seconds_of(work, repeats: int = 5) -> float:
@@ -141,11 +154,100 @@ def denoiser_efficiency(profile: Profile = LAPTOP, batch: int = max(BATCHES), si
     }
 
 
+class Shown:
+    """Stands in for a model in `stage1_loss`: what it would be shown, as `UniECG.forward` takes it."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, model: UniECG):
+        self.batch, self.pad = model.batch, model.tokenizer.pad_token_id
+
+    def project(self, *ecg: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        """Signal and image as they are."""
+        return ecg
+
+    def loss(self, batch: Batch, ecg=(None, None), rates: bool = False) -> dict[str, torch.Tensor]:
+        """The arguments of `UniECG.forward`."""
+        labels = torch.full_like(batch.ids[:, 1:], IGNORED).flatten()
+        labels[batch.places] = batch.target
+        labels = torch.nn.functional.pad(labels.view(len(batch.ids), -1), (1, 0), value=IGNORED)  # (B, T)
+        seen = {name: part for name, part in zip(("signal", "image"), ecg) if part is not None}
+        return {"input_ids": batch.ids, "attention_mask": (batch.ids != self.pad).long(), "labels": labels, **seen}
+
+
+def stage1_speeds(profile: Profile = LAPTOP, steps: int = STAGE1_STEPS, repeats: int = 2) -> dict[str, float]:
+    """Steps per second of stage 1: `stage1_loss` in our loop, and `UniECG.forward` under transformers' `Trainer`.
+
+    Both see the same ECGs and words in the same order, clip gradients alike and take the same steps of AdamW in the
+    same precision. Ours starts from cached encoder tokens and computes logits of answers alone; the Trainer gets ready
+    batches of signals, images and ids, and the model encodes them and computes every logit. Steps about two ECGs are
+    left out: `forward` takes one.
+
+    Returns:
+        stage1.steps_per_second; stage1.trainer_steps_per_second; stage1.ratio_to_trainer, the first over the second.
+    """
+    patients = simulate(0, torch.arange(STAGE1_PATIENTS))
+    corpus, device = Corpus(patients.truth), device_and_why()[0]
+    words = train_tokenizer(corpus.sentences(random.Random(0), 600))
+    torch.manual_seed(0)
+    model = UniECG(pocket_llm(profile, words), words, *new_encoders(profile))
+    raw, shown, collator = CachedTokens(patients.signal, raster(patients.signal)), Shown(model), Collator(model, corpus)
+    plan, numbers, batches = replace(profile.stage1, steps=steps), [], []
+    for number in count():
+        if len(batches) == steps:
+            break
+        batch = stage1_loss(shown, collator, raw, Step(number, 0, plan.batch))
+        if "signal" not in batch or batch["signal"].shape[1] == len(LEADS):
+            numbers.append(number)
+            batches.append(batch)
+    model = model.to(device)
+    cached = CachedTokens(*(part.half().cpu() for part in views_of(model, patients.signal)))
+
+    def ours() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for step in TrainingLoop(training_parts(model), plan, 0, folder, "ours"):
+                step.learn(stage1_loss(model, collator, cached, Step(numbers[step.number], 0, plan.batch)))
+
+    def theirs() -> None:
+        (adam,) = optimizers(training_parts(model), plan, 0.01, muon=False)
+        with tempfile.TemporaryDirectory() as folder:
+            how = TrainingArguments(
+                folder,
+                max_steps=steps,
+                per_device_train_batch_size=1,  # of ready batches
+                max_grad_norm=1.0,
+                bf16=device_and_why()[1] is torch.bfloat16,
+                use_cpu=device == "cpu",
+                remove_unused_columns=False,
+                train_sampling_strategy="sequential",
+                save_strategy="no",
+                logging_strategy="no",
+                report_to="none",
+                disable_tqdm=True,
+            )
+            rate = LambdaLR(adam, lambda step: schedule(step, plan))
+            trainer = Trainer(model, how, lambda one: one[0], batches, optimizers=(adam, rate))
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+
+    mine, peer = seconds_of(ours, repeats), seconds_of(theirs, repeats)
+    return {
+        "stage1.steps_per_second": steps / mine,
+        "stage1.trainer_steps_per_second": steps / peer,
+        "stage1.ratio_to_trainer": peer / mine,
+    }
+
+
+def training_parts(model: UniECG) -> dict[str, torch.nn.Module]:
+    """What trains in stage 1."""
+    return trainable({"llm": model.llm, **projections(model)})
+
+
 def bench() -> dict[str, float]:
     """Print and return every speed."""
     print(f"{torch.get_num_threads()} threads; {device_and_why()[2]}")
     print(f"1000 steps of a sampler are {TIMED_STEPS} timed ones, multiplied; the networks have random weights")
-    out = simulator_speeds() | generation_speeds() | denoiser_efficiency()
+    out = simulator_speeds() | stage1_speeds() | generation_speeds() | denoiser_efficiency()
     for name, value in out.items():
         print(f"{name:48s} {value:,.0f}" if value >= 1000 else f"{name:48s} {value:.3g}")
     return out

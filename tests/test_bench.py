@@ -1,5 +1,7 @@
 """bench: what is multiplied and divided, with a clock that is not the machine's."""
 
+import random
+
 import bench as room
 import pytest
 import tiny
@@ -76,3 +78,46 @@ def test_operations_grow_with_the_batch(by_hand):
     few, many = (room.denoiser_efficiency(tiny.PROFILE, batch=n, side=8) for n in (2, 8))
     name = "generation.denoiser_gflop_per_ecg_step"
     assert few[name] == pytest.approx(many[name], rel=0.05)
+
+
+def test_a_step_of_stage1_is_timed_on_the_same_batches_as_under_trainer(by_hand, monkeypatch):
+    asked, answered = [], []
+    forward, loss = room.UniECG.forward, room.UniECG.loss
+    monkeypatch.setattr(room, "STAGE1_PATIENTS", 24)
+
+    def seen(model, input_ids, attention_mask=None, signal=None, image=None, labels=None):
+        out = forward(model, input_ids, attention_mask, signal, image, labels)
+        asked.append((input_ids.cpu(), out.loss.item(), signal is None and image is None))
+        return out
+
+    def told(model, batch, ecg=None, rates=False):
+        answered.append((batch.ids.cpu(), loss(model, batch, ecg).item(), ecg is None))
+        return loss(model, batch, ecg, rates)
+
+    monkeypatch.setattr(room.UniECG, "forward", seen)
+    monkeypatch.setattr(room.UniECG, "loss", told)
+    found = room.stage1_speeds(tiny.PROFILE, steps=4)
+    assert set(found) == {
+        f"stage1.{name}" for name in ("steps_per_second", "trainer_steps_per_second", "ratio_to_trainer")
+    }
+    assert found["stage1.steps_per_second"] == found["stage1.trainer_steps_per_second"] == 4
+    assert found["stage1.ratio_to_trainer"] == 1
+    assert len(asked) == len(answered) == 4
+    for (ids, _, words), (others, _, alone) in zip(asked, answered):
+        assert torch.equal(ids, others) and words == alone
+
+
+def test_what_trainer_is_given_has_the_loss_of_the_package():
+    model, corpus = tiny.reading_model(), tiny.corpus()
+    signal = tiny.patients().signal[:40]
+    raw = room.CachedTokens(signal, room.raster(signal))
+    collator = room.Collator(model, corpus)
+    for dialogues, ecg in (
+        (collator.reports(range(3), random.Random(0)), raw.get(range(3), "both")),
+        (collator.text(range(3), random.Random(0)), (None, None)),
+    ):
+        batch = model.batch(dialogues)
+        given = room.Shown(model).loss(batch, ecg)
+        views = room.views_of(model, signal[:3]) if ecg[0] is not None else (None, None)
+        wanted = model.loss(batch, model.project(*views))
+        torch.testing.assert_close(model(**given).loss, wanted, rtol=1e-3, atol=1e-3)

@@ -27,7 +27,7 @@ from uniecg_lite.diagecg.diagecg_model import DiagECG, code_names
 from uniecg_lite.diagecg.diagecg_stages import background, forecast, train_tokenizer, tune, windows, with_background
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
 from uniecg_lite.ecg import ECG
-from uniecg_lite.errors import BadRequest
+from uniecg_lite.errors import BadECG, BadRequest
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.llm import pocket_llm
@@ -425,8 +425,15 @@ def test_real_records_are_read_and_told_again(tmp_path):
         rows.append(f"r{i},80,80")
     (tmp_path / "manifest.csv").write_text("\n".join([*rows, "lost,70,70"]) + "\n")
     found = real_metrics(model(), tmp_path)
-    assert found["diagecg.real_records"] == 2 and found["diagecg.real_hr_median_error_bpm"] >= 0
+    assert found["diagecg.real_records"] == 2 and found["diagecg.real_refused"] == 1
+    assert found["diagecg.real_hr_median_error_bpm"] >= 0
     assert 0 < found["diagecg.real_reconstruction_rmse_mv"] < 1
+
+
+def test_a_folder_whose_records_cannot_be_read_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "manifest.csv").write_text("record,hr_bpm_nk,hr_bpm_nk_pantompkins\nlost,70,70\n")
+    with pytest.raises(BadECG, match="None of 1 records"):
+        real_metrics(model(), tmp_path)
 
 
 def test_another_language_model_gets_the_same_words():

@@ -262,6 +262,15 @@ def test_a_seed_decides_the_ecg(generator, condition):
     assert not (first[0].signal == first[1].signal).all(), "two in one batch differ"
 
 
+def test_batches_of_different_seeds_share_no_noise(generator, condition):
+    same = condition[:1].expand(4, -1)
+    drawn = [generator.signals(same, seed, batch=1) for seed in (0, 1, 2)]
+    every = torch.cat(drawn)  # (12, 12, 1024), each from its own noise
+    assert len(every.unique(dim=0)) == len(every)
+    for seed, signal in enumerate(drawn):
+        assert torch.equal(signal[:1], generator.signals(same[:1], seed)), "the first batch draws from the seed itself"
+
+
 def test_words_steer_the_denoiser(generator, condition):
     x, level = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(0)), torch.full((3,), 0.5)
     plan = held_plan()

@@ -1,4 +1,8 @@
-"""How good are ECG words? Reconstruction, forecasts, answers, real records, and where attention lies (D6)."""
+"""How good are ECG words? Reconstruction, forecasts, answers, real records, and where attention lies (claim D6).
+
+Attention is that of the end of a question to the codes of the ECG, wave by wave. Every figure of `diagecg.*` is
+computed here, on held-out patients.
+"""
 
 from pathlib import Path
 
@@ -10,7 +14,6 @@ from ..beats import R_PEAK, heart_rate, measure_beat, real_rates, representative
 from ..cohort import Cohort
 from ..ecg import ECG
 from ..encoders import GROUPS
-from ..errors import BadECG
 from ..findings import NAMES, Reading
 from ..language.conversations import Corpus
 from ..language.questions import Question
@@ -18,16 +21,14 @@ from ..language.report_parser import parse_report
 from ..leads import LEADS, lead_law_residual
 from ..metrics.chain import PROMPT
 from ..metrics.grounded import f1, grounded
-from ..metrics.qa import draw_questions, qa_scores
+from ..metrics.qa import answer_each, draw_questions, qa_scores
+from ..metrics.real_records import load_signals
 from ..metrics.reports import reading_scores, report_scores
 from ..metrics.saliency import WAVES, ratios, wave_windows
 from .diagecg_model import DiagECG
-from .diagecg_stages import HORIZON, SCALES, background, windows
+from .diagecg_stages import HORIZON, SCALES, windows, with_background
 from .fact_tokens import NOISES, PLACES, WORDS, FactWords, readings_of
 from .fsq_tokenizer import ROWS, ECGTokenizer
-
-# --- Where does an answer look? Attention from the end of a question to the codes of the ECG, wave by wave (claim
-# D6).
 
 ABOUT = {  # wave: findings that it carries
     "P": ("LAE", "RAE", "1AVB"),
@@ -36,6 +37,7 @@ ABOUT = {  # wave: findings that it carries
     "T": ("TINV", "HYPERK", "HYPT"),
 }
 QUESTION = "Does this ECG show {}?"
+FEW = 128  # reports whose overlap of words is counted, which is slow
 FACTS = tuple(dict.fromkeys(place.fact for place in PLACES))
 
 
@@ -47,9 +49,7 @@ def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: in
     for i in range(0, len(prompts), batch):
         rows = [torch.tensor(model.prompt_ids(p)) for p in prompts[i : i + batch]]
         ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(model.device)
-        inputs = model.splice(
-            ids, model.block(codes[i : i + batch, None].long())
-        )  # padding comes last: nothing before looks at it
+        inputs = model.splice(ids, model.block(codes[i : i + batch, None].long()))  # padding is last: nothing sees it
         last = torch.tensor([len(r) for r in rows], device=model.device) - 1 + inputs.shape[1] - ids.shape[1]
         out.append(_looks(model, inputs, last)[:, 2 : 2 + codes.shape[1]])  # after begin and [ecg]
     return torch.cat(out)
@@ -166,11 +166,7 @@ def attention_figure(mass: torch.Tensor, signal: torch.Tensor, waves: torch.Tens
     return figure
 
 
-# --- How good are codes, forecasts and answers? Every figure of `diagecg.*` is computed here, on held-out patients.
-
-FEW = 128  # reports whose overlap of words is counted, which is slow
-
-
+# ---- codes ------------------------------------------------------------------------------------------------------
 @torch.no_grad()
 def again(codec: ECGTokenizer, signal: torch.Tensor, batch: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, 12, L) mV -> its codes (B, T), and what they say (B, 12, L) mV."""
@@ -297,39 +293,31 @@ def continue_metrics(model: DiagECG, signal: torch.Tensor, seconds: float, seed:
 
 def forecasted(model: DiagECG, signal: torch.Tensor, seconds: float, seed: int = 0) -> torch.Tensor:
     """(B, 12, L) mV -> (B, 12, L): the first seconds as codes say them, then the model's forecast of the rest."""
-    begun = model.codec.encode(signal[..., : round(100 * seconds)].to(model.device)).cpu()
-    more = model.codec.many(signal.shape[-1]) - begun.shape[1]
-    return model.codec.decode(model.continue_codes(begun, more, seed).to(model.device), signal.shape[-1]).cpu()
+    return model.forecast_signal(signal[..., : round(100 * seconds)], signal.shape[-1], seed)
 
 
 # ---- answers ----------------------------------------------------------------------------------------------------
-def reports(model: DiagECG, corpus: Corpus, codes: torch.Tensor, predicted: bool = True) -> list[str]:
-    """The model's reports of these patients: words (B, T), and age and sex when `told`."""
-    prompts = [f"{background(corpus, i)} {PROMPT}" if predicted else PROMPT for i in range(len(codes))]
-    return model.write(prompts, shown(codes)[:, None])
-
-
 def shown(codes: torch.Tensor) -> torch.Tensor:
     """Codes as int64; numbers, in a study without codes, as float32."""
     return codes.float() if codes.is_floating_point() else codes.long()
+
+
+def reports(model: DiagECG, corpus: Corpus, codes: torch.Tensor, predicted: bool = True) -> list[str]:
+    """The model's reports of these patients: words (B, T), and age and sex unless `predicted` is False."""
+    prompts = with_background(corpus, range(len(codes)), [PROMPT] * len(codes), predicted)
+    return model.write(prompts, shown(codes)[:, None])
 
 
 def answers(
     model: DiagECG, corpus: Corpus, codes: torch.Tensor, asked: list[Question], predicted: bool = True
 ) -> list[str]:
     """What the model answers to questions whose ecg_id are rows of codes (N, T)."""
-    out = [""] * len(asked)
-    for count in (1, 2):
-        chosen = [i for i, q in enumerate(asked) if len(q.ecg_id) == count]
-        if not chosen:
-            continue
-        prompts = [asked[i].question for i in chosen]
-        if predicted and count == 1:
-            prompts = [f"{background(corpus, asked[i].ecg_id[0])} {p}" for i, p in zip(chosen, prompts)]
-        rows = torch.tensor([asked[i].ecg_id for i in chosen])  # (B, count)
-        for i, text in zip(chosen, model.write(prompts, shown(codes[rows]))):
-            out[i] = text
-    return out
+
+    def write(prompts: list[str], rows: torch.Tensor) -> list[str]:
+        known = predicted and rows.shape[1] == 1
+        return model.write(with_background(corpus, rows[:, 0], prompts, known), shown(codes[rows]))
+
+    return answer_each(asked, write)
 
 
 def report_metrics(texts: list[str], corpus: Corpus) -> dict[str, float]:
@@ -366,18 +354,16 @@ def qa_named(found: dict[str, float]) -> dict[str, float]:
 def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
     """Real records, which nothing here has learned from: `diagecg.real_hr_median_error_bpm` of the model's reports
     (no rate counts as 80 bpm), `diagecg.real_reconstruction_rmse_mv` of their codes; age and sex where known.
+
+    A record that cannot be loaded is left out and counted (`diagecg.real_refused`).
+
+    Raises:
+        BadECG: no record with an undisputed rate can be loaded.
     """
-    rates, signals, wanted, prompts = real_rates(folder), [], [], []
-    for record, rate in rates.items():
-        try:
-            ecg = ECG.load(folder / record).standard()
-        except BadECG:
-            continue
-        signals.append(torch.from_numpy(ecg.signal))
-        known = "" if ecg.age is None or ecg.sex is None else f"Age {ecg.age:.0f}. Sex {ecg.sex}. "
-        prompts.append(known + PROMPT)
-        wanted.append(rate)
-    signal, rate = torch.stack(signals), torch.tensor(wanted)
+    rates = real_rates(folder)
+    names, signal, refused = load_signals(folder, list(rates))
+    rate = torch.tensor([rates[name] for name in names])
+    prompts = [f"{known_of(ECG.load(folder / name))}{PROMPT}" for name in names]
     back, device = again(model.codec, signal)[1], model.device
     words = torch.cat([model.codec.read_tokens(x.to(device)).cpu() for x in signal.split(128)])
     stated = [parse_report(text).rate_bpm for text in model.write(prompts, words[:, None])]
@@ -387,5 +373,11 @@ def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
         "diagecg.real_hr_mean_error_bpm": error.mean().item(),
         "diagecg.real_reconstruction_rmse_mv": (back - signal).square().mean((0, 2)).sqrt().mean().item(),
         "diagecg.real_reconstruction_share": ((back - signal).square().sum() / signal.square().sum()).item(),
-        "diagecg.real_records": len(wanted),
+        "diagecg.real_records": len(names),
+        "diagecg.real_refused": len(refused),
     }
+
+
+def known_of(ecg: ECG) -> str:
+    """What is known of a recorded patient, as `background` says it; nothing unless both age and sex are."""
+    return "" if ecg.age is None or ecg.sex is None else f"Age {ecg.age:.0f}. Sex {ecg.sex}. "

@@ -141,12 +141,16 @@ class DiagECG(ECGLanguageModel):
         )
         return (generated[:, 2:] - self.first).cpu()
 
+    def forecast_signal(self, begun: torch.Tensor, length: int, seed: int = 0) -> torch.Tensor:
+        """(B, 12, l) mV -> (B, 12, length) mV: what codes say of the beginning, then the forecast of the rest."""
+        codes = self.codec.encode(begun.to(self.device)).cpu()
+        codes = self.continue_codes(codes, self.codec.many(length) - codes.shape[1], seed)
+        return self.codec.decode(codes.to(self.device), length).cpu()
+
     def continued(self, ecg: ECG, seconds: float, total: float = 10.0, seed: int = 0) -> ECG:
         """The first `seconds` of an ECG, told on to `total` seconds. The result belongs to no patient."""
         signal = torch.from_numpy(ecg.standard().signal)[None, :, : round(100 * seconds)]
-        codes = self.codec.encode(signal.to(self.device)).cpu()
-        generated = self.continue_codes(codes, self.codec.many(round(100 * total)) - codes.shape[1], seed)
-        wave = self.codec.decode(generated.to(self.device), round(100 * total))[0].cpu().numpy()
+        wave = self.forecast_signal(signal, round(100 * total), seed)[0].numpy()
         return ECG(wave, 100.0, source=f"DiagECG-lite, told on from {seconds:g} s; made for teaching, no patient")
 
 

@@ -10,7 +10,7 @@ from ..config import Training
 from ..encoders import targets
 from ..language.conversations import Corpus
 from ..stages import COMPARE, Collator
-from ..training import Step, TrainingLoop, fit, inference, rows_of
+from ..training import Step, TrainingLoop, inference
 from .diagecg_model import DiagECG
 from .fact_tokens import FactWords
 from .fsq_tokenizer import ECGTokenizer
@@ -24,13 +24,11 @@ def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: i
     """Train encoder, numbers and decoder together to give the same ECG back."""
     device = next(codec.parameters()).device
     codec.requires_grad_(True).train()
-
-    def loss(step, generator):
-        return codec.loss(cohort.signal(rows_of(step, seed, plan.batch, len(cohort))).to(device))
-
-    history = fit("ECG tokenizer", {"codec": codec}, loss, plan, seed=seed, folder=folder, weight_decay=0.0)
-    codec.requires_grad_(False).eval()
-    return history
+    loop = TrainingLoop({"codec": codec}, plan, seed, folder, "ECG tokenizer", weight_decay=0.0)
+    for step in loop:
+        step.learn(**codec.loss(cohort.signal(step.rows(len(cohort))).to(device)))
+    codec.eval()
+    return loop.history
 
 
 def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
@@ -38,14 +36,12 @@ def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, fol
     device = next(facts.parameters()).device
     wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
     facts.requires_grad_(True).train()
-
-    def loss(step, generator):
-        rows = rows_of(step, seed, plan.batch, len(cohort))
-        return facts.loss(cohort.signal(rows).to(device), {name: value[rows] for name, value in wanted.items()})
-
-    history = fit("fact words", {"facts": facts}, loss, plan, seed=seed, folder=folder)
-    facts.requires_grad_(False).eval()
-    return history
+    loop = TrainingLoop({"facts": facts}, plan, seed, folder, "fact words")
+    for step in loop:
+        rows = step.rows(len(cohort))
+        step.learn(facts.loss(cohort.signal(rows).to(device), {name: value[rows] for name, value in wanted.items()}))
+    facts.eval()
+    return loop.history
 
 
 @inference()
@@ -85,7 +81,6 @@ def forecast(model: DiagECG, codes: torch.Tensor, plan: Training, seed: int, fol
     model.train()
     for p in model.adapters().values():
         p.requires_grad_(True)
-
     loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "forecast", weight_decay=0.0, muon=model.muon)
     for step in loop:
         parts = SCALES[step.number % len(SCALES)]

@@ -54,29 +54,11 @@ class ECGTokenizer(nn.Module):
     """
 
     def __init__(
-        self,
-        strides=(5, 1),
-        width=16,
-        wide=64,
-        levels=LEVELS,
-        books=1,
-        lead_wise=True,
-        leads=8,
-        groups=0,
-        facts=None,
+        self, strides=(5, 1), width=16, wide=64, levels=LEVELS, books=1, lead_wise=True, leads=8, groups=0, facts=None
     ):
         super().__init__()
-        self.settings = dict(
-            strides=list(strides),
-            width=width,
-            wide=wide,
-            levels=list(levels),
-            books=books,
-            lead_wise=lead_wise,
-            leads=leads,
-            groups=groups,
-            facts=facts,
-        )
+        self.settings = dict(strides=list(strides), width=width, wide=wide, levels=list(levels), books=books)
+        self.settings |= dict(lead_wise=lead_wise, leads=leads, groups=groups, facts=facts)
         self.stride, self.codes, self.books = math.prod(strides), math.prod(levels), books
         self.leads, self.lead_wise = leads, lead_wise
         inward, body = (1 if lead_wise else leads), []
@@ -89,10 +71,8 @@ class ECGTokenizer(nn.Module):
         body = [Inception(width * leads, wide, groups)]
         for stride, outward in zip(reversed(strides), [wide // 2] * (len(strides) - 1) + [leads]):
             kernel = 2 * stride + stride % 2
-            body += [
-                Inception(wide, wide, groups),
-                nn.ConvTranspose1d(wide, outward, kernel, stride, (kernel - stride) // 2),
-            ]
+            body.append(Inception(wide, wide, groups))
+            body.append(nn.ConvTranspose1d(wide, outward, kernel, stride, (kernel - stride) // 2))
             wide = outward
         self.decoder = nn.Sequential(*body)
         self.facts = FactWords(**facts) if facts else None
@@ -102,9 +82,13 @@ class ECGTokenizer(nn.Module):
         """How many words there are: `codes` for waves, and those for facts."""
         return self.codes + (WORDS if self.facts else 0)
 
+    def coded(self, signal: torch.Tensor) -> torch.Tensor:
+        """(B, 12, L) mV -> the leads that are coded, (B, C, L)."""
+        return signal[:, list(ROWS)] if self.leads == len(ROWS) else signal
+
     def numbers(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, L) mV -> (B, T, D), before they are cut to levels."""
-        x = signal[:, list(ROWS)] if self.leads == len(ROWS) else signal  # (B, C, L)
+        x = self.coded(signal)  # (B, C, L)
         b, c, _ = x.shape
         x = self.encoder(x.reshape(b * c, 1, -1) if self.lead_wise else x)  # (B * C, D/C, T)
         return x.reshape(b, -1, x.shape[-1]).transpose(1, 2)  # (B, T, D)
@@ -125,8 +109,7 @@ class ECGTokenizer(nn.Module):
     def loss(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
         """Squared error of the coded leads, in mV^2; gradients pass FSQ straight through."""
         rough, _ = self.fsq(self.numbers(signal))
-        wanted = signal[:, list(ROWS)] if self.leads == len(ROWS) else signal
-        error = F.mse_loss(self.drawn(rough, signal.shape[-1]).float(), wanted)
+        error = F.mse_loss(self.drawn(rough, signal.shape[-1]).float(), self.coded(signal))
         return {"loss": error, "mse": error.detach()}
 
     @torch.no_grad()

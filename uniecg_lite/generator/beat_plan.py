@@ -1,7 +1,6 @@
 """When do beats come, and what does the average one look like? RR intervals and a template, from words."""
 
 import math
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +8,7 @@ from torch import nn
 
 from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
 from ..leads import from_independent
-from .diffusion import Flow, level_waves
+from .diffusion import Flow, guided, level_waves, path_loss
 from .vae import LATENT, PATCH, ROWS, compand, expand
 
 # --- The pacemaker: where the beats of a wanted ECG fall, and what the denoiser is shown of them.
@@ -40,13 +39,8 @@ def waves(share: torch.Tensor) -> torch.Tensor:
 
 def nearest_rate(predicted: torch.Tensor) -> torch.Tensor:
     """What a condition tells of the rate (B, 1 + 2 len(WAVES)), see `waves` -> (B,) the nearest of `RATES` in bpm."""
-    return torch.cdist(predicted, _rates(predicted.device)).argmin(1) + float(RATES[0])
-
-
-@lru_cache
-def _rates(device: torch.device) -> torch.Tensor:
-    """The `waves` of each rate: (R, 1 + 2 len(WAVES))."""
-    return waves(torch.arange(*RATES, device=device).float() / 200)
+    every = waves(torch.arange(*RATES, device=predicted.device).float() / 200)  # (R, 1 + 2 len(WAVES))
+    return torch.cdist(predicted, every).argmin(1) + float(RATES[0])
 
 
 def shown(times: torch.Tensor) -> torch.Tensor:
@@ -256,21 +250,11 @@ class AverageBeat(nn.Module):
         return self.outward(h)
 
     def loss(self, components: torch.Tensor, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Flow matching of components (B, COMPONENTS) under conditions (B, D_c), see `paths.Flow`."""
-        flow, device = Flow(), components.device
-        level = flow.levels(len(components), generator).to(device)
-        noise = torch.randn(components.shape, generator=generator).to(device)
-        noisy, target = flow.mix(components, noise, level)
-        return F.mse_loss(self(noisy, level, condition), target)
+        """Flow matching of components (B, COMPONENTS) under conditions (B, D_c), see `diffusion.Flow`."""
+        return path_loss(Flow(), lambda x, level: self(x, level, condition), components, generator)
 
     @torch.no_grad()
     def sample(self, condition: torch.Tensor, guidance: float, generator: torch.Generator) -> torch.Tensor:
         """Conditions (B, D_c) -> usual beats (B, 8, SPAN) in pressed mV, guided as `Generator.sample` is."""
         x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
-        both = torch.cat([condition, self.null.expand_as(condition)])  # (2B, D_c)
-
-        def head(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-            with_words, without = self(torch.cat([x, x]), level.to(x.device).expand(len(both)), both).chunk(2)
-            return without + guidance * (with_words - without)
-
-        return self.beats(Flow().sample_path(head, x, STEPS, generator))
+        return self.beats(Flow().sample_path(guided(self, condition, guidance), x, STEPS, generator))

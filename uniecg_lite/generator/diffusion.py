@@ -1,16 +1,23 @@
-"""From noise to a latent: flow matching and DDPM on schedulers of diffusers, and the switches of a design."""
+"""How does noise become a latent? Flow matching and DDPM on schedulers of diffusers, and the switches of a design.
 
-import math
+All paths share one interface. `level` is in [0, 1], 0 clean and 1 noise; `predict(x, level)` is what the denoiser
+predicts at latents x (B, 8, 128) and one level for all.
+"""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers.models.embeddings import get_timestep_embedding
+from torch import nn
 
 from ..errors import BadRequest
 
-# --- What sets our generator apart from the published one: each choice is one switch, each of its faults a name.
-
+LEVELS = 1000
+BETAS = (0.00085, 0.012)  # linear, as published
+Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 SHRUNK = 0.171  # spread of the published latents after their constant 0.18215
 LEFT = 0.3  # spread of what a sketch leaves of unit latents
 _CHOICES = {
@@ -94,16 +101,6 @@ def with_faults(*names: str, design: Design | None = None) -> Design:
 PUBLISHED = with_faults(*FAULTS)
 
 
-# --- From a clean latent to noise and back: how a path is mixed, what is to be said on it, and how it is walked back.
-#
-# All paths share one interface. `level` is in [0, 1], 0 clean and 1 noise; `say(x, level)` is the denoiser's word at
-# latents x (B, 8, 128) and one level for all; schedulers are diffusers'.
-
-LEVELS = 1000
-BETAS = (0.00085, 0.012)  # linear, as published
-Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-
 class Flow:
     """Flow matching (Lipman et al., arXiv 2210.02747): x_s = (1 - s) x_0 + s noise; the net says noise - x_0."""
 
@@ -143,13 +140,8 @@ class Diffusion:
         self, prediction: str = "epsilon", all_levels: bool = True, ancestral: bool = False, clip: bool = False
     ):
         self.all_levels, self.ancestral = all_levels, ancestral
-        self.how = {
-            "num_train_timesteps": LEVELS,
-            "beta_start": BETAS[0],
-            "beta_end": BETAS[1],
-            "beta_schedule": "linear",
-            "prediction_type": {"epsilon": "epsilon", "v": "v_prediction"}[prediction],
-        }
+        kind = {"epsilon": "epsilon", "v": "v_prediction"}[prediction]
+        self.how = dict(num_train_timesteps=LEVELS, beta_start=BETAS[0], beta_end=BETAS[1], prediction_type=kind)
         self.ddpm = DDPMScheduler(**self.how, clip_sample=clip)
 
     def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
@@ -165,7 +157,7 @@ class Diffusion:
         return noisy, noise if epsilon else self.ddpm.get_velocity(clean, noise, t)
 
     def sample_path(self, predict: Predict, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
-        """As `Flow.walk`; the generator draws the noise of ancestral steps."""
+        """As `Flow.sample_path`; the generator draws the noise of ancestral steps."""
         scheduler = self.ddpm if self.ancestral else DPMSolverMultistepScheduler(**self.how)
         scheduler.set_timesteps(LEVELS if self.ancestral else steps)
         noisy = {"generator": generator} if self.ancestral else {}
@@ -176,9 +168,7 @@ class Diffusion:
 
 def level_waves(level: torch.Tensor, width: int) -> torch.Tensor:
     """Levels (B,) -> (B, width) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
-    frequency = torch.exp(-math.log(10000) * torch.arange(width // 2, device=level.device) / (width // 2))
-    angle = 1000 * level[:, None].float() * frequency
-    return torch.cat([angle.sin(), angle.cos()], 1)
+    return get_timestep_embedding(1000 * level.float(), width, downscale_freq_shift=0)
 
 
 def path_of(design: Design) -> Flow | Diffusion:
@@ -186,3 +176,33 @@ def path_of(design: Design) -> Flow | Diffusion:
     if design.path == "flow":
         return Flow(design.all_levels)
     return Diffusion(design.path, design.all_levels, design.ancestral, clip=not design.unit_latents)
+
+
+def path_loss(
+    path: Flow | Diffusion, predict: Predict, clean: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Mean squared error of what is predicted on the path at random levels (B,), of clean points (B, ...)."""
+    level = path.levels(len(clean), generator).to(clean.device)
+    noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+    noisy, target = path.mix(clean, noise, level)
+    return F.mse_loss(predict(noisy, level).float(), target)
+
+
+def guided(net: nn.Module, condition: torch.Tensor, guidance: float | None, *plan: torch.Tensor) -> Predict:
+    """What a net predicts on the way from noise, by two calls in one batch: v = v_0 + g (v_c - v_0).
+
+    Guidance g pushes from no condition, `net.null`, towards the condition (Ho and Salimans, 2022); None: the condition
+    alone, one call. Both calls see the plan: guidance is about what the words say beyond it.
+    """
+    if guidance is not None:
+        condition, plan = torch.cat([condition, net.null.expand_as(condition)]), [torch.cat([p, p]) for p in plan]
+
+    def predict(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        both = x if guidance is None else torch.cat([x, x])  # (B, ...) or (2B, ...)
+        stated = net(both, level.expand(len(both)).to(x.device), condition, *plan)
+        if guidance is None:
+            return stated
+        with_words, without = stated.chunk(2)
+        return without + guidance * (with_words - without)
+
+    return predict

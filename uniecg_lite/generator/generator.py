@@ -6,7 +6,6 @@ from itertools import repeat
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -18,9 +17,11 @@ from ..language.requests import Request
 from ..training import device_and_why
 from .beat_plan import HZ, PLAN, AverageBeat, RRModel, average_beats, place_template, shown
 from .denoiser import Denoiser, PatchDenoiser
-from .diffusion import Design, Predict, path_of
+from .diffusion import Design, guided, path_loss, path_of
 from .text_encoder import TextEncoder, numbers_of
 from .vae import LATENT, VAE
+
+SEEDS = 1_000_003  # batch i of seed s draws from s + i SEEDS; torch keeps 32 bits, enough for 4294 batches
 
 
 class Generator(nn.Module):
@@ -103,61 +104,40 @@ class Generator(nn.Module):
         guidance: float | None = None,
         plan: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser says.
+        """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser predicts.
 
-        By default Euler steps over the learned velocity. Guidance g pushes from no condition towards the condition:
-        v = v_0 + g (v_c - v_0) (Ho and Salimans, 2022). The plan (B, PLAN, 128) is said from the condition, unless
-        another is given.
+        By default Euler steps over the learned velocity; for guidance see `diffusion.guided`. The plan (B, PLAN, 128)
+        is predicted from the condition, unless another is given.
         """
         self.eval()
         generator = torch.Generator().manual_seed(seed)
         x = torch.randn(len(condition), *LATENT, generator=generator).to(condition.device)
         guidance = self.guidance if guidance is None else guidance
         plan = self.plan(condition, generator, guidance) if plan is None else plan
-        x = path_of(self.design).sample_path(
-            self._predictor(condition, plan, guidance), x, steps or self.steps, generator
-        )
+        predict = guided(self.denoiser, condition, guidance if self.design.guided else None, plan)
+        x = path_of(self.design).sample_path(predict, x, steps or self.steps, generator)
         return x / self.design.spread + _sketch(plan)
-
-    def _predictor(self, condition: torch.Tensor, plan: torch.Tensor, guidance: float) -> Predict:
-        """What is said on the way from noise: with guidance by two calls of the denoiser in one batch, else by one.
-
-        Both see the plan: guidance is about what the words say beyond it.
-        """
-        if self.design.guided:
-            condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
-            plan = torch.cat([plan, plan])
-
-        def predict(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-            both = torch.cat([x, x]) if self.design.guided else x
-            stated = self.denoiser(both, level.expand(len(both)).to(x.device), condition, plan)
-            if not self.design.guided:
-                return stated
-            with_words, without = stated.chunk(2)
-            return without + guidance * (with_words - without)
-
-        return predict
 
     def loss(
         self, latents: torch.Tensor, plan: torch.Tensor, condition: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
         """The denoiser's error on latents (B, 8, 128) with these plans (B, PLAN, 128) and conditions (B, D_c).
 
-        It learns what the sketch leaves of the latents; by default by flow matching, see `paths.Flow`.
+        It learns what the sketch leaves of the latents; by default by flow matching, see `diffusion.Flow`.
         """
-        path, clean = path_of(self.design), (latents - _sketch(plan)) * self.design.spread
-        level = path.levels(len(clean), generator).to(clean.device)
-        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
-        noisy, target = path.mix(clean, noise, level)
-        return F.mse_loss(self.denoiser(noisy, level, condition, plan).float(), target)
+        clean = (latents - _sketch(plan)) * self.design.spread
+        return path_loss(path_of(self.design), lambda x, s: self.denoiser(x, s, condition, plan), clean, generator)
 
     @torch.no_grad()
     def signals(
         self, condition: torch.Tensor, seed: int = 0, batch: int = 64, plan: torch.Tensor | None = None, **how
     ) -> torch.Tensor:
-        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`."""
+        """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`.
+
+        Each batch draws its own noise. Seeds of 0 to `SEEDS` - 1 share none with each other.
+        """
         parts = zip(condition.split(batch), repeat(None) if plan is None else plan.split(batch))
-        latents = [self.sample(c, seed + i, plan=p, **how) for i, (c, p) in enumerate(parts)]
+        latents = [self.sample(c, seed + SEEDS * i, plan=p, **how) for i, (c, p) in enumerate(parts)]
         return torch.cat([self.vae.decode(latent).float() for latent in latents])
 
     def make(self, condition: torch.Tensor, seed: int = 0, **how) -> list[ECG]:

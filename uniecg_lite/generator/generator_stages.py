@@ -1,4 +1,4 @@
-"""What the parts of the generator learn from, and how each is trained."""
+"""What do the parts of the generator learn from, and how is each trained? Afterwards each is frozen."""
 
 import random
 from pathlib import Path
@@ -9,7 +9,7 @@ from ..cohort import Cohort, population_of
 from ..config import Training
 from ..language.conversations import Corpus
 from ..simulator.simulate import simulate
-from ..training import fit, rows_of
+from ..training import TrainingLoop
 from .beat_plan import FIRST_BEAT, HZ, LENGTH, AverageBeat, RRModel
 from .generator import Generator
 from .text_encoder import TextEncoder
@@ -34,30 +34,21 @@ def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: P
     """Train the VAE on (N, 12, 1024) mV, then measure the scale of its latents."""
     device = vae.scale.device
     vae.start(ecgs[:2048].to(device))
-    history = fit(
-        "VAE",
-        {"vae": vae},
-        lambda step, g: vae.loss(ecgs[rows_of(step, seed, plan.batch, len(ecgs))].to(device)),
-        plan,
-        seed=seed,
-        folder=folder,
-    )
-    vae.requires_grad_(False).eval()
-    vae.measure_scale(ecgs[:1024].to(device))
-    return history
+    loop = TrainingLoop({"vae": vae}, plan, seed, folder, "VAE")
+    for step in loop:
+        step.learn(**vae.loss(ecgs[step.rows(len(ecgs))].to(device)))
+    vae.eval().measure_scale(ecgs[:1024].to(device))
+    return loop.history
 
 
 def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Teach the condition encoder to tell the facts of a request, whichever of them are given; then freeze it."""
-
-    def loss(step, generator):
-        rng = random.Random(f"{seed}/{step}")
-        rows = rows_of(step, seed, plan.batch, len(corpus.requests)).tolist()
-        return encoder.facts_loss([corpus.requests[row].with_fewer_facts(rng) for row in rows])
-
-    history = fit("condition encoder", {"condition": encoder}, loss, plan, seed=seed, folder=folder)
-    encoder.requires_grad_(False).eval()
-    return history
+    """Teach the text encoder to tell the facts of a request, whichever of them are given."""
+    loop = TrainingLoop({"condition": encoder}, plan, seed, folder, "condition encoder")
+    for step in loop:
+        rows = step.rows(len(corpus.requests)).tolist()
+        step.learn(encoder.facts_loss([corpus.requests[row].with_fewer_facts(step.rng) for row in rows]))
+    encoder.eval()
+    return loop.history
 
 
 @torch.no_grad()
@@ -74,36 +65,32 @@ def read_once(encoder: TextEncoder, corpus: Corpus, seed: int) -> torch.Tensor:
 def train_rr(
     rhythm: RRModel, times: torch.Tensor, words: torch.Tensor, plan: Training, seed: int, folder: Path
 ) -> dict:
-    """Teach the rhythm to say R peaks (N, K) s from conditions (N, D_c); then freeze it."""
-
-    def loss(step, generator):
-        rows = rows_of(step, seed, plan.batch, len(times))
-        return rhythm.loss(times[rows].to(words.device), words[rows.to(words.device)])
-
-    history = fit("rhythm", {"rhythm": rhythm}, loss, plan, seed=seed, folder=folder)
-    rhythm.requires_grad_(False).eval()
-    return history
+    """Teach the RR model to predict R peaks (N, K) s from conditions (N, D_c)."""
+    loop = TrainingLoop({"rhythm": rhythm}, plan, seed, folder, "rhythm")
+    for step in loop:
+        rows = step.rows(len(times))
+        step.learn(rhythm.loss(times[rows].to(words.device), words[rows.to(words.device)]))
+    rhythm.eval()
+    return loop.history
 
 
 def train_average_beat(
     net: AverageBeat, beats: torch.Tensor, words: torch.Tensor, plan: Training, seed: int, folder: Path
 ) -> dict:
-    """Teach the net to say usual beats (N, 8, SPAN) from conditions (N, D_c), dropped for one in ten; then freeze it.
+    """Teach the net to generate representative beats (N, 8, SPAN) from conditions (N, D_c), dropped for one in ten.
 
     The average of the weights is kept.
     """
     device = words.device
     net.start(beats.to(device))
     components = net.components(beats.to(device))  # (N, COMPONENTS)
-
-    def loss(step, generator):
-        rows = rows_of(step, seed, plan.batch, len(beats)).to(device)
-        drop = (torch.rand(len(rows), 1, generator=generator) < DROP_CONDITION).to(device)
-        return net.loss(components[rows], torch.where(drop, net.null, words[rows]), generator)
-
-    history = fit("usual beat", {"average_beat": net}, loss, plan, seed=seed, folder=folder, ema=AVERAGED)
-    net.requires_grad_(False).eval()
-    return history
+    loop = TrainingLoop({"average_beat": net}, plan, seed, folder, "usual beat", ema=AVERAGED)
+    for step in loop:
+        rows = step.rows(len(beats)).to(device)
+        drop = (torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION).to(device)
+        step.learn(net.loss(components[rows], torch.where(drop, net.null, words[rows]), step.generator))
+    net.eval()
+    return loop.history
 
 
 def train_denoiser(
@@ -121,18 +108,15 @@ def train_denoiser(
     """
     net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
     latents, plans = material  # (N, 8, 128), (N, PLAN, 128)
-
-    def loss(step, g):
-        rng = random.Random(f"{seed}/{step}")
-        rows = rows_of(step, seed, plan.batch, len(latents))
+    ema = AVERAGED if design.averaged else None
+    loop = TrainingLoop({"denoiser": net}, plan, seed, folder, "denoiser", ema=ema)
+    for step in loop:
+        rows = step.rows(len(latents))
         with torch.no_grad():
-            words = generator.conditions([corpus.requests[row].with_fewer_facts(rng) for row in rows.tolist()])
-        drop = (torch.rand(len(rows), 1, generator=g) < DROP_CONDITION).to(device)
+            words = generator.conditions([corpus.requests[row].with_fewer_facts(step.rng) for row in rows.tolist()])
+        drop = (torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION).to(device)
         if design.guided:
             words = torch.where(drop if words.dim() == 2 else drop[..., None], net.null, words)
-        return generator.loss(latents[rows], plans[rows].to(device), words, g)
-
-    ema = AVERAGED if design.averaged else None
-    history = fit("denoiser", {"denoiser": net}, loss, plan, seed=seed, folder=folder, ema=ema)
-    net.requires_grad_(False).eval()
-    return history
+        step.learn(generator.loss(latents[rows], plans[rows].to(device), words, step.generator))
+    net.eval()
+    return loop.history

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
+from collections.abc import Callable
 
 import torch
 
@@ -71,27 +72,36 @@ def draw_questions(corpus: Corpus, n: int, seed: int, split: str = "unseen") -> 
     return numbered([corpus.asked(rng, split, kinds[i >= n - two]) for i in range(n)])
 
 
+def answer_each(questions: list[Question], write: Callable[[list[str], torch.Tensor], list[str]]) -> list[str]:
+    """Answers in the order of the questions.
+
+    `write` is called once for the questions about one ECG and once for those about two, with their words and the
+    ecg_id of each, (B, 1 or 2); it returns B answers.
+    """
+    out = [""] * len(questions)
+    for count in (1, 2):
+        chosen = [i for i, q in enumerate(questions) if len(q.ecg_id) == count]
+        if chosen:
+            rows = torch.tensor([questions[i].ecg_id for i in chosen])
+            for i, text in zip(chosen, write([questions[i].question for i in chosen], rows)):
+                out[i] = text
+    return out
+
+
 def answers(model, cohort: Cohort, questions: list[Question]) -> list[str]:
     """What the model answers; ecg_id are rows of the cohort.
 
     About one ECG it sees signal and image, about two their signals, one after the other: (B, 2 T_s, D_enc).
     """
-    rows = sorted({row for q in questions for row in q.ecg_id})
-    place = {row: i for i, row in enumerate(rows)}
-    signal, image = views_of(model, cohort.signal(rows))
-    out = [""] * len(questions)
-    for count in (1, 2):
-        chosen = [i for i, q in enumerate(questions) if len(q.ecg_id) == count]
-        if not chosen:
-            continue
-        where = torch.tensor([[place[row] for row in questions[i].ecg_id] for i in chosen])  # (B, count)
+    known = sorted({row for q in questions for row in q.ecg_id})
+    signal, image = views_of(model, cohort.signal(known))
+
+    def write(prompts: list[str], rows: torch.Tensor) -> list[str]:
+        where = torch.searchsorted(torch.tensor(known), rows)  # (B, count)
         tokens = signal[where].flatten(1, 2)  # (B, count * T_s, D_enc)
-        stated = model.write(
-            [questions[i].question for i in chosen], tokens, image[where[:, 0]] if count == 1 else None
-        )
-        for i, text in zip(chosen, model.texts(stated)):
-            out[i] = text
-    return out
+        return model.texts(model.write(prompts, tokens, image[where[:, 0]] if rows.shape[1] == 1 else None))
+
+    return answer_each(questions, write)
 
 
 def qa_metrics(
