@@ -1,4 +1,12 @@
-"""How do signal and image become tokens? phi_s, phi_v, the text decoder of CoCa, and one probe head per fact."""
+"""How do signal and image become tokens? phi_s, phi_v, the text decoder of CoCa, and one probe head per fact.
+
+The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid. So a language
+model finds PR where PR stands, by attention, and need not unpick it from a summary of everything.
+
+Both encoders are trained together by contrast and captioning: Yu et al., "CoCa: Contrastive Captioners are Image-Text
+Foundation Models", arXiv 2205.01917. One text decoder, whose lower half reads text alone (its last state is contrasted
+with the ECG) and whose upper half looks at the ECG's tokens (and must write the report).
+"""
 
 from pathlib import Path
 
@@ -13,10 +21,6 @@ from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
 from .language.tokenizer import encode
 from .training import fit, rows_of
 
-# --- The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid.
-#
-# So a language model finds PR where PR stands, by attention, and need not unpick it from a summary of everything.
-
 FINDINGS_WEIGHT, SIGNS_WEIGHT = 6.0, 2.0  # in the loss of facts, beside the numbers
 GRIDS = {  # first, last and step of the values that a measured token tells of
     "rate_bpm": (30, 206, 2),
@@ -29,6 +33,9 @@ GRIDS = {  # first, last and step of the values that a measured token tells of
 GROUPS = grouped("token")  # findings that share a token: few enough for one attention head to carry
 MEASURED = (*GRIDS, *GROUPS, *LEAD_SIGNS)  # one token each
 GRIDS_WEIGHT = 0.5
+FACTS_WEIGHT = 2.0  # of all facts, beside contrast and captions
+HEADS = 4
+FRONT = 1 + len(MEASURED)  # the summary token, then one for each fact
 
 
 def grid(name: str) -> torch.Tensor:
@@ -82,9 +89,7 @@ class FactProbes(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        sizes = (
-            [len(grid(name)) + 1 for name in GRIDS] + [len(codes) for codes in GROUPS.values()] + [12] * len(LEAD_SIGNS)
-        )
+        sizes = [*(len(grid(name)) + 1 for name in GRIDS), *map(len, GROUPS.values()), *[12] * len(LEAD_SIGNS)]
         self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in zip(MEASURED, sizes)})
 
     def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -99,18 +104,6 @@ class FactProbes(nn.Module):
         found = F.binary_cross_entropy_with_logits(found, there)
         signs = sum(F.binary_cross_entropy_with_logits(predicted[name], wanted[name]) for name in LEAD_SIGNS)
         return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
-
-
-# --- phi_s and phi_v: a signal and an image of an ECG to tokens, trained together by contrast and captioning (CoCa).
-#
-# Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models", arXiv 2205.01917: one text decoder whose
-# lower half reads text alone (its last state is contrasted with the ECG) and whose upper half looks at the ECG's
-# tokens (and must write the report).
-
-HEADS = 4
-SPREADS = (1, 3, 9)
-FACTS_WEIGHT = 2.0
-FRONT = 1 + len(MEASURED)  # the summary token, then one for each fact
 
 
 def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEncoder:
@@ -130,16 +123,20 @@ def amplify_small_waves(signal: torch.Tensor) -> torch.Tensor:
     return torch.cat([centred, torch.tanh(6 * centred)], 1)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """A dilated convolution over 5 positions around a skip: (B, D, L) -> (B, D, L)."""
 
-    def __init__(self, width: int, spread: int):
+    def __init__(self, width: int, spread: int, activation: type[nn.Module] = nn.GELU):
         super().__init__()
         convolution = nn.Conv1d(width, width, 5, padding=2 * spread, dilation=spread)
-        self.body = nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), convolution)
+        self.body = nn.Sequential(nn.GroupNorm(1, width), activation(), convolution)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.body(x)
+
+
+def _stem(first: nn.Conv1d, second: nn.Conv1d) -> nn.Sequential:
+    return nn.Sequential(first, nn.GELU(), second, *(Residual(second.out_channels, s) for s in (1, 3, 9)))
 
 
 class _Tokens(nn.Module):
@@ -167,7 +164,7 @@ class _Tokens(nn.Module):
         return self.body(torch.cat([front, tokens], 1) + self.place)
 
 
-class _UsualBeat(nn.Module):
+class BeatEncoder(nn.Module):
     """The representative beat and the RR intervals, as every ECG machine takes them: what averaging makes plain.
 
     (B, 12, 1000) mV -> tokens (B, 8, D) and their features in one row (B, F).
@@ -178,7 +175,7 @@ class _UsualBeat(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         half = width // 2
-        self.stem = nn.Sequential(nn.Conv1d(36, half, 5, 1, 2), *(_Residual(half, s) for s in (1, 2, 4)), nn.GELU())
+        self.stem = nn.Sequential(nn.Conv1d(36, half, 5, 1, 2), *(Residual(half, s) for s in (1, 2, 4)), nn.GELU())
         self.rhythm = nn.Sequential(nn.Linear(RHYTHM, half), nn.GELU(), nn.Linear(half, half))
         self.cut = nn.Conv1d(half, width, 16, 16, 4)
         self.lift = nn.Linear(half, width)
@@ -209,13 +206,8 @@ class SignalEncoder(nn.Module):
         super().__init__()
         self.width, self.settings = width, {"width": width, "layers": layers}
         half = width // 2
-        self.stem = nn.Sequential(
-            nn.Conv1d(24, half, 9, 2, 4),
-            nn.GELU(),
-            nn.Conv1d(half, half, 5, 2, 2),
-            *(_Residual(half, s) for s in SPREADS),
-        )
-        self.beat = _UsualBeat(width)
+        self.stem = _stem(nn.Conv1d(24, half, 9, 2, 4), nn.Conv1d(half, half, 5, 2, 2))
+        self.beat = BeatEncoder(width)
         self.head = _Tokens(width, 1, 250, 10, layers, self.beat.tokens, self.beat.features)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
@@ -232,12 +224,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.width, self.settings = width, {"width": width, "layers": layers}
         half = width // 2
-        self.stem = nn.Sequential(  # a strip's 64 pixel rows are channels: patches 64 high, 10 wide, every 5 pixels
-            nn.Conv1d(64, half, 10, 5, 3),
-            nn.GELU(),
-            nn.Conv1d(half, half, 5, 1, 2),
-            *(_Residual(half, s) for s in SPREADS),
-        )
+        # a strip's 64 pixel rows are channels: patches 64 high, 10 wide, every 5 pixels
+        self.stem = _stem(nn.Conv1d(64, half, 10, 5, 3), nn.Conv1d(half, half, 5, 1, 2))
         self.head = _Tokens(width, 4, 100, 10, layers)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -308,9 +296,8 @@ def coca_loss(
 
 def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
     """Reports as ids with begin and end, padded: N texts -> (N, T)."""
-    rows = [
-        torch.tensor([tokenizer.bos_token_id, *encode(tokenizer, text), tokenizer.eos_token_id]) for text in reports
-    ]
+    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    rows = [torch.tensor([begin, *encode(tokenizer, text), end]) for text in reports]
     return nn.utils.rnn.pad_sequence(rows, True, tokenizer.pad_token_id)
 
 
@@ -329,7 +316,7 @@ def train_encoders(
     one of them, in turn.
 
     CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each measured
-    token for its fact (`measured.Teller`), which are the facts of the report.
+    token for its fact (`FactProbes`), which are the facts of the report.
 
     Args:
         cohort: the training split.
