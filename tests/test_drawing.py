@@ -88,6 +88,12 @@ def test_raster_refuses_other_shapes_and_nan():
         raster(torch.full((2, 12, 1000), torch.nan))
 
 
+def test_raster_needs_no_numbers():
+    """On another device than the CPU nothing waits to look for NaN."""
+    image = raster(torch.zeros(2, 12, 1000, device="meta"))
+    assert image.shape == (2, 1, 256, 500) and image.dtype == torch.uint8
+
+
 def test_raster_is_fast():
     signal = standard(toy_ecg()).repeat(64, 1, 1)
     seconds, threads = [], torch.get_num_threads()
