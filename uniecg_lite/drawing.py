@@ -15,7 +15,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from PIL import Image, ImageChops, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from .ecg_image import (
     COLUMN_S,
@@ -47,6 +47,7 @@ DARK = 160  # a pixel is ink as far as its brightest channel stays below this
 MIN_PX_PER_MM = 2
 MIN_COLOUR = 12  # at least one pixel differs this much between its channels
 MAX_INK = 0.25  # share of the paper that may be ink
+NAME_BLUE, NAME_MM, MIN_NAMES = 25, (12.0, 6.5), 0.9  # blue above red and green; width, height of a name; share there
 MIN_COLUMNS = 0.5  # share of the image columns that must hold ink
 
 
@@ -245,15 +246,30 @@ def read_page(path: str | Path) -> torch.Tensor:
         raise BadECG("The image is too dark for an ECG page: give a page with a black trace on light paper.")
     if ImageChops.subtract(brightest, darkest).getextrema()[1] < MIN_COLOUR:
         raise BadECG("The image has no colour, so the trace cannot be told from the grid: scan the page in colour.")
+    _refuse_if_moved(red, green, blue)
     return torch.from_numpy(np.rint(small * 255).astype(np.uint8))[None]  # (1, H, W)
 
 
+def _refuse_if_moved(red: Image.Image, green: Image.Image, blue: Image.Image) -> None:
+    """The blue lead names stand in the upper left corners of their pieces, unless the page was turned or cropped."""
+    across, down = red.width / PAGE_MM[0], red.height / PAGE_MM[1]  # px per mm
+    y, x = np.nonzero(np.asarray(ImageChops.subtract(blue, ImageChops.lighter(red, green))) > NAME_BLUE)
+    x, y = (x + 0.5) / across - MARGIN_MM, (y + 0.5) / down - MARGIN_MM  # (N,) mm from the paper's upper left corner
+    inside = (x > -MARGIN_MM / 2) & (x < PAPER_MM[0]) & (y > -MARGIN_MM / 2) & (y < PAPER_MM[1])
+    right = (x % (COLUMN_S * MM_PER_S) < NAME_MM[0]) & (y % STRIP_MM < NAME_MM[1])
+    if right[inside].sum() < MIN_NAMES * inside.sum():
+        raise BadECG(
+            "The lead names are not where a page has them: give the whole page, upright, not tilted or cropped."
+        )
+
+
 def _load(path: Path) -> Image.Image:
-    """The image in RGB, laid on white where it is transparent."""
+    """The image in RGB, upright as its EXIF note says, laid on white where it is transparent."""
     if not path.is_file():
         raise BadECG(f"There is no file {path}: check the name.")
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as stored:
+            image = ImageOps.exif_transpose(stored)
             if not image.has_transparency_data:
                 return image.convert("RGB")
             white = Image.new("RGBA", image.size, "white")

@@ -232,8 +232,9 @@ def bridge_gaps(values: np.ndarray, hz: float, name: str) -> np.ndarray:
     longest = (ends - starts).max() / hz
     if longest > MAX_GAP_S or starts[0] == 0 or ends[-1] == len(values):
         raise BadECG(
-            f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms: only inner gaps "
-            f"up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the record or choose another."
+            f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms, and holds "
+            f"{(~missing).sum() / hz:g} s: only inner gaps up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the "
+            "record or choose another."
         )
     known = np.flatnonzero(~missing)
     return np.interp(np.arange(len(values)), known, values[known])  # (L,)

@@ -89,8 +89,8 @@ def _read_wfdb(record: Path) -> dict:
     except Exception as error:
         line = " ".join(lines[0]) if lines else ""
         raise BadECG(
-            f"The header {header.name} cannot be understood: its record line, {line[:60]!r}, must give name, signals, "
-            "rate and samples; mend it, or fetch the record again."
+            f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
+            "signals, rate and samples): mend it, or fetch the record again."
         ) from error
     hz = _stated_rate(header)
     for name in sorted(files):
