@@ -1,5 +1,9 @@
-"""Shared by the tests: a toy ECG of Gaussians, where studies of made ECGs start, and real records if they are there."""
+"""Shared by the tests: a toy ECG of Gaussians, where studies of made ECGs start, and what lies beside the repository.
 
+That is real records and a collection of awkward inputs; tests that need them are skipped where they are not there.
+"""
+
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -43,6 +47,18 @@ if BESIDE.exists():
 def real_folder() -> Path:
     """Where real records lie: UNIECG_REAL_ECG, or shared/real_ecg beside the repository."""
     return Path(os.environ.get("UNIECG_REAL_ECG") or BESIDE)
+
+
+@pytest.fixture(scope="session")
+def awkward():
+    """A module whose `case_NN(folder)` writes awkward files and says what is right; UNIECG_AWKWARD is its path."""
+    path = Path(os.environ.get("UNIECG_AWKWARD") or BESIDE.parent / "awkward" / "cases.py")
+    if not path.is_file():
+        pytest.skip("no awkward inputs: set UNIECG_AWKWARD to their cases.py")
+    spec = importlib.util.spec_from_file_location("awkward_cases", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,13 @@
-"""cohort: who is in which split, what comes back from disk, and what a folder of real records gives."""
+"""cohort: who is in which split, and what comes back from disk."""
 
 import datasets
 import numpy as np
 import pytest
 import torch
-import wfdb
-from conftest import toy_ecg
 
 from uniecg_lite import cohort
-from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadArtifact, BadECG
-from uniecg_lite.leads import LEADS, lead_law_residual
+from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.simulator.simulate import simulate
 
 N = 320
@@ -187,64 +184,3 @@ def test_a_cohort_without_training_records_is_refused(tmp_path):
 
 def _test_patient() -> str:
     return next(name for i in range(1000) if cohort.split_of(name := f"p{i}") == "test")
-
-
-# --- a folder of WFDB records
-
-
-@pytest.fixture
-def wfdb_records(tmp_path):
-    """Twelve good records, one that is flat in V3, one that is too short."""
-    folder = tmp_path / "records"
-    for i in range(12):
-        toy_ecg(rate=55 + 6 * i, age=30 + i, sex="female" if i % 2 else "male").save(folder / f"toy{i}")
-    for name, seconds in (("flat", 10), ("short", 5)):
-        ecg = toy_ecg(seconds=seconds)
-        signal = np.rint(ecg.signal.T * 1000).astype(np.int16)  # (L, 12)
-        if name == "flat":
-            signal[:, LEADS.index("V3")] = 0
-        wfdb.wrsamp(
-            name, fs=500, units=["mV"] * 12, sig_name=list(LEADS), d_signal=signal, fmt=["16"] * 12,
-            adc_gain=[1000.0] * 12, baseline=[0] * 12, write_dir=str(folder),
-        )  # fmt: skip
-    return folder
-
-
-def test_a_folder_of_records_becomes_a_cohort(wfdb_records, tmp_path):
-    refused = {}
-    folder = cohort.write(cohort.wfdb_folder(wfdb_records, refused), tmp_path / "splits")
-    parts = [cohort.load(folder, name) for name in cohort.SPLITS]
-    found = {}
-    for part in parts:
-        for row, record in enumerate(part.column("record")):
-            found[record] = part.signal([row])[0], {key: value[0] for key, value in part.truth([row]).items()}
-    assert set(found) == {f"toy{i}" for i in range(12)}
-    for record, (signal, truth) in found.items():
-        i = int(record[3:])
-        np.testing.assert_allclose(signal, ECG.load(wfdb_records / record).standard().signal, atol=0.0005 + 1e-6)
-        assert truth["age"] == 30 + i and truth["female"] == bool(i % 2)
-        assert truth["rate_bpm"].isnan() and truth["st_mv"].isnan().all() and not truth["findings"].any()
-
-
-def test_refused_records_are_named_with_the_reason(wfdb_records):
-    refused = {}
-    rows = list(cohort.wfdb_folder(wfdb_records, refused))
-    assert len(rows) == 12 and set(refused) == {"flat", "short"}
-    assert "Flat over the whole record: V3" in refused["flat"]
-    assert "5.00 s" in refused["short"]
-
-
-def test_parts_of_one_recording_stay_together(tmp_path):
-    for part in range(6):
-        toy_ecg(rate=60 + part).save(tmp_path / f"night-{part}")
-    assert {row["patient"][0] for row in cohort.wfdb_folder(tmp_path)} == {"night"}
-
-
-def test_real_records_pass_through(real_records, tmp_path):
-    refused = {}
-    rows = list(cohort.wfdb_folder(real_records[0].parent, refused))
-    assert len(rows) + len(refused) == len(real_records)
-    assert len(refused) <= 0.05 * len(real_records) and all(len(reason) > 20 for reason in refused.values())
-    part = cohort.load(cohort.write(iter(rows), tmp_path / "splits"), "train")
-    signal = part.signal(range(len(part)))
-    assert lead_law_residual(signal).max() < 0.01 and signal.std((1, 2)).min() > 0.02

@@ -1,6 +1,7 @@
 """drawing: the raster's geometry, its agreement with the page, and figures that leave nothing behind."""
 
 import time
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 from conftest import toy_ecg
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
 from uniecg_lite.drawing import alt_text, compare, figure, png, read_page, save_page, show
 from uniecg_lite.ecg import ECG
@@ -88,6 +89,12 @@ def test_raster_refuses_other_shapes_and_nan():
         raster(torch.full((2, 12, 1000), torch.nan))
 
 
+def test_raster_needs_no_numbers():
+    """On another device than the CPU nothing waits to look for NaN."""
+    image = raster(torch.zeros(2, 12, 1000, device="meta"))
+    assert image.shape == (2, 1, 256, 500) and image.dtype == torch.uint8
+
+
 def test_raster_is_fast():
     signal = standard(toy_ecg()).repeat(64, 1, 1)
     seconds, threads = [], torch.get_num_threads()
@@ -156,6 +163,42 @@ def test_pages_that_cannot_be_read_are_refused(page, tmp_path):
         read_page(path)
     with pytest.raises(BadECG, match="There is no file"):
         read_page(tmp_path / "nothing.png")
+
+
+@pytest.mark.parametrize("how", ["turned", "mirrored", "cropped", "bordered", "tilted"])
+def test_a_page_that_does_not_lie_right_is_refused(page, tmp_path, how):
+    picture = Image.open(page)
+    width, height = picture.size
+    bordered = Image.new("RGB", (round(1.1 * width), round(1.1 * height)), "white")
+    bordered.paste(picture, (round(0.05 * width), round(0.05 * height)))
+    moved = {
+        "turned": picture.rotate(180),
+        "mirrored": ImageOps.mirror(picture),
+        "cropped": picture.crop((43, 24, 2117, 1160)),
+        "bordered": bordered,
+        "tilted": picture.rotate(2, fillcolor="white"),
+    }
+    moved[how].save(tmp_path / "moved.png")
+    with pytest.raises(BadECG, match="lead names are not where a page has them"):
+        read_page(tmp_path / "moved.png")
+
+
+@pytest.mark.parametrize(("note", "degrees"), [(3, 180), (6, 90)])
+def test_a_page_is_laid_as_its_exif_note_says(page, tmp_path, note, degrees):
+    exif = Image.Exif()
+    exif[0x0112] = note
+    Image.open(page).rotate(degrees, expand=True).save(tmp_path / "noted.png", exif=exif)
+    assert torch.equal(read_page(tmp_path / "noted.png"), read_page(page))
+
+
+def test_awkward_pages(awkward, tmp_path):
+    right = ("upright.png", "upright.jpg", "exif_180.jpg", "exif_90.jpg")
+    for file in map(Path, awkward.case_11(tmp_path)["files"]):
+        if file.name in right:
+            assert overlap(read_page(file), read_page(tmp_path / "upright.png")) > 0.98
+        else:
+            with pytest.raises(BadECG, match="lead names are not where"):
+                read_page(file)
 
 
 def test_a_page_that_cannot_be_written_says_so(tmp_path):

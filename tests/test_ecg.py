@@ -1,6 +1,7 @@
 """ecg: leads travel by name, the lead laws hold, and every kind of bad input gets one clear sentence."""
 
 import errno
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -442,6 +443,50 @@ def test_other_paths_are_refused(tmp_path):
         ECG.load(tmp_path)
     with pytest.raises(BadECG, match="is an image"):
         ECG.load(tmp_path / "page.png")
+
+
+# --- awkward files, after public reports
+
+READ = {  # file -> age and sex of one that is read; of the others the words of the refusal
+    "E90002.hea": (71, "female"), "latin.hea": (None, None), "utf8.hea": (None, None), "plain.hea": (None, None),
+    "whole.hea": (50, "female"), "bridged.hea": (None, None), "one_line.csv": (63, "female"),
+    "p01.hea": (None, "female"), "p02.hea": (None, "male"), "p03.hea": (None, "female"), "p04.hea": (None, "male"),
+    "p05.hea": (None, None), "p06.hea": (40, None), "p07.hea": (40, None), "p08.hea": (40, None),
+    "p09.hea": (40, None), "p10.hea": (None, "female"), "p11.hea": (63, "female"),
+}  # fmt: skip
+REFUSED = {
+    "E90001.hea": "record line, 'E90001.mat 12", "E90003.hea": "2014-05-08", "E90004.hea": "5000 2006'",
+    "frames.hea": "several samples a frame", "nogain.hea": "part2.hea states no gain", "gap.hea": "has a gap",
+    "clipped.hea": "up to 60 ms", "columns.hea": "holds 2.5 s", "windows.csv": "not a text file in UTF-8",
+    "unicode.txt": "not a text file in UTF-8", "comma.txt": "'0,000'.*numbers as 1.5",
+    "quoted.csv": "'0,000'.*numbers as 1.5", "savetxt.csv": "that is no # comment.*names no ECG lead",
+    "bare.csv": "'0,0,0,.*names no ECG lead", "units_row.csv": "mm:ss.mmm", "preamble.csv": "'Device: toy'",
+    "plain_uv.csv": "sampling rate", "adc.npy": "sampling rate", "ms_timestamp.csv": "sampling rate",
+    "ms_time.csv": "seems to be in ms", "cart.xml": "such as cart.xml are not read", "cart.edf": "are not read here",
+    "cart.dcm": "are not read here", "A0099.mat": "header A0099.hea of A0099.mat is missing",
+    "cart.hea.txt": "holds no samples",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ["01", "03", "04", "06", "07", "08", "10", "13"])
+def test_awkward_files_are_read_rightly_or_refused_for_what_they_are(awkward, tmp_path, case):
+    case = getattr(awkward, f"case_{case}")(tmp_path / case)
+    for file in map(Path, case["files"]):
+        if file.name in REFUSED:
+            with pytest.raises(BadECG, match=REFUSED[file.name]):
+                ECG.load(file, hz=case["hz"])
+            continue
+        ecg = ECG.load(file, hz=case["hz"])
+        assert (ecg.hz, ecg.seconds, ecg.age, ecg.sex) == (500, 10, *READ[file.name]), file.name
+        assert np.ptp(ecg["II"]) == pytest.approx(1.21, abs=0.01) and np.ptp(ecg["V4"]) == pytest.approx(1.59, abs=0.01)
+
+
+def test_plain_microvolts_are_read_when_they_are_named(awkward, tmp_path):
+    case = awkward.case_08(tmp_path)
+    for file in case["files"][:2]:
+        with pytest.raises(BadECG, match='pass unit="uV"'):
+            ECG.load(file, hz=500)
+        assert np.ptp(ECG.load(file, hz=500, unit="uV")["II"]) == pytest.approx(1.21, abs=0.01)
 
 
 # --- real records

@@ -1,4 +1,7 @@
-"""Where are the beats, and what do they measure? R peaks, the representative beat, rhythm, ST, T and Q."""
+"""Where are the beats, and what do they measure? R peaks, the representative beat, rhythm, ST, T and Q.
+
+By rules alone, without any network, as every ECG machine does first.
+"""
 
 import csv
 import math
@@ -7,9 +10,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-# --- Where are the beats, and what does the usual one look like? Every ECG machine asks this first, without a
-# network.
-
 BEFORE, AFTER = 0.40, 0.64  # s around the R peak that one beat spans
 MOST_BEATS = 36
 RHYTHM = MOST_BEATS + 21  # features of a rhythm
@@ -17,12 +17,17 @@ LOUD = 3.0  # so that these few are heard among the many numbers of a beat
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 SHARE = 0.20  # of the usual peak, below which a bend is no QRS complex
 T_AFTER, T_SHARE = 0.30, 0.3  # s after a QRS complex in which a bend of less than this share of it is its T wave
+AGREE = 0.10  # real records whose two reference detectors differ by more are disputed, and left out
+HZ = 100.0  # of `measure_beat`
+R_PEAK = round(BEFORE * HZ)  # where it is in a representative beat, in samples
+EDGE_S = 0.2  # left out at either end by `cut_beats`: PTB-XL holds its last 0.1 s constant
+BEFORE_S, BEAT_S = 0.3, 0.8  # a cut beat begins 0.3 s before its R peak and lasts 0.8 s
 
 
 def r_peaks(signal: torch.Tensor, hz: float) -> torch.Tensor:
     """Where the QRS complexes are: (B, 12, L) mV -> (B, L) bool.
 
-    A peak of `bends` is the largest value within 220 ms to either side, above a fifth of the usual peak, and not the
+    A peak of `slopes` is the largest value within 220 ms to either side, above a fifth of the usual peak, and not the
     T wave of a larger one. All leads together find beats that lead II alone misses in a bundle branch block.
     """
     return _peaks(slopes(signal, hz), hz)
@@ -55,7 +60,7 @@ def slopes(signal: torch.Tensor, hz: float) -> torch.Tensor:
 def peak_times(signal: torch.Tensor, hz: float) -> torch.Tensor:
     """R peaks as times: (B, 12, L) mV -> (B, MOST_BEATS) s, in order, NaN after the last.
 
-    Between samples by the parabola through the `bends` of the peak and its neighbours.
+    Between samples by the parabola through the `slopes` of the peak and its neighbours.
     """
     smooth = slopes(signal, hz)
     peaks, smooth = _peaks(smooth, hz), smooth[:, 0]
@@ -130,13 +135,6 @@ def rhythm_features(times: torch.Tensor) -> torch.Tensor:
     return LOUD * torch.cat([*numbers, times[:, :1].nan_to_num(1.0), 4 * share], 1)
 
 
-# --- Heart rate, ST, T and Q waves measured on a signal, without any network.
-
-AGREE = 0.10  # real records whose two reference detectors differ by more are disputed, and left out
-HZ = 100.0  # of `measure_beat`
-R_PEAK = round(BEFORE * HZ)  # where it is in a `usual_beat`, in samples
-
-
 def heart_rate(signal: torch.Tensor, hz: float) -> torch.Tensor:
     """60 over the mean interval between the first and the last R peak: (B, 12, L) -> (B,) bpm, NaN under two peaks."""
     peaks = r_peaks(signal, hz)
@@ -184,7 +182,7 @@ def real_rates(folder: str | Path) -> dict[str, float]:
 
 
 def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor) -> dict[str, torch.Tensor]:
-    """ST, T and Q of the usual beat by simple rules: (B, 12, L) mV, (B,), (B,) -> (B, 12) each.
+    """ST, T and Q of the representative beat by simple rules: (B, 12, L) mV, (B,), (B,) -> (B, 12) each.
 
     The QRS is the stretch of its duration that holds most of the slope; the baseline is the mean of the 60 to 20 ms
     before it. ST is the level 20 ms after it, T the largest deflection from 80 ms after it to the end of QT, Q the
@@ -215,12 +213,6 @@ def _mean(x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     """Mean of (B, 12, W) over the samples of a mask that broadcasts to it: (B, 12)."""
     where = where.expand_as(x)
     return (x * where).sum(2) / where.sum(2).clamp(min=1)
-
-
-# --- Beats cut one by one, for what differs from beat to beat.
-
-EDGE_S = 0.2  # left out at either end: PTB-XL holds its last 0.1 s constant
-BEFORE_S, BEAT_S = 0.3, 0.8  # a cut beat begins 0.3 s before its R peak and lasts 0.8 s
 
 
 def centred(signal: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from peft import PeftModel
+from torch import nn
 
 from .config import Profile
 from .diagecg.diagecg_model import DiagECG
@@ -56,13 +57,8 @@ def load_generator(store: Store) -> Generator:
     return Generator.from_pretrained(store.path("diffusets"))
 
 
-# --- DiagECG on disk: tokenizer, adapters after forecasting, and the tuned model with its adapters merged.
-
-TOKENIZER, TUNED = "diag_tokenizer", "diagecg"
-
-
 def new_codec(profile: Profile, **other) -> ECGTokenizer:
-    """An untrained tokenizer of the profile's size, with fact words unless `facts` is None."""
+    """An untrained tokenizer of DiagECG of the profile's size, with fact words unless `facts` is None."""
     sizes = dict(strides=profile.diag_strides, width=profile.diag_width, wide=profile.diag_wide)
     facts = {"width": profile.diag_facts_width, "layers": profile.diag_facts_layers}
     words = {"levels": profile.diag_levels, "books": profile.diag_books}
@@ -71,27 +67,23 @@ def new_codec(profile: Profile, **other) -> ECGTokenizer:
 
 def save_codec(codec: ECGTokenizer, folder: Path, **stated) -> None:
     """Write the tokenizer, and what it says of the training split, by kind, see `codes_of`."""
-    save_tensors(codec.state_dict(), folder / "codec")
-    (folder / "config.json").write_text(json.dumps(codec.settings))
+    _save(codec, folder, "codec")
     save_tensors(stated, folder / "codes")
 
 
 def load_codec(store: Store) -> ECGTokenizer:
     """The tokenizer of notebook 11, frozen."""
-    codec = ECGTokenizer(**json.loads((store.path(TOKENIZER) / "config.json").read_text()))
-    codec.load_state_dict(store.tensors(TOKENIZER, "codec"))
-    return codec.requires_grad_(False).eval()
+    return _load(ECGTokenizer, store, "diag_tokenizer", "codec")
 
 
 def load_codes(store: Store, kind: str = "codes"):
     """The codes (N, T) int16 of the training split; kind `read`: its words to be read."""
-    return store.tensors(TOKENIZER, "codes")[kind]
+    return store.tensors("diag_tokenizer", "codes")[kind]
 
 
 def new_diagecg(store: Store, codec: ECGTokenizer | None = None) -> DiagECG:
     """The language model of notebook 03 with the words of the ECG, before it has seen one."""
-    model = DiagECG(*load_llm(store.path("language") / "llm"), codec or load_codec(store))
-    return model.eval().to(device_and_why()[0])
+    return _diagecg(store, "language", codec)
 
 
 def save_adapters(model: DiagECG, folder: Path) -> None:
@@ -112,22 +104,31 @@ def save_merged(model: DiagECG, folder: Path) -> None:
 
 
 def load_diagecg(store: Store) -> DiagECG:
-    """The tuned model of notebook 13: it reads ECGs, answers, and tells them on."""
-    model = DiagECG(*load_llm(store.path(TUNED) / "llm"), load_codec(store))
-    return model.eval().to(device_and_why()[0])
-
-
-# --- The independent reader on disk.
+    """The tuned model of notebook 13: it reads ECGs, answers, and forecasts them."""
+    return _diagecg(store, "diagecg")
 
 
 def save_reader(reader: Reader, folder: Path) -> None:
-    """Write the reader's weights and settings."""
-    save_tensors(reader.state_dict(), folder / "reader")
-    (folder / "config.json").write_text(json.dumps(reader.settings))
+    """Write the independent reader's weights and settings."""
+    _save(reader, folder, "reader")
 
 
 def load_reader(store: Store) -> Reader:
     """The reader of notebook 06, frozen."""
-    reader = Reader(**json.loads((store.path("reader") / "config.json").read_text()))
-    reader.load_state_dict(store.tensors("reader", "reader"))
-    return reader.requires_grad_(False).eval()
+    return _load(Reader, store, "reader", "reader")
+
+
+def _diagecg(store: Store, llm: str, codec: ECGTokenizer | None = None) -> DiagECG:
+    model = DiagECG(*load_llm(store.path(llm) / "llm"), codec or load_codec(store))
+    return model.eval().to(device_and_why()[0])
+
+
+def _save(part: nn.Module, folder: Path, file: str) -> None:
+    save_tensors(part.state_dict(), folder / file)
+    (folder / "config.json").write_text(json.dumps(part.settings))
+
+
+def _load(kind: type[nn.Module], store: Store, name: str, file: str) -> nn.Module:
+    part = kind(**json.loads((store.path(name) / "config.json").read_text()))
+    part.load_state_dict(store.tensors(name, file))
+    return part.requires_grad_(False).eval()

@@ -1,4 +1,4 @@
-"""Which records, which split, where on disk? One table for simulated patients and for folders of real records."""
+"""Which patients, which split, where on disk? One table of simulated patients for each split."""
 
 import hashlib
 import shutil
@@ -11,9 +11,7 @@ import pyarrow as pa
 import torch
 from tqdm.auto import tqdm
 
-from .ecg import ECG
 from .errors import BadArtifact, BadECG
-from .findings import CODES
 from .simulator.simulate import simulate
 
 SPLITS = ("train", "validation", "test")
@@ -143,32 +141,3 @@ def population_of(records: list[str]) -> tuple[int, torch.Tensor, torch.Tensor]:
     parts = [name[1:].split("-") for name in records]
     visits = torch.tensor([int(p[2]) if len(p) > 2 else 0 for p in parts])
     return int(parts[0][0]), torch.tensor([int(p[1]) for p in parts]), visits
-
-
-def wfdb_folder(folder: str | Path, refused: dict[str, str] | None = None) -> Iterator[dict]:
-    """Rows of a folder of WFDB records. Findings are unknown and left False; numbers are NaN.
-
-    A record that cannot be used is put into `refused` (name -> reason) and passed over, never silently.
-    The patient is the record's name up to the first dash or dot, so that parts of one recording stay in one split.
-    """
-    for header in sorted(Path(folder).glob("*.hea")):
-        try:
-            ecg = ECG.load(header.with_suffix("")).standard()
-        except BadECG as reason:
-            if refused is not None:
-                refused[header.stem] = str(reason)
-            continue
-        micro = np.clip(np.round(ecg.signal * 1000), -32768, 32767).astype(np.int16).reshape(1, -1)
-        unknown = {key: np.full((1,), np.nan, np.float32) for key in NUMBERS}
-        unknown["age"][:] = np.nan if ecg.age is None else ecg.age
-        yield {
-            "record": [header.stem],
-            "patient": [header.stem.split("-")[0]],
-            "source": [ecg.source or str(folder)],
-            "signal": micro,
-            "female": np.array([ecg.sex == "female"]),
-            "findings": np.zeros((1, len(CODES)), bool),
-            "q_wave": np.zeros((1, 12), bool),
-            **unknown,
-            **{key: np.full((1, 12), np.nan, np.float32) for key in PER_LEAD},
-        }

@@ -1,4 +1,8 @@
-"""What do people see? ECG paper, comparisons, pages to print and read back, small plots."""
+"""What do people see? ECG paper, comparisons, pages to print and read back, small plots that notebooks share.
+
+A page is an image file in colours that let the trace be told from everything else: only the trace is black; grid, lead
+names and notes are coloured. So ink is what is dark in all three colour channels.
+"""
 
 import io
 import os
@@ -8,9 +12,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from PIL import Image, ImageChops, ImageDraw, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from .ecg_image import (
     COLUMN_S,
@@ -31,13 +36,19 @@ from .ecg_image import (
 from .errors import BadECG, BadRequest, UniECGError
 from .leads import LEADS
 
-# --- Figures for people: the ECG on pink paper, several ECGs in rows, and the sentence that describes a figure.
-
 FINE, COARSE, TRACE, TEXT = "#fbdde2", "#f2a9b6", "#111111", "#4a5f94"
 NOTICE = "Educational, not for diagnosis"
 MM_PER_INCH = 25.4
 TITLE_LENGTH = 125  # letters of a title of size 10 that fit on the page
 COMPARE_S = 3.0
+PAGE_PX_PER_MM = 8
+NAME_COLOUR = "#7890d8"  # its blue is brighter than DARK, so it is no ink
+DARK = 160  # a pixel is ink as far as its brightest channel stays below this
+MIN_PX_PER_MM = 2
+MIN_COLOUR = 12  # at least one pixel differs this much between its channels
+MAX_INK = 0.25  # share of the paper that may be ink
+NAME_BLUE, NAME_MM, MIN_NAMES = 25, (12.0, 6.5), 0.9  # blue above red and green; width, height of a name; share there
+MIN_COLUMNS = 0.5  # share of the image columns that must hold ink
 
 
 def trace_mm(ecg, lead: str, start: float, seconds: float, half_mm: float = STRIP_MM / 2) -> np.ndarray:
@@ -63,7 +74,7 @@ def figure(ecg, title: str | None = None, dpi: int = 72):
     _grid(ax, MARGIN_MM, MARGIN_MM, *PAPER_MM)
     lines = []
     for lead, strip, start, seconds in segments():
-        corner = np.array([MARGIN_MM + start * MM_PER_S, MARGIN_MM + PAPER_MM[1] - (strip + 0.5) * STRIP_MM])
+        corner = np.array([MARGIN_MM + start * MM_PER_S, PAGE_MM[1] - MARGIN_MM - (strip + 0.5) * STRIP_MM])
         lines.append(corner + trace_mm(ecg, lead, start, seconds))
         ax.text(corner[0] + 1.5, corner[1] + 10, lead, color=TEXT, fontsize=9, weight="bold")
     lines.append(_calibration(MARGIN_MM - 7, MARGIN_MM + 0.5 * STRIP_MM))
@@ -120,11 +131,9 @@ def show(fig, alt: str):
 
     The picture is stored with a small palette, which keeps notebooks light.
     """
-    try:
-        from IPython import get_ipython
-        from IPython.display import Image, display
-    except ImportError:
-        return fig
+    from IPython import get_ipython
+    from IPython.display import Image, display
+
     if get_ipython() is None:
         return fig
     display(Image(data=png(fig), alt=alt))
@@ -133,9 +142,6 @@ def show(fig, alt: str):
 
 def png(fig, colours: int = 64) -> bytes:
     """A figure as PNG bytes at its own size and dpi, with a palette of at most `colours`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
-
     canvas = FigureCanvasAgg(fig)  # a figure that pyplot has closed may have lost its own
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")  # (H, W, 3)
@@ -146,9 +152,6 @@ def png(fig, colours: int = 64) -> bytes:
 
 def _sheet(width_mm: float, height_mm: float, dpi: int):
     """A figure of that size with one bare axis over it, measured in mm from its lower left corner."""
-    import matplotlib.pyplot as plt
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     fig = plt.figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), dpi=dpi, facecolor="white")
     plt.close(fig)  # pyplot has made notebooks able to show it, and forgets it here
     FigureCanvasAgg(fig)
@@ -171,21 +174,6 @@ def _calibration(x: float, y: float) -> np.ndarray:
     return np.array(points) + (x, y - MM_PER_MV / 2)  # (6, 2)
 
 
-# --- The page as an image file: written in colours that let the trace be told from everything else, and read back as
-# ink.
-#
-# Only the trace is black; grid, lead names and notes are coloured. So ink is what is dark in all three colour
-# channels.
-
-PAGE_PX_PER_MM = 8
-NAME_COLOUR = "#7890d8"  # its blue is brighter than DARK, so it is no ink
-DARK = 160  # a pixel is ink as far as its brightest channel stays below this
-MIN_PX_PER_MM = 2
-MIN_COLOUR = 12  # at least one pixel differs this much between its channels
-MAX_INK = 0.25  # share of the paper that may be ink
-MIN_COLUMNS = 0.5  # share of the image columns that must hold ink
-
-
 def save_page(ecg, path: str | Path) -> Path:
     """Write the first 10 s of an ECG as a PNG page, 270 x 148 mm at 8 px/mm, for `read_page` or a printer.
 
@@ -194,7 +182,12 @@ def save_page(ecg, path: str | Path) -> Path:
     scale = PAGE_PX_PER_MM
     page = Image.new("RGB", (round(PAGE_MM[0] * scale), round(PAGE_MM[1] * scale)), "white")
     draw = ImageDraw.Draw(page)
-    _draw_grid(draw, scale)
+    left, right, bottom = (scale * x for x in (MARGIN_MM, MARGIN_MM + PAPER_MM[0], MARGIN_MM + PAPER_MM[1]))
+    for step, colour, thick in ((1, FINE, 1), (5, COARSE, 2)):
+        for x in np.arange(left, right + 1, step * scale):
+            draw.line((x, left, x, bottom), fill=colour, width=thick)
+        for y in np.arange(left, bottom + 1, step * scale):
+            draw.line((left, y, right, y), fill=colour, width=thick)
     pieces = list(segments())
     font, small = ImageFont.load_default(3.2 * scale), ImageFont.load_default(2.6 * scale)
     for lead, strip, start, _ in pieces:
@@ -209,16 +202,6 @@ def save_page(ecg, path: str | Path) -> Path:
         if len(dots) > 1:
             draw.line([tuple(dot) for dot in dots.tolist()], fill="black", width=scale // PX_PER_MM, joint="curve")
     return _write(page, Path(path))
-
-
-def _draw_grid(draw: ImageDraw.ImageDraw, scale: int) -> None:
-    left, top = MARGIN_MM * scale, MARGIN_MM * scale
-    right, bottom = left + PAPER_MM[0] * scale, top + PAPER_MM[1] * scale
-    for step, colour, thick in ((1, FINE, 1), (5, COARSE, 2)):
-        for x in np.arange(left, right + 1, step * scale):
-            draw.line((x, top, x, bottom), fill=colour, width=thick)
-        for y in np.arange(top, bottom + 1, step * scale):
-            draw.line((left, y, right, y), fill=colour, width=thick)
 
 
 def _write(page: Image.Image, path: Path) -> Path:
@@ -257,34 +240,42 @@ def read_page(path: str | Path) -> torch.Tensor:
     x, y = width / PAGE_MM[0], height / PAGE_MM[1]  # px per mm
     box = (MARGIN_MM * x, MARGIN_MM * y, width - MARGIN_MM * x, height - MARGIN_MM * y)
     small = np.asarray(Image.fromarray(ink).resize((WIDTH, HEIGHT), Image.Resampling.BOX, box=box))  # (H, W)
-    _refuse_no_trace(small)
+    if (small.max(axis=0) > 0.2).mean() < MIN_COLUMNS:
+        raise BadECG("The page shows no ECG trace: give a page with a black trace on coloured paper.")
+    if small.mean() > MAX_INK:
+        raise BadECG("The image is too dark for an ECG page: give a page with a black trace on light paper.")
     if ImageChops.subtract(brightest, darkest).getextrema()[1] < MIN_COLOUR:
         raise BadECG("The image has no colour, so the trace cannot be told from the grid: scan the page in colour.")
+    _refuse_if_moved(red, green, blue)
     return torch.from_numpy(np.rint(small * 255).astype(np.uint8))[None]  # (1, H, W)
 
 
+def _refuse_if_moved(red: Image.Image, green: Image.Image, blue: Image.Image) -> None:
+    """The blue lead names stand in the upper left corners of their pieces, unless the page was turned or cropped."""
+    across, down = red.width / PAGE_MM[0], red.height / PAGE_MM[1]  # px per mm
+    y, x = np.nonzero(np.asarray(ImageChops.subtract(blue, ImageChops.lighter(red, green))) > NAME_BLUE)
+    x, y = (x + 0.5) / across - MARGIN_MM, (y + 0.5) / down - MARGIN_MM  # (N,) mm from the paper's upper left corner
+    inside = (x > -MARGIN_MM / 2) & (x < PAPER_MM[0]) & (y > -MARGIN_MM / 2) & (y < PAPER_MM[1])
+    right = (x % (COLUMN_S * MM_PER_S) < NAME_MM[0]) & (y % STRIP_MM < NAME_MM[1])
+    if right[inside].sum() < MIN_NAMES * inside.sum():
+        raise BadECG(
+            "The lead names are not where a page has them: give the whole page, upright, not tilted or cropped."
+        )
+
+
 def _load(path: Path) -> Image.Image:
-    """The image in RGB, laid on white where it is transparent."""
+    """The image in RGB, upright as its EXIF note says, laid on white where it is transparent."""
     if not path.is_file():
         raise BadECG(f"There is no file {path}: check the name.")
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as stored:
+            image = ImageOps.exif_transpose(stored)
             if not image.has_transparency_data:
                 return image.convert("RGB")
             white = Image.new("RGBA", image.size, "white")
             return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise BadECG(f"{path.name} is not an image that can be read ({error}): give a PNG or JPEG page.") from None
-
-
-def _refuse_no_trace(ink: np.ndarray) -> None:
-    if (ink.max(axis=0) > 0.2).mean() < MIN_COLUMNS:
-        raise BadECG("The page shows no ECG trace: give a page with a black trace on coloured paper.")
-    if ink.mean() > MAX_INK:
-        raise BadECG("The image is too dark for an ECG page: give a page with a black trace on light paper.")
-
-
-# --- Small figures that notebooks share: a loss curve, bars, a grid of numbers, points against a line.
 
 
 def _axes(title: str, size=(6.0, 2.6)) -> tuple[Figure, plt.Axes]:
@@ -322,8 +313,7 @@ def grid(table, title: str = "", rows: str = "", columns: str = "") -> Figure:
     figure, axes = _axes(title, (4.6, 3.4))
     axes.grid(False)
     figure.colorbar(axes.imshow(np.asarray(table), aspect="auto", cmap="viridis"))
-    axes.set_xlabel(columns)
-    axes.set_ylabel(rows)
+    axes.set(xlabel=columns, ylabel=rows)
     return figure
 
 
@@ -331,8 +321,6 @@ def against(x, y, title: str = "", wanted: str = "true", got: str = "read") -> F
     """Points against the line where both agree."""
     figure, axes = _axes(title, (3.8, 3.4))
     axes.plot(x, y, ".", alpha=0.5)
-    ends = [min(x), max(x)]
-    axes.plot(ends, ends, color="#888", linestyle="--")
-    axes.set_xlabel(wanted)
-    axes.set_ylabel(got)
+    axes.plot(*[[min(x), max(x)]] * 2, color="#888", linestyle="--")
+    axes.set(xlabel=wanted, ylabel=got)
     return figure

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import resample_poly
 
+from . import drawing, ecg_io
 from .errors import BadECG
 from .leads import LAW_TOLERANCE_MV, LEADS, complete, lead_law_residual, lead_name, repair_hint
 
@@ -83,9 +84,7 @@ class ECG:
 
         `hz` and `unit` are for files that do not state them. Raises BadECG with one sentence on what is wrong.
         """
-        from .ecg_io import read
-
-        return cls.from_leads(**read(Path(path), hz, unit))
+        return cls.from_leads(**ecg_io.read(Path(path), hz, unit))
 
     def check(self) -> None:
         """Refuse (BadECG) a wrong shape, rate, age or sex, missing values, dead leads, wrong units and broken laws."""
@@ -196,15 +195,11 @@ class ECG:
         The signal file is put in place first and the header last, each in one step, so a killed run leaves no half
         record. Raises BadECG for a bad record name or amplitudes over 32 mV, UniECGError when the disk refuses.
         """
-        from .ecg_io import write
-
-        return write(self, Path(path))
+        return ecg_io.write(self, Path(path))
 
     def plot(self, **options):
         """Draw the ECG on paper; options go to `drawing.figure`, which returns a matplotlib Figure."""
-        from .drawing import figure
-
-        return figure(self, **options)
+        return drawing.figure(self, **options)
 
 
 def check_rate(hz: float) -> None:
@@ -237,8 +232,9 @@ def bridge_gaps(values: np.ndarray, hz: float, name: str) -> np.ndarray:
     longest = (ends - starts).max() / hz
     if longest > MAX_GAP_S or starts[0] == 0 or ends[-1] == len(values):
         raise BadECG(
-            f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms: only inner gaps "
-            f"up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the record or choose another."
+            f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms, and holds "
+            f"{(~missing).sum() / hz:g} s: only inner gaps up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the "
+            "record or choose another."
         )
     known = np.flatnonzero(~missing)
     return np.interp(np.arange(len(values)), known, values[known])  # (L,)

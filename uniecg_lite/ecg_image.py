@@ -1,12 +1,16 @@
-"""What does the image encoder see? ECG paper in pixels: its layout, and a fast batched raster."""
+"""What does the image encoder see? ECG paper in pixels: its layout, and a fast batched raster.
+
+Paper: 25 mm/s, 10 mm/mV, four columns of 2.5 s above a rhythm strip of lead II. Rows are read from top to bottom,
+columns from left to right: I, II, III | aVR, aVL, aVF | V1, V2, V3 | V4, V5, V6.
+
+Raster: a batch of ECGs to images of bare ink, for phi_v. One image column is 20 ms, two samples at 100 Hz, so the trace
+needs no interpolation: a column's ink runs from the lowest to the highest of its samples, the next column's first
+included. Shapes: B batch, C lead, L sample, W column, H row.
+"""
 
 import torch
 
 from .errors import BadECG
-
-# --- Where things are on ECG paper: 25 mm/s, 10 mm/mV, four columns of 2.5 s above a rhythm strip of lead II.
-#
-# Rows are read from top to bottom, columns from left to right: I, II, III | aVR, aVL, aVF | V1, V2, V3 | V4, V5, V6.
 
 MM_PER_S = 25.0
 MM_PER_MV = 10.0
@@ -25,6 +29,8 @@ PX_PER_MM = 2
 WIDTH = int(PAPER_MM[0] * PX_PER_MM)  # 500
 HEIGHT = int(PAPER_MM[1] * PX_PER_MM)  # 256
 STRIP_PX = int(STRIP_MM * PX_PER_MM)  # 64
+PX_PER_MV = PX_PER_MM * MM_PER_MV
+CPU_STRIPS = 1  # strips painted at a time: in cache, and small enough that threads need not wait for each other
 
 
 def segments():
@@ -35,23 +41,13 @@ def segments():
     yield RHYTHM_LEAD, STRIPS - 1, 0.0, PAGE_S
 
 
-# --- The fast raster: a batch of ECGs to images of bare ink, for the image encoder phi_v.
-#
-# One image column is 20 ms, two samples at 100 Hz, so the trace needs no interpolation: a column's ink runs from the
-# lowest to the highest of its samples, the next column's first included. Shapes: B batch, C lead, L sample, W column,
-# H row.
-
-PX_PER_MV = PX_PER_MM * MM_PER_MV
-CPU_STRIPS = 1  # strips painted at a time: in cache, and small enough that threads need not wait for each other
-
-
 def raster(signal: torch.Tensor, width_px: float = 1.0) -> torch.Tensor:
     """Draw ECGs (B, 12, 1000) in mV at 100 Hz as ink (B, 1, 256, 500) uint8: 255 is ink, 0 is paper, no grid.
 
-    The layout is that of `geometry`; the trace is `width_px` thick and anti-aliased. Each lead is drawn about the
+    The layout is that of the paper; the trace is `width_px` thick and anti-aliased. Each lead is drawn about the
     middle of its strip after its median over the record (of every fourth sample, for speed) is taken off, so that an
     offset does not push it off the paper; beyond 1.6 mV it runs along the strip's edge. Works on any device. Raises
-    BadECG for another shape or NaN.
+    BadECG for another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
     """
     if signal.ndim != 3 or signal.shape[1:] != (12, 2 * WIDTH):
         shape = tuple(signal.shape)
@@ -78,7 +74,7 @@ def _strips(signal: torch.Tensor) -> torch.Tensor:
 
 def _extent(strips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Upper and lower end of the trace in each image column, (B, 4, W) each, in px from the strip's top."""
-    if not strips.isfinite().all():
+    if strips.is_cpu and not strips.isfinite().all():
         raise BadECG("The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.")
     y = (STRIP_PX / 2 - PX_PER_MV * strips).clamp_(0.5, STRIP_PX - 0.5)  # (B, 4, L)
     even, odd = y[..., ::2], y[..., 1::2]  # (B, 4, W)

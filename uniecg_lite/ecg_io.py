@@ -24,9 +24,13 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".we
 NPZ_KEYS = ("signal", "hz", "leads", "unit", "age", "sex")
 TIME_SCALE = {"time": 1.0, "t": 1.0, "time_s": 1.0, "seconds": 1.0, "time_ms": 1e-3, "ms": 1e-3}
 
-_AGE = re.compile(r"\bage\b>?\s*[:=]\s*(-?\d+(?:\.\d+)?)", re.IGNORECASE)
-_SEX = re.compile(r"\b(?:sex|gender)\b>?\s*[:=]\s*([a-z]+)", re.IGNORECASE)
+_NOT_YEARS = r"(?!\d|\.\d|[mwd]\b|\s*(?:month|week|day|hour))"
+_AGE = re.compile(rf"(?<!gestational )\bage\b>?\s*[:=]\s*(-?\d+(?:\.\d+)?){_NOT_YEARS}", re.IGNORECASE)
+_FEMALE, _MALE = r"(f|fem\w*|w|woman|weiblich)", r"(m|male|man|masc\w*|männlich)"
+_SEX = re.compile(rf"\b(?:sex|gender)\b>?\s*[:=]\s*(?:{_FEMALE}|{_MALE})\b", re.IGNORECASE)
 _SOURCE = re.compile(r"^\s*source\s*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
+_MICRO = "[\xb5\xbc]V"  # µV as bytes end, in Latin-1 and in UTF-8 (the micro sign and the Greek letter)
+READABLE = "give a WFDB record (its .hea beside it), a .csv, .npy or .npz"
 _UNIT_IN_NAME = re.compile(r"^(.*?)\s*[\[(]\s*([nuµμm]?V)\s*[\])]\s*$", re.IGNORECASE)
 
 
@@ -47,8 +51,14 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
         if path.stat().st_size == 0:
             raise BadECG(f"{path.name} is empty: fetch or export it again.")
         found = readers[suffix](path)
+    elif suffix in WFDB_SUFFIXES:
+        if path.is_file() and not path.with_suffix(".hea").is_file():
+            raise BadECG(f"The header {path.stem}.hea of {path.name} is missing: put it beside the signals.")
+        found = _read_wfdb(path.with_suffix(""))
     else:
-        found = _read_wfdb(path.with_suffix("") if suffix in WFDB_SUFFIXES else path)
+        if path.is_file() and not path.with_name(path.name + ".hea").is_file():
+            raise BadECG(f"Files such as {path.name} are not read here: {READABLE}.")
+        found = _read_wfdb(path)
     found["hz"] = _agreed_rate(path, found.get("hz"), hz)
     found["unit"] = unit if unit is not None else found.get("unit")
     return {"source": path.stem, **found}
@@ -65,52 +75,71 @@ def _agreed_rate(path: Path, stated: float | None, given: float | None) -> float
 def patient(text: str) -> dict:
     """Age (years, None outside 0 to 110) and sex from header lines such as "Age: 63" or "<age>: 63 <sex>: F"."""
     age, sex = _AGE.search(text), _SEX.search(text)
-    years = float(age[1]) if age else None
-    letter = sex[1][0].lower() if sex else ""
-    return {
-        "age": years if years is not None and 0 <= years <= 110 else None,
-        "sex": {"f": "female", "w": "female", "m": "male"}.get(letter),
-    }
+    years = float(age[1]) if age else -1.0
+    return {"age": years if 0 <= years <= 110 else None, "sex": sex and ("female" if sex[1] else "male")}
 
 
 def _read_wfdb(record: Path) -> dict:
-    header_path = record.with_name(record.name + ".hea")
-    if not header_path.is_file():
-        raise BadECG(f"There is no ECG file {record}: give a WFDB record (its .hea beside it), a .csv, .npy or .npz.")
+    header = record.with_name(record.name + ".hea")
+    if not header.is_file():
+        raise BadECG(f"There is no ECG file {record}: {READABLE}.")
+    lines = _header_lines(header)
     try:
-        header = wfdb.rdheader(str(record))
-        files = {str(name) for name in getattr(header, "file_name", None) or ()}
+        files = {str(name) for name in getattr(wfdb.rdheader(str(record)), "file_name", None) or ()}
     except Exception as error:
-        raise BadECG(f"The header {header_path.name} cannot be understood: fetch the record again.") from error
-    hz = _stated_rate(header_path)
+        line = " ".join(lines[0]) if lines else ""
+        raise BadECG(
+            f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
+            "signals, rate and samples): mend it, or fetch the record again."
+        ) from error
+    hz = _stated_rate(header)
     for name in sorted(files):
         if Path(name).name != name or not (record.parent / name).is_file():
-            raise BadECG(f"The signal file {name} named in {header_path.name} is missing: put it beside the header.")
+            raise BadECG(f"The signal file {name} named in {header.name} is missing: put it beside the header.")
     try:
         data = wfdb.rdrecord(str(record))
-        signal, names, units = data.p_signal, [str(name) for name in data.sig_name], data.units
+        signal, names = data.p_signal, [str(name) for name in data.sig_name]
         leads = {name: signal[:, k] for k, name in enumerate(names)}  # (L,) each
     except Exception as error:
         raise BadECG(
             f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
         ) from error
     _refuse_twins(names)
+    units = dict(zip(names, data.units))
+    if "/" not in lines[0][0]:  # the reader drops letters that are no ASCII, so that µV would become V
+        units |= {name: "uV" for name, line in zip(names, lines[1:]) if re.search(_MICRO, "".join(line[2:3]))}
     comments = "\n".join(data.comments or ())
     source = _SOURCE.search(comments)
-    found = {"leads": leads, "hz": hz, "unit": dict(zip(names, units)), **patient(comments)}
+    found = {"leads": leads, "hz": hz, "unit": units, **patient(comments)}
     return found | ({"source": source[1].strip()} if source else {})
 
 
-def _stated_rate(header_path: Path) -> float | None:
-    """The rate in a WFDB header, None if it states none; a reader would silently take 250 Hz, 200 for a gain of 0."""
-    lines = [line.split() for line in header_path.read_text(errors="replace").splitlines() if line.strip()]
-    record, *signals = [line for line in lines if not line[0].startswith("#")]
-    if "/" not in record[0] and any(re.match(r"0*\.?0*(?![\d.])", (line + [""] * 3)[2]) for line in signals):
-        raise BadECG(f"The header {header_path.name} states no gain, so its size is unknown: calibrate the record.")
+def _header_lines(header: Path) -> list[list[str]]:
+    """The record line and the signal or segment lines of a WFDB header, each as its fields."""
+    lines = [line.split() for line in header.read_text(encoding="latin-1").splitlines()]
+    return [line for line in lines if line and not line[0].startswith("#")]
+
+
+def _stated_rate(header: Path) -> float | None:
+    """The rate in a WFDB header, None if it states none; a reader would silently take 250 Hz, 200 for a gain of 0.
+
+    Refuses (BadECG) what it would read wrongly: no gain, in any segment, several samples a frame, gaps.
+    """
+    record, *rest = _header_lines(header)
+    for name, *fields in rest:
+        if "/" in record[0]:
+            if name == "~":
+                raise BadECG(f"The record {header.stem} has a gap between its segments: load one segment alone.")
+            if (segment := header.with_name(f"{name}.hea")).is_file():
+                _stated_rate(segment)
+        elif re.match(r"0*\.?0*(?![\d.])", "".join(fields[1:2])):
+            raise BadECG(f"The header {header.name} states no gain, so its size is unknown: calibrate the record.")
+        elif re.search(r"x0*([2-9]|1\d)", fields[0]):
+            raise BadECG(f"The header {header.name} states several samples a frame: resample the record to one.")
     try:
         return float(re.split("[/(]", record[2])[0]) if len(record) > 2 else None
     except ValueError:
-        raise BadECG(f"The header {header_path.name} states a rate of {record[2]!r}: fetch the record again.") from None
+        raise BadECG(f"The header {header.name} states a rate of {record[2]!r}: fetch the record again.") from None
 
 
 def _refuse_twins(names: list[str]) -> None:
@@ -124,16 +153,22 @@ def _read_csv(path: Path) -> dict:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:
-        raise BadECG(f"{path.name} is not a text file: give a CSV with lead names in its first row.") from None
+        raise BadECG(
+            f"{path.name} is not a text file in UTF-8: save it so, with lead names in its first row."
+        ) from None
     notes = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#"))
+    notes = re.sub(r"[,;]\s*(?=[a-z]+\s*[:=])", "\n", notes, flags=re.IGNORECASE)
     table = [line for line in lines if not line.startswith("#")]
     if len(table) < 2:
         raise BadECG(f"{path.name} holds no samples: give a row of lead names, then one row for each sample.")
     mark = max(",;\t", key=table[0].count)
     header, *rows = csv.reader(table, delimiter=mark)
-    names, unit = _split_units([name.strip() for name in header])
+    names, unit = _split_units([name.strip(" '") for name in header])
     if not any(lead_name(name) for name in names):
-        raise BadECG(f"The first row of {path.name} names no ECG lead: it must hold names such as I, II, V1.")
+        raise BadECG(
+            f"The first row of {path.name} that is no # comment, {table[0][:40]!r}, names no ECG lead: "
+            "it must hold names such as I, II, V1."
+        )
     _refuse_twins(names)
     values = _numbers(path, rows, len(names), decimal_comma=mark == ";")  # (L, columns)
     columns = {name: values[:, k] for k, name in enumerate(names)}
@@ -161,7 +196,9 @@ def _numbers(path: Path, rows: list[list[str]], width: int, decimal_comma: bool)
         swap = (lambda cell: cell.replace(",", ".")) if decimal_comma else (lambda cell: cell)
         return np.array([[float(swap(cell).strip() or "nan") for cell in row] for row in rows])
     except ValueError as error:
-        raise BadECG(f"{path.name} is not a table of numbers ({error}): give one row for each sample.") from None
+        raise BadECG(
+            f"{path.name} is not a table of numbers ({error}): give one row for each sample, numbers as 1.5."
+        ) from None
 
 
 def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
@@ -173,6 +210,8 @@ def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
     if len(steps) == 0 or not np.isfinite(steps).all() or steps.min() <= 0:
         raise BadECG(f"The column {name} of {path.name} does not rise steadily: mend it, or leave it out and pass hz.")
     hz = len(steps) / (time[-1] - time[0])
+    if hz <= 2 and not name.lower().endswith("ms"):
+        raise BadECG(f"The column {name} of {path.name} seems to be in ms, not s: name it time_ms.")
     if np.abs(steps * hz - 1).max() > 0.5:
         raise BadECG(f"The samples of {path.name} are not evenly spaced in time: resample it to one rate first.")
     return round(float(hz), 3)

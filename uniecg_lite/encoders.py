@@ -1,4 +1,12 @@
-"""How do signal and image become tokens? phi_s, phi_v, the text decoder of CoCa, and one probe head per fact."""
+"""How do signal and image become tokens? phi_s, phi_v, the text decoder of CoCa, and one probe head per fact.
+
+The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid. So a language
+model finds PR where PR stands, by attention, and need not unpick it from a summary of everything.
+
+Both encoders are trained together by contrast and captioning: Yu et al., "CoCa: Contrastive Captioners are Image-Text
+Foundation Models", arXiv 2205.01917. One text decoder, whose lower half reads text alone (its last state is contrasted
+with the ECG) and whose upper half looks at the ECG's tokens (and must write the report).
+"""
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +16,6 @@ from .beats import RHYTHM, representative_beat, rhythm_features
 from .ecg_image import raster
 from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
 from .language.tokenizer import encode
-
-# --- The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid.
-#
-# So a language model finds PR where PR stands, by attention, and need not unpick it from a summary of everything.
 
 FINDINGS_WEIGHT, SIGNS_WEIGHT = 6.0, 2.0  # in the loss of facts, beside the numbers
 GRIDS = {  # first, last and step of the values that a measured token tells of
@@ -25,6 +29,9 @@ GRIDS = {  # first, last and step of the values that a measured token tells of
 GROUPS = grouped("token")  # findings that share a token: few enough for one attention head to carry
 MEASURED = (*GRIDS, *GROUPS, *LEAD_SIGNS)  # one token each
 GRIDS_WEIGHT = 0.5
+FACTS_WEIGHT = 2.0  # of all facts, beside contrast and captions
+HEADS = 4
+FRONT = 1 + len(MEASURED)  # the summary token, then one for each fact
 
 
 def grid(name: str) -> torch.Tensor:
@@ -78,9 +85,7 @@ class FactProbes(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        sizes = (
-            [len(grid(name)) + 1 for name in GRIDS] + [len(codes) for codes in GROUPS.values()] + [12] * len(LEAD_SIGNS)
-        )
+        sizes = [*(len(grid(name)) + 1 for name in GRIDS), *map(len, GROUPS.values()), *[12] * len(LEAD_SIGNS)]
         self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in zip(MEASURED, sizes)})
 
     def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -95,18 +100,6 @@ class FactProbes(nn.Module):
         found = F.binary_cross_entropy_with_logits(found, there)
         signs = sum(F.binary_cross_entropy_with_logits(predicted[name], wanted[name]) for name in LEAD_SIGNS)
         return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
-
-
-# --- phi_s and phi_v: a signal and an image of an ECG to tokens, trained together by contrast and captioning (CoCa).
-#
-# Yu et al., "CoCa: Contrastive Captioners are Image-Text Foundation Models", arXiv 2205.01917: one text decoder whose
-# lower half reads text alone (its last state is contrasted with the ECG) and whose upper half looks at the ECG's
-# tokens (and must write the report).
-
-HEADS = 4
-SPREADS = (1, 3, 9)
-FACTS_WEIGHT = 2.0
-FRONT = 1 + len(MEASURED)  # the summary token, then one for each fact
 
 
 def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEncoder:
@@ -126,16 +119,20 @@ def amplify_small_waves(signal: torch.Tensor) -> torch.Tensor:
     return torch.cat([centred, torch.tanh(6 * centred)], 1)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """A dilated convolution over 5 positions around a skip: (B, D, L) -> (B, D, L)."""
 
-    def __init__(self, width: int, spread: int):
+    def __init__(self, width: int, spread: int, activation: type[nn.Module] = nn.GELU):
         super().__init__()
         convolution = nn.Conv1d(width, width, 5, padding=2 * spread, dilation=spread)
-        self.body = nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), convolution)
+        self.body = nn.Sequential(nn.GroupNorm(1, width), activation(), convolution)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.body(x)
+
+
+def _stem(first: nn.Conv1d, second: nn.Conv1d) -> nn.Sequential:
+    return nn.Sequential(first, nn.GELU(), second, *(Residual(second.out_channels, s) for s in (1, 3, 9)))
 
 
 class _Tokens(nn.Module):
@@ -163,7 +160,7 @@ class _Tokens(nn.Module):
         return self.body(torch.cat([front, tokens], 1) + self.place)
 
 
-class _UsualBeat(nn.Module):
+class BeatEncoder(nn.Module):
     """The representative beat and the RR intervals, as every ECG machine takes them: what averaging makes plain.
 
     (B, 12, 1000) mV -> tokens (B, 8, D) and their features in one row (B, F).
@@ -174,7 +171,7 @@ class _UsualBeat(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         half = width // 2
-        self.stem = nn.Sequential(nn.Conv1d(36, half, 5, 1, 2), *(_Residual(half, s) for s in (1, 2, 4)), nn.GELU())
+        self.stem = nn.Sequential(nn.Conv1d(36, half, 5, 1, 2), *(Residual(half, s) for s in (1, 2, 4)), nn.GELU())
         self.rhythm = nn.Sequential(nn.Linear(RHYTHM, half), nn.GELU(), nn.Linear(half, half))
         self.cut = nn.Conv1d(half, width, 16, 16, 4)
         self.lift = nn.Linear(half, width)
@@ -205,13 +202,8 @@ class SignalEncoder(nn.Module):
         super().__init__()
         self.width, self.settings = width, {"width": width, "layers": layers}
         half = width // 2
-        self.stem = nn.Sequential(
-            nn.Conv1d(24, half, 9, 2, 4),
-            nn.GELU(),
-            nn.Conv1d(half, half, 5, 2, 2),
-            *(_Residual(half, s) for s in SPREADS),
-        )
-        self.beat = _UsualBeat(width)
+        self.stem = _stem(nn.Conv1d(24, half, 9, 2, 4), nn.Conv1d(half, half, 5, 2, 2))
+        self.beat = BeatEncoder(width)
         self.head = _Tokens(width, 1, 250, 10, layers, self.beat.tokens, self.beat.features)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
@@ -228,12 +220,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.width, self.settings = width, {"width": width, "layers": layers}
         half = width // 2
-        self.stem = nn.Sequential(  # a strip's 64 pixel rows are channels: patches 64 high, 10 wide, every 5 pixels
-            nn.Conv1d(64, half, 10, 5, 3),
-            nn.GELU(),
-            nn.Conv1d(half, half, 5, 1, 2),
-            *(_Residual(half, s) for s in SPREADS),
-        )
+        # a strip's 64 pixel rows are channels: patches 64 high, 10 wide, every 5 pixels
+        self.stem = _stem(nn.Conv1d(64, half, 10, 5, 3), nn.Conv1d(half, half, 5, 1, 2))
         self.head = _Tokens(width, 4, 100, 10, layers)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -326,15 +314,14 @@ def encoder_loss(
     views = [parts["phi_s"](signal), parts["phi_v"](raster(signal))]
     losses = coca_loss(parts["captioner"], views, ids, pad, captioned=step % 2)
     wanted = {name: value.to(device) for name, value in facts.items()}
-    told = sum(probe.loss(tokens[:, 1:FRONT], wanted) for probe, tokens in zip(parts["probes"], views)) / len(views)
-    return {**losses, "loss": losses["loss"] + FACTS_WEIGHT * told, "facts": told.detach()}
+    fact_loss = sum(probe.loss(tokens[:, 1:FRONT], wanted) for probe, tokens in zip(parts["probes"], views)) / len(views)
+    return {**losses, "loss": losses["loss"] + FACTS_WEIGHT * fact_loss, "facts": fact_loss.detach()}
 
 
 def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
     """Reports as ids with begin and end, padded: N texts -> (N, T)."""
-    rows = [
-        torch.tensor([tokenizer.bos_token_id, *encode(tokenizer, text), tokenizer.eos_token_id]) for text in reports
-    ]
+    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+    rows = [torch.tensor([begin, *encode(tokenizer, text), end]) for text in reports]
     return nn.utils.rnn.pad_sequence(rows, True, tokenizer.pad_token_id)
 
 

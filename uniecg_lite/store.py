@@ -18,46 +18,11 @@ from torch import Tensor
 
 from .config import Profile
 from .errors import BadArtifact, UniECGError
+from .findings import table
 from .paths import CHECKOUT, ROOT
 
-PRODUCERS = {
-    "cohort": "01",
-    "encoders": "02",
-    "language": "03",
-    "alignment": "04",
-    "stage1": "05",
-    "diffusets": "06",
-    "reader": "06",
-    "tokens": "07",
-    "unified": "08",
-    "diag_tokenizer": "11",
-    "diag_forecast": "12",
-    "diagecg": "13",
-}
-SIZES = {  # what of a profile an artifact depends on, beside its inputs
-    "cohort": ("records",),
-    "encoders": ("enc_width", "enc_layers", "encoders"),
-    "language": ("lm_width", "lm_layers", "lm_heads", "ecg_tokens", "language", "llm"),
-    "alignment": ("alignment",),
-    "stage1": ("stage1",),
-    "diffusets": ("vae_width", "unet_width", "vae", "condition", "rhythm", "average_beat", "denoiser"),
-    "reader": ("reader",),
-    "tokens": ("ecg_tokens", "tokens"),
-    "unified": ("map_layers", "mapper"),
-    "diag_tokenizer": (
-        "diag_strides",
-        "diag_width",
-        "diag_wide",
-        "diag_levels",
-        "diag_books",
-        "diag_tokenizer",
-        "diag_facts_width",
-        "diag_facts_layers",
-        "diag_facts",
-    ),
-    "diag_forecast": ("diag_rank", "diag_forecast"),
-    "diagecg": ("diag_tuning",),
-}
+ARTIFACTS = table("artifacts")  # which notebook writes each, and what of a profile it depends on, beside its inputs
+PRODUCERS = {name: row["notebook"] for name, row in ARTIFACTS.items()}
 
 
 def fingerprint(folder: Path) -> str:
@@ -137,7 +102,7 @@ class Store:
                 f"'{self.profile.name}' and {self.seed}: {advice}."
             )
         now = json.loads(json.dumps(self.profile.asdict()))
-        if any(meta["sizes"].get(key) != now[key] for key in SIZES.get(name, now)):
+        if any(meta["sizes"].get(key) != now[key] for key in ARTIFACTS.get(name, {"sizes": now})["sizes"]):
             raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
         for other, hashed in meta["inputs"].items():
             self.path(other)  # and what that one was made from
@@ -206,8 +171,3 @@ def write_text(path: Path, text: str) -> None:
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write tensors as `<path>.safetensors`."""
     save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, f"{path}.safetensors")
-
-
-def state(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The part of a file's tensors whose names start with `prefix.`, without the prefix."""
-    return {key[len(prefix) + 1 :]: value for key, value in tensors.items() if key.startswith(prefix + ".")}

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..beats import RHYTHM, representative_beat, rhythm_features
 from ..config import Training
-from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, amplify_small_waves
+from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
 from ..training import fit
@@ -57,17 +57,6 @@ def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torc
     return numbers, predicted[:, n:f], predicted[:, f:].unflatten(1, (len(LEAD_SIGNS), 12))
 
 
-class _Residual(nn.Module):
-    def __init__(self, width: int, spread: int):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(1, width), nn.ReLU(), nn.Conv1d(width, width, 5, padding=2 * spread, dilation=spread)
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.body(x)
-
-
 class Reader(nn.Module):
     """(B, 12, 1000) mV at 100 Hz -> numbers, finding logits and signs per lead.
 
@@ -79,8 +68,10 @@ class Reader(nn.Module):
         super().__init__()
         self.settings = {"width": width}
         self.stem = nn.Sequential(nn.Conv1d(24, width, 7, 2, 3), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2))
-        self.body = nn.Sequential(*(_Residual(width, spread) for spread in (1, 2, 4, 8, 16, 1)))
-        self.beat = nn.Sequential(nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), _Residual(width, 1), nn.AvgPool1d(4))
+        self.body = nn.Sequential(*(Residual(width, spread, nn.ReLU) for spread in (1, 2, 4, 8, 16, 1)))
+        self.beat = nn.Sequential(
+            nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), Residual(width, 1, nn.ReLU), nn.AvgPool1d(4)
+        )
         self.rhythm = nn.Sequential(nn.Linear(RHYTHM, 64), nn.ReLU())
         self.head = nn.Sequential(nn.Linear(28 * width + 64 + RHYTHM, 256), nn.ReLU(), nn.Linear(256, FACT_WIDTH))
 
