@@ -38,7 +38,8 @@ def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
     n, f = NUMBERS, NUMBERS + len(CODES)
     known = ~table[:, :n].isnan()
-    numbers = F.smooth_l1_loss(predicted[:, :n][known], table[:, :n][known])
+    numbers = F.smooth_l1_loss(predicted[:, :n], table[:, :n].nan_to_num(), reduction="none")
+    numbers = (numbers * known).sum() / known.sum()
     found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])
     signs = F.binary_cross_entropy_with_logits(predicted[:, f:], table[:, f:])
     return numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
