@@ -282,7 +282,7 @@ def coca_loss(
     Args:
         captioner: the text decoder.
         views: the tokens of signal and/or image, each (B, S, D) with the summary first.
-        ids: (B, T) report, begin to end, padded with `pad`.
+        ids: (B, T) report, begin to end, padded with `pad`; on the host, so that no device is waited for.
         pad: the padding id.
         captioned: the one view whose caption counts, to save time; None for all.
 
@@ -290,18 +290,20 @@ def coca_loss(
         {"loss", "contrast", "caption"}: contrast + 2 caption, averaged over views, as in the paper's weights.
     """
     length = (ids != pad).sum(1)  # (B,)
+    spots = (ids[:, 1:] != pad).flatten().nonzero()[:, 0]  # (words,) in the B * (T - 1) that can be foretold
+    ids, length, spots = (x.to(views[0].device) for x in (ids, length, spots))
     text = captioner.read(ids)  # (B, T, D)
-    sentence = F.normalize(text[torch.arange(len(ids)), length - 1], dim=-1)  # (B, D)
-    keep = ids[:, 1:] != pad  # (B, T-1)
+    pairs = torch.arange(len(ids), device=ids.device)
+    sentence = F.normalize(text[pairs, length - 1], dim=-1)  # (B, D)
+    target = ids[:, 1:].flatten()[spots]
     contrast = caption = 0.0
     for place, tokens in enumerate(views):
         summary = F.normalize(tokens[:, 0], dim=-1)
         logits = captioner.temperature.exp().clamp(max=100) * summary @ sentence.T  # (B, B)
-        pairs = torch.arange(len(ids), device=ids.device)
         contrast = contrast + (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
         if captioned in (None, place):
-            states = captioner.write(text[:, :-1], tokens)[keep]  # (words, D)
-            caption = caption + F.cross_entropy(states @ captioner.embed.weight.T, ids[:, 1:][keep])
+            states = captioner.write(text[:, :-1], tokens).flatten(0, 1)[spots]  # (words, D)
+            caption = caption + F.cross_entropy(states @ captioner.embed.weight.T, target)
     contrast, caption = contrast / len(views), caption / (len(views) if captioned is None else 1)
     return {"loss": contrast + 2 * caption, "contrast": contrast.detach(), "caption": caption.detach()}
 
@@ -344,7 +346,7 @@ def train_encoders(
         rows = rows_of(step, seed, plan.batch, len(cohort))
         signal = cohort.signal(rows).to(device)
         words = ids[rows]
-        words = words[:, : int((words != pad).sum(1).max())].to(device)
+        words = words[:, : int((words != pad).sum(1).max())]
         views = [phi_s(signal), phi_v(raster(signal))]
         parts = coca_loss(captioner, views, words, pad, captioned=step % 2)
         mine = {name: value[rows] for name, value in wanted.items()}
