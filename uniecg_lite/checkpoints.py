@@ -130,4 +130,4 @@ def load_reader(store: Store) -> Reader:
     """The reader of notebook 06, frozen."""
     reader = Reader(**json.loads((store.path("reader") / "config.json").read_text()))
     reader.load_state_dict(store.tensors("reader", "reader"))
-    return reader.requires_grad_(False).eval()
+    return reader.requires_grad_(False).eval().to(device_and_why()[0])

@@ -11,7 +11,7 @@ from .config import Training
 from .ecg_image import raster
 from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
 from .language.tokenizer import encode
-from .training import fit, rows_of
+from .training import fit, inference, rows_of
 
 # --- The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid.
 #
@@ -365,6 +365,7 @@ def train_encoders(
 @torch.no_grad()
 def retrieval(tokens: torch.Tensor, captioner: Captioner, ids: torch.Tensor, pad: int) -> float:
     """Top-1 share of ECGs (B, S, D) whose own report (B, T) is the nearest of the B: chance is 1 / B."""
-    text = captioner.read(ids)[torch.arange(len(ids)), (ids != pad).sum(1) - 1]
+    with inference():
+        text = captioner.read(ids)[torch.arange(len(ids)), (ids != pad).sum(1) - 1]
     nearest = (F.normalize(tokens[:, 0], dim=-1) @ F.normalize(text, dim=-1).T).argmax(1)
     return (nearest == torch.arange(len(ids), device=nearest.device)).float().mean().item()

@@ -21,6 +21,7 @@ from ..metrics.grounded import f1, grounded
 from ..metrics.qa import draw_questions, qa_scores
 from ..metrics.reports import reading_scores, report_scores
 from ..metrics.saliency import WAVES, ratios, wave_windows
+from ..training import inference
 from .diagecg_model import DiagECG
 from .diagecg_stages import HORIZON, SCALES, background, windows
 from .fact_tokens import NOISES, PLACES, WORDS, FactWords, readings_of
@@ -39,7 +40,7 @@ QUESTION = "Does this ECG show {}?"
 FACTS = tuple(dict.fromkeys(place.fact for place in PLACES))
 
 
-@torch.no_grad()
+@inference()
 def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: int = 32) -> torch.Tensor:
     """Attention (B, T), mean over layers and heads, of the last word before the answer to each ECG word of (B, T)."""
     model.eval()
@@ -55,7 +56,7 @@ def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: in
     return torch.cat(out)
 
 
-@torch.no_grad()
+@inference()
 def look_back(model: DiagECG, codes: torch.Tensor) -> torch.Tensor:
     """Attention (B, T), mean over layers and heads, of the forecast that follows codes (B, T) to each of them."""
     model.eval()
@@ -256,7 +257,7 @@ def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: list[Reading]) -
 
 
 # ---- forecasts --------------------------------------------------------------------------------------------------
-@torch.no_grad()
+@inference()
 def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor, batch: int = 64) -> dict[str, float]:
     """Nats per code of the last tenth of windows of each scale, `diagecg.forecast_nll.<codes seen>`, and top-1.
 

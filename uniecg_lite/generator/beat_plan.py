@@ -9,6 +9,7 @@ from torch import nn
 
 from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
 from ..leads import from_independent
+from ..training import inference
 from .diffusion import Flow, level_waves
 from .vae import LATENT, PATCH, ROWS, compand, expand
 
@@ -104,7 +105,7 @@ class RRModel(nn.Module):
         each = F.cross_entropy(self(places, condition).flatten(0, 1), places.flatten(), reduction="none")
         return (each * known).sum() / known.sum()
 
-    @torch.no_grad()
+    @inference()
     def sample(self, condition: torch.Tensor, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Conditions (B, D_c) and the rates that they tell (B,) bpm -> beats (B, MOST_BEATS) s, NaN after 10 s.
 
@@ -271,8 +272,10 @@ class AverageBeat(nn.Module):
         x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
         both = torch.cat([condition, self.null.expand_as(condition)])  # (2B, D_c)
 
+        @inference()
         def head(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-            with_words, without = self(torch.cat([x, x]), level.to(x.device).expand(len(both)), both).chunk(2)
+            predicted = self(torch.cat([x, x]), level.to(x.device).expand(len(both)), both).float()  # steps are small
+            with_words, without = predicted.chunk(2)
             return without + guidance * (with_words - without)
 
         return self.beats(Flow().sample_path(head, x, STEPS, generator))

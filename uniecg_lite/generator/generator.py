@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 from ..ecg import ECG
 from ..errors import BadArtifact
 from ..language.requests import Request
-from ..training import device_and_why
+from ..training import device_and_why, inference
 from .beat_plan import HZ, PLAN, AverageBeat, RRModel, average_beats, place_template, shown
 from .denoiser import Denoiser, PatchDenoiser
 from .diffusion import Design, Predict, path_of
@@ -48,6 +48,7 @@ class Generator(nn.Module):
         self.rhythm, self.average_beat = rhythm, average_beat
         self.steps, self.guidance, self.design = steps, guidance, design or Design()
 
+    @inference()
     def conditions(self, requests: list[Request]) -> torch.Tensor:
         """Requests -> what the design tells the denoiser: (B, D_c), or (B, T, D_c) for `tokens`."""
         if self.design.numbers == "words":
@@ -78,6 +79,7 @@ class Generator(nn.Module):
         parts = zip(*(part.split(256) for part in average_beats(ecgs)))
         return torch.cat([self.planned(beats.to(device), times.to(device)).to(ecgs.device) for beats, times in parts])
 
+    @inference()
     def planned(self, beats: torch.Tensor | None, times: torch.Tensor) -> torch.Tensor:
         """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""
         template = times.new_zeros(len(times), *LATENT)
@@ -89,7 +91,7 @@ class Generator(nn.Module):
         """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128) and `plans` (N, PLAN, 128)."""
         return self.latents(ecgs), self.plans(ecgs)
 
-    @torch.no_grad()
+    @inference()
     def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
         """(N, 12, 1024) mV -> (N, 8, 128) latents of unit scale."""
         return torch.cat([self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)])
@@ -128,9 +130,10 @@ class Generator(nn.Module):
             condition = torch.cat([condition, self.denoiser.null.expand_as(condition)])  # (2B, D_c)
             plan = torch.cat([plan, plan])
 
+        @inference()
         def predict(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
             both = torch.cat([x, x]) if self.design.guided else x
-            stated = self.denoiser(both, level.expand(len(both)).to(x.device), condition, plan)
+            stated = self.denoiser(both, level.expand(len(both)).to(x.device), condition, plan).float()
             if not self.design.guided:
                 return stated
             with_words, without = stated.chunk(2)
@@ -158,7 +161,8 @@ class Generator(nn.Module):
         """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`."""
         parts = zip(condition.split(batch), repeat(None) if plan is None else plan.split(batch))
         latents = [self.sample(c, seed + i, plan=p, **how) for i, (c, p) in enumerate(parts)]
-        return torch.cat([self.vae.decode(latent).float() for latent in latents])
+        with inference():
+            return torch.cat([self.vae.decode(latent) for latent in latents])
 
     def make(self, condition: torch.Tensor, seed: int = 0, **how) -> list[ECG]:
         """Conditions (B, D_c) -> B ECGs."""

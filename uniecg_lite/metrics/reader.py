@@ -15,7 +15,7 @@ from ..config import Training
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
-from ..training import fit
+from ..training import fit, inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
@@ -97,11 +97,11 @@ class Reader(nn.Module):
         moments = self.beat(amplify_small_waves(beat)).flatten(1)  # (B, W * 26)
         return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm), rhythm], 1)
 
-    @torch.no_grad()
+    @inference()
     def _in_batches(self, head: nn.Module, signal: torch.Tensor, batch: int) -> torch.Tensor:
         self.eval()
         device = next(self.parameters()).device
-        return torch.cat([head(self._embed(part.to(device))).cpu() for part in signal.split(batch)])
+        return torch.cat([head(self._embed(part.to(device))).float().cpu() for part in signal.split(batch)])
 
     def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`."""
