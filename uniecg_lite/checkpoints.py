@@ -115,7 +115,7 @@ def save_reader(reader: Reader, folder: Path) -> None:
 
 def load_reader(store: Store) -> Reader:
     """The reader of notebook 06, frozen."""
-    return _load(Reader, store, "reader", "reader")
+    return _load(Reader, store, "reader", "reader").to(device_and_why()[0])
 
 
 def _diagecg(store: Store, llm: str, codec: ECGTokenizer | None = None) -> DiagECG:

@@ -266,11 +266,16 @@ def contrast_loss(captioner: Captioner, tokens: torch.Tensor, sentence: torch.Te
     return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
 
 
-def caption_loss(captioner: Captioner, tokens: torch.Tensor, text: torch.Tensor, ids: torch.Tensor, pad: int):
-    """Negative log-likelihood of each next word of B reports (B, T) from ECG tokens (B, S, D) (equation 4)."""
-    keep = ids[:, 1:] != pad  # (B, T-1)
-    states = captioner.write(text[:, :-1], tokens)[keep]  # (words, D)
-    return F.cross_entropy(states @ captioner.embed.weight.T, ids[:, 1:][keep])
+def caption_loss(
+    captioner: Captioner, tokens: torch.Tensor, text: torch.Tensor, spots: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
+    """Negative log-likelihood of each next word of B reports from ECG tokens (B, S, D) (equation 4).
+
+    `text` (B, T, D) is the reports read so far; `spots` (words,) are the places out of B * (T - 1) that have a next
+    word, `target` (words,) their ids.
+    """
+    states = captioner.write(text[:, :-1], tokens).flatten(0, 1)[spots]  # (words, D)
+    return F.cross_entropy(states @ captioner.embed.weight.T, target)
 
 
 def coca_loss(
@@ -281,18 +286,20 @@ def coca_loss(
     Args:
         captioner: the text decoder.
         views: the tokens of signal and/or image, each (B, S, D) with the summary first.
-        ids: (B, T) report, begin to end, padded with `pad`.
+        ids: (B, T) report, begin to end, padded with `pad`; on the host, so that no device is waited for.
         pad: the padding id.
         captioned: the one view whose caption counts, to save time; None for all.
 
     Returns:
         {"loss", "contrast", "caption"}: contrast + 2 caption, averaged over views, as in the paper's weights.
     """
-    text, last = captioner.read(ids), (ids != pad).sum(1) - 1  # (B, T, D), (B,)
+    last, spots = (ids != pad).sum(1) - 1, (ids[:, 1:] != pad).flatten().nonzero()[:, 0]  # (B,), (words,)
+    ids, last, spots = (x.to(views[0].device) for x in (ids, last, spots))
+    text, target = captioner.read(ids), ids[:, 1:].flatten()[spots]  # (B, T, D), (words,)
     sentence = F.normalize(text[torch.arange(len(ids)), last], dim=-1)  # (B, D)
     contrast = sum(contrast_loss(captioner, tokens, sentence) for tokens in views) / len(views)
     written = views if captioned is None else [views[captioned]]
-    caption = sum(caption_loss(captioner, tokens, text, ids, pad) for tokens in written) / len(written)
+    caption = sum(caption_loss(captioner, tokens, text, spots, target) for tokens in written) / len(written)
     return {"loss": contrast + 2 * caption, "contrast": contrast.detach(), "caption": caption.detach()}
 
 
@@ -310,11 +317,13 @@ def encoder_loss(
         pad, step: the padding id, and the number of the step.
     """
     device = signal.device
-    ids = ids[:, : int((ids != pad).sum(1).max())].to(device)
+    ids = ids[:, : int((ids != pad).sum(1).max())]
     views = [parts["phi_s"](signal), parts["phi_v"](raster(signal))]
     losses = coca_loss(parts["captioner"], views, ids, pad, captioned=step % 2)
     wanted = {name: value.to(device) for name, value in facts.items()}
-    fact_loss = sum(probe.loss(tokens[:, 1:FRONT], wanted) for probe, tokens in zip(parts["probes"], views)) / len(views)
+    fact_loss = sum(probe.loss(tokens[:, 1:FRONT], wanted) for probe, tokens in zip(parts["probes"], views)) / len(
+        views
+    )
     return {**losses, "loss": losses["loss"] + FACTS_WEIGHT * fact_loss, "facts": fact_loss.detach()}
 
 
@@ -328,6 +337,7 @@ def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
 @torch.no_grad()
 def retrieval(tokens: torch.Tensor, captioner: Captioner, ids: torch.Tensor, pad: int) -> float:
     """Top-1 share of ECGs (B, S, D) whose own report (B, T) is the nearest of the B: chance is 1 / B."""
-    text = captioner.read(ids)[torch.arange(len(ids)), (ids != pad).sum(1) - 1]
+    with inference():
+        text = captioner.read(ids)[torch.arange(len(ids)), (ids != pad).sum(1) - 1]
     nearest = (F.normalize(tokens[:, 0], dim=-1) @ F.normalize(text, dim=-1).T).argmax(1)
     return (nearest == torch.arange(len(ids), device=nearest.device)).float().mean().item()

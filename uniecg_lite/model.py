@@ -213,7 +213,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         if self.mapper is None:
             raise BadArtifact("This model cannot generate ECGs yet: run notebooks 07 and 08.")
         self.eval()
-        return torch.cat([self.mapper(self.ecg_states(prompts[i : i + batch])) for i in range(0, len(prompts), batch)])
+        parts = (prompts[i : i + batch] for i in range(0, len(prompts), batch))
+        return torch.cat([self.mapper(self.ecg_states(part)) for part in parts]).float()
 
     # ---- the two directions -------------------------------------------------------------------------------------
     def write(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> list[list[int]]:

@@ -25,6 +25,7 @@ from ..metrics.qa import answer_each, draw_questions, qa_scores
 from ..metrics.real_records import load_signals
 from ..metrics.reports import reading_scores, report_scores
 from ..metrics.saliency import WAVES, ratios, wave_windows
+from ..training import inference
 from .diagecg_model import DiagECG
 from .diagecg_stages import HORIZON, SCALES, windows, with_background
 from .fact_tokens import NOISES, PLACES, WORDS, FactWords, readings_of
@@ -41,7 +42,7 @@ FEW = 128  # reports whose overlap of words is counted, which is slow
 FACTS = tuple(dict.fromkeys(place.fact for place in PLACES))
 
 
-@torch.no_grad()
+@inference()
 def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: int = 32) -> torch.Tensor:
     """Attention (B, T), mean over layers and heads, of the last word before the answer to each ECG word of (B, T)."""
     model.eval()
@@ -55,7 +56,7 @@ def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: in
     return torch.cat(out)
 
 
-@torch.no_grad()
+@inference()
 def look_back(model: DiagECG, codes: torch.Tensor) -> torch.Tensor:
     """Attention (B, T), mean over layers and heads, of the forecast that follows codes (B, T) to each of them."""
     model.eval()
@@ -252,7 +253,7 @@ def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: list[Reading]) -
 
 
 # ---- forecasts --------------------------------------------------------------------------------------------------
-@torch.no_grad()
+@inference()
 def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor, batch: int = 64) -> dict[str, float]:
     """Nats per code of the last tenth of windows of each scale, `diagecg.forecast_nll.<codes seen>`, and top-1.
 

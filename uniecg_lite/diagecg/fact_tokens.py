@@ -17,6 +17,7 @@ from ..findings import DRIFT_FROM_MV, NAMES, STATIC_FROM_MV, Reading
 from ..language.conversations import IN_LEADS, TITLES
 from ..language.questions import NONE
 from ..leads import LEADS
+from ..training import inference
 
 NOISES = ("drift", "static")
 SMOOTH = 1.85  # median third difference of a record over its static noise, where that is just loud enough
@@ -75,7 +76,7 @@ class FactWords(nn.Module):
         """What (B, 12, 1000) mV tell, against `measured.targets`."""
         return self.teller.loss(self.eyes(signal)[:, 1:FRONT], wanted)
 
-    @torch.no_grad()
+    @inference()
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, PLACES), int64."""
         return words_of(self.predict(signal))

@@ -12,6 +12,7 @@ from torch import nn
 from vector_quantize_pytorch import FSQ
 
 from ..leads import INDEPENDENT, LEADS, from_independent
+from ..training import inference
 from .fact_tokens import WORDS, FactWords
 
 ROWS = tuple(LEADS.index(name) for name in INDEPENDENT)
@@ -112,12 +113,12 @@ class ECGTokenizer(nn.Module):
         error = F.mse_loss(self.drawn(rough, signal.shape[-1]).float(), self.coded(signal))
         return {"loss": error, "mse": error.detach()}
 
-    @torch.no_grad()
+    @inference()
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, L) mV -> codes (B, T), the wave words, int64."""
         return self.fsq(self.numbers(signal))[1].long().flatten(1, 2)
 
-    @torch.no_grad()
+    @inference()
     def read_tokens(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1000) mV -> the words to be read (B, T), int64: fact words, or without any wave words."""
         return self.encode(signal) if self.facts is None else self.codes + self.facts.encode(signal)
@@ -126,8 +127,8 @@ class ECGTokenizer(nn.Module):
         """(B, 12, 1000) mV -> (B, T, D), what `say` cuts to words."""
         return self.numbers(signal) if self.facts is None else self.facts.uncut(signal)
 
-    @torch.no_grad()
+    @inference()
     def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:
         """Codes (B, T), whole stretches -> (B, 12, L) mV; L is what they last unless given."""
-        x = self.drawn(self.numbers_of(codes), length or codes.shape[1] // self.books * self.stride)
+        x = self.drawn(self.numbers_of(codes), length or codes.shape[1] // self.books * self.stride).float()
         return from_independent(x) if self.leads == len(ROWS) else x

@@ -94,9 +94,11 @@ class RRModel(nn.Module):
         """Cross-entropy of the beats (B, K) s, NaN after the last, of ECGs with these conditions (B, D_c)."""
         gaps = times.diff(dim=1)  # (B, K - 1)
         places = _place((gaps / gaps.nanmean(1, keepdim=True)).nan_to_num(1.0))
-        return F.cross_entropy(self(places, condition)[~gaps.isnan()], places[~gaps.isnan()])
+        known = ~gaps.isnan().flatten()
+        each = F.cross_entropy(self(places, condition).flatten(0, 1), places.flatten(), reduction="none")
+        return (each * known).sum() / known.sum()
 
-    @torch.no_grad()
+    @inference()
     def sample(self, condition: torch.Tensor, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Conditions (B, D_c) and the rates that they tell (B,) bpm -> beats (B, MOST_BEATS) s, NaN after 10 s.
 

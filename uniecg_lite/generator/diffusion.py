@@ -14,6 +14,7 @@ from diffusers.models.embeddings import get_timestep_embedding
 from torch import nn
 
 from ..errors import BadRequest
+from ..training import inference
 
 LEVELS = 1000
 BETAS = (0.00085, 0.012)  # linear, as published
@@ -197,9 +198,10 @@ def guided(net: nn.Module, condition: torch.Tensor, guidance: float | None, *pla
     if guidance is not None:
         condition, plan = torch.cat([condition, net.null.expand_as(condition)]), [torch.cat([p, p]) for p in plan]
 
+    @inference()
     def predict(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
         both = x if guidance is None else torch.cat([x, x])  # (B, ...) or (2B, ...)
-        stated = net(both, level.expand(len(both)).to(x.device), condition, *plan)
+        stated = net(both, level.expand(len(both)).to(x.device), condition, *plan).float()  # steps are small
         if guidance is None:
             return stated
         with_words, without = stated.chunk(2)

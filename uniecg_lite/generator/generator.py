@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from ..ecg import ECG
 from ..errors import BadArtifact
 from ..language.requests import Request
-from ..training import device_and_why
+from ..training import device_and_why, inference
 from .beat_plan import HZ, PLAN, AverageBeat, RRModel, average_beats, place_template, shown
 from .denoiser import Denoiser, PatchDenoiser
 from .diffusion import Design, guided, path_loss, path_of
@@ -49,6 +49,7 @@ class Generator(nn.Module):
         self.rhythm, self.average_beat = rhythm, average_beat
         self.steps, self.guidance, self.design = steps, guidance, design or Design()
 
+    @inference()
     def conditions(self, requests: list[Request]) -> torch.Tensor:
         """Requests -> what the design tells the denoiser: (B, D_c), or (B, T, D_c) for `tokens`."""
         if self.design.numbers == "words":
@@ -79,6 +80,7 @@ class Generator(nn.Module):
         parts = zip(*(part.split(256) for part in average_beats(ecgs)))
         return torch.cat([self.planned(beats.to(device), times.to(device)).to(ecgs.device) for beats, times in parts])
 
+    @inference()
     def planned(self, beats: torch.Tensor | None, times: torch.Tensor) -> torch.Tensor:
         """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""
         template = times.new_zeros(len(times), *LATENT)
@@ -90,7 +92,7 @@ class Generator(nn.Module):
         """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128) and `plans` (N, PLAN, 128)."""
         return self.latents(ecgs), self.plans(ecgs)
 
-    @torch.no_grad()
+    @inference()
     def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
         """(N, 12, 1024) mV -> (N, 8, 128) latents of unit scale."""
         return torch.cat([self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)])

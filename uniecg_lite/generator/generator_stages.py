@@ -9,7 +9,7 @@ from ..cohort import Cohort, population_of
 from ..config import Training
 from ..language.conversations import Corpus
 from ..simulator.simulate import simulate
-from ..training import TrainingLoop
+from ..training import TrainingLoop, inference
 from .beat_plan import FIRST_BEAT, HZ, LENGTH, AverageBeat, RRModel
 from .generator import Generator
 from .text_encoder import TextEncoder
@@ -51,7 +51,7 @@ def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, see
     return loop.history
 
 
-@torch.no_grad()
+@inference()
 def read_once(encoder: TextEncoder, corpus: Corpus, seed: int) -> torch.Tensor:
     """The requests of N patients, each with some of its parts left open -> their conditions (N, D_c).
 

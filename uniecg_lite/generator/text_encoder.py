@@ -8,6 +8,7 @@ from ..encoders import transformer
 from ..findings import CODES
 from ..language.requests import Request
 from ..language.tokenizer import encode, number_rows
+from ..training import inference
 from .beat_plan import WAVES, nearest_rate, waves
 
 TOLD = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
@@ -45,7 +46,7 @@ class TextEncoder(nn.Module):
     def forward(self, texts: list[str]) -> torch.Tensor:
         x, blank = self._states(texts)
         x = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
-        return F.layer_norm(self.pool(x), (x.shape[-1],))  # (B, D_c)
+        return F.layer_norm(self.pool(x).float(), (x.shape[-1],))  # (B, D_c)
 
     def tokens(self, texts: list[str]) -> torch.Tensor:
         """Texts -> (B, longest, D_c): a vector for each word; places without a word hold the whole text's vector."""
@@ -53,7 +54,7 @@ class TextEncoder(nn.Module):
         whole = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
         x = torch.where(blank[..., None], whole[:, None], x)
         x = torch.cat([x, whole[:, None].expand(-1, self.longest - x.shape[1], -1)], 1)  # (B, longest, D)
-        return F.layer_norm(self.pool(x), (x.shape[-1],))
+        return F.layer_norm(self.pool(x).float(), (x.shape[-1],))
 
     def _states(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         """The last states (B, T, D), and where there is no word (B, T)."""
@@ -77,6 +78,7 @@ class TextEncoder(nn.Module):
         findings = F.binary_cross_entropy_with_logits(found, truth)
         return loss + 0.3 * (sexes * known).mean() + FINDINGS_WEIGHT * findings
 
+    @inference()
     def requests(self, vectors: torch.Tensor) -> list[Request]:
         """(B, D_c) -> what the vectors tell of rate, sex and findings, as requests."""
         rates = self.rate(vectors).round().int().tolist()
@@ -85,9 +87,10 @@ class TextEncoder(nn.Module):
         sexes = ["female" if value > 0 else "male" for value in sexes[:, 0].tolist()]
         return [Request(None, sex, rate, codes) for sex, rate, codes in zip(sexes, rates, findings)]
 
+    @inference()
     def rate(self, vectors: torch.Tensor) -> torch.Tensor:
         """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell."""
-        return nearest_rate(self.predict(vectors)[:, :TOLD])
+        return nearest_rate(self.predict(vectors)[:, :TOLD].float())
 
 
 def _number_loss(predicted: torch.Tensor, values: list[int | None], scale: float) -> torch.Tensor:

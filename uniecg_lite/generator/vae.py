@@ -97,7 +97,7 @@ class VAE(nn.Module):
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """(B, 8, 128) unit-scale latents -> (B, 12, 1024) mV."""
-        leads = expand(self._leads(latent * self.scale + self.shift))
+        leads = expand(self._leads(latent * self.scale + self.shift).float())
         return leads if self.free_leads else from_independent(leads)
 
     def _leads(self, latent: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from ..config import Training
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
-from ..training import fit
+from ..training import fit, inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
@@ -38,7 +38,8 @@ def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
     n, f = NUMBERS, NUMBERS + len(CODES)
     known = ~table[:, :n].isnan()
-    numbers = F.smooth_l1_loss(predicted[:, :n][known], table[:, :n][known])
+    numbers = F.smooth_l1_loss(predicted[:, :n], table[:, :n].nan_to_num(), reduction="none")
+    numbers = (numbers * known).sum() / known.sum()
     found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])
     signs = F.binary_cross_entropy_with_logits(predicted[:, f:], table[:, f:])
     return numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
@@ -87,11 +88,11 @@ class Reader(nn.Module):
         moments = self.beat(amplify_small_waves(beat)).flatten(1)  # (B, W * 26)
         return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm), rhythm], 1)
 
-    @torch.no_grad()
+    @inference()
     def _in_batches(self, head: nn.Module, signal: torch.Tensor, batch: int) -> torch.Tensor:
         self.eval()
         device = next(self.parameters()).device
-        return torch.cat([head(self._embed(part.to(device))).cpu() for part in signal.split(batch)])
+        return torch.cat([head(self._embed(part.to(device))).float().cpu() for part in signal.split(batch)])
 
     def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
         """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import BadRequest
 from ..findings import CODES, FINDINGS, NAMES
+from ..training import autocast
 from .chain import PROMPT
 
 WAVES = ("P", "QRS", "ST", "T")
@@ -106,7 +107,7 @@ def saliency(model, signal: torch.Tensor, texts: list[str], names: list[str], pr
     ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(device)  # (B, T)
     stated = nn.utils.rnn.pad_sequence(marks, True, False).to(device)  # (B, T)
     model.eval()
-    with torch.enable_grad():
+    with torch.enable_grad(), autocast():
         x = signal.to(device).requires_grad_()
         ecg = model.project(model.phi_s(x), None)  # (B, T_s, D)
         hidden = model.lm.base_model(inputs_embeds=model.splice(ids, ecg)).last_hidden_state

@@ -25,7 +25,7 @@ from ..metrics.generation import standard
 from ..metrics.real_records import RealRecords, load_real_records, weighted_auroc, weighted_f1
 from ..simulator.noise import noise
 from ..store import Store
-from ..training import device_and_why, fit
+from ..training import device_and_why, fit, inference
 from .study import ABOUT, hashes, manifest_hash, open_split
 
 RARE = ("CRBBB", "LVH", "PVC")  # a block, tall waves, early beats; cardiologists state them in real records, too
@@ -171,7 +171,7 @@ def trained(profile: Profile, positive: torch.Tensor, negative: torch.Tensor, se
     return model.requires_grad_(False).eval()
 
 
-@torch.no_grad()
+@inference()
 def logits(model: Classifier, signal: torch.Tensor, batch: int = 256) -> torch.Tensor:
     """(N, 12, 1000) mV -> (N,) logits."""
     device = next(model.parameters()).device

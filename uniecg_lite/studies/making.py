@@ -30,7 +30,7 @@ from ..leads import from_independent
 from ..metrics.generation import ClipPair, clip_scores, control, fidelity, memorised, number_errors, requested, standard
 from ..metrics.reader import Reader
 from ..store import Store
-from ..training import device_and_why, fit, rows_of
+from ..training import device_and_why, fit, inference, rows_of
 from .study import ABOUT, Spread, hashes, open_split, paired, size, summary
 
 # --- Generators to compare with: a conditional VAE, and the nearest training record.
@@ -65,7 +65,7 @@ class ConditionalVAE(nn.Module):
         loss = 80 * (F.mse_loss(generated, compand(leads)) + KL_WEIGHT * kl)
         return {"loss": loss, "mse": F.mse_loss(expand(generated), leads).detach(), "kl": kl.detach()}
 
-    @torch.no_grad()
+    @inference()
     def signals(self, condition: torch.Tensor, plan: torch.Tensor, seed: int = 0) -> torch.Tensor:
         """Conditions (B, D_c) and plans -> (B, 12, 1024) mV."""
         latent = torch.randn(len(condition), *LATENT, generator=torch.Generator().manual_seed(seed))

@@ -27,7 +27,7 @@ from ..metrics.reader import Reader
 from ..model import Mapper, UniECG
 from ..stages import align_mapper
 from ..store import Store
-from ..training import Step, device_and_why
+from ..training import Step, device_and_why, inference
 from .study import ABOUT, hashes, open_split, size
 
 
@@ -174,7 +174,7 @@ def prepare(store: Store) -> StudyContext:
 def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """Train and score one cell: how near its conditions come to the wanted ones, and what ECGs are made of them."""
     out = {}
-    with torch.no_grad():
+    with inference():
         wanted = room.generator.condition([request.text() for request in room.requests])  # (n, D_c)
     conditions = wanted
     if variant != "direct":

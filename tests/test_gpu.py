@@ -1,0 +1,292 @@
+"""A GPU without one: each training takes a step on `meta`, where no value can be asked for and no CPU tensor may join.
+
+What would have to wait for a GPU cannot be done there, and what lies on another device than its partner raises.
+"""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from uniecg_lite import llm, stages, training
+from uniecg_lite.checkpoints import new_codec, new_encoders
+from uniecg_lite.diagecg import diagecg_stages
+from uniecg_lite.diagecg.diagecg_model import DiagECG
+from uniecg_lite.encoders import Captioner, report_ids, train_encoders
+from uniecg_lite.generator import generator_stages as making
+from uniecg_lite.generator.beat_plan import PLAN as DRAWN
+from uniecg_lite.generator.beat_plan import average_beats
+from uniecg_lite.generator.vae import LATENT, VAE
+from uniecg_lite.metrics.reader import Reader, train_reader
+
+PLAN = replace(tiny.PLAN, steps=1)
+
+
+class OneDevice(TorchDispatchMode):
+    """As CUDA does, refuse an operation of tensors on two devices; copies, places and single numbers may be mixed."""
+
+    MAY = ("aten::_to_copy", "aten::copy_", "aten::index", "aten::index_put_", "aten::_index_put_impl_")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        met = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        if len({x.device.type for x in met if x.dim()}) > 1 and func.name().split(".")[0] not in self.MAY:
+            raise RuntimeError(f"{func} meets tensors of two devices")
+        return func(*args, **(kwargs or {}))
+
+
+class Patients:
+    """A cohort of the tests' patients, on the host."""
+
+    def __len__(self):
+        return len(tiny.patients().signal)
+
+    def signal(self, rows):
+        return tiny.patients().signal[torch.as_tensor(rows)]
+
+    def truth(self):
+        return tiny.patients().truth
+
+
+# ---- the trainings: each takes `put`, which moves a module or tensor, and a folder
+def encoders(put, folder):
+    words = tiny.tokenizer()
+    ids = report_ids(words, [f"Rate {60 + i}. Sinus rhythm{', normal ECG' * (i % 3)}." for i in range(len(Patients()))])
+    parts = [put(part) for part in (*new_encoders(tiny.PROFILE), Captioner(len(words), tiny.PROFILE.enc_width))]
+    train_encoders(*parts, Patients(), ids, words.pad_token_id, PLAN, 0, folder)
+
+
+def language(train):
+    """A training of the reading model in words alone."""
+
+    def run(put, folder):
+        train(put(tiny.reading_model()), tiny.corpus(), PLAN, 0, folder)
+
+    return run
+
+
+def reading(train):
+    """A training of the reading model that sees tokens of ECGs."""
+
+    def run(put, folder):
+        model, n = tiny.reading_model(), len(Patients())
+        signal, image = (torch.randn(n, phi.tokens, phi.width).half() for phi in (model.phi_s, model.phi_v))
+        train(put(model), tiny.corpus(), stages.CachedTokens(signal, image), PLAN, 0, folder)
+
+    return run
+
+
+def ecg_tokens(put, folder):
+    model = tiny.reading_model()
+    model.add_ecg_tokens(tiny.PROFILE.ecg_tokens)
+    stages.train_tokens(put(model), tiny.corpus(), PLAN, 0, folder)
+
+
+def mapper(put, folder):
+    model = put(tiny.whole_model())
+    stages.align_mapper(model, tiny.corpus(), model.generator.condition, PLAN, 0, folder)
+
+
+def vae(put, folder):
+    making.train_vae(put(VAE(16)), tiny.clean_few(), PLAN, 0, folder)
+
+
+def text_encoder(put, folder):
+    encoder = put(tiny.generator().condition.requires_grad_(True))
+    making.train_text_encoder(encoder, tiny.corpus(), PLAN, 0, folder)
+
+
+def rr_model(put, folder):
+    rhythm, times = put(tiny.generator().rhythm.requires_grad_(True)), average_beats(tiny.clean_few())[1]
+    making.train_rr(rhythm, times, put(torch.randn(len(times), 128)), PLAN, 0, folder)
+
+
+def average_beat(put, folder):
+    net, beats = put(tiny.generator().average_beat.requires_grad_(True)), average_beats(tiny.clean_few())[0]
+    making.train_average_beat(net, beats, put(torch.randn(len(beats), 128)), PLAN, 0, folder)
+
+
+def denoiser(put, folder):
+    generator = put(tiny.generator())
+    generator.denoiser.requires_grad_(True)
+    material = put(torch.randn(40, *LATENT)), torch.randn(40, DRAWN, LATENT[1])
+    making.train_denoiser(generator, material, tiny.corpus(), PLAN, 0, folder)
+
+
+def reader(put, folder):
+    train_reader(put(Reader(8)), PLAN, 0, folder)
+
+
+def fsq_tokenizer(put, folder):
+    diagecg_stages.train_tokenizer(put(new_codec(tiny.PROFILE, facts=None)), Patients(), PLAN, 0, folder)
+
+
+def fact_tokens(put, folder):
+    diagecg_stages.train_facts(put(new_codec(tiny.PROFILE)).facts, Patients(), PLAN, 0, folder)
+
+
+def diagecg(put):
+    words = tiny.tokenizer()
+    model = DiagECG(tiny.pocket_llm(tiny.PROFILE, words), words, new_codec(tiny.PROFILE))
+    model.adapt(tiny.PROFILE.diag_rank)
+    return put(model)
+
+
+def forecasting(put, folder):
+    codes = torch.randint(0, 125, (len(Patients()), 100)).short()
+    diagecg_stages.forecast(diagecg(put), codes, PLAN, 0, folder)
+
+
+def tuning(put, folder):
+    codes = torch.randint(0, 125, (len(Patients()), 30)).short()
+    diagecg_stages.tune(diagecg(put), tiny.corpus(), codes, PLAN, 0, folder)
+
+
+TRAININGS = {  # what trains, and the draws that are decided beforehand
+    "encoders": (encoders, {}),
+    "pre-training, notes": (language(stages.pretrain), {"stages.ASK_NOTES": 1}),
+    "pre-training, text": (language(stages.pretrain), {"stages.ASK_NOTES": 0}),
+    "alignment": (reading(stages.projection_alignment), {}),
+    "stage 1, reports": (reading(stages.stage1), {"stages.NOT_AN_ECG": 0, "stages.ASK": 0}),
+    "stage 1, single": (reading(stages.stage1), {"stages.NOT_AN_ECG": 0, "stages.ASK": 1, "stages.COMPARE": 0}),
+    "stage 1, comparison": (reading(stages.stage1), {"stages.NOT_AN_ECG": 0, "stages.ASK": 1, "stages.COMPARE": 1}),
+    "stage 1, text": (reading(stages.stage1), {"stages.NOT_AN_ECG": 1}),
+    "[ECG] tokens": (ecg_tokens, {}),
+    "mapper": (mapper, {}),
+    "VAE": (vae, {}),
+    "text encoder": (text_encoder, {}),
+    "RR model": (rr_model, {}),
+    "average beat": (average_beat, {}),
+    "denoiser": (denoiser, {}),
+    "reader": (reader, {}),
+    "FSQ tokenizer": (fsq_tokenizer, {}),
+    "fact tokens": (fact_tokens, {}),
+    "forecasting": (forecasting, {}),
+    "tuning, reports": (tuning, {"diagecg_stages.ASK": 0}),
+    "tuning, single": (tuning, {"diagecg_stages.ASK": 1, "diagecg_stages.COMPARE": 0}),
+    "tuning, comparison": (tuning, {"diagecg_stages.ASK": 1, "diagecg_stages.COMPARE": 1}),
+}
+
+
+def put(what, but: int = 0):
+    """A module or a tensor to `meta`; parameters that two layers share stay one. The first `but` stay on the CPU."""
+    if not isinstance(what, nn.Module):
+        return what.to("meta")
+    moved = {p: nn.Parameter(p.detach().to("meta"), p.requires_grad) for p in list(what.parameters())[but:]}
+    for module in what.modules():
+        module._parameters |= {name: moved.get(p, p) for name, p in module._parameters.items()}
+        module._buffers |= {name: b if b is None else b.to("meta") for name, b in module._buffers.items()}
+    return what
+
+
+def take_a_step(name: str, folder, monkeypatch, put=put) -> None:
+    """One step of a training on `meta`: batch, forward, backward, clipping and optimizer."""
+    train, decided = TRAININGS[name]
+    for place, value in decided.items():
+        module, constant = place.split(".")
+        monkeypatch.setattr({"stages": stages, "diagecg_stages": diagecg_stages}[module], constant, value)
+    update, losses = training.TrainingLoop._update, []
+
+    def checked(loop, step):
+        losses.append(step.parts["loss"])
+        assert losses[0].device.type == "meta" and losses[0].dtype == torch.float32
+        update(loop, step)
+        for one in loop.optimizers:
+            assert all(x.device == p.device for p, state in one.state.items() for x in state.values() if x.dim())
+
+    monkeypatch.setattr(training.TrainingLoop, "_update", checked)
+    monkeypatch.setattr(training.TrainingLoop, "_values", lambda loop: {})  # the one place that waits for the device
+    with OneDevice():
+        train(put, folder)
+    assert len(losses) == PLAN.steps
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_step_of_every_training_stays_on_the_device_and_waits_for_nothing(name, tmp_path, monkeypatch):
+    take_a_step(name, tmp_path, monkeypatch)
+
+
+FAULTS = {  # what a line too many in any module would do
+    "item": lambda x: x.sum().item(),
+    "branch": lambda x: 0 if x.sum() > 0 else 1,
+    "boolean places": lambda x: x[x > 0],
+    "cpu": lambda x: x.cpu(),
+    "cpu weight": lambda x: x + torch.ones(x.shape[-1]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ["VAE", "stage 1, text"])
+def test_an_inserted_fault_is_found(name, fault, tmp_path, monkeypatch):
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, given, out: FAULTS[fault](out) and None if isinstance(out, torch.Tensor) else None
+    )
+    try:
+        with pytest.raises((RuntimeError, NotImplementedError), match="meta|two devices"):
+            take_a_step(name, tmp_path, monkeypatch)
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("name", ["encoders", "average beat", "reader", "FSQ tokenizer", "alignment"])
+def test_a_weight_left_on_the_cpu_is_found(name, tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="two devices|same device"):
+        take_a_step(name, tmp_path, monkeypatch, lambda what: put(what, but=1))
+
+
+# ---- reloading, precision, attention --------------------------------------------------------------------------------
+@pytest.mark.parametrize("muon", [False, True], ids=["adamw", "muon"])
+def test_after_a_reload_every_state_lies_with_its_parameter(muon, tmp_path):
+    def loop(net):
+        return training.TrainingLoop({"net": net}, replace(PLAN, steps=9), 0, tmp_path, ema=0.9, muon=muon)
+
+    net = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    first = loop(net)
+    for step in first:
+        step.learn(net(torch.ones(2, 3)).square().mean())
+        if step.number == 4:
+            break
+    first._save(4, 0.0)
+    again = loop(put(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))))
+    assert again._resume() == 4
+    for name, p in again.parameters.items():
+        state = again._owner(p).state[p]
+        assert state.keys() == first._owner(first.parameters[name]).state[first.parameters[name]].keys() and state
+        assert {x.device.type for x in (p, again.ema.average[name], *state.values())} == {"meta"}
+
+
+def pretend(monkeypatch, capability: tuple[int, int]) -> None:
+    """A CUDA device, as far as asking for one goes."""
+    for name, value in (
+        ("is_available", True),
+        ("get_device_name", "Pretended"),
+        ("get_device_capability", capability),
+    ):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)  # emulated, before 8.0
+
+
+@pytest.mark.parametrize("capability", [(7, 0), (7, 5), (8, 0), (8, 6), (9, 0), (10, 0)])
+def test_bf16_where_the_hardware_multiplies_it_in_training_and_inference(capability, monkeypatch):
+    pretend(monkeypatch, capability)
+    device, dtype, why = training.device_and_why()
+    fits = capability >= (8, 0)
+    assert device == "cuda" and dtype == (torch.bfloat16 if fits else torch.float32)
+    assert "Pretended" in why and ("bf16 autocast" in why) == fits
+    for place in (training.autocast(), training.inference()):
+        with place:
+            assert torch.is_autocast_enabled("cuda") == fits
+            assert not fits or torch.get_autocast_dtype("cuda") == torch.bfloat16
+    with training.inference():
+        assert not torch.is_grad_enabled()
+
+
+def test_attention_is_fused_on_cuda(monkeypatch):
+    here = llm.attention_kind()
+    assert here == ("sdpa" if training.device_and_why()[0] == "cuda" else "eager")
+    pretend(monkeypatch, (9, 0))
+    assert llm.attention_kind() == "sdpa"
+    assert tiny.pocket_llm(tiny.PROFILE, tiny.tokenizer()).config._attn_implementation == "sdpa"
