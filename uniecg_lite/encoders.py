@@ -16,6 +16,7 @@ from .beats import RHYTHM, representative_beat, rhythm_features
 from .ecg_image import raster
 from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
 from .language.tokenizer import encode
+from .training import inference
 
 FINDINGS_WEIGHT, SIGNS_WEIGHT = 6.0, 2.0  # in the loss of facts, beside the numbers
 GRIDS = {  # first, last and step of the values that a measured token tells of
@@ -321,9 +322,7 @@ def encoder_loss(
     views = [parts["phi_s"](signal), parts["phi_v"](raster(signal))]
     losses = coca_loss(parts["captioner"], views, ids, pad, captioned=step % 2)
     wanted = {name: value.to(device) for name, value in facts.items()}
-    fact_loss = sum(probe.loss(tokens[:, 1:FRONT], wanted) for probe, tokens in zip(parts["probes"], views)) / len(
-        views
-    )
+    fact_loss = sum(probe.loss(x[:, 1:FRONT], wanted) for probe, x in zip(parts["probes"], views)) / len(views)
     return {**losses, "loss": losses["loss"] + FACTS_WEIGHT * fact_loss, "facts": fact_loss.detach()}
 
 

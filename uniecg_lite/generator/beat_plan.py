@@ -8,6 +8,7 @@ from torch import nn
 
 from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
 from ..leads import from_independent
+from ..training import inference
 from .diffusion import Flow, guided, level_waves, path_loss
 from .vae import LATENT, PATCH, ROWS, compand, expand
 
