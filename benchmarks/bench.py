@@ -133,7 +133,7 @@ def flops_of(work) -> int:
 
 @torch.no_grad()
 def denoiser_efficiency(profile: Profile = LAPTOP, batch: int = max(BATCHES), side: int = 2048) -> dict[str, float]:
-    """Our denoiser's FLOP/s in one step of guided sampling, and their ratio to one large matrix product's, in float32.
+    """FLOP/s of our denoiser in a step of guided sampling, and their ratio to those of a large product, in float32.
 
     The ratio is no share of a peak: another product may be faster, and a library may convolve with fewer operations.
     """
