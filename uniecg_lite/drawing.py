@@ -6,7 +6,6 @@ names and notes are coloured. So ink is what is dark in all three colour channel
 
 import io
 import os
-import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,11 +32,13 @@ from .ecg_image import (
     WIDTH,
     segments,
 )
-from .errors import BadECG, BadRequest, UniECGError
+from .ecg_io import saving
+from .errors import BadECG, BadRequest
 from .leads import LEADS
 
 FINE, COARSE, TRACE, TEXT = "#fbdde2", "#f2a9b6", "#111111", "#4a5f94"
 NOTICE = "Educational, not for diagnosis"
+SCALE_NOTE = f"{NOTICE}   {MM_PER_S:g} mm/s, {MM_PER_MV:g} mm/mV"
 MM_PER_INCH = 25.4
 TITLE_LENGTH = 125  # letters of a title of size 10 that fit on the page
 COMPARE_S = 3.0
@@ -70,8 +71,8 @@ def figure(ecg, title: str | None = None, dpi: int = 72):
     Shows the first 10 s at the record's own rate. The figure is not registered with pyplot, so nothing is left open,
     yet a notebook displays it when it is a cell's last expression.
     """
-    fig, ax = _sheet(*PAGE_MM, dpi)
-    _grid(ax, MARGIN_MM, MARGIN_MM, *PAPER_MM)
+    size = 10 * min(1, TITLE_LENGTH / len(title)) if title else 10  # a long one in smaller letters
+    fig, ax = _sheet(*PAPER_MM, SCALE_NOTE, title, size, dpi)
     lines = []
     for lead, strip, start, seconds in segments():
         corner = np.array([MARGIN_MM + start * MM_PER_S, PAGE_MM[1] - MARGIN_MM - (strip + 0.5) * STRIP_MM])
@@ -79,10 +80,6 @@ def figure(ecg, title: str | None = None, dpi: int = 72):
         ax.text(corner[0] + 1.5, corner[1] + 10, lead, color=TEXT, fontsize=9, weight="bold")
     lines.append(_calibration(MARGIN_MM - 7, MARGIN_MM + 0.5 * STRIP_MM))
     ax.add_collection(LineCollection(lines, colors=TRACE, linewidths=0.9))
-    ax.text(MARGIN_MM, 3.5, f"{NOTICE}   {MM_PER_S:g} mm/s, {MM_PER_MV:g} mm/mV", color=TEXT, fontsize=7)
-    if title:
-        size = 10 * min(1, TITLE_LENGTH / len(title))  # a long one in smaller letters
-        ax.text(MARGIN_MM, PAGE_MM[1] - 6.5, title, color=TEXT, fontsize=size)
     return fig
 
 
@@ -96,8 +93,7 @@ def compare(ecgs, labels, leads=("II", "V1", "V5"), title: str | None = None, dp
         raise BadRequest(f"compare got {len(ecgs)} ECGs and {len(labels)} labels: give one label for each ECG.")
     cell = COMPARE_S * MM_PER_S
     width, height = cell * len(leads), STRIP_MM * len(ecgs)
-    fig, ax = _sheet(width + 2 * MARGIN_MM, height + 2 * MARGIN_MM, dpi)
-    _grid(ax, MARGIN_MM, MARGIN_MM, width, height)
+    fig, ax = _sheet(width, height, NOTICE, title, 10, dpi)
     lines = []
     for row, (ecg, label) in enumerate(zip(ecgs, labels)):
         middle = MARGIN_MM + height - (row + 0.5) * STRIP_MM
@@ -107,9 +103,6 @@ def compare(ecgs, labels, leads=("II", "V1", "V5"), title: str | None = None, dp
             lines.append(corner + trace_mm(ecg, lead, 0.0, COMPARE_S))
             ax.text(corner[0] + 1.5, middle + 10, lead, color=TEXT, fontsize=9, weight="bold")
     ax.add_collection(LineCollection(lines, colors=TRACE, linewidths=0.9))
-    ax.text(MARGIN_MM, 3.5, NOTICE, color=TEXT, fontsize=7)
-    if title:
-        ax.text(MARGIN_MM, height + 2 * MARGIN_MM - 6.5, title, color=TEXT, fontsize=10)
     return fig
 
 
@@ -150,22 +143,26 @@ def png(fig, colours: int = 64) -> bytes:
     return out.getvalue()
 
 
-def _sheet(width_mm: float, height_mm: float, dpi: int):
-    """A figure of that size with one bare axis over it, measured in mm from its lower left corner."""
-    fig = plt.figure(figsize=(width_mm / MM_PER_INCH, height_mm / MM_PER_INCH), dpi=dpi, facecolor="white")
+def _sheet(width: float, height: float, note: str, title: str | None, size: float, dpi: int):
+    """Paper of width x height mm within margins: a figure, and one bare axis in mm from its lower left corner.
+
+    Lines every 1 mm and, stronger, every 5 mm are counted from the paper's upper left corner. The title has letters of
+    `size` points.
+    """
+    whole = (width + 2 * MARGIN_MM, height + 2 * MARGIN_MM)
+    fig = plt.figure(figsize=(whole[0] / MM_PER_INCH, whole[1] / MM_PER_INCH), dpi=dpi, facecolor="white")
     plt.close(fig)  # pyplot has made notebooks able to show it, and forgets it here
     FigureCanvasAgg(fig)
-    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, width_mm), ylim=(0, height_mm))
+    ax = fig.add_axes((0, 0, 1, 1), xlim=(0, whole[0]), ylim=(0, whole[1]))
     ax.axis("off")
-    return fig, ax
-
-
-def _grid(ax, left: float, bottom: float, width: float, height: float) -> None:
-    """Lines every 1 mm and, stronger, every 5 mm, counted from the upper left corner of the paper."""
+    left, right, bottom, top = MARGIN_MM, MARGIN_MM + width, MARGIN_MM, MARGIN_MM + height
     for step, colour, thick in ((1, FINE, 0.4), (5, COARSE, 0.6)):
-        across = [((left, y), (left + width, y)) for y in bottom + height - np.arange(0, height + 0.5, step)]
-        down = [((x, bottom), (x, bottom + height)) for x in left + np.arange(0, width + 0.5, step)]
+        across = [((left, y), (right, y)) for y in top - np.arange(0, height + 0.5, step)]
+        down = [((x, bottom), (x, top)) for x in left + np.arange(0, width + 0.5, step)]
         ax.add_collection(LineCollection(across + down, colors=colour, linewidths=thick))
+    ax.text(MARGIN_MM, 3.5, note, color=TEXT, fontsize=7)
+    ax.text(MARGIN_MM, whole[1] - 6.5, title or "", color=TEXT, fontsize=size)
+    return fig, ax
 
 
 def _calibration(x: float, y: float) -> np.ndarray:
@@ -193,28 +190,18 @@ def save_page(ecg, path: str | Path) -> Path:
     for lead, strip, start, _ in pieces:
         x, y = MARGIN_MM + start * MM_PER_S + 1.5, MARGIN_MM + strip * STRIP_MM + 2
         draw.text((x * scale, y * scale), lead, fill=NAME_COLOUR, font=font)
-    note = f"{NOTICE}   {MM_PER_S:g} mm/s, {MM_PER_MV:g} mm/mV"
-    draw.text((MARGIN_MM * scale, (PAGE_MM[1] - 6) * scale), note, fill=NAME_COLOUR, font=small)
+    draw.text((MARGIN_MM * scale, (PAGE_MM[1] - 6) * scale), SCALE_NOTE, fill=NAME_COLOUR, font=small)
     for lead, strip, start, seconds in pieces:
         points = trace_mm(ecg, lead, start, seconds, STRIP_MM / 2 - 0.5 / PX_PER_MM)  # (N, 2) in mm
         corner = (MARGIN_MM + start * MM_PER_S, MARGIN_MM + (strip + 0.5) * STRIP_MM)
         dots = (np.array(corner) + points * (1, -1)) * scale - 0.5  # (N, 2) in px
         if len(dots) > 1:
             draw.line([tuple(dot) for dot in dots.tolist()], fill="black", width=scale // PX_PER_MM, joint="curve")
-    return _write(page, Path(path))
-
-
-def _write(page: Image.Image, path: Path) -> Path:
-    """Save as PNG in one step, so that a killed run leaves no half page."""
+    path = Path(path)
     path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as room:
-            page.save(Path(room) / path.name, format="PNG", dpi=(PAGE_PX_PER_MM * 25.4,) * 2)
-            os.replace(Path(room) / path.name, path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UniECGError(f"Could not write {path} ({reason}): make room or choose another folder.") from None
+    with saving(path) as room:
+        page.save(room / path.name, format="PNG", dpi=(PAGE_PX_PER_MM * 25.4,) * 2)
+        os.replace(room / path.name, path)
     return path
 
 

@@ -6,10 +6,11 @@
 import csv
 import os
 import re
-import shutil
 import tempfile
 import unicodedata
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ _SEX = re.compile(rf"\b(?:sex|gender)\b>?\s*[:=]\s*(?:{_FEMALE}|{_MALE})\b", re.
 _SOURCE = re.compile(r"^\s*source\s*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
 _MICRO = "[\xb5\xbc]V"  # µV as bytes end, in Latin-1 and in UTF-8 (the micro sign and the Greek letter)
 READABLE = "give a WFDB record (its .hea beside it), a .csv, .npy or .npz"
-_UNIT_IN_NAME = re.compile(r"^(.*?)\s*[\[(]\s*([nuµμm]?V)\s*[\])]\s*$", re.IGNORECASE)
+_NAME_AND_UNIT = r"(.*?)(?:\s*[\[(]\s*([nuµμm]?V)\s*[\])]\s*)?$"
 
 
 def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
@@ -44,7 +45,7 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
         raise BadECG(f"{path.name} is an image, not a signal file: read it with drawing.read_page.")
     if path.is_dir():
         raise BadECG(f"{path.name} is a folder: name one record in it.")
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv, ".npy": _read_npy, ".npz": _read_npz}
+    readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv, ".npy": _read_numpy, ".npz": _read_numpy}
     if suffix in readers:
         if not path.is_file():
             raise BadECG(f"There is no file {path}: check the name.")
@@ -163,7 +164,8 @@ def _read_csv(path: Path) -> dict:
         raise BadECG(f"{path.name} holds no samples: give a row of lead names, then one row for each sample.")
     mark = max(",;\t", key=table[0].count)
     header, *rows = csv.reader(table, delimiter=mark)
-    names, unit = _split_units([name.strip(" '") for name in header])
+    matches = [re.match(_NAME_AND_UNIT, name.strip(" '"), re.IGNORECASE) for name in header]  # such as "V1 (uV)"
+    names = [match[1] for match in matches]
     if not any(lead_name(name) for name in names):
         raise BadECG(
             f"The first row of {path.name} that is no # comment, {table[0][:40]!r}, names no ECG lead: "
@@ -172,20 +174,13 @@ def _read_csv(path: Path) -> dict:
     _refuse_twins(names)
     values = _numbers(path, rows, len(names), decimal_comma=mark == ";")  # (L, columns)
     columns = {name: values[:, k] for k, name in enumerate(names)}
+    units = {match[1]: match[2] for match in matches if match[2]}
     stated = {key: match[1] for key in ("hz", "unit") if (match := re.search(rf"\b{key}\s*[:=]\s*(\S+)", notes, re.I))}
     try:
         hz = float(stated["hz"]) if "hz" in stated else _rate_from_time(path, columns)
     except ValueError:
         raise BadECG(f"{path.name} states a rate that is no number: write, for example, # hz=500.") from None
-    return {"leads": columns, "hz": hz, "unit": unit or stated.get("unit"), **patient(notes)}
-
-
-def _split_units(names: list[str]) -> tuple[list[str], dict[str, str] | None]:
-    """Names like "V1 (uV)" without their unit, and the units by name (None when there are none)."""
-    matches = [_UNIT_IN_NAME.match(name) for name in names]
-    plain = [match[1] if match else name for name, match in zip(names, matches)]
-    units = {match[1]: match[2] for match in matches if match}
-    return plain, units or None
+    return {"leads": columns, "hz": hz, "unit": units or stated.get("unit"), **patient(notes)}
 
 
 def _numbers(path: Path, rows: list[list[str]], width: int, decimal_comma: bool) -> np.ndarray:
@@ -193,8 +188,9 @@ def _numbers(path: Path, rows: list[list[str]], width: int, decimal_comma: bool)
     try:
         if any(len(row) != width for row in rows):
             raise ValueError("a row has another number of columns than the first")
-        swap = (lambda cell: cell.replace(",", ".")) if decimal_comma else (lambda cell: cell)
-        return np.array([[float(swap(cell).strip() or "nan") for cell in row] for row in rows])
+        if decimal_comma:
+            rows = [[cell.replace(",", ".") for cell in row] for row in rows]
+        return np.array([[float(cell.strip() or "nan") for cell in row] for row in rows])
     except ValueError as error:
         raise BadECG(
             f"{path.name} is not a table of numbers ({error}): give one row for each sample, numbers as 1.5."
@@ -217,17 +213,6 @@ def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
     return round(float(hz), 3)
 
 
-def _read_npy(path: Path) -> dict:
-    return {"leads": _by_position(path, _numpy(path))}
-
-
-def _numpy(path: Path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise BadECG(f"{path.name} is not a NumPy file of numbers ({error}): use np.save or np.savez.") from None
-
-
 def _by_position(path: Path, signal: np.ndarray, names=LEADS) -> dict:
     """A (C, L) or (L, C) array to leads by name; the shorter side is taken for the leads."""
     signal, names = np.asarray(signal), [str(name) for name in names]
@@ -242,9 +227,14 @@ def _by_position(path: Path, signal: np.ndarray, names=LEADS) -> dict:
     return dict(zip(names, signal))
 
 
-def _read_npz(path: Path) -> dict:
-    """Arrays named signal and hz; leads, unit, age and sex are optional."""
-    archive = _numpy(path)
+def _read_numpy(path: Path) -> dict:
+    """An array of twelve leads, or an archive of arrays named signal and hz; leads, unit, age and sex are optional."""
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise BadECG(f"{path.name} is not a NumPy file of numbers ({error}): use np.save or np.savez.") from None
+    if path.suffix.lower() == ".npy":
+        return {"leads": _by_position(path, archive)}
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise BadECG(f"{path.name} is not an .npz archive: save it with np.savez(signal=..., hz=...).")
     with archive:
@@ -274,10 +264,7 @@ def write(ecg, path: Path) -> Path:
     about = [f"Age: {ecg.age:g}"] if ecg.age is not None else []
     about += [f"Sex: {ecg.sex.capitalize()}"] if ecg.sex else []
     about += [f"Source: {_plain(ecg.source)}"] if _plain(ecg.source) else []
-    room = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(prefix=".saving-", dir=path.parent))
+    with saving(path) as room:
         wfdb.wrsamp(
             path.name, fs=ecg.hz, units=["mV"] * 12, sig_name=list(LEADS), fmt=["16"] * 12, write_dir=str(room),
             d_signal=np.rint(ecg.signal.T * UNITS_PER_MV).astype(np.int16),  # (L, 12)
@@ -285,13 +272,23 @@ def write(ecg, path: Path) -> Path:
         )  # fmt: skip
         for suffix in (".dat", ".hea"):  # the header last: without it there is no record
             os.replace(room / (path.name + suffix), path.with_name(path.name + suffix))
+    return path
+
+
+@contextmanager
+def saving(path: Path) -> Iterator[Path]:
+    """A folder beside `path` to write into and move files from, gone afterwards; so a killed run leaves no half file.
+
+    Raises:
+        UniECGError: the disk refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as room:
+            yield Path(room)
     except OSError as error:
         reason = error.strerror or error
         raise UniECGError(f"Could not write {path} ({reason}): make room or choose another folder.") from None
-    finally:
-        if room is not None:
-            shutil.rmtree(room, ignore_errors=True)
-    return path
 
 
 def _plain(text: str) -> str:
