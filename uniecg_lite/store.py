@@ -18,46 +18,13 @@ from torch import Tensor
 
 from .config import Profile
 from .errors import BadArtifact, UniECGError
+from .findings import table
 from .paths import CHECKOUT, ROOT
 
-PRODUCERS = {
-    "cohort": "01",
-    "encoders": "02",
-    "language": "03",
-    "alignment": "04",
-    "stage1": "05",
-    "diffusets": "06",
-    "reader": "06",
-    "tokens": "07",
-    "unified": "08",
-    "diag_tokenizer": "11",
-    "diag_forecast": "12",
-    "diagecg": "13",
-}
-SIZES = {  # what of a profile an artifact depends on, beside its inputs
-    "cohort": ("records",),
-    "encoders": ("enc_width", "enc_layers", "encoders"),
-    "language": ("lm_width", "lm_layers", "lm_heads", "ecg_tokens", "language", "llm"),
-    "alignment": ("alignment",),
-    "stage1": ("stage1",),
-    "diffusets": ("vae_width", "unet_width", "vae", "condition", "rhythm", "average_beat", "denoiser"),
-    "reader": ("reader",),
-    "tokens": ("ecg_tokens", "tokens"),
-    "unified": ("map_layers", "mapper"),
-    "diag_tokenizer": (
-        "diag_strides",
-        "diag_width",
-        "diag_wide",
-        "diag_levels",
-        "diag_books",
-        "diag_tokenizer",
-        "diag_facts_width",
-        "diag_facts_layers",
-        "diag_facts",
-    ),
-    "diag_forecast": ("diag_rank", "diag_forecast"),
-    "diagecg": ("diag_tuning",),
-}
+CHAIN = table("notebooks")  # number -> what it needs of earlier notebooks, what it makes, and its budget
+PRODUCERS = {name: number for number, row in CHAIN.items() for name in row["makes"]}
+SIZES = {name: sizes for row in CHAIN.values() for name, sizes in row["makes"].items()}  # those it depends on, by name
+NEEDS = {number: row["needs"] for number, row in CHAIN.items()}  # what those were made from is needed with them
 
 
 def fingerprint(folder: Path) -> str:

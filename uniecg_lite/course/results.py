@@ -19,45 +19,10 @@ from .lesson import sums
 
 RESULTS = ROOT / "results"
 
-# metric -> (aim, direction, what it is)
+# metric -> (aim, direction, what it is); an aim in words is a budget of the profile laptop
 AIMS = {
-    "seconds.total_all": (LAPTOP.seconds_all, "<=", "all notebooks, s"),
-    "seconds.total": (LAPTOP.seconds_budget, "<=", "notebooks 00 to 10, s"),
-    "simulator.ecgs_per_second": (5000, ">=", "ECGs simulated a second"),
-    "simulator.criteria_pass": (0.98, ">=", "finding drawn meets its textbook rule, lowest share"),
-    "stage1.hr_mae_bpm": (2, "<=", "heart rate read, mean error, bpm"),
-    "stage1.pr_mae_ms": (10, "<=", "PR read, mean error, ms"),
-    "stage1.qrs_mae_ms": (8, "<=", "QRS duration read, mean error, ms"),
-    "stage1.qt_mae_ms": (12, "<=", "QT read, mean error, ms"),
-    "stage1.axis_mae_deg": (8, "<=", "axis read, mean error, degrees"),
-    "stage1.findings_macro_f1": (0.90, ">=", "findings read, macro F1"),
-    "table.grounding_ratio_vs_pulse": (1.67, ">=", "feature grounding, UniECG-lite over PULSE-lite"),
-    "table.evidence_ratio_vs_pulse": (1.60, ">=", "evidence-based reasoning, UniECG-lite over PULSE-lite"),
-    "table.average_ratio_vs_pulse": (1.60, ">=", "average, UniECG-lite over PULSE-lite"),
-    "table.stage2_change": (0.0, "==", "average, UniECG-lite minus GEM-lite"),
-    "routing.accuracy": (0.99, ">=", "makes or reads, as asked, unseen phrasings"),
-    "stage2.reports_identical": (1.0, ">=", "reports unchanged by stage 2"),
-    "generation.hr_median_error_bpm": (3, "<=", "heart rate of made ECGs, median error, bpm"),
-    "generation.direct_hr_median_error_bpm": (2, "<=", "the same, without the language model, bpm"),
-    "generation.qrs_median_error_ms": (10, "<=", "QRS duration of made ECGs, median error, ms"),
-    "generation.axis_median_error_deg": (12, "<=", "axis of made ECGs, median error, degrees"),
-    "generation.findings_macro_f1": (0.80, ">=", "findings of made ECGs by an independent reader, macro F1"),
-    "generation.fid_ratio_to_floor": (3, "<=", "FID of made ECGs over that between halves of true ones"),
-    "generation.fid_ratio_unified_to_direct": (1.25, "<=", "FID through the language model over FID without"),
-    "generation.precision": (0.80, ">=", "made ECGs that lie among true ones, share"),
-    "generation.recall": (0.60, ">=", "true ECGs that lie among made ones, share"),
-    "generation.lead_law_residual_mv": (0.004, "<=", "lead laws of made ECGs, broken by at most, mV"),
-    "generation.speedup_vs_published": (100, ">=", "speed over the published network with 1000 steps"),
-    "generation.chain_seconds": (600, "<=", "training of all that makes ECGs, s"),
-    "reader.real_macro_auroc": (0.80, ">=", "independent reader on real records, macro AUROC"),
-    "real.hr_median_error_bpm": (5, "<=", "heart rate of real records, median error, bpm"),
-    "seconds.diagecg": (900, "<=", "DiagECG-lite, notebooks 11 to 14, s"),
-    "diagecg.codes_used": (0.90, ">=", "DiagECG-lite: codes used, share"),
-    "diagecg.reconstruction_rmse_mv": (0.05, "<=", "DiagECG-lite: ECG from its codes, error, mean over leads, mV"),
-    "diagecg.qa_exact_match": (0.80, ">=", "DiagECG-lite: questions answered exactly"),
-    "diagecg.qa_draws.mean": (0.80, ">=", "the same, mean of four draws of questions"),
-    "diagecg.findings_macro_f1": (0.80, ">=", "DiagECG-lite: findings read, macro F1"),
-    "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
+    name: (getattr(LAPTOP, aim) if isinstance(aim, str) else aim, direction, what)
+    for name, (aim, direction, what) in table("aims").items()
 }
 # metric -> its sum, see `lesson.SUMS`
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}

@@ -15,30 +15,10 @@ from ..config import profile as find_profile
 from ..course import results, stored
 from ..errors import BadArtifact, BadRequest, UniECGError
 from ..paths import ROOT
-from ..store import PRODUCERS, Store, write_text
+from ..store import NEEDS, PRODUCERS, Store, write_text
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
-NEEDS = {  # notebook -> artifacts of earlier ones that it starts from; what those were made from is needed with them
-    "01": (),
-    "02": ("cohort",),
-    "03": ("cohort", "encoders"),
-    "04": ("cohort", "encoders", "language"),
-    "05": ("cohort", "encoders", "alignment"),
-    "06": ("cohort",),
-    "07": ("cohort", "stage1"),
-    "08": ("cohort", "stage1", "diffusets", "reader", "tokens"),
-    "09": ("cohort", "reader", "unified"),
-    "10": ("cohort", "unified"),
-    "11": ("cohort",),
-    "12": ("cohort", "language", "diag_tokenizer"),
-    "13": ("cohort", "diag_forecast"),
-    "14": ("cohort", "stage1", "diagecg"),
-    "15": ("cohort",),
-    "16": ("cohort", "encoders", "unified"),
-    "17": ("cohort", "reader", "unified"),
-    "18": ("cohort", "diffusets", "reader"),
-}
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}  # read by glibc, unknown elsewhere
 
 
