@@ -2,7 +2,6 @@
 
 import ast
 import base64
-import importlib
 import json
 import re
 import shutil
@@ -14,7 +13,7 @@ import pytest
 from uniecg_lite.cli import app
 from uniecg_lite.config import BUDGETS
 from uniecg_lite.course import results
-from uniecg_lite.course.lesson import SUMS, check, sums
+from uniecg_lite.course.lesson import SUMS, beside, check, sums
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -201,7 +200,7 @@ def test_stored_outputs_hold_no_error(path):
 
 
 def exercises_of(number: str) -> dict:
-    return importlib.import_module("uniecg_lite.course.lesson.n").EXERCISES
+    return beside(f"notebooks/exercises/n{number}.py").EXERCISES
 
 
 @every_notebook
