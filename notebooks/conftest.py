@@ -5,9 +5,10 @@ import re
 from functools import cache
 from pathlib import Path
 
+import kinds
 import pytest
 
-from uniecg_lite.course import kinds, stored
+from uniecg_lite.course import stored
 from uniecg_lite.metrics.chain import real_folder
 
 NEEDS_REAL = re.compile(r'real_folder\(|/ "metrics"')  # from such a cell on, numbers are of runs with the real records

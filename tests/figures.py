@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from uniecg_lite.course.kinds import write_kinds
+from uniecg_lite.course.lesson import beside
 from uniecg_lite.metrics.chain import real_folder
 from uniecg_lite.paths import ROOT
 
@@ -111,4 +111,4 @@ def run(name: str) -> Path:
 if __name__ == "__main__":
     folders = [run(name) for name in sys.argv[1:] or RUNS]
     if len(folders) == len(RUNS):
-        print(write_kinds(folders))
+        print(beside("notebooks/kinds.py").write_kinds(folders))

@@ -1,8 +1,15 @@
 """The environment check must notice what is wrong and say what to do about it."""
 
 from importlib import import_module, metadata
+from pathlib import Path
 
 import pytest
+import torch
+from transformers import LlamaConfig
+
+from uniecg_lite.config import LAPTOP, PAPER, PROFILES
+from uniecg_lite.language.tokenizer import train_tokenizer
+from uniecg_lite.llm import pocket_llm
 
 ready = import_module("uniecg_lite.course.check")  # the module, whatever the package's own name `check` is
 
@@ -89,21 +96,70 @@ def test_artifacts_must_be_writable(tmp_path):
     assert not ready.writable_row(tmp_path / "file")[0]
 
 
-def test_amx_is_read_from_cpuinfo(tmp_path):
-    (tmp_path / "with").write_text("flags : fpu amx_bf16 amx_tile")
-    (tmp_path / "without").write_text("flags : fpu avx2")
-    assert ": yes" in ready.amx(tmp_path / "with")
-    assert ": no" in ready.amx(tmp_path / "without")
-    assert "unknown" in ready.amx(tmp_path / "absent")
+def test_device_memory_is_another_than_main_memory():
+    assert ready.device_memory_row("gpu", 41 * ready.GB)[0]
+    ok, text = ready.device_memory_row("gpu", 39 * ready.GB)
+    assert not ok and "device memory" in text and "main memory" in ready.memory_row("gpu", 9 * ready.GB)[1]
+    assert ready.memory_needed("gpu") == "8 GB main, 40 GB device" and ready.memory_needed("laptop") == "8 GB"
 
 
-def test_conflicts_in_this_environment_are_reported(monkeypatch):
-    stated = "numpy 1.0 requires nothing-at-all, which is not installed.\nuniecg-lite 0.1.0 has requirement torch==0\n"
-    done = ready.subprocess.CompletedProcess([], 1, stdout=stated, stderr="")
-    monkeypatch.setattr(ready.subprocess, "run", lambda *a, **k: done)
-    monkeypatch.setattr(ready.sys, "prefix", str(metadata.distribution("numpy").locate_file("")))
+def test_the_device_is_the_one_that_training_takes(monkeypatch):
+    monkeypatch.setattr(ready, "device_and_why", lambda: ("cpu", torch.float32, "no CUDA device; no bf16 units"))
+    assert ready.device_row("laptop") == (True, "device cpu: no CUDA device; no bf16 units")
+
+
+def test_the_largest_batch_grows_with_memory_and_is_called_an_estimate(monkeypatch, tmp_path):
+    monkeypatch.delenv("UNIECG_LLM", raising=False)
+    small, large = (ready.largest_batch(LAPTOP, free * ready.GB) for free in (1, 8))
+    assert LAPTOP.stage1.batch < small < large < 9 * small
+    assert ready.largest_batch(PAPER, 8 * ready.GB) == 0, "the weights alone are more"
+    ok, text = ready.batch_row("laptop", 8 * ready.GB)
+    assert ok and f"about {large} fit" in text and "(estimate)" in text
+    assert not ready.batch_row("laptop", 2**20)[0]
+    tiny_llm = LlamaConfig(hidden_size=2048, num_hidden_layers=24, num_attention_heads=16, vocab_size=50000)
+    tiny_llm.save_pretrained(tmp_path / "llm")
+    monkeypatch.setenv("UNIECG_LLM", str(tmp_path / "llm"))
+    assert not ready.batch_row("laptop", 8 * ready.GB)[0]
+    monkeypatch.setenv("UNIECG_LLM", str(tmp_path / "none"))
+    ok, text = ready.batch_row("laptop", 8 * ready.GB)
+    assert not ok and "no language model" in text
+
+
+def test_the_profile_of_the_paper_has_a_language_model_of_the_published_size():
+    with torch.device("meta"):
+        llm = pocket_llm(PAPER, train_tokenizer(["Rate 72 bpm."]))
+    assert sum(p.numel() for p in llm.parameters()) == pytest.approx(6.4e9, rel=0.03), "7 B, less a large vocabulary"
+    assert (PAPER.enc_width, PAPER.enc_layers) == (768, 12) and PAPER not in PROFILES.values()
+
+
+class Package:
+    """A stand-in for a distribution: name, version, what it requires, where it lies."""
+
+    def __init__(self, name: str, requires: list[str], home: Path, version: str = "1.0"):
+        self.name, self.requires, self.home, self.version = name, requires, home, version
+
+    def locate_file(self, path) -> Path:
+        return self.home / path
+
+
+def test_conflicts_in_this_environment_are_reported(monkeypatch, tmp_path):
+    here, outside = tmp_path / "env" / "lib", tmp_path / "elsewhere"
+    packages = [
+        Package("numpy", ["nothing-at-all", "Old_Thing<1", 'extra-thing; extra == "all"', "fine>=1"], here),
+        Package("old.thing", [], outside, "1.2"),
+        Package("fine", ["absent; python_version < '3'"], here, "1.0rc1+cpu"),
+        Package("stranger", ["absent"], outside),
+        Package("uniecg_lite", ["torch==0"], here),
+    ]
+    monkeypatch.setattr(metadata, "distributions", lambda: packages)
+    monkeypatch.setattr(ready.sys, "prefix", str(tmp_path / "env"))
     ok, text = ready.conflict_row()
-    assert not ok and "numpy 1.0" in text and "torch==0" not in text
+    assert not ok and "numpy 1.0 requires nothing-at-all, which is not installed." in text
+    assert "numpy 1.0 has requirement Old_Thing<1, but you have Old_Thing 1.2." in text
+    assert all(name not in text for name in ("extra-thing", "absent", "torch==0"))
+    assert "fine>=1, but you have fine 1.0rc1" in text, "a release candidate is before its release"
+    packages[0].requires = None
+    assert ready.conflict_row() == (True, "no dependency conflicts")
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -442,7 +442,7 @@ def test_what_is_missing_before_a_part_is_named_before_anything_runs(chain, tmp_
 
 
 def test_every_notebook_starts_from_what_earlier_ones_make():
-    assert set(runner.NEEDS) == set(BUDGETS) - {"00"}
+    assert set(runner.NEEDS) == set(BUDGETS)
     for number, names in runner.NEEDS.items():
         assert all(PRODUCERS[name] < number for name in names), number
 

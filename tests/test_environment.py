@@ -98,7 +98,7 @@ class Checkout:
         (folder / "bin").mkdir()
         for name in ("Makefile", "pyproject.toml", "requirements.lock"):
             shutil.copy(ROOT / name, folder)
-        stub = STUB.format(python=sys.executable, predict=TELL)
+        stub = STUB.format(python=sys.executable, tell=TELL)
         for name, text in (("python", stub), ("pip", stub), ("pip3", stub), ("flock", f"#!/bin/sh\n{flock}\n")):
             (folder / "bin" / name).write_text(text)
             (folder / "bin" / name).chmod(0o755)

@@ -10,11 +10,13 @@ from typer.testing import CliRunner
 
 from uniecg_lite.cli import app
 from uniecg_lite.config import profile
-from uniecg_lite.course import kinds, stored
+from uniecg_lite.course import stored
+from uniecg_lite.course.lesson import beside
 from uniecg_lite.errors import BadArtifact
 from uniecg_lite.store import Store
 
 ROOT = Path(__file__).parents[1]
+kinds = beside("notebooks/kinds.py")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 
@@ -96,7 +98,8 @@ def package(tmp_path):
         "a.py": '"""A."""\n\n\ndef late():\n    """Later."""\n    from .rooms import b\n\n    return b.TWO  # two\n',
         "rooms/__init__.py": "from ..c import THREE\n",
         "rooms/b.py": "TWO = 2\n",
-        "c.py": "THREE = 3\n",
+        "c.py": 'THREE = table("sizes")\n',
+        "rooms/../../data/sizes.json": "{}",
         "other.py": "FOUR = 4\n",
     }
     for name, text in texts.items():
@@ -109,13 +112,15 @@ def package(tmp_path):
 def test_modules_are_found_through_each_other_and_in_functions(package):
     cells = [nbformat.v4.new_code_cell("import json\nfrom uniecg_lite.a import late")]
     found = stored.modules(cells, package.parent)
-    assert set(found) == {"uniecg_lite", *(f"uniecg_lite.{name}" for name in ("a", "c", "rooms", "rooms.b"))}
+    names = {"uniecg_lite", *(f"uniecg_lite.{name}" for name in ("a", "c", "rooms", "rooms.b"))}
+    assert set(found) == {*names, "data/sizes.json"}
     path = package / "a.py"
     path.write_text(path.read_text().replace("Later.", "Another docstring.").replace("  # two", ""))
     assert stored.modules(cells, package.parent) == found
     (package / "rooms" / "b.py").write_text("TWO = 22\n")
+    (package.parent / "data" / "sizes.json").write_text("[]")
     new = stored.modules(cells, package.parent)
-    assert {name for name in found if found[name] != new[name]} == {"uniecg_lite.rooms.b"}
+    assert {name for name in found if found[name] != new[name]} == {"uniecg_lite.rooms.b", "data/sizes.json"}
 
 
 def test_stale_names_the_modules_that_have_changed(tmp_path, monkeypatch):
@@ -123,7 +128,7 @@ def test_stale_names_the_modules_that_have_changed(tmp_path, monkeypatch):
     known = stored.record(path)
     assert not stored.stale(notebooks=tmp_path, known={"01": known})
     known["modules"] = {**known["modules"], "uniecg_lite.leads": "0", "uniecg_lite.gone": "0"}
-    stated = ["01_one_ecg: uniecg_lite.leads, uniecg_lite.gone"]
+    stated = ["01_one_ecg: uniecg_lite.gone, uniecg_lite.leads"]
     assert stored.stale(notebooks=tmp_path, known={"01": known}) == stated
     for found, code in ((stated, 1), ([], 0)):
         monkeypatch.setattr(stored, "stale", lambda profile, found=found: found)

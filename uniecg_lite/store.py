@@ -21,8 +21,10 @@ from .errors import BadArtifact, UniECGError
 from .findings import table
 from .paths import CHECKOUT, ROOT
 
-ARTIFACTS = table("artifacts")  # which notebook writes each, and what of a profile it depends on, beside its inputs
-PRODUCERS = {name: row["notebook"] for name, row in ARTIFACTS.items()}
+CHAIN = table("notebooks")  # number -> what it needs of earlier notebooks, what it makes, and its budget
+PRODUCERS = {name: number for number, row in CHAIN.items() for name in row["makes"]}
+SIZES = {name: sizes for row in CHAIN.values() for name, sizes in row["makes"].items()}  # those it depends on, by name
+NEEDS = {number: row["needs"] for number, row in CHAIN.items()}  # what those were made from is needed with them
 
 
 def fingerprint(folder: Path) -> str:

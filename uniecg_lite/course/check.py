@@ -1,9 +1,7 @@
 """Is this machine ready for the course? A list of [OK] and [FAIL] lines; each [FAIL] says what to do."""
 
 import os
-import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,10 +10,19 @@ from pathlib import Path
 
 import psutil
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from transformers import AutoConfig
+
+from ..config import Profile
+from ..config import profile as find_profile
+from ..training import device_and_why
 
 GB = 2**30
-MEMORY_GB = {"smoke": 4, "laptop": 8, "gpu": 8, "paper": 8}  # free main memory that a profile needs
+MAIN_GB = {"smoke": 4, "laptop": 8, "gpu": 8}  # free main memory that a profile needs
+DEVICE_GB = {"gpu": 40}  # and free memory of the GPU
 DISK_GB = 3
+STAGE1_TOKENS, POCKET_ROWS = 192, 2240  # of the longest conversations with their ECG tokens; of the pocket vocabulary
 Row = tuple[bool, str]
 Lookup = Callable[[str], str]  # name -> installed version
 
@@ -23,8 +30,14 @@ Lookup = Callable[[str], str]  # name -> installed version
 def check(profile: str | None = None, artifacts: Path = Path("artifacts")) -> bool:
     """Print the list and say whether every line is [OK]."""
     profile = profile or os.environ.get("UNIECG_PROFILE", "laptop")
-    rows = [python_row(), *pin_rows(), conflict_row(), device_row(profile)]
-    rows += [memory_row(profile, psutil.virtual_memory().available), disk_row(Path.cwd()), writable_row(artifacts)]
+    main = psutil.virtual_memory().available
+    device = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    rows = [python_row(), *pin_rows(), conflict_row(), device_row(profile), memory_row(profile, main)]
+    if device is not None and profile in MAIN_GB:
+        rows.append(device_memory_row(profile, device))
+    if profile in MAIN_GB:
+        rows.append(batch_row(profile, main if device is None else device))
+    rows += [disk_row(Path.cwd()), writable_row(artifacts)]
     for ok, text in rows:
         print(f"[{'OK' if ok else 'FAIL'}] {text}")
     return all(ok for ok, _ in rows)
@@ -38,8 +51,8 @@ def python_row(version: tuple[int, ...] = sys.version_info[:3]) -> Row:
 
 def direct_pins() -> dict[str, str]:
     """{name: version} of the direct dependencies, as the installed package declares them (no extras)."""
-    wanted = [r for r in metadata.requires("uniecg_lite") or [] if ";" not in r]
-    return dict(r.split("==") for r in wanted)
+    wanted = [Requirement(line) for line in metadata.requires("uniecg_lite") or []]
+    return {need.name: str(need.specifier).removeprefix("==") for need in wanted if not need.marker}
 
 
 def pin_rows(pins: dict[str, str] | None = None, installed: Lookup = metadata.version) -> list[Row]:
@@ -65,50 +78,92 @@ def pin_row(name: str, pin: str, installed: Lookup) -> Row:
 
 
 def conflict_row() -> Row:
-    """`pip check`, without complaints about our own pins (listed above) and packages outside this environment."""
-    done = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
-    if "No module named pip" in done.stderr:
-        return False, "pip is missing, so conflicts cannot be looked for; python -m ensurepip"
-    lines = [line for line in done.stdout.splitlines() if done.returncode and concerns_us(line)]
+    """What packages require of each other, but for our own pins (listed above) and those outside this environment."""
+    installed, home = {}, Path(sys.prefix).resolve()
+    for package in metadata.distributions():
+        installed.setdefault(canonicalize_name(package.name), package)  # the first is the one that is imported
+    ours = [
+        package
+        for name, package in installed.items()
+        if name != "uniecg-lite" and Path(str(package.locate_file(""))).resolve().is_relative_to(home)
+    ]
+    lines = [line for package in ours for line in unmet(package, {k: p.version for k, p in installed.items()})]
     if not lines:
         return True, "no dependency conflicts"
     return False, f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
 
 
-def concerns_us(line: str) -> bool:
-    """Does a line of `pip check` speak of a package installed in this environment, other than ours?"""
-    name = line.split()[0] if line.strip() else ""
-    try:
-        home = Path(str(metadata.distribution(name).locate_file(""))).resolve()
-    except (metadata.PackageNotFoundError, ValueError):
-        return False
-    return name.replace("_", "-") != "uniecg-lite" and home.is_relative_to(Path(sys.prefix).resolve())
+def unmet(package: metadata.Distribution, versions: dict[str, str]) -> list[str]:
+    """What a package requires (extras aside) and these installed versions, by canonical name, do not give."""
+    lines = []
+    for need in map(Requirement, package.requires or []):
+        found = versions.get(canonicalize_name(need.name))
+        if need.marker and not need.marker.evaluate({"extra": ""}):
+            continue
+        if found is None:
+            lines.append(f"{package.name} {package.version} requires {need.name}, which is not installed.")
+        elif not need.specifier.contains(found, prereleases=True):
+            lines.append(f"{package.name} {package.version} has requirement {need}, but you have {need.name} {found}.")
+    return lines
 
 
 def device_row(profile: str) -> Row:
     """Where the networks will run, and why there."""
-    if torch.cuda.is_available():
-        return True, f"device cuda, because PyTorch sees {torch.cuda.get_device_name(0)}"
-    hint = "; profile gpu would take hours here: take PROFILE=laptop" if profile == "gpu" else ""
-    threads = torch.get_num_threads()
-    return not hint, f"device cpu, because PyTorch sees no CUDA device; {threads} threads; {amx()}{hint}"
-
-
-def amx(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Does this processor have bf16 matrix units? Only Linux says so in a file."""
-    try:
-        words = cpuinfo.read_text(errors="replace").split()
-    except OSError:
-        return f"bf16 matrix units (AMX): unknown on {platform.system()}"
-    return f"bf16 matrix units (AMX): {'yes' if 'amx_bf16' in words else 'no, so expect longer times'}"
+    device, _, why = device_and_why()
+    hint = "; profile gpu would take hours here: take PROFILE=laptop" if (profile, device) == ("gpu", "cpu") else ""
+    return not hint, f"device {device}: {why}{hint}"
 
 
 def memory_row(profile: str, free: int) -> Row:
-    """Free main memory against what the profile needs."""
-    if profile not in MEMORY_GB:
-        return False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(MEMORY_GB)}"
-    text = f"{free / GB:.1f} GB memory free, profile {profile} needs {MEMORY_GB[profile]}"
-    return (True, text) if free >= MEMORY_GB[profile] * GB else (False, f"{text}; close programs or take PROFILE=smoke")
+    """Free main memory, in bytes, against what the profile needs."""
+    if profile not in MAIN_GB:
+        return False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(MAIN_GB)}"
+    text = f"{free / GB:.1f} GB main memory free, profile {profile} needs {MAIN_GB[profile]}"
+    return (True, text) if free >= MAIN_GB[profile] * GB else (False, f"{text}; close programs or take PROFILE=smoke")
+
+
+def device_memory_row(profile: str, free: int) -> Row:
+    """Free memory of the GPU, in bytes, against what the profile needs."""
+    needed = DEVICE_GB.get(profile, MAIN_GB[profile])
+    text = f"{free / GB:.1f} GB device memory free, profile {profile} needs {needed}"
+    return (True, text) if free >= needed * GB else (False, f"{text}; end what else runs there, or take PROFILE=laptop")
+
+
+def memory_needed(profile: str) -> str:
+    """The memory of a profile in words, for README."""
+    main = f"{MAIN_GB[profile]} GB"
+    return f"{main} main, {DEVICE_GB[profile]} GB device" if profile in DEVICE_GB else main
+
+
+def batch_row(profile: str, free: int) -> Row:
+    """Whether stage 1's batch fits into so many free bytes, and the largest that would; estimates, not measured."""
+    P = find_profile(profile)
+    try:
+        most = largest_batch(P, free)
+    except (OSError, ValueError, AttributeError):
+        return False, f"there is no language model in {P.llm}; set UNIECG_LLM to a folder of one, or to nothing"
+    text = f"stage 1 trains with batch {P.stage1.batch}; at most about {most} fit into the free memory (estimate)"
+    return (True, text) if most >= P.stage1.batch else (False, f"{text}; close programs or take PROFILE=smoke")
+
+
+def largest_batch(P: Profile, free: int) -> int:
+    """Records of one step of stage 1 that fit into so many free bytes, estimated from the sizes of the language model.
+
+    A parameter takes 16 bytes: itself, its gradient, two moments of AdamW. A record of T tokens keeps 68 T D + 10 A T^2
+    bytes a layer for the backward pass (width D, A heads; twice the half precision of Korthikanti et al., "Reducing
+    activation recomputation in large transformer models", arXiv 2205.05198, eq. 2) and three times its T V logits. A
+    fifth of the memory is left for what this does not count.
+
+    Raises:
+        OSError, ValueError: `P.llm` names no folder of a language model.
+    """
+    D, layers, heads, V, T = P.lm_width, P.lm_layers, P.lm_heads, POCKET_ROWS, STAGE1_TOKENS
+    if P.llm:
+        guest = AutoConfig.from_pretrained(P.llm)
+        D, layers, heads, V = guest.hidden_size, guest.num_hidden_layers, guest.num_attention_heads, guest.vocab_size
+    fixed = 16 * (12 * layers * D * D + V * D)
+    record = layers * (68 * T * D + 10 * heads * T * T) + 3 * 4 * T * V
+    return max(0, int((0.8 * free - fixed) // record))
 
 
 def disk_row(folder: Path) -> Row:

@@ -1,4 +1,8 @@
-"""What every notebook needs: profile, artifacts, budget and figures; claims and exercises that are checked."""
+"""What does every notebook need? Profile, artifacts, budget and figures; claims and exercises that check themselves.
+
+Notebook NN has `notebooks/exercises/nNN.py` with `EXERCISES`: number -> (test of the answer, first hint, second hint);
+`check("03.2", answer)` says pass, a hint, or that nothing was tried.
+"""
 
 import importlib
 import inspect
@@ -18,8 +22,6 @@ from ..errors import BadArtifact
 from ..store import ROOT, Store, write_text
 from ..training import device_and_why, quiet_libraries
 
-# --- What every notebook needs at its start and at its end.
-
 # what the seconds of notebooks are summed up in: all that a user waits for, and from one system's first to its last
 SUMS = {"total_all": ("00", "18"), "total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
 
@@ -32,15 +34,13 @@ def sums(seconds: dict[str, float]) -> dict[str, float]:
 
 def against_budget(profile: Profile, seconds: dict[str, float]) -> str:
     """One line: the seconds of notebooks by number, all and 00 to 10, within or over the profile's budget."""
-    found, predicted = sums(seconds), []
-    for name, what, most in (
-        ("total_all", "all notebooks", profile.seconds_all),
-        ("total", "00 to 10", profile.seconds_budget),
-    ):
-        spare = most - found.get(name, 0)
-        how = "within" if spare >= 0 else "over"
-        predicted.append(f"{what} {found.get(name, 0):.0f} s, {how} the budget of {most} s by {abs(spare):.0f} s")
-    return "; ".join(predicted)
+    sentences = []
+    budgets = {"total_all": ("all notebooks", profile.seconds_all), "total": ("00 to 10", profile.seconds_budget)}
+    for name, (what, most) in budgets.items():
+        took = sums(seconds).get(name, 0)
+        how = "within" if took <= most else "over"
+        sentences.append(f"{what} {took:.0f} s, {how} the budget of {most} s by {abs(most - took):.0f} s")
+    return "; ".join(sentences)
 
 
 class Lesson:
@@ -100,10 +100,6 @@ def source(*objects, lines: int | None = None) -> None:
         cut = ["    ..."] if lines and lines < len(code) else []
         display(Markdown("\n".join(["```python", *code[:lines], *cut, "```"])))
 
-
-# --- Exercises check themselves: `check("03.2", answer)` says pass, a hint, or that nothing was tried.
-#
-# Each notebook NN has a module `nNN` here with `EXERCISES`: number -> (test of the answer, first hint, second hint).
 
 _tries: Counter = Counter()
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from dataclasses import dataclass
+from html import escape
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -98,6 +99,4 @@ def panel(model: UniECG) -> widgets.VBox:
 
 def _html(*lines: str) -> str:
     """Lines as HTML; what a user or a model wrote stays text."""
-    from html import escape
-
     return "".join(f"<p>{escape(line)}</p>" for line in lines)

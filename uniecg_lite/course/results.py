@@ -15,56 +15,22 @@ from ..store import Store, commit, machine, write_text
 from ..studies.claims import claim_metrics, system_table, verdicts
 from ..studies.grid import STUDIES
 from ..studies.study import read_cells
+from .check import memory_needed
 from .lesson import sums
 
 RESULTS = ROOT / "results"
 
-# metric -> (aim, direction, what it is)
+# metric -> (aim, direction, what it is); an aim in words is a budget of the profile laptop
 AIMS = {
-    "seconds.total_all": (LAPTOP.seconds_all, "<=", "all notebooks, s"),
-    "seconds.total": (LAPTOP.seconds_budget, "<=", "notebooks 00 to 10, s"),
-    "simulator.ecgs_per_second": (5000, ">=", "ECGs simulated a second"),
-    "simulator.criteria_pass": (0.98, ">=", "finding drawn meets its textbook rule, lowest share"),
-    "stage1.hr_mae_bpm": (2, "<=", "heart rate read, mean error, bpm"),
-    "stage1.pr_mae_ms": (10, "<=", "PR read, mean error, ms"),
-    "stage1.qrs_mae_ms": (8, "<=", "QRS duration read, mean error, ms"),
-    "stage1.qt_mae_ms": (12, "<=", "QT read, mean error, ms"),
-    "stage1.axis_mae_deg": (8, "<=", "axis read, mean error, degrees"),
-    "stage1.findings_macro_f1": (0.90, ">=", "findings read, macro F1"),
-    "table.grounding_ratio_vs_pulse": (1.67, ">=", "feature grounding, UniECG-lite over PULSE-lite"),
-    "table.evidence_ratio_vs_pulse": (1.60, ">=", "evidence-based reasoning, UniECG-lite over PULSE-lite"),
-    "table.average_ratio_vs_pulse": (1.60, ">=", "average, UniECG-lite over PULSE-lite"),
-    "table.stage2_change": (0.0, "==", "average, UniECG-lite minus GEM-lite"),
-    "routing.accuracy": (0.99, ">=", "makes or reads, as asked, unseen phrasings"),
-    "stage2.reports_identical": (1.0, ">=", "reports unchanged by stage 2"),
-    "generation.hr_median_error_bpm": (3, "<=", "heart rate of made ECGs, median error, bpm"),
-    "generation.direct_hr_median_error_bpm": (2, "<=", "the same, without the language model, bpm"),
-    "generation.qrs_median_error_ms": (10, "<=", "QRS duration of made ECGs, median error, ms"),
-    "generation.axis_median_error_deg": (12, "<=", "axis of made ECGs, median error, degrees"),
-    "generation.findings_macro_f1": (0.80, ">=", "findings of made ECGs by an independent reader, macro F1"),
-    "generation.fid_ratio_to_floor": (3, "<=", "FID of made ECGs over that between halves of true ones"),
-    "generation.fid_ratio_unified_to_direct": (1.25, "<=", "FID through the language model over FID without"),
-    "generation.precision": (0.80, ">=", "made ECGs that lie among true ones, share"),
-    "generation.recall": (0.60, ">=", "true ECGs that lie among made ones, share"),
-    "generation.lead_law_residual_mv": (0.004, "<=", "lead laws of made ECGs, broken by at most, mV"),
-    "generation.speedup_vs_published": (100, ">=", "speed over the published network with 1000 steps"),
-    "generation.chain_seconds": (600, "<=", "training of all that makes ECGs, s"),
-    "reader.real_macro_auroc": (0.80, ">=", "independent reader on real records, macro AUROC"),
-    "real.hr_median_error_bpm": (5, "<=", "heart rate of real records, median error, bpm"),
-    "seconds.diagecg": (900, "<=", "DiagECG-lite, notebooks 11 to 14, s"),
-    "diagecg.codes_used": (0.90, ">=", "DiagECG-lite: codes used, share"),
-    "diagecg.reconstruction_rmse_mv": (0.05, "<=", "DiagECG-lite: ECG from its codes, error, mean over leads, mV"),
-    "diagecg.qa_exact_match": (0.80, ">=", "DiagECG-lite: questions answered exactly"),
-    "diagecg.qa_draws.mean": (0.80, ">=", "the same, mean of four draws of questions"),
-    "diagecg.findings_macro_f1": (0.80, ">=", "DiagECG-lite: findings read, macro F1"),
-    "diagecg.frozen_unchanged": (1.0, "==", "DiagECG-lite: frozen weights unchanged"),
+    name: (getattr(LAPTOP, aim) if isinstance(aim, str) else aim, direction, what)
+    for name, (aim, direction, what) in table("aims").items()
 }
 # metric -> its sum, see `lesson.SUMS`
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
-HARDWARE = {  # profile -> what it is for, where its budget is meant for, memory
-    "smoke": ("tests", "2 CPU cores", "4 GB"),
-    "laptop": ("students; the default", "2 CPU cores", "8 GB"),
-    "gpu": ("instructors, reviewers", "one data-centre GPU", "40 GB"),
+HARDWARE = {  # profile -> what it is for, where its budget is meant for
+    "smoke": ("tests", "2 CPU cores"),
+    "laptop": ("students; the default", "2 CPU cores"),
+    "gpu": ("instructors, reviewers", "one data-centre GPU"),
 }
 # what a notebook trains to make ECGs, beside 07 and 08
 TRAINED = tuple(f"diffusets.{part}" for part in ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser"))
@@ -113,10 +79,7 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         "commit": commit(),
         "date": date.today().isoformat(),
         "resumed": resumed,
-        "seconds": {
-            **{k: round(v, 1) for k, v in sorted(seconds.items())},
-            **{k: round(v, 1) for k, v in sums(seconds).items()},
-        },
+        "seconds": {key: round(took, 1) for key, took in [*sorted(seconds.items()), *sums(seconds).items()]},
     }
     file = run_file(store)
     write_text(file, _as_text(about, metrics))
@@ -151,12 +114,7 @@ def copy_run(store: Store) -> list[Path]:
 
 def studied(store: Store) -> dict[str, float]:
     """Figures of the studies that belong to a run: its own cells, else the committed ones; none for another seed."""
-    return {} if store.seed else all_study_metrics(store.profile.name)
-
-
-def all_study_metrics(profile: str, root: Path | None = None) -> dict[str, float]:
-    """What all studies have measured with this profile."""
-    return claim_metrics(profile=profile, root=root)
+    return {} if store.seed else claim_metrics(profile=store.profile.name)
 
 
 def claims(metrics: dict[str, float]) -> dict[str, dict]:
@@ -226,22 +184,28 @@ def table_of_aims(results: list[dict]) -> str:
     groups: dict[str, list[dict]] = {}
     for result in results:
         groups.setdefault(f"{result['profile']}, {result['machine']}", []).append(result)
-    lines = [
-        "| metric | aim | " + " | ".join(f"{k} (n = {len(v)})" for k, v in groups.items()) + " |",
-        "|---|---|" + "---|" * len(groups),
+    rows = [
+        [f"{what} (`{name}`)", f"{direction} {aim}", *(_measured(group, name) for group in groups.values())]
+        for name, (aim, direction, what) in AIMS.items()
     ]
-    for name, (aim, direction, what) in AIMS.items():
-        cells = []
-        for group in groups.values():
-            values = [v for v in (value_of(r, name) for r in group) if v is not None]
-            if not values:
-                cells.append("not measured")
-                continue
-            mean = sum(values) / len(values)
-            spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
-            cells.append(f"{mean:.4g}{spread}" + ("" if meets(name, mean) else ", missed"))
-        lines.append(f"| {what} (`{name}`) | {direction} {aim} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return markdown(["metric", "aim", *(f"{name} (n = {len(group)})" for name, group in groups.items())], rows)
+
+
+def _measured(group: list[dict], name: str) -> str:
+    """The mean and range of a metric over results, and whether its aim is missed."""
+    values = [v for v in (value_of(result, name) for result in group) if v is not None]
+    if not values:
+        return "not measured"
+    mean = sum(values) / len(values)
+    spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
+    return f"{mean:.4g}{spread}" + ("" if meets(name, mean) else ", missed")
+
+
+def markdown(header: list[str], rows: list[list]) -> str:
+    """Rows as a Markdown table."""
+    lines = [[*header], *rows]
+    text = ["| " + " | ".join(map(str, line)) + " |" for line in lines]
+    return "\n".join([text[0], "|" + "---|" * len(header), *text[1:]])
 
 
 def beside_committed(result: dict) -> str:
@@ -259,20 +223,15 @@ def update_readme(readme: Path | None = None) -> bool:
     """Put the tables made from `results/` and from the notebooks into README, or another page; True when it changed."""
     readme = readme or ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    new = text
-    for name, body in (
-        ("results", table_of_aims(load_all())),
-        ("syllabus", syllabus()),
-        ("studies", studies_table(RESULTS / "studies")),
-        ("table", system_table(root=RESULTS / "studies")),
-        ("hardware", hardware()),
-    ):
-        new = re.sub(
-            rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)",
-            lambda m, b=body: f"{m[1]}{b}\n{m[2]}",
-            new,
-            flags=re.S,
-        )
+    tables = {
+        "results": table_of_aims(load_all()),
+        "syllabus": syllabus(),
+        "studies": studies_table(RESULTS / "studies"),
+        "table": system_table(root=RESULTS / "studies"),
+        "hardware": hardware(),
+    }
+    place = re.compile(rf"(<!-- ({'|'.join(tables)}):begin -->\n).*?(<!-- \2:end -->)", re.S)
+    new = place.sub(lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}", text)
     if new != text:
         write_text(readme, new)
     return new != text
@@ -281,35 +240,34 @@ def update_readme(readme: Path | None = None) -> bool:
 def syllabus() -> str:
     """The notebooks as a Markdown table: title, promise, seconds measured."""
     timed = next((r["seconds"] for r in load_all() if r["profile"] == "laptop"), {})
-    lines = ["| notebook | what you learn | laptop | solutions |", "|---|---|---|---|"]
+    rows = []
     for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        number = path.name[:2]
         cell = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).strip().splitlines()
         promise = next((line.strip() for line in cell[1:] if line.strip()), "")
-        seconds = f"{timed[path.name[:2]]:.0f} s" if path.name[:2] in timed else ""
-        lines.append(
-            f"| [{path.stem}](notebooks/{path.name}) | {promise} | {seconds} | "
-            f"[{path.name[:2]}](notebooks/solutions/{path.name[:2]}.ipynb) |"
-        )
-    return "\n".join(lines)
+        seconds = f"{timed[number]:.0f} s" if number in timed else ""
+        solution = f"[{number}](notebooks/solutions/{number}.ipynb)"
+        rows.append([f"[{path.stem}](notebooks/{path.name})", promise, seconds, solution])
+    return markdown(["notebook", "what you learn", "laptop", "solutions"], rows)
 
 
 def hardware() -> str:
     """The profiles as a Markdown table: how long a user waits for all notebooks, as measured, and at most."""
-    lines = ["| profile | for | all notebooks, measured | at most | memory |", "|---|---|---|---|---|"]
-    for name, (purpose, where, memory) in HARDWARE.items():
+    rows = []
+    for name, (purpose, where) in HARDWARE.items():
         runs = [run for run in load_all() if run["profile"] == name]
         waits = [f"{run['seconds']['total_all'] / 60:.0f} min on {run['machine']}" for run in runs]
         most = f"{PROFILES[name].seconds_all / 60:.0f} min on {where}"
-        lines.append(f"| `{name}` | {purpose} | {', '.join(waits) or 'no results committed'} | {most} | {memory} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", purpose, ", ".join(waits) or "no results committed", most, memory_needed(name)])
+    return markdown(["profile", "for", "all notebooks, measured", "at most", "memory"], rows)
 
 
 def studies_table(root: Path | None = None) -> str:
     """The studies as a Markdown table: question, cells that are committed, and minutes that they took together."""
-    lines = ["| study | what it asks | cells, laptop | took |", "|---|---|---|---|"]
+    rows = []
     for name, study in STUDIES.items():
         cells = read_cells(name, "laptop", root)
         machines = ", ".join(sorted({cell["machine"] for cell in cells}))
         took = f"{sum(cell['seconds'] for cell in cells) / 60:.0f} min on {machines}" if cells else "not run yet"
-        lines.append(f"| `{name}` | {study.question} | {len(cells)} | {took} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", study.question, len(cells), took])
+    return markdown(["study", "what it asks", "cells, laptop", "took"], rows)

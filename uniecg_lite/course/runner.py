@@ -15,30 +15,11 @@ from ..config import profile as find_profile
 from ..course import results, stored
 from ..errors import BadArtifact, BadRequest, UniECGError
 from ..paths import ROOT
-from ..store import PRODUCERS, Store, write_text
+from ..store import NEEDS, PRODUCERS, Store, write_text
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
-NEEDS = {  # notebook -> artifacts of earlier ones that it starts from; what those were made from is needed with them
-    "01": (),
-    "02": ("cohort",),
-    "03": ("cohort", "encoders"),
-    "04": ("cohort", "encoders", "language"),
-    "05": ("cohort", "encoders", "alignment"),
-    "06": ("cohort",),
-    "07": ("cohort", "stage1"),
-    "08": ("cohort", "stage1", "diffusets", "reader", "tokens"),
-    "09": ("cohort", "reader", "unified"),
-    "10": ("cohort", "unified"),
-    "11": ("cohort",),
-    "12": ("cohort", "language", "diag_tokenizer"),
-    "13": ("cohort", "diag_forecast"),
-    "14": ("cohort", "stage1", "diagecg"),
-    "15": ("cohort",),
-    "16": ("cohort", "encoders", "unified"),
-    "17": ("cohort", "reader", "unified"),
-    "18": ("cohort", "diffusets", "reader"),
-}
+WIDGET = "application/vnd.jupyter.widget-view+json"
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}  # read by glibc, unknown elsewhere
 
 
@@ -150,7 +131,7 @@ def _run_one(path: Path, log: "_Log", store: Store) -> None:
     seconds = time.time() - begun
     stored.write(store.folder / "stored" / f"{number}.json", stored.record(out))
     log.finish(path, seconds)
-    print(f"  {path.stem:32s} {log.seconds[number]:.0f} s of {store.profile.notebook_budget(number):.0f} s", flush=True)
+    print(f"  {path.stem:32s} {seconds:.0f} s of {store.profile.notebook_budget(number):.0f} s", flush=True)
 
 
 def _what_to_run_first(store: Store, todo: list[Path], lacking: list[str]) -> str:
@@ -173,7 +154,7 @@ class _Log:
         known = json.loads(self.path.read_text()) if self.path.exists() else {}
         self.seconds, self.hashes = known.get("seconds", {}), known.get("hashes", {})
         self.resumed = known.get("resumed", False)
-        self.earlier = self.path.exists()
+        self.earlier = bool(known)
 
     def unfinished(self) -> list[Path]:
         """The first notebook that has not run as it is now, and all after it."""
@@ -213,11 +194,8 @@ class _Log:
 
 
 def _source_hash(path: Path) -> str:
-    """A hash of a notebook's cells without their outputs."""
-    import hashlib
-
-    cells = nbformat.read(path, as_version=4).cells
-    return hashlib.blake2b("\0".join(c.source for c in cells).encode(), digest_size=8).hexdigest()
+    """A hash of a notebook's cells, of text and of code, without their outputs."""
+    return stored.code_hash(nbformat.read(path, as_version=4).cells)
 
 
 def _execute(path: Path, out: Path, store: Store) -> None:
@@ -266,40 +244,28 @@ def _put_back(executed: Path, place: Path) -> None:
     notebook = nbformat.read(executed, as_version=4)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
     notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec", "language_info") if k in notebook.metadata}
-    for number, cell in enumerate(c for c in notebook.cells if c.cell_type == "code"):
-        cell.execution_count = number + 1
-        for output in cell.outputs:
-            if "execution_count" in output:
-                output["execution_count"] = number + 1
     for cell in notebook.cells:
         cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
-        if cell.cell_type == "code":
-            cell.outputs = [
-                o
-                for o in cell.outputs
-                if not (o.output_type == "stream" and o.name == "stderr")
-                and "application/vnd.jupyter.widget-view+json" not in o.get("data", {})
-            ]
+    for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+        cell.execution_count = number
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output["execution_count"] = number
     write_text(place, nbformat.writes(notebook) + "\n")
 
 
 def report(executed: Path, folder: Path, table: str = "") -> Path:
     """Executed notebooks as HTML pages with an index, which shows a Markdown table: the path of `index.html`."""
-    room = folder.with_name(folder.name + ".part")
+    room, links, exporter = folder.with_name(f"{folder.name}.part"), [], HTMLExporter(template_name="lab")
     shutil.rmtree(room, ignore_errors=True)
-    room.mkdir(parents=True)
-    links = []
-    exporter = HTMLExporter(template_name="lab")
-    for path in sorted(executed.glob("[0-9][0-9]_*.ipynb")):
-        if path.name.endswith(".part.ipynb"):
-            continue
-        html, _ = exporter.from_filename(str(path))
-        (room / f"{path.stem}.html").write_text(html, encoding="utf-8")
+    for path in sorted(set(executed.glob("[0-9][0-9]_*.ipynb")) - set(executed.glob("*.part.ipynb"))):
+        write_text(room / f"{path.stem}.html", exporter.from_filename(str(path))[0])
         links.append(f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>')
-    (room / "index.html").write_text(
+    write_text(
+        room / "index.html",
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"
         f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>{markdown2html(table)}</html>",
-        encoding="utf-8",
     )
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(room, folder)

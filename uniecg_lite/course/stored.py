@@ -8,7 +8,6 @@ of numbers that `make figures` found: exact, within a range, or free.
 import ast
 import hashlib
 import json
-import os
 import re
 from functools import cache
 from itertools import zip_longest
@@ -18,7 +17,7 @@ import nbformat
 
 from ..errors import BadArtifact
 from ..paths import ROOT
-from ..store import Store
+from ..store import Store, write_text
 
 NOT_NUMBERS = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[^<>]* at 0x[^>]*>|\b[0-9a-f]{16}\b", re.M)
 VERSION_OR_NUMBER = re.compile(
@@ -42,20 +41,21 @@ def code_cells(notebook: Path) -> list:
     return [cell for cell in cells if "injected-parameters" not in cell.metadata.get("tags", [])]
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """A hash of a text, 16 digits."""
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def code_hash(cells: list) -> str:
-    """A hash of the source of code cells."""
-    return _hash("\0".join(cell.source for cell in cells))
+    """A hash of the source of cells."""
+    return hash_of("\0".join(cell.source for cell in cells))
 
 
 @cache
 def looked_at(source: str, package: str) -> tuple[str, set[str]]:
     """A hash of a module's syntax tree, to which docstrings and comments do not belong, and the names it imports.
 
-    Imports in functions count; a name imported from a package may be a module itself.
+    Imports in functions count; a name imported from a package may be a module itself. `table("x")` is `data/x.json`.
     """
     tree, names = ast.parse(source), set()
     for node in ast.walk(tree):
@@ -65,29 +65,27 @@ def looked_at(source: str, package: str) -> tuple[str, set[str]]:
             above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
             names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "table" and len(node.args) == 1:
+            names.add(f"data/{getattr(node.args[0], 'value', '')}.json")
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and ast.get_docstring(node, clean=False) is not None:
             node.body.pop(0)
-    return _hash(ast.unparse(tree)), names
-
-
-def _file(module: str, root: Path) -> Path | None:
-    place = root.joinpath(*module.split("."))
-    return next((p for p in (place / "__init__.py", place.with_suffix(".py")) if p.exists()), None)
+    return hash_of(ast.unparse(tree)), names
 
 
 def modules(cells: list, root: Path = ROOT) -> dict[str, str]:
-    """Every module of the package that code cells import, also through others -> a hash of its syntax tree."""
+    """Every module of the package that code cells import, also through others, and every table -> a hash of it."""
     found, ahead = {}, [name for cell in cells for name in looked_at(cell.source, "")[1]]
     while ahead:
         name = ahead.pop()
-        path = _file(name, root) if name.split(".")[0] == "uniecg_lite" else None
-        if path is None or name in found:
-            continue
-        around = name.rpartition(".")[0]  # the package around it runs first
-        package = name if path.name == "__init__.py" else around
-        found[name], imported = looked_at(path.read_text(encoding="utf-8"), package)
-        ahead += [around, *imported]
+        if name.startswith("data/") and (root / name).exists():
+            found[name] = hash_of((root / name).read_text(encoding="utf-8"))
+        place, around = root.joinpath(*name.split(".")), name.rpartition(".")[0]
+        here = [path for path in (place / "__init__.py", place.with_suffix(".py")) if path.exists()]
+        if name.split(".")[0] == "uniecg_lite" and here and name not in found:
+            package = name if here[0].name == "__init__.py" else around
+            found[name], imported = looked_at(here[0].read_text(encoding="utf-8"), package)
+            ahead += [around, *imported]  # the package around it runs first
     return dict(sorted(found.items()))
 
 
@@ -109,10 +107,8 @@ def record(executed: Path) -> dict:
 
 def write(file: Path, entries: dict) -> Path:
     """Write JSON, one entry a line."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in entries.items()) + "\n}\n")
-    os.replace(part, file)
+    lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in entries.items())
+    write_text(file, f"{{\n{lines}\n}}\n")
     return file
 
 

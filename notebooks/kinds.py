@@ -6,9 +6,9 @@ or None when what it prints is free; a kind is a number, a range `[low, high]`, 
 
 from pathlib import Path
 
-from ..course import stored
-from ..errors import UniECGError
-from ..paths import ROOT
+from uniecg_lite.course import stored
+from uniecg_lite.errors import UniECGError
+from uniecg_lite.paths import ROOT
 
 WIDEN = 0.25  # of a trained number's size; its spread between runs is added
 
