@@ -9,7 +9,7 @@ from torch import nn
 
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.generator.beat_plan import PLAN, SHOWN
-from uniecg_lite.generator.denoiser import CrossAttention, Denoiser, PatchDenoiser, flops, matched_width, new_denoiser
+from uniecg_lite.generator.denoiser import Attention, Denoiser, PatchDenoiser, flops, matched_width, new_denoiser
 from uniecg_lite.generator.diffusion import FAULTS, PUBLISHED, Design, Diffusion, Flow, with_faults
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import train_denoiser
@@ -136,7 +136,7 @@ def test_the_ends_are_trained_or_not():
 
 def test_attention_to_copies_of_one_key_is_a_bias():
     torch.manual_seed(0)
-    look, words = CrossAttention(16, 24), torch.randn(2, 1, 24)
+    look, words = Attention(16, 24), torch.randn(2, 1, 24)
     x, other = torch.randn(2, 16, 32), torch.randn(2, 16, 32)
     with torch.no_grad():
         added = look(x, words.expand(-1, 32, -1)) - x

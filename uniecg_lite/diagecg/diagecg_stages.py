@@ -53,8 +53,8 @@ def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, k
         cohort: N ECGs.
         rows: which of them.
         batch: how many at a time.
-        kind: `codes` (N, T) int16, the wave words; `read`, the words to be read, see `ECGTokenizer.say`; `numbers`
-            (N, T, D) float16, what these were cut from.
+        kind: `codes` (N, T) int16, the wave words; `read`, the words to be read, see `ECGTokenizer.read_tokens`;
+            `numbers` (N, T, D) float16, what these were cut from.
     """
     rows = list(range(len(cohort)) if rows is None else rows)
     read_tokens = {"codes": codec.encode, "read": codec.read_tokens, "numbers": codec.uncut}[kind]

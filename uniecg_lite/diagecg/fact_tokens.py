@@ -1,4 +1,4 @@
-"""Fact words: what a reader of ECGs would note first, as words of the vocabulary, beside the wave words of `tokenizer`.
+"""What would a reader of ECGs note first? Facts as words of the vocabulary, beside the wave words of `fsq_tokenizer`.
 
 Wave words are made to give the same ECG back; what a report tells must be measured from them. Speech models met the
 same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer, arXiv 2308.16692).
@@ -55,7 +55,7 @@ class FactWords(nn.Module):
     """(B, 12, 1000) mV -> (B, PLACES) words; each place has words of its own, all in all `WORDS`.
 
     The encoder is built like phi_s (`encoders.SignalEncoder`), with weights and a training of its own: each of its
-    measured tokens learns to tell its fact (`measured.Teller`). What they tell is rounded to words. Noise needs no
+    measured tokens learns to tell its fact (`encoders.FactProbes`). What they tell is rounded to words. Noise needs no
     learning (`noisy`).
 
     Args:
@@ -68,12 +68,12 @@ class FactWords(nn.Module):
         self.eyes, self.teller = SignalEncoder(width, layers), FactProbes(width)
 
     def predict(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
-        """(B, 12, 1000) mV -> the logits of each fact, as `measured.Teller`, and (B, 12) of -1 and 1 per noise."""
+        """(B, 12, 1000) mV -> the logits of each fact, as `encoders.FactProbes`, and (B, 12) of -1 and 1 per noise."""
         noise = 2.0 * noisy(signal) - 1
         return self.teller(self.eyes(signal)[:, 1:FRONT]) | {name: noise[:, i] for i, name in enumerate(NOISES)}
 
     def loss(self, signal: torch.Tensor, wanted: dict[str, torch.Tensor]) -> torch.Tensor:
-        """What (B, 12, 1000) mV tell, against `measured.targets`."""
+        """What (B, 12, 1000) mV tell, against `encoders.targets`."""
         return self.teller.loss(self.eyes(signal)[:, 1:FRONT], wanted)
 
     @inference()
@@ -153,7 +153,7 @@ def fact_rows(row_of: Callable[[str], torch.Tensor]) -> torch.Tensor:
 
     So the language model reads what it can already say. New words that start as the mean of the words that describe
     them are learned sooner than words that start anywhere: Hewitt, "Initializing new word embeddings for pretrained
-    language models" (2021). The language model has learned to answer from these very words (`language.notes`).
+    language models" (2021). The language model has learned to answer from these very words (`conversations.notes`).
 
     Args:
         row_of: the row (D,) of some words of the language.

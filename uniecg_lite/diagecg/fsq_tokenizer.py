@@ -124,7 +124,7 @@ class ECGTokenizer(nn.Module):
         return self.encode(signal) if self.facts is None else self.codes + self.facts.encode(signal)
 
     def uncut(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, T, D), what `say` cuts to words."""
+        """(B, 12, 1000) mV -> (B, T, D), what `read_tokens` cuts to words."""
         return self.numbers(signal) if self.facts is None else self.facts.uncut(signal)
 
     @inference()

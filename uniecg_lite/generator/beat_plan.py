@@ -1,4 +1,12 @@
-"""When do beats come, and what does the average one look like? RR intervals and a template, from words."""
+"""When do beats come, and what does the average one look like? RR intervals and a template, from words.
+
+DiffuSETS gives the rate as a number beside the words, and the denoiser has to count, to place each beat and to draw
+it, all at once. Here a small network predicts the beats first (`RRModel`), another the representative beat from the
+words: P wave, PR interval, QRS complex, ST segment and T wave, in eight leads (`AverageBeat`). It is laid down where
+the beats fall. The denoiser is shown both and generates what they leave: beats unlike the others, atrial waves that
+belong to no beat, and the little that differs each time. A latent place covers 78 ms, and the same QRS complex looks
+different in it 20 ms later.
+"""
 
 import math
 
@@ -10,14 +18,7 @@ from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
 from ..leads import from_independent
 from ..training import inference
 from .diffusion import Flow, guided, level_waves, path_loss
-from .vae import LATENT, PATCH, ROWS, compand, expand
-
-# --- The pacemaker: where the beats of a wanted ECG fall, and what the denoiser is shown of them.
-#
-# DiffuSETS gives the rate as a number beside the words, and the denoiser has to count, to place each beat and to draw
-# it, all at once. Here a small network says the beats first (`Rhythm`), and the denoiser is shown them: a latent
-# place covers 78 ms, and the same QRS complex looks different in it 20 ms later. What a beat looks like: see
-# `sketch`.
+from .vae import LATENT, PATCH, ROWS, compand, expand, principal_axes
 
 HZ = 102.4
 LENGTH = LATENT[1] * PATCH  # 1024 samples
@@ -29,7 +30,14 @@ RATES = (20, 260)  # bpm that can be told
 NEAR = (0.02, [0.02 * k for k in range(-5, 7)])  # s: width and places of bumps around each R peak: the QRS complex
 FAR = (0.05, [-0.40, -0.35, -0.30, -0.25, -0.20, -0.15, 0.18, 0.24, 0.30, 0.36, 0.42, 0.50])  # P and T waves
 SHOWN = len(NEAR[1]) + len(FAR[1]) + 6  # channels of `shown`
-SHARES = (0.3, 3.5, 160)  # shortest and longest interval that a rhythm can say, over the mean, and how many between
+SHARES = (0.3, 3.5, 160)  # shortest and longest interval that an RR model can predict, over the mean; how many between
+PLAN = SHOWN + LATENT[0]  # channels of a plan: where the beats are, and the latents of the sketch
+SPAN = round((BEFORE + AFTER) * HZ)  # samples of a beat, from 0.40 s before its R peak to 0.64 s after
+SHARE = 0.6  # of the way to the next R peak, after which a wave belongs to the next beat
+FADE = 0.015  # s: how softly one beat gives way to the next
+COMPONENTS = 64  # principal components of usual beats
+EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are as large
+STEPS = 20  # of the way from noise to a beat
 
 
 def waves(share: torch.Tensor) -> torch.Tensor:
@@ -134,22 +142,6 @@ def _share(place: torch.Tensor) -> torch.Tensor:
     return low * torch.exp(place / n * math.log(high / low))
 
 
-# --- The sketch: the usual beat of a wanted ECG, laid down wherever the rhythm says that a beat falls.
-#
-# What a patient's ECG looks like is said by a single beat: P wave, PR interval, QRS complex, ST segment and T wave,
-# in eight leads. A small network says that beat from the words (`UsualBeat`); the denoiser is shown the sketch and
-# draws what it leaves: beats unlike the others, atrial waves that belong to no beat, and the little that differs each
-# time.
-
-PLAN = SHOWN + LATENT[0]  # channels of a plan: where the beats are, and the latents of the sketch
-SPAN = round((BEFORE + AFTER) * HZ)  # samples of a beat, from 0.40 s before its R peak to 0.64 s after
-SHARE = 0.6  # of the way to the next R peak, after which a wave belongs to the next beat
-FADE = 0.015  # s: how softly one beat gives way to the next
-COMPONENTS = 64  # principal components of usual beats
-EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are as large
-STEPS = 20  # of the way from noise to a beat
-
-
 def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, 12, 1024) mV -> the usual beat of each (N, 8, SPAN) in pressed mV, without its neighbours' waves, and the R
     peaks (N, MOST_BEATS) s, NaN after the last."""
@@ -230,11 +222,10 @@ class AverageBeat(nn.Module):
     @torch.no_grad()
     def start(self, beats: torch.Tensor) -> None:
         """Take the principal components of usual beats (N, 8, SPAN) in pressed mV."""
-        flat = beats.flatten(1)
-        self.mean.copy_(flat.mean(0))
-        values, axes = torch.linalg.eigh((flat - self.mean).T @ (flat - self.mean) / len(flat))  # ascending
-        spread = values[-COMPONENTS:].clamp(min=1e-8).sqrt()
-        self.axes.copy_(axes[:, -COMPONENTS:])
+        mean, values, axes = principal_axes(beats.flatten(1), COMPONENTS)
+        spread = values.clamp(min=1e-8).sqrt()
+        self.mean.copy_(mean)
+        self.axes.copy_(axes)
         self.scale.copy_(spread**EVEN * spread[-1] ** (1 - EVEN))
 
     def components(self, beats: torch.Tensor) -> torch.Tensor:

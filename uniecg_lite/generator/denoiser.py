@@ -1,8 +1,12 @@
-"""What does the denoiser compute? A 1-D U-Net and a 1-D diffusion transformer of equal compute."""
+"""What does the denoiser compute? A 1-D U-Net and a 1-D diffusion transformer of equal compute.
+
+Both work on latents and are steered by noise level and condition.
+"""
 
 from bisect import bisect_left
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -11,7 +15,8 @@ from .beat_plan import PLAN
 from .diffusion import Design, level_waves
 from .vae import LATENT
 
-# --- The denoiser: a one-dimensional U-Net over latents, steered by noise level and condition.
+HEADS = 4
+NUMBERS = 3  # rate, age and sex, where they stand beside the words
 
 
 class Block(nn.Module):
@@ -28,7 +33,7 @@ class Block(nn.Module):
         self.norm = nn.GroupNorm(8, outside)
         self.second = nn.Sequential(nn.SiLU(), nn.Conv1d(outside, outside, 3, padding=1))
         self.skip = nn.Conv1d(inside, outside, 1) if inside != outside else nn.Identity()
-        self.look = CrossAttention(outside, keys) if keys else None
+        self.look = Attention(outside, keys) if keys else None
         nn.init.zeros_(self.second[1].weight)
 
     def forward(self, x: torch.Tensor, steer: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
@@ -40,38 +45,27 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over positions, so that beats far apart agree: (B, D, L) -> (B, D, L)."""
+    """Attention of positions (B, D, L) -> (B, D, L): to each other, so that beats far apart agree, or to keys.
 
-    def __init__(self, width: int, heads: int = 4):
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        tokens = self.norm(x.transpose(1, 2))
-        return x + self.attend(tokens, tokens, tokens, need_weights=False)[0].transpose(1, 2)
-
-
-class CrossAttention(nn.Module):
-    """Positions look at keys: (B, D, L), (B, T, D_k) -> (B, D, L).
-
-    Where all keys are equal the weights are 1 / T whatever the position asks: every position gets the same vector.
+    With a width of keys (B, T, D_k), positions look at those. Where all keys are equal the weights are 1 / T whatever
+    the position asks: every position gets the same vector.
     """
 
-    def __init__(self, width: int, keys: int, heads: int = 4):
+    def __init__(self, width: int, keys: int | None = None):
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.bring = nn.Sequential(nn.Linear(keys, width), nn.LayerNorm(width))
-        self.attend = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.bring = nn.Sequential(nn.Linear(keys, width), nn.LayerNorm(width)) if keys else None
+        self.attend = nn.MultiheadAttention(width, HEADS, batch_first=True)
 
-    def forward(self, x: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        keys = self.bring(keys)  # (B, T, D)
-        return x + self.attend(self.norm(x.transpose(1, 2)), keys, keys, need_weights=False)[0].transpose(1, 2)
+    def forward(self, x: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
+        tokens = self.norm(x.transpose(1, 2))  # (B, L, D)
+        seen = self.bring(keys) if self.bring else tokens  # (B, T, D)
+        return x + self.attend(tokens, seen, seen, need_weights=False)[0].transpose(1, 2)
 
 
 class Denoiser(nn.Module):
     """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128),
-    what the path asks for (`paths`): by default the velocity.
+    what the path asks for (`diffusion`): by default the velocity.
 
     Args:
         width: channels at the full length.
@@ -80,10 +74,9 @@ class Denoiser(nn.Module):
             does; `tokens`, as keys (B, T, D_c), one per word.
     """
 
-    def __init__(
-        self, width: int, condition: int, channels: int = LATENT[0], length: int = LATENT[1], words: str = "film"
-    ):
+    def __init__(self, width: int, condition: int, words: str = "film"):
         super().__init__()
+        channels, length = LATENT
         self.settings = {"width": width, "condition": condition} | ({"words": words} if words != "film" else {})
         widths = [width, 2 * width, 3 * width, 4 * width]
         steer, keys = 4 * width, None if words == "film" else condition
@@ -110,9 +103,9 @@ class Denoiser(nn.Module):
         steer, keys = self.time(level_waves(level, 64)), None
         if self.words is not None:
             steer = steer + self.words(condition)
-        else:
-            keys = condition if condition.dim() == 3 else condition[:, None].expand(-1, x.shape[-1], -1)  # (B, T, D_c)
-        steer = nn.functional.silu(steer)  # (B, 4W)
+        else:  # (B, T, D_c)
+            keys = condition if condition.dim() == 3 else condition[:, None].expand(-1, x.shape[-1], -1)
+        steer = F.silu(steer)  # (B, 4W)
         h = self.inward(torch.cat([x, plan, self.place.expand(len(x), -1, -1)], 1))  # (B, W, 128)
         kept = []
         for block, narrow in zip(self.down, self.narrow):
@@ -130,12 +123,6 @@ def _places(length: int) -> torch.Tensor:
     t = torch.arange(length) / length
     cycles = torch.tensor([0.5, 1, 2, 4, 8, 12, 16, 24])[:, None]
     return torch.cat([(2 * torch.pi * cycles * t).sin(), (2 * torch.pi * cycles * t).cos()])
-
-
-# --- A diffusion transformer on patched latents, and how its compute is made equal to the U-Net's.
-
-HEADS = 4
-NUMBERS = 3  # rate, age and sex, where they stand beside the words
 
 
 class _Layer(nn.Module):
@@ -182,7 +169,7 @@ class PatchDenoiser(nn.Module):
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
-        steer = nn.functional.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, D)
+        steer = F.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, D)
         tokens = torch.cat([x, plan], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, C patch)
         h = self.inward(tokens) + self.place  # (B, T, D)
         for layer in self.layers:

@@ -23,19 +23,20 @@ def expand(pressed: torch.Tensor) -> torch.Tensor:
     return SMALL * torch.sinh((pressed / SMALL).clamp(-6, 6))
 
 
+def principal_axes(rows: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(N, D) -> their mean (D,), and the n largest principal components: variances (n,), ascending, and axes (D, n)."""
+    mean = rows.mean(0)
+    values, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
+    return mean, values[-n:], axes[:, -n:]
+
+
 class ResBlock(nn.Module):
     """Two convolutions around a skip: (B, D, L) -> (B, D, L)."""
 
     def __init__(self, width: int):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv1d(width, width, 3, padding=1),
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv1d(width, width, 3, padding=1),
-        )
+        parts = [[nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, width, 3, padding=1)] for _ in range(2)]
+        self.body = nn.Sequential(*parts[0], *parts[1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.body(x)
@@ -122,9 +123,8 @@ class VAE(nn.Module):
         channels, leads = LATENT[0], len(self.rows)
         patches = compand(signal[:, self.rows]).unflatten(2, (-1, PATCH)).transpose(1, 2)  # (B, 128, leads, 8)
         patches = patches.flatten(2).flatten(0, 1)  # (B * 128, 8 leads)
-        mean = patches.mean(0)
-        values, axes = torch.linalg.eigh((patches - mean).T @ (patches - mean) / len(patches))  # ascending
-        axes, spread = axes[:, -channels:], values[-channels:].sqrt()
+        mean, values, axes = principal_axes(patches, channels)
+        spread = values.sqrt()
         self.straight_in.weight.copy_((axes / spread).T.reshape(channels, leads, PATCH))
         self.straight_in.bias.copy_(-(axes / spread).T @ mean)
         self.straight_out.weight.copy_((axes * spread).T.reshape(channels, leads, PATCH))
