@@ -104,7 +104,7 @@ class Store:
                 f"'{self.profile.name}' and {self.seed}: {advice}."
             )
         now = json.loads(json.dumps(self.profile.asdict()))
-        if any(meta["sizes"].get(key) != now[key] for key in ARTIFACTS.get(name, {"sizes": now})["sizes"]):
+        if any(meta["sizes"].get(key) != now[key] for key in SIZES.get(name, now)):
             raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
         for other, hashed in meta["inputs"].items():
             self.path(other)  # and what that one was made from
