@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import PLAN, PROFILE, corpus, patients, store, tokenizer
+from tiny import PLAN, PROFILE, Patients, corpus, patients, store, tokenizer
 
 from uniecg_lite.checkpoints import load_adapters, load_diagecg, new_codec, save_adapters, save_codec, save_merged
 from uniecg_lite.diagecg.diagecg_metrics import (
@@ -36,19 +36,6 @@ from uniecg_lite.metrics.qa import draw_questions
 SIGNAL = patients().signal[:6]
 
 
-class Few:
-    """A cohort of the tests' patients."""
-
-    def __len__(self):
-        return len(patients().signal)
-
-    def signal(self, rows):
-        return patients().signal[torch.as_tensor(rows)]
-
-    def truth(self):
-        return patients().truth
-
-
 def codec(**other) -> ECGTokenizer:
     torch.manual_seed(0)
     return new_codec(PROFILE, **other)
@@ -60,7 +47,7 @@ def _trained() -> ECGTokenizer:
     import tempfile
     from pathlib import Path
 
-    train_tokenizer(generated, Few(), PLAN, 0, Path(tempfile.mkdtemp()))
+    train_tokenizer(generated, Patients(), PLAN, 0, Path(tempfile.mkdtemp()))
     return generated
 
 
@@ -141,7 +128,7 @@ def test_numbers_become_levels_and_gradients_pass_through():
 def test_training_lowers_the_error_and_repeats_itself(tmp_path):
     one, other = codec(), codec()
     before = one.loss(SIGNAL)["mse"]
-    runs = [train_tokenizer(each, Few(), PLAN, 0, tmp_path / name) for each, name in ((one, "a"), (other, "b"))]
+    runs = [train_tokenizer(each, Patients(), PLAN, 0, tmp_path / name) for each, name in ((one, "a"), (other, "b"))]
     assert runs[0]["loss"] == runs[1]["loss"] and one.loss(SIGNAL)["mse"] < before
     assert not any(p.requires_grad for p in one.parameters())
 

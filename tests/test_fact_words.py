@@ -5,8 +5,8 @@ import random
 
 import pytest
 import torch
-from test_diagecg import SIGNAL, Few, codec, model
-from tiny import PLAN, PROFILE, corpus, patients
+from test_diagecg import SIGNAL, codec, model
+from tiny import PLAN, PROFILE, Patients, corpus, patients
 
 from uniecg_lite.diagecg import diagecg_metrics as looking
 from uniecg_lite.diagecg.diagecg_metrics import fact_metrics
@@ -80,7 +80,7 @@ def test_training_repeats_itself_and_teaches(tmp_path):
     one, other = facts(), facts()
     wanted = targets(patients().truth)
     before = one.loss(patients().signal, wanted).item()
-    runs = [train_facts(each, Few(), PLAN, 0, tmp_path / name) for each, name in ((one, "a"), (other, "b"))]
+    runs = [train_facts(each, Patients(), PLAN, 0, tmp_path / name) for each, name in ((one, "a"), (other, "b"))]
     assert runs[0]["loss"] == runs[1]["loss"] and one.loss(patients().signal, wanted) < before
     assert not any(p.requires_grad for p in one.parameters())
 

@@ -33,6 +33,19 @@ def patients(n: int = 300):
     return simulate(0, torch.arange(n))
 
 
+class Patients:
+    """A cohort of the tests' patients, on the host."""
+
+    def __len__(self):
+        return len(patients().signal)
+
+    def signal(self, rows):
+        return patients().signal[torch.as_tensor(rows)]
+
+    def truth(self):
+        return patients().truth
+
+
 @cache
 def clean_few() -> torch.Tensor:
     """Noise-free ECGs as the generator learns them: (40, 12, 1024) mV."""
