@@ -16,7 +16,7 @@ from uniecg_lite import llm, stages, training
 from uniecg_lite.checkpoints import new_codec, new_encoders
 from uniecg_lite.diagecg import diagecg_stages
 from uniecg_lite.diagecg.diagecg_model import DiagECG
-from uniecg_lite.encoders import Captioner, report_ids, train_encoders
+from uniecg_lite.encoders import Captioner, FactProbes, encoder_loss, report_ids, targets
 from uniecg_lite.generator import generator_stages as making
 from uniecg_lite.generator.beat_plan import PLAN as DRAWN
 from uniecg_lite.generator.beat_plan import average_beats
@@ -41,9 +41,20 @@ class OneDevice(TorchDispatchMode):
 
 # ---- the trainings: each says what is trained, and on what, before plan, seed and folder; `put` moves to the device -
 def encoders(put):
-    words = tiny.tokenizer()
-    parts = [put(part) for part in (*new_encoders(tiny.PROFILE), Captioner(len(words), tiny.PROFILE.enc_width))]
-    return train_encoders, *parts, tiny.Patients(), report_ids(words, tiny.corpus().reports), words.pad_token_id
+    """Notebook 02's loop."""
+    words, width, cohort = tiny.tokenizer(), tiny.PROFILE.enc_width, tiny.Patients()
+    ids, facts = report_ids(words, tiny.corpus().reports), targets(cohort.truth())
+    phi_s, phi_v = new_encoders(tiny.PROFILE)
+    probes = nn.ModuleList(FactProbes(width) for _ in range(2))
+    parts = nn.ModuleDict({"phi_s": phi_s, "phi_v": phi_v, "captioner": Captioner(len(words), width), "probes": probes})
+
+    def train(parts, plan, seed, folder):
+        for step in training.TrainingLoop(parts, plan, seed, folder):
+            rows = step.rows(len(cohort))
+            mine, signal = {name: value[rows] for name, value in facts.items()}, cohort.signal(rows).to("meta")
+            step.learn(**encoder_loss(parts, signal, ids[rows], mine, words.pad_token_id, step.number))
+
+    return train, put(parts)
 
 
 def language(put):
