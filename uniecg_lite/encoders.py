@@ -297,7 +297,7 @@ def coca_loss(
     last, spots = (ids != pad).sum(1) - 1, (ids[:, 1:] != pad).flatten().nonzero()[:, 0]  # (B,), (words,)
     ids, last, spots = (x.to(views[0].device) for x in (ids, last, spots))
     text, target = captioner.read(ids), ids[:, 1:].flatten()[spots]  # (B, T, D), (words,)
-    sentence = F.normalize(text[torch.arange(len(ids)), last], dim=-1)  # (B, D)
+    sentence = F.normalize(text[torch.arange(len(ids), device=ids.device), last], dim=-1)  # (B, D)
     contrast = sum(contrast_loss(captioner, tokens, sentence) for tokens in views) / len(views)
     written = views if captioned is None else [views[captioned]]
     caption = sum(caption_loss(captioner, tokens, text, spots, target) for tokens in written) / len(written)
