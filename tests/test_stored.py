@@ -49,6 +49,15 @@ def test_stored_outputs_are_those_of_the_recorded_run(path):
     assert not stored.wrong(path, known)
 
 
+def test_outputs_of_an_older_version_are_known_as_such():
+    """Each of them is listed as stale; a record that calls outputs older although they are not turns red."""
+    listed = {line.split("_")[0] for line in stored.stale("laptop")}
+    for path in NOTEBOOKS:
+        known = stored.read("laptop")[path.name[:2]]
+        assert path.name[:2] in listed or not known.get("older")
+        assert stored.wrong(path, known | {"older": True, "code": stored.code_hash(stored.code_cells(path))})
+
+
 @every_notebook
 def test_kinds_are_of_the_code_that_is_here(path):
     known, cells = stored.read("smoke")[path.name[:2]], stored.code_cells(path)
@@ -80,7 +89,7 @@ def test_a_changed_cell_turns_it_red_and_stale(tmp_path):
     def change(cells):
         cells[4].source += "\n# another"
 
-    known = stored.read("laptop")
+    known = {"01": stored.record(NOTEBOOKS[1])}
     [stated] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known["01"])
     assert stated.startswith("code is")
     [stated] = stored.stale(notebooks=tmp_path, known={"01": {**known["01"], "modules": None}})
