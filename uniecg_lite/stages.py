@@ -111,7 +111,7 @@ class Collator:
         asked = [[q, *self.corpus.more(q, TURNS[start] - 1, rng)] for q in first]
         out = [[(q.question, self.ids(full_answer(q))) for q in dialogue] for dialogue in asked]
         if noted:
-            heads = [f"{self.corpus.with_notes(q)} {q.question}" for q in first]
+            heads = [f"{self.corpus.noted(q)} {q.question}" for q in first]
             out = [[(head, dialogue[0][1]), *dialogue[1:]] for head, dialogue in zip(heads, out)]
         return torch.tensor([q.ecg_id for q in first]), out
 
