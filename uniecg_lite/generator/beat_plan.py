@@ -35,7 +35,7 @@ PLAN = SHOWN + LATENT[0]  # channels of a plan: where the beats are, and the lat
 SPAN = round((BEFORE + AFTER) * HZ)  # samples of a beat, from 0.40 s before its R peak to 0.64 s after
 SHARE = 0.6  # of the way to the next R peak, after which a wave belongs to the next beat
 FADE = 0.015  # s: how softly one beat gives way to the next
-COMPONENTS = 64  # principal components of usual beats
+COMPONENTS = 64  # principal components of average beats
 EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are as large
 STEPS = 20  # of the way from noise to a beat
 
@@ -143,7 +143,7 @@ def _share(place: torch.Tensor) -> torch.Tensor:
 
 
 def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 12, 1024) mV -> the usual beat of each (N, 8, SPAN) in pressed mV, without its neighbours' waves, and the R
+    """(N, 12, 1024) mV -> the average beat of each (N, 8, SPAN) in companded mV, without its neighbours' waves, and the R
     peaks (N, MOST_BEATS) s, NaN after the last."""
     beats, times = [], []
     since = torch.arange(SPAN, device=ecgs.device) / HZ - BEFORE  # (SPAN,) s from the R peak
@@ -157,7 +157,7 @@ def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def place_template(beat: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """Usual beats (B, 8, SPAN) in pressed mV and R peaks (B, K) s, NaN after the last -> sketches (B, 12, 1024) mV.
+    """Average beats (B, 8, SPAN) in companded mV and R peaks (B, K) s, NaN after the last -> sketches (B, 12, 1024) mV.
 
     A sample takes from the beat before it and from the beat after it; which of the two counts turns at `SHARE` of the
     way from one to the other.
@@ -169,8 +169,8 @@ def place_template(beat: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
     after = times.gather(1, count)
     turn = _fade(SHARE * (after - before) - (t - before)).nan_to_num(0.0)  # 1: all from the beat before
     turn = turn.where(~after.isnan(), 1.0)[:, None]
-    pressed = turn * _at(beat, t - before) + (1 - turn) * _at(beat, t - after)
-    return from_independent(expand(pressed))
+    companded = turn * _at(beat, t - before) + (1 - turn) * _at(beat, t - after)
+    return from_independent(expand(companded))
 
 
 def _at(beat: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
@@ -201,7 +201,7 @@ class _Layer(nn.Module):
 
 
 class AverageBeat(nn.Module):
-    """Words to the usual beat, by flow matching in its principal components.
+    """Words to the average beat, by flow matching in its principal components.
 
     Noisy components (B, COMPONENTS), level in [0, 1] (B,), condition (B, D_c) -> (B, COMPONENTS), their velocity.
     """
@@ -221,7 +221,7 @@ class AverageBeat(nn.Module):
 
     @torch.no_grad()
     def start(self, beats: torch.Tensor) -> None:
-        """Take the principal components of usual beats (N, 8, SPAN) in pressed mV."""
+        """Take the principal components of average beats (N, 8, SPAN) in companded mV."""
         mean, values, axes = principal_axes(beats.flatten(1), COMPONENTS)
         spread = values.clamp(min=1e-8).sqrt()
         self.mean.copy_(mean)
@@ -229,11 +229,11 @@ class AverageBeat(nn.Module):
         self.scale.copy_(spread**EVEN * spread[-1] ** (1 - EVEN))
 
     def components(self, beats: torch.Tensor) -> torch.Tensor:
-        """Usual beats (B, 8, SPAN) -> (B, COMPONENTS)."""
+        """Average beats (B, 8, SPAN) -> (B, COMPONENTS)."""
         return (beats.flatten(1) - self.mean) @ self.axes / self.scale
 
     def beats(self, components: torch.Tensor) -> torch.Tensor:
-        """(B, COMPONENTS) -> usual beats (B, 8, SPAN) in pressed mV."""
+        """(B, COMPONENTS) -> average beats (B, 8, SPAN) in companded mV."""
         return ((components * self.scale) @ self.axes.T + self.mean).unflatten(1, (len(ROWS), SPAN))
 
     def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
@@ -249,6 +249,6 @@ class AverageBeat(nn.Module):
 
     @torch.no_grad()
     def sample(self, condition: torch.Tensor, guidance: float, generator: torch.Generator) -> torch.Tensor:
-        """Conditions (B, D_c) -> usual beats (B, 8, SPAN) in pressed mV, guided as `Generator.sample` is."""
+        """Conditions (B, D_c) -> average beats (B, 8, SPAN) in companded mV, guided as `Generator.sample` is."""
         x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
         return self.beats(Flow().sample_path(guided(self, condition, guidance), x, STEPS, generator))

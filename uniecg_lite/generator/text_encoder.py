@@ -11,7 +11,7 @@ from ..language.tokenizer import encode, number_rows
 from ..training import inference
 from .beat_plan import WAVES, nearest_rate, waves
 
-TOLD = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
+NUMBER_WIDTH = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
 NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
     "rate": (200, 1.0),
     "age": (200, 0.5),
@@ -41,7 +41,7 @@ class TextEncoder(nn.Module):
         self.place = nn.Parameter(0.02 * torch.randn(longest, width))
         self.body = transformer(width, layers)
         self.pool = nn.Linear(width, width)
-        self.predict = nn.Linear(width, len(NUMBERS) * TOLD + 1 + len(CODES))  # each number finely, sex, findings
+        self.predict = nn.Linear(width, len(NUMBERS) * NUMBER_WIDTH + 1 + len(CODES))  # numbers, sex, findings
 
     def forward(self, texts: list[str]) -> torch.Tensor:
         x, blank = self._states(texts)
@@ -66,7 +66,7 @@ class TextEncoder(nn.Module):
     def facts_loss(self, requests: list[Request]) -> torch.Tensor:
         """How well the vectors of these requests tell their numbers, sex and findings; open parts do not count."""
         predicted = self.predict(self([r.text() for r in requests]))
-        *numbers, sex, found = predicted.split([TOLD] * len(NUMBERS) + [1, len(CODES)], -1)
+        *numbers, sex, found = predicted.split([NUMBER_WIDTH] * len(NUMBERS) + [1, len(CODES)], -1)
         loss = sum(
             weight * _number_loss(each, [getattr(r, name) for r in requests], scale)
             for each, (name, (scale, weight)) in zip(numbers, NUMBERS.items())
@@ -82,7 +82,7 @@ class TextEncoder(nn.Module):
     def requests(self, vectors: torch.Tensor) -> list[Request]:
         """(B, D_c) -> what the vectors tell of rate, sex and findings, as requests."""
         rates = self.rate(vectors).round().int().tolist()
-        sexes, found = self.predict(vectors)[:, len(NUMBERS) * TOLD :].split([1, len(CODES)], -1)
+        sexes, found = self.predict(vectors)[:, len(NUMBERS) * NUMBER_WIDTH :].split([1, len(CODES)], -1)
         findings = [tuple(code for code, there in zip(CODES, row) if there) for row in (found > 0).tolist()]
         sexes = ["female" if value > 0 else "male" for value in sexes[:, 0].tolist()]
         return [Request(None, sex, rate, codes) for sex, rate, codes in zip(sexes, rates, findings)]
@@ -90,7 +90,7 @@ class TextEncoder(nn.Module):
     @inference()
     def rate(self, vectors: torch.Tensor) -> torch.Tensor:
         """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell."""
-        return nearest_rate(self.predict(vectors)[:, :TOLD].float())
+        return nearest_rate(self.predict(vectors)[:, :NUMBER_WIDTH].float())
 
 
 def _number_loss(predicted: torch.Tensor, values: list[int | None], scale: float) -> torch.Tensor:

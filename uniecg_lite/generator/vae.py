@@ -14,13 +14,13 @@ KL_WEIGHT = 2.5e-5
 
 
 def compand(signal: torch.Tensor) -> torch.Tensor:
-    """mV -> pressed mV: hardly changed below `SMALL`, the logarithm above it."""
+    """mV -> companded mV: hardly changed below `SMALL`, the logarithm above it."""
     return SMALL * torch.asinh(signal / SMALL)
 
 
-def expand(pressed: torch.Tensor) -> torch.Tensor:
+def expand(companded: torch.Tensor) -> torch.Tensor:
     """Pressed mV -> mV, at most 60."""
-    return SMALL * torch.sinh((pressed / SMALL).clamp(-6, 6))
+    return SMALL * torch.sinh((companded / SMALL).clamp(-6, 6))
 
 
 def principal_axes(rows: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -88,9 +88,9 @@ class VAE(nn.Module):
 
     def distribution(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 12, 1024) mV -> mean and log-variance, each (B, 8, 128), before scaling."""
-        pressed = compand(signal)
-        mean, log_variance = self.encoder(pressed).chunk(2, 1)
-        return mean + self.straight_in(pressed[:, self.rows]), log_variance.clamp(-30, 20)
+        companded = compand(signal)
+        mean, log_variance = self.encoder(companded).chunk(2, 1)
+        return mean + self.straight_in(companded[:, self.rows]), log_variance.clamp(-30, 20)
 
     def encode(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, 1024) mV -> (B, 8, 128) unit-scale latents."""
@@ -102,11 +102,11 @@ class VAE(nn.Module):
         return leads if self.free_leads else from_independent(leads)
 
     def _leads(self, latent: torch.Tensor) -> torch.Tensor:
-        """(B, 8, 128) latents as they are -> (B, 8, 1024) pressed mV, the independent leads, or all twelve."""
+        """(B, 8, 128) latents as they are -> (B, 8, 1024) companded mV, the independent leads, or all twelve."""
         return self.decoder(latent) + self.straight_out(latent)
 
     def loss(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Squared error of the decoded leads, pressed, plus a small KL; all are means. `mse` is in mV squared."""
+        """Squared error of the decoded leads, companded, plus a small KL; all are means. `mse` is in mV squared."""
         mean, log_variance = self.distribution(signal)
         sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         generated, leads = self._leads(sample), signal[:, self.rows]
