@@ -143,8 +143,8 @@ def _share(place: torch.Tensor) -> torch.Tensor:
 
 
 def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 12, 1024) mV -> the average beat of each (N, 8, SPAN) in companded mV, without its neighbours' waves, and the R
-    peaks (N, MOST_BEATS) s, NaN after the last."""
+    """(N, 12, 1024) mV -> the average beat of each (N, 8, SPAN) in companded mV, without its neighbours' waves, and the
+    R peaks (N, MOST_BEATS) s, NaN after the last."""
     beats, times = [], []
     since = torch.arange(SPAN, device=ecgs.device) / HZ - BEFORE  # (SPAN,) s from the R peak
     for part in ecgs.split(256):
