@@ -31,7 +31,9 @@ def pytest_runtest_call(item):
 def compare(item, path: Path) -> None:
     """Fail a cell whose fresh numbers do not fit."""
     cells = [cell for cell in item.parent.nb.cells if cell.cell_type == "code"]
-    entry = known().get(path.name[:2], {"code": None})
+    entry = known().get(path.name[:2])
+    if entry is None:  # its numbers have not been found yet; a test says so
+        return
     if entry["code"] != stored.code_hash(cells):
         item.raise_cell_error("this notebook has changed since its numbers were found: run `make figures`")
     before = "\n".join(cell.source for cell in cells[: item.cell_num + 1])
