@@ -78,9 +78,9 @@ def test_valid_and_small(path):
 def test_no_longer_than_a_lesson(path):
     cells = read(path).cells
     words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
-    assert len(cells) <= 60 and words <= 2500
+    assert len(cells) <= 60 and words <= 1800
     lengths = [len(lines_of(cell)) for cell in code_cells(path)]
-    assert max(lengths) <= 30, "no code cell over 30 lines"
+    assert max(lengths) <= 25 and sorted(lengths)[len(lengths) // 2] <= 9, "short cells"
     assert min(lengths) >= 1, "no empty cell"
 
 
