@@ -44,6 +44,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 FROZEN = ROOT / "benchmarks" / "frozen.json"
@@ -84,7 +85,7 @@ from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster, segments
 from uniecg_lite.encoders import (
     Captioner, coca_loss, FactProbes, grid as grid_of, GRIDS, place_on_grid, report_ids, retrieval, amplify_small_waves,
-    spread_on_grid, targets, train_encoders
+    spread_on_grid, targets, encoder_loss
 )
 from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
 from uniecg_lite.generator.beat_plan import (
@@ -131,7 +132,7 @@ from uniecg_lite.metrics.reports import (
 from uniecg_lite.metrics.saliency import (
     evidence_ratio, finding_windows, GROUP, name_span, ratios, saliency, wave_windows, WAVES
 )
-from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG
+from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG, within
 from uniecg_lite.simulator import hashing
 from uniecg_lite.simulator.criteria.rules import criteria_pass
 from uniecg_lite.simulator.hearts import textbook
@@ -142,7 +143,7 @@ from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import (
     align_mapper, CachedTokens, Collator, pretrain, projection_alignment, stage1, train_tokens
 )
-from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, state, Store
+from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
 from uniecg_lite.studies import grid as study_grid
 from uniecg_lite.studies.augmentation import best_threshold, means
 from uniecg_lite.studies.claims import system_table
@@ -153,7 +154,7 @@ from uniecg_lite.studies.mapping import LinearMapper
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
 from uniecg_lite.studies.systems import settle, shared_size, SharedProjection, trivial_report
-from uniecg_lite.training import fit, quiet_libraries, rows_of, schedule, step_seed
+from uniecg_lite.training import fit, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -421,11 +422,21 @@ def chain() -> tuple:
     ids, pad = report_ids(tokenizer, texts.reports), tokenizer.pad_token_id
     phi_s, phi_v = new_encoders(P)
     captioner = Captioner(len(tokenizer), P.enc_width)
-    run(
-        "encoders",
-        lambda f: train_encoders(phi_s, phi_v, captioner, train, ids, pad, P.encoders, seed, f),
-        *(phi_s, phi_v, captioner),
-    )
+    probes = nn.ModuleList(FactProbes(P.enc_width) for _ in range(2))
+    parts, facts = nn.ModuleDict(), targets(train.truth())
+    for name, part in (("phi_s", phi_s), ("phi_v", phi_v), ("captioner", captioner), ("probes", probes)):
+        parts[name] = part
+
+    def train_encoders(folder):
+        loop = TrainingLoop(parts, P.encoders, seed, folder, "encoders")
+        for step in loop:
+            rows = step.rows(len(train))
+            mine = {name: value[rows] for name, value in facts.items()}
+            step.learn(**encoder_loss(parts, train.signal(rows), ids[rows], mine, pad, step.number))
+        parts.eval()
+        return loop.history
+
+    run("encoders", train_encoders, phi_s, phi_v, captioner)
     views = CachedTokens.encode(phi_s, phi_v, train)
     out["views"] = {"signal": kept(views.signal), "image": kept(views.image)}
     with store.writing("encoders", inputs=("cohort",)) as folder:
@@ -563,10 +574,6 @@ def part_simulator() -> dict:
         out |= {f"cohort.{split}.{key}": kept(value)["bits"] for key, value in part.truth().items()}
     found = cohort.population_of(["s0-000012", "s0-000012-1", "s0-000400"])
     out["population"] = plain(found)
-    refused = {}
-    rows = list(cohort.wfdb_folder(real_records_folder(), refused))
-    out["wfdb_folder"] = [len(rows), sha([row["record"] + row["patient"] for row in rows]), sha(rows[4]["signal"])]
-    out["wfdb_folder.refused"] = {key: bare(value) for key, value in refused.items()}
     return out
 
 
@@ -1593,7 +1600,7 @@ def _bad_artifacts() -> dict:
     out["hash"] = fingerprint(store.folder / "cohort")
     meta = {k: v for k, v in store.meta("alignment").items() if k not in ("commit", "sizes")}
     out["meta"], out["meta.keys"] = meta, sorted(store.meta("alignment"))
-    out["state"] = {k: plain(v) for k, v in state("a", {"a.x": torch.ones(1), "ab.x": torch.ones(2)}).items()}
+    out["state"] = {k: plain(v) for k, v in within("a", {"a.x": torch.ones(1), "ab.x": torch.ones(2)}).items()}
     out["profile"] = said(lambda: Store(store.folder, LAPTOP, 0).path("encoders"))
     out["seed"] = said(lambda: Store(store.folder, SMOKE, 5).path("language"))
     out["sizes"] = said(lambda: Store(store.folder, replace(SMOKE, enc_width=64), 0).path("encoders"))
