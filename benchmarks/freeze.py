@@ -68,13 +68,12 @@ from uniecg_lite.course.lesson import check, confirm, shape, sums
 from uniecg_lite.course.verify import verify
 from uniecg_lite.diagecg import diagecg_metrics
 from uniecg_lite.diagecg.diagecg_metrics import (
-    attention, attention_metrics, codec_metrics, entropy, fact_attention, fact_metrics,
-    gaussian_rate, look_back, overlap, own_fact, qa_named, report_metrics, token_waves,
-    wave_ratios, waves_kept
+    attention, attention_metrics, codec_metrics, fact_metrics, overlap, qa_named,
+    report_metrics, token_waves, waves_kept
 )
 from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
-    codes_of, forecast, train_facts, train_tokenizer as train_codec, tune, windows
+    codes_of, forecast, train_tokenizer as train_codec, tune, windows
 )
 from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
@@ -511,7 +510,17 @@ def chain() -> tuple:
     torch.manual_seed(seed)
     codec = new_codec(P)
     run("diag_tokenizer", lambda f: train_codec(codec, train, P.diag_tokenizer, seed, f), codec)
-    run("diag_facts", lambda f: train_facts(codec.facts, train, P.diag_facts, seed, f), codec.facts)
+    codec.facts.requires_grad_(True).train()
+
+    def train_facts(folder):
+        loop = TrainingLoop({"facts": codec.facts}, P.diag_facts, seed, folder, "fact words")
+        for step in loop:
+            rows = step.rows(len(train))
+            step.learn(codec.facts.loss(train.signal(rows), {name: value[rows] for name, value in facts.items()}))
+        codec.facts.eval()
+        return loop.history
+
+    run("diag_facts", train_facts, codec.facts)
     codes = {"codes": codes_of(codec, train), "read": codes_of(codec, train, kind="read")}
     out["codes"] = {name: kept(value) for name, value in codes.items()}
     with store.writing("diag_tokenizer", inputs=("cohort",)) as folder:
@@ -953,14 +962,8 @@ def _diag() -> dict:
     out["code_logits"] = kept(model.code_logits(codes[:, :20]), 4)
     out["write"] = [sha(model.write(prompts, read[:, None])), model.write(prompts[:1], read[:1, None])[0][:150]]
     out |= {f"go_on.{t}": kept(model.continue_codes(codes[:, :40], 20, 3, t)) for t in (0.0, 0.8)}
-    ecg = model.continued(ECG(x[0].numpy(), 100.0), 4.0)
-    out["continued"] = [kept(ecg.signal), ecg.source]
-    looks = attention(model, prompts, read)
-    out |= {"attention": kept(looks, 4), "look_back": kept(look_back(model, codes[:, :40]), 4)}
-    waves = token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000)
-    out |= {"token_waves": kept(waves), "wave_ratios": kept(wave_ratios(looks[:, :50], waves[..., : looks.shape[1]]))}
-    facts_seen = fact_attention(model, read)
-    out |= {"fact_attention": kept(torch.stack(list(facts_seen.values()))), "own_fact": digits(own_fact(facts_seen))}
+    out["attention"] = kept(attention(model, prompts, read), 4)
+    out["token_waves"] = kept(token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000))
     torch.manual_seed(0)
     model.adapt(SMOKE.diag_rank)
     out |= {
@@ -1122,8 +1125,6 @@ def _signals_scored() -> dict:
     out |= many("codec", codec_metrics(codec, signal[:20]))
     out |= many("kept", waves_kept(codec, signal[:20], {k: v[:20] for k, v in truth.items()}))
     out |= many("facts", fact_metrics(codec.facts, signal[:20], corpus().readings[:20]))
-    out["gaussian_rate"] = plain(gaussian_rate(signal[:100], [0.01, 0.05, 0.1]))
-    out["entropy"] = digits(entropy(codec.encode(signal[:20]), codec.codes))
     report, share = trivial_report(corpus())
     out["trivial"] = [report, digits(share)]
     logits = torch.randn(64, len(CODES), generator=torch.Generator().manual_seed(0))
@@ -1212,7 +1213,6 @@ def _models_scored() -> dict:
     read, waves = codes_of(codec, test, kind="read"), codes_of(codec, test)
     out |= {"codes.read": kept(read), "codes.numbers": kept(codes_of(codec, test, kind="numbers"))}
     out |= many("diag.forecast", diagecg_metrics.forecast_metrics(diag, waves[:6], waves))
-    out |= many("diag.continue", diagecg_metrics.continue_metrics(diag, signal[:3], 5.0))
     out |= many("diag.qa", diagecg_metrics.qa_metrics(diag, test, read, 16, 0))
     texts = Corpus(test.truth(), test.column("patient"))
     out["diag.reports"] = sha(diagecg_metrics.reports(diag, texts, read[:8]))

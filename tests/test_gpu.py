@@ -132,7 +132,7 @@ TRAININGS = {  # what trains, and draws that are decided beforehand
     "denoiser": (denoiser, {}),
     "reader": (lambda put: (train_reader, put(Reader(8))), {}),
     "FSQ tokenizer": (fsq_tokenizer, {}),
-    "fact tokens": (lambda put: (diagecg_stages.train_facts, put(new_codec(tiny.PROFILE)).facts, tiny.Patients()), {}),
+    "fact tokens": (lambda put: (tiny.train_facts, put(new_codec(tiny.PROFILE)).facts, tiny.Patients()), {}),
     "forecasting": (diagecg(diagecg_stages.forecast), {}),
     "tuning, reports": (TUNING, {"ASK": 0}),
     "tuning, single": (TUNING, {"ASK": 1, "COMPARE": 0}),

@@ -10,6 +10,7 @@ import torch
 from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_encoders, save_reader, save_stage
 from uniecg_lite.config import SMOKE, Training
+from uniecg_lite.encoders import targets
 from uniecg_lite.generator.beat_plan import HZ, LENGTH, AverageBeat, RRModel, average_beats
 from uniecg_lite.generator.denoiser import Denoiser
 from uniecg_lite.generator.generator import Generator
@@ -22,6 +23,7 @@ from uniecg_lite.metrics.reader import Reader
 from uniecg_lite.model import Mapper, UniECG
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.store import Store, save_tensors
+from uniecg_lite.training import TrainingLoop
 
 PROFILE = replace(SMOKE, records=40)
 PLAN = Training(steps=3, batch=4, lr=1e-2, warmup=1)
@@ -107,6 +109,17 @@ def whole_model(seed: int = 0) -> UniECG:
     width = model.generator.condition.settings["width"]
     model.mapper = Mapper(model.w_ts.weight.shape[0], width, PROFILE.map_layers)
     return model.requires_grad_(False).eval()
+
+
+def train_facts(facts, cohort, plan: Training, seed: int, folder: Path) -> dict:
+    """Notebook 11's loop of fact words."""
+    device = next(facts.parameters()).device
+    wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
+    loop = TrainingLoop({"facts": facts.requires_grad_(True).train()}, plan, seed, folder, "fact words")
+    for step in loop:
+        rows = step.rows(len(cohort))
+        step.learn(facts.loss(cohort.signal(rows).to(device), {name: value[rows] for name, value in wanted.items()}))
+    return loop.history
 
 
 def store(folder: Path, profile=PROFILE, seed: int = 0) -> Store:
