@@ -88,15 +88,15 @@ from uniecg_lite.encoders import (
 )
 from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
 from uniecg_lite.generator.beat_plan import (
-    average_beats, AverageBeat, HZ, LENGTH, nearest_rate, place_template, RRModel, shown, waves
+    average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
 )
 from uniecg_lite.generator.denoiser import Denoiser, flops, matched_width, new_denoiser
 from uniecg_lite.generator.diffusion import Design, path_of, with_faults
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import (
-    clean_ecgs, read_once, train_average_beat, train_denoiser, train_rr, train_text_encoder, train_vae
+    AVERAGED, clean_ecgs, DROP_CONDITION, train_denoiser, train_vae
 )
-from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder
+from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder, waves
 from uniecg_lite.generator.vae import compand, expand, VAE
 from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
 from uniecg_lite.language.ecg_qa import ecg_grounding, ecg_qa
@@ -153,7 +153,7 @@ from uniecg_lite.studies.mapping import LinearMapper
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
 from uniecg_lite.studies.systems import settle, shared_size, SharedProjection, trivial_report
-from uniecg_lite.training import fit, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
+from uniecg_lite.training import fit, inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -476,13 +476,44 @@ def chain() -> tuple:
     run("vae", lambda f: train_vae(vae, ecgs, P.vae, seed, f), vae)
     rng = random.Random(seed)
     condition = TextEncoder(train_tokenizer([r.with_fewer_facts(rng).text() for r in plain_texts.requests], 400))
-    run("condition", lambda f: train_text_encoder(condition, plain_texts, P.condition, seed, f), condition)
+    asked, rng = plain_texts.requests, random.Random(seed)
+
+    def train_loop(part, name, parts, loss, **how):  # the loops of notebook 06
+        def train(folder):
+            loop = TrainingLoop({part: parts}, getattr(P, part), seed, folder, name, **how)
+            for step in loop:
+                step.learn(loss(step))
+            parts.eval()
+            return loop.history
+
+        return train
+
+    def facts_loss(step):
+        rows = step.rows(len(asked)).tolist()
+        return condition.facts_loss([asked[row].with_fewer_facts(step.rng) for row in rows])
+
+    run("condition", train_loop("condition", "condition encoder", condition, facts_loss), condition)
     usual, times = average_beats(ecgs)
-    read = read_once(condition, plain_texts, seed)
+    requested = [request.with_fewer_facts(rng).text() for request in asked]
+    with inference():
+        read = torch.cat([condition(requested[i : i + 256]) for i in range(0, len(requested), 256)])
     out["usual_beats"] = {"beats": kept(usual), "times": kept(times), "read_once": kept(read)}
     rhythm, beat = RRModel(condition.settings["width"]), AverageBeat(condition.settings["width"])
-    run("rhythm", lambda f: train_rr(rhythm, times, read, P.rhythm, seed, f), rhythm)
-    run("usual_beat", lambda f: train_average_beat(beat, usual, read, P.average_beat, seed, f), beat)
+
+    def rhythm_loss(step):
+        rows = step.rows(len(times))
+        return rhythm.loss(times[rows], read[rows])
+
+    run("rhythm", train_loop("rhythm", "rhythm", rhythm, rhythm_loss), rhythm)
+    beat.start(usual)
+    components = beat.components(usual)
+
+    def beat_loss(step):
+        rows = step.rows(len(usual))
+        drop = torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION
+        return beat.loss(components[rows], torch.where(drop, beat.null, read[rows]), step.generator)
+
+    run("usual_beat", train_loop("average_beat", "usual beat", beat, beat_loss, ema=AVERAGED), beat)
     denoiser = Denoiser(P.unet_width, condition.settings["width"])
     made = Generator(vae, condition, rhythm, beat, denoiser, P.sample_steps, P.guidance)
     material = made.material(ecgs)
@@ -869,7 +900,7 @@ def _generators() -> dict:
         "laid_out": kept(place_template(beats, times)),
     }
     share = torch.linspace(0.1, 1.2, 4)
-    out |= {"waves": kept(waves(share)), "nearest_rate": plain(nearest_rate(waves(share)))}
+    out["waves"] = kept(waves(share))
 
     def drawn(seed=5):
         return torch.Generator().manual_seed(seed)
@@ -901,13 +932,12 @@ def _generators() -> dict:
     out["make"] = [plain(ecg) | {"signal": sha(ecg.signal.tobytes())} for ecg in made.make(told[:1], 2)]
     torch.manual_seed(0)
     other = ConditionalVAE(16, told.shape[1])
-    plans = made.plans(ecgs[:4])
+    plans = made.material(ecgs[:4])[1]
     torch.manual_seed(1)
     out |= many("conditional.loss", other.loss(ecgs[:4], told, plans))
     out |= {"conditional": kept(other.signals(told, plans, 4), 4), "conditional.weights": weights(other)}
     out["equal_width"] = equal_width(200_000, told.shape[1])
-    with torch.device("meta"):
-        counted = flops(Denoiser(16, 128), 128)
+    counted = flops(lambda: Denoiser(16, 128), 128)
     out["flops"] = [counted, matched_width(counted, 128)]
     laptop = dict(vae=VAE(LAPTOP.vae_width), denoiser=Denoiser(LAPTOP.unet_width, told.shape[1]))
     large = dict(vae=PublishedVAE(), denoiser=PublishedDenoiser())

@@ -4,6 +4,7 @@ Both work on latents and are steered by noise level and condition.
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from .vae import LATENT
 
 HEADS = 4
 NUMBERS = 3  # rate, age and sex, where they stand beside the words
+CYCLES = (0.5, 1, 2, 4, 8, 12, 16, 24)  # in the ten seconds, of waves that say where a position lies
+LAYERS, NEIGHBOURS = 4, 4  # of the transformer: layers, and places of a latent in one token
 
 
 class Block(nn.Module):
@@ -77,18 +80,20 @@ class Denoiser(nn.Module):
     def __init__(self, width: int, condition: int, words: str = "film"):
         super().__init__()
         channels, length = LATENT
-        self.settings = {"width": width, "condition": condition} | ({"words": words} if words != "film" else {})
+        self.settings = {"width": width, "condition": condition, "words": words}
         widths = [width, 2 * width, 3 * width, 4 * width]
         steer, keys = 4 * width, None if words == "film" else condition
         self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
         self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.words = None if keys else nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
-        self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
+        angle = 2 * torch.pi * torch.tensor(CYCLES)[:, None] * (torch.arange(length) / length)
+        self.register_buffer("place", torch.cat([angle.sin(), angle.cos()]), persistent=False)  # (16, 128)
         self.inward = nn.Conv1d(channels + len(self.place) + PLAN, width, 3, padding=1)
-        self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
-        for i, w in enumerate(widths):
-            self.down.append(Block(w, w, steer, keys))
-            self.narrow.append(nn.Conv1d(w, widths[i + 1], 4, 2, 1) if i + 1 < len(widths) else nn.Identity())
+        down = [
+            (Block(w, w, steer, keys), nn.Conv1d(w, following, 4, 2, 1) if following else nn.Identity())
+            for w, following in zip(widths, [*widths[1:], None])
+        ]
+        self.down, self.narrow = map(nn.ModuleList, zip(*down))
         self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer, keys)])
         self.up, self.widen, self.look = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for i in reversed(range(len(widths))):
@@ -118,13 +123,6 @@ class Denoiser(nn.Module):
         return self.outward(h)
 
 
-def _places(length: int) -> torch.Tensor:
-    """(16, length): where in the ten seconds a position lies, as waves of 1 to 16 cycles and more."""
-    t = torch.arange(length) / length
-    cycles = torch.tensor([0.5, 1, 2, 4, 8, 12, 16, 24])[:, None]
-    return torch.cat([(2 * torch.pi * cycles * t).sin(), (2 * torch.pi * cycles * t).cos()])
-
-
 class _Layer(nn.Module):
     """Attention and MLP, each scaled, shifted and gated by the steering vector, its gates closed at the start."""
 
@@ -148,21 +146,20 @@ class PatchDenoiser(nn.Module):
     """DiT (Peebles and Xie, arXiv 2212.09748) in one dimension, with the interface of `Denoiser`.
 
     Noisy latents (B, 8, 128), level (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128). A token is
-    `patch` neighbours of a latent and of the plan.
+    `NEIGHBOURS` places of a latent and of the plan.
     """
 
-    def __init__(self, width: int, condition: int, layers: int = 4, patch: int = 4):
+    def __init__(self, width: int, condition: int):
         super().__init__()
-        self.settings = {"width": width, "condition": condition, "layers": layers, "patch": patch}
-        self.patch, (channels, length) = patch, LATENT
+        self.settings, (channels, length) = {"width": width, "condition": condition}, LATENT
         self.null = nn.Parameter(torch.zeros(condition))
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
-        self.inward = nn.Linear((channels + PLAN) * patch, width)
-        self.place = nn.Parameter(0.02 * torch.randn(length // patch, width))
-        self.layers = nn.ModuleList(_Layer(width, width) for _ in range(layers))
+        self.inward = nn.Linear((channels + PLAN) * NEIGHBOURS, width)
+        self.place = nn.Parameter(0.02 * torch.randn(length // NEIGHBOURS, width))
+        self.layers = nn.ModuleList(_Layer(width, width) for _ in range(LAYERS))
         self.norm = nn.LayerNorm(width)
-        self.outward = nn.Linear(width, channels * patch)
+        self.outward = nn.Linear(width, channels * NEIGHBOURS)
         nn.init.zeros_(self.outward.weight)
         nn.init.zeros_(self.outward.bias)
 
@@ -170,11 +167,11 @@ class PatchDenoiser(nn.Module):
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
         steer = F.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, D)
-        tokens = torch.cat([x, plan], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, C patch)
+        tokens = torch.cat([x, plan], 1).unflatten(2, (-1, NEIGHBOURS)).transpose(1, 2).flatten(2)  # (B, T, 4 C)
         h = self.inward(tokens) + self.place  # (B, T, D)
         for layer in self.layers:
             h = layer(h, steer)
-        out = self.outward(self.norm(h)).unflatten(2, (-1, self.patch))  # (B, T, 8, patch)
+        out = self.outward(self.norm(h)).unflatten(2, (-1, NEIGHBOURS))  # (B, T, 8, 4)
         return out.transpose(1, 2).flatten(2)  # (B, 8, 128)
 
 
@@ -188,30 +185,28 @@ def new_denoiser(design: Design, width: int, condition: int) -> nn.Module:
     condition += 0 if design.numbers == "words" else NUMBERS
     if design.family == "unet":
         return Denoiser(width, condition, words=design.words)
-    with torch.device("meta"):
-        target = flops(Denoiser(width, condition), condition)
+    target = flops(lambda: Denoiser(width, condition), condition)
     return PatchDenoiser(matched_width(target, condition), condition)
 
 
-def flops(net: nn.Module, condition: int) -> int:
+def flops(build: Callable[[], nn.Module], condition: int) -> int:
     """Floating-point operations of one call of a denoiser for one latent, counted by PyTorch without doing them.
 
-    Layers that PyTorch does not count, such as norms, are left out. The net is on the `meta` device.
+    Layers that PyTorch does not count, such as norms, are left out. The net is built on the `meta` device.
     """
-    shapes = (LATENT, (), (condition,), (PLAN, LATENT[1]))
-    inputs = [torch.zeros(1, *shape, device="meta") for shape in shapes]
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        net.train()(*inputs)  # eval() and fused attention would hide layers
+    counter = FlopCounterMode(display=False)
+    with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), counter, torch.no_grad():
+        inputs = [torch.zeros(1, *shape) for shape in (LATENT, (), (condition,), (PLAN, LATENT[1]))]
+        build().train()(*inputs)  # eval() and fused attention would hide layers
     return counter.get_total_flops()
 
 
-def matched_width(target: int, condition: int, layers: int = 4, patch: int = 4) -> int:
+def matched_width(target: int, condition: int) -> int:
     """The width, a multiple of 16, at which a `PatchDenoiser` needs about `target` operations."""
 
-    def cost(width: int) -> int:
-        with torch.device("meta"):
-            return flops(PatchDenoiser(width, condition, layers, patch), condition)
+    def more(width: int) -> int:
+        return flops(lambda: PatchDenoiser(width, condition), condition) - target
 
     widths = range(32, 1025, 16)
-    place = bisect_left(widths, target, key=cost)
-    return min(widths[max(place - 1, 0) : place + 1], key=lambda width: abs(cost(width) - target))
+    place = bisect_left(widths, 0, key=more)
+    return min(widths[max(place - 1, 0) : place + 1], key=lambda width: abs(more(width)))

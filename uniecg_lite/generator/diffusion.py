@@ -5,7 +5,7 @@ predicts at latents x (B, 8, 128) and one level for all.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -85,18 +85,15 @@ FAULTS = {  # `ancestral` is to be compared with path="epsilon", `raw` with `unp
 }
 
 
-def with_faults(*names: str, design: Design | None = None) -> Design:
-    """A design with these `FAULTS`, ours where none is given.
+def with_faults(*names: str) -> Design:
+    """Our design with these `FAULTS`.
 
     Raises:
         BadRequest: no such fault.
     """
-    changes = {}
-    for name in names:
-        if name not in FAULTS:
-            raise BadRequest(f"There is no fault '{name}': choose one of {', '.join(FAULTS)}.")
-        changes |= FAULTS[name]
-    return replace(design or Design(), **changes)
+    for name in set(names) - set(FAULTS):
+        raise BadRequest(f"There is no fault '{name}': choose one of {', '.join(FAULTS)}.")
+    return Design(**{switch: value for name in names for switch, value in FAULTS[name].items()})
 
 
 PUBLISHED = with_faults(*FAULTS)
@@ -195,16 +192,16 @@ def guided(net: nn.Module, condition: torch.Tensor, guidance: float | None, *pla
     Guidance g pushes from no condition, `net.null`, towards the condition (Ho and Salimans, 2022); None: the condition
     alone, one call. Both calls see the plan: guidance is about what the words say beyond it.
     """
-    if guidance is not None:
-        condition, plan = torch.cat([condition, net.null.expand_as(condition)]), [torch.cat([p, p]) for p in plan]
 
     @inference()
-    def predict(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        both = x if guidance is None else torch.cat([x, x])  # (B, ...) or (2B, ...)
-        stated = net(both, level.expand(len(both)).to(x.device), condition, *plan).float()  # steps are small
-        if guidance is None:
-            return stated
-        with_words, without = stated.chunk(2)
+    def alone(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        return net(x, level.expand(len(x)).to(x.device), condition, *plan).float()  # steps are small
+
+    def against_none(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        with_words, without = alone(torch.cat([x, x]), level).chunk(2)
         return without + guidance * (with_words - without)
 
-    return predict
+    if guidance is None:
+        return alone
+    condition, plan = torch.cat([condition, net.null.expand_as(condition)]), [torch.cat([p, p]) for p in plan]
+    return against_none
