@@ -68,8 +68,8 @@ from uniecg_lite.course.lesson import check, confirm, shape, sums
 from uniecg_lite.course.verify import verify
 from uniecg_lite.diagecg import diagecg_metrics
 from uniecg_lite.diagecg.diagecg_metrics import (
-    attention, attention_metrics, codec_metrics, fact_metrics, overlap, qa_named,
-    report_metrics, token_waves, waves_kept
+    attention, attention_metrics, codec_metrics, overlap, qa_named, report_metrics,
+    token_waves, waves_kept
 )
 from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
@@ -90,7 +90,7 @@ from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
 from uniecg_lite.generator.beat_plan import (
     average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
 )
-from uniecg_lite.generator.denoiser import Denoiser, flops, matched_width, new_denoiser
+from uniecg_lite.generator.denoiser import Denoiser, new_denoiser
 from uniecg_lite.generator.diffusion import Design, path_of, with_faults
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import (
@@ -937,8 +937,6 @@ def _generators() -> dict:
     out |= many("conditional.loss", other.loss(ecgs[:4], told, plans))
     out |= {"conditional": kept(other.signals(told, plans, 4), 4), "conditional.weights": weights(other)}
     out["equal_width"] = equal_width(200_000, told.shape[1])
-    counted = flops(lambda: Denoiser(16, 128), 128)
-    out["flops"] = [counted, matched_width(counted, 128)]
     laptop = dict(vae=VAE(LAPTOP.vae_width), denoiser=Denoiser(LAPTOP.unet_width, told.shape[1]))
     large = dict(vae=PublishedVAE(), denoiser=PublishedDenoiser())
     out |= {f"laptop.{name}.weights": weights(module) for name, module in laptop.items()}
@@ -1154,7 +1152,6 @@ def _signals_scored() -> dict:
     codec = shaken(new_codec(SMOKE))
     out |= many("codec", codec_metrics(codec, signal[:20]))
     out |= many("kept", waves_kept(codec, signal[:20], {k: v[:20] for k, v in truth.items()}))
-    out |= many("facts", fact_metrics(codec.facts, signal[:20], corpus().readings[:20]))
     report, share = trivial_report(corpus())
     out["trivial"] = [report, digits(share)]
     logits = torch.randn(64, len(CODES), generator=torch.Generator().manual_seed(0))

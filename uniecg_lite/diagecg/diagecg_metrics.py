@@ -12,21 +12,20 @@ import torch.nn.functional as F
 from ..beats import R_PEAK, heart_rate, measure_beat, real_rates, representative_beat
 from ..cohort import Cohort
 from ..ecg import ECG
-from ..findings import NAMES, Reading
+from ..findings import NAMES
 from ..language.conversations import Corpus
 from ..language.questions import Question
 from ..language.report_parser import parse_report
 from ..leads import LEADS, lead_law_residual
 from ..metrics.chain import PROMPT
-from ..metrics.grounded import f1, grounded
+from ..metrics.grounded import grounded
 from ..metrics.qa import answer_each, draw_questions, qa_scores
 from ..metrics.real_records import load_signals
-from ..metrics.reports import reading_scores, report_scores
+from ..metrics.reports import report_scores
 from ..metrics.saliency import WAVES, ratios, wave_windows
 from ..training import inference
 from .diagecg_model import DiagECG
 from .diagecg_stages import HORIZON, SCALES, windows, with_background
-from .fact_tokens import NOISES, WORDS, FactWords, readings_of
 from .fsq_tokenizer import ECGTokenizer
 
 ABOUT = {  # wave: findings that it carries
@@ -141,20 +140,6 @@ def waves_kept(codec: ECGTokenizer, signal: torch.Tensor, truth: dict[str, torch
     }
 
 
-def fact_metrics(facts: FactWords, signal: torch.Tensor, truth: list[Reading]) -> dict[str, float]:
-    """What fact words tell of ECGs (B, 12, 1000) mV without a language model: `diagecg.facts.findings_macro_f1` and the
-    other `reading_scores`, `.drift_f1`, `.static_f1`, and `.words_used`, a share of all fact words.
-    """
-    device = next(facts.parameters()).device
-    words = torch.cat([facts.encode(x.to(device)).cpu() for x in signal.split(128)])  # (B, PLACES)
-    stated = readings_of(words)
-    out = {"words_used": len(words.unique()) / WORDS, **reading_scores(stated, truth)}
-    for noise in NOISES:
-        predicted, there = ({(i, x) for i, r in enumerate(rs) for x in getattr(r, noise)} for rs in (stated, truth))
-        out[f"{noise}_f1"] = f1(len(predicted & there), len(predicted - there), len(there))
-    return {f"diagecg.facts.{name}": value for name, value in out.items()}
-
-
 # ---- forecasts --------------------------------------------------------------------------------------------------
 @inference()
 def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor, batch: int = 64) -> dict[str, float]:
@@ -163,22 +148,20 @@ def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor
     `diagecg.forecast_nll.frequency` is what knowing how often each code occurs in `training` gives.
     """
     model.eval()
-    out, every = {}, []
+    nll, top = {}, []
     for parts in SCALES:
         cut = windows(codes.long(), parts, model.codec.books)
         ahead = max(1, round(HORIZON * cut.shape[1]))
         logits = torch.cat([model.code_logits(x)[:, -ahead:].float().cpu() for x in cut.split(batch * parts)])
-        nll = F.cross_entropy(logits.flatten(0, 1), cut[:, -ahead:].flatten()).item()
-        out[f"diagecg.forecast_nll.{cut.shape[1] - ahead}"] = nll
-        every.append((nll, (logits.argmax(-1) == cut[:, -ahead:]).float().mean().item()))
+        right = F.cross_entropy(logits.flatten(0, 1), cut[:, -ahead:].flatten())
+        nll[f"diagecg.forecast_nll.{cut.shape[1] - ahead}"] = right.item()
+        top.append((logits.argmax(-1) == cut[:, -ahead:]).float().mean().item())
     often = torch.bincount(training.long().flatten(), minlength=model.codec.codes) + 1.0
     return {
-        **out,
-        "diagecg.forecast_nll": sum(n for n, _ in every) / len(every),
-        "diagecg.forecast_top1": sum(t for _, t in every) / len(every),
-        "diagecg.forecast_nll.frequency": F.cross_entropy(
-            (often / often.sum()).log().expand(codes.numel(), -1), codes.long().flatten()
-        ).item(),
+        **nll,
+        "diagecg.forecast_nll": sum(nll.values()) / len(nll),
+        "diagecg.forecast_top1": sum(top) / len(top),
+        "diagecg.forecast_nll.frequency": -(often / often.sum()).log()[codes.long()].mean().item(),
     }
 
 

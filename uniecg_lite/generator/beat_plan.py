@@ -17,7 +17,7 @@ from torch import nn
 from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
 from ..leads import from_independent
 from ..training import inference
-from .diffusion import Flow, guided, level_waves, path_loss
+from .diffusion import Design, Flow, guided, level_waves, path_loss
 from .vae import LATENT, PATCH, ROWS, compand, expand, principal_axes
 
 HZ = 102.4
@@ -225,10 +225,10 @@ class AverageBeat(nn.Module):
 
     def loss(self, components: torch.Tensor, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Flow matching of components (B, COMPONENTS) under conditions (B, D_c), see `diffusion.Flow`."""
-        return path_loss(Flow(), lambda x, level: self(x, level, condition), components, generator)
+        return path_loss(Flow(Design()), lambda x, level: self(x, level, condition), components, generator)
 
     @torch.no_grad()
     def sample(self, condition: torch.Tensor, guidance: float, generator: torch.Generator) -> torch.Tensor:
         """Conditions (B, D_c) -> average beats (B, 8, SPAN) in companded mV, guided as `Generator.sample` is."""
         x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
-        return self.beats(Flow().sample_path(guided(self, condition, guidance), x, STEPS, generator))
+        return self.beats(Flow(Design()).sample_path(guided(self, condition, guidance), x, STEPS, generator))

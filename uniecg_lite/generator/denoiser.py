@@ -3,14 +3,9 @@
 Both work on latents and are steered by noise level and condition.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from .beat_plan import PLAN
 from .diffusion import Design, level_waves
@@ -95,11 +90,15 @@ class Denoiser(nn.Module):
         ]
         self.down, self.narrow = map(nn.ModuleList, zip(*down))
         self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer, keys)])
-        self.up, self.widen, self.look = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for i in reversed(range(len(widths))):
-            self.up.append(Block(2 * widths[i], widths[i], steer, keys))
-            self.look.append(Attention(widths[i]) if i == 2 else nn.Identity())
-            self.widen.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 4, 2, 1) if i else nn.Identity())
+        up = [
+            (
+                Block(2 * w, w, steer, keys),
+                Attention(w) if w == widths[2] else nn.Identity(),
+                nn.ConvTranspose1d(w, following, 4, 2, 1) if following else nn.Identity(),
+            )
+            for w, following in zip(widths[::-1], [*widths[-2::-1], None])
+        ]
+        self.up, self.look, self.widen = map(nn.ModuleList, zip(*up))
         self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
 
     def forward(
@@ -176,7 +175,7 @@ class PatchDenoiser(nn.Module):
 
 
 def new_denoiser(design: Design, width: int, condition: int) -> nn.Module:
-    """An untrained denoiser of a design. A transformer gets the width at which it computes as much as the U-Net.
+    """An untrained denoiser of a design. A transformer four times as wide computes about as much as the U-Net.
 
     Args:
         width: of the U-Net.
@@ -185,28 +184,4 @@ def new_denoiser(design: Design, width: int, condition: int) -> nn.Module:
     condition += 0 if design.numbers == "words" else NUMBERS
     if design.family == "unet":
         return Denoiser(width, condition, words=design.words)
-    target = flops(lambda: Denoiser(width, condition), condition)
-    return PatchDenoiser(matched_width(target, condition), condition)
-
-
-def flops(build: Callable[[], nn.Module], condition: int) -> int:
-    """Floating-point operations of one call of a denoiser for one latent, counted by PyTorch without doing them.
-
-    Layers that PyTorch does not count, such as norms, are left out. The net is built on the `meta` device.
-    """
-    counter = FlopCounterMode(display=False)
-    with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), counter, torch.no_grad():
-        inputs = [torch.zeros(1, *shape) for shape in (LATENT, (), (condition,), (PLAN, LATENT[1]))]
-        build().train()(*inputs)  # eval() and fused attention would hide layers
-    return counter.get_total_flops()
-
-
-def matched_width(target: int, condition: int) -> int:
-    """The width, a multiple of 16, at which a `PatchDenoiser` needs about `target` operations."""
-
-    def more(width: int) -> int:
-        return flops(lambda: PatchDenoiser(width, condition), condition) - target
-
-    widths = range(32, 1025, 16)
-    place = bisect_left(widths, 0, key=more)
-    return min(widths[max(place - 1, 0) : place + 1], key=lambda width: abs(more(width)))
+    return PatchDenoiser(4 * width, condition)

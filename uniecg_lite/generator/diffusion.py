@@ -99,16 +99,16 @@ def with_faults(*names: str) -> Design:
 PUBLISHED = with_faults(*FAULTS)
 
 
+@dataclass
 class Flow:
     """Flow matching (Lipman et al., arXiv 2210.02747): x_s = (1 - s) x_0 + s noise; the net says noise - x_0."""
 
-    def __init__(self, all_levels: bool = True):
-        self.all_levels = all_levels
+    design: Design
 
     def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """(n,) levels to train, most of them in the middle, where there is most to learn."""
         level = torch.sigmoid(torch.randn(n, generator=generator) * 1.2 + 0.3)
-        return level if self.all_levels else (1 + level * (LEVELS - 3)) / (LEVELS - 1)
+        return level if self.design.all_levels else (1 + level * (LEVELS - 3)) / (LEVELS - 1)
 
     def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Clean and noise (B, ...) at levels (B,) -> the point on the path and what the net should say there."""
@@ -125,40 +125,36 @@ class Flow:
 
 
 class Diffusion:
-    """DDPM (Ho et al., arXiv 2006.11239) with 1000 levels and linear betas; the net says the noise or the velocity.
+    """DDPM (Ho et al., arXiv 2006.11239) with 1000 levels and linear betas; the net says the noise or the velocity
+    (Salimans and Ho, arXiv 2202.00512).
 
-    Args:
-        prediction: `epsilon`, or `v` (Salimans and Ho, arXiv 2202.00512).
-        all_levels: False leaves out the first and the last level in training.
-        ancestral: walk back by 1000 random steps, whatever is asked; else by DPM-Solver++ (arXiv 2211.01095).
-        clip: keep guesses of the clean latent within -1 to 1, the default of diffusers that the original left on.
+    An ancestral design walks back by 1000 random steps, whatever is asked; else by DPM-Solver++ (arXiv 2211.01095).
+    Guesses of a clean latent that is not of unit scale are kept within -1 to 1, the default of diffusers that the
+    original left on.
     """
 
-    def __init__(
-        self, prediction: str = "epsilon", all_levels: bool = True, ancestral: bool = False, clip: bool = False
-    ):
-        self.all_levels, self.ancestral = all_levels, ancestral
-        kind = {"epsilon": "epsilon", "v": "v_prediction"}[prediction]
+    def __init__(self, design: Design):
+        self.design, kind = design, {"epsilon": "epsilon", "v": "v_prediction"}[design.path]
         self.how = dict(num_train_timesteps=LEVELS, beta_start=BETAS[0], beta_end=BETAS[1], prediction_type=kind)
-        self.ddpm = DDPMScheduler(**self.how, clip_sample=clip)
+        self.ddpm = DDPMScheduler(**self.how, clip_sample=not design.unit_latents)
 
     def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """(n,) levels to train: the 1000 of DDPM over 1000."""
-        low, high = (0, LEVELS) if self.all_levels else (1, LEVELS - 1)
+        low, high = (0, LEVELS) if self.design.all_levels else (1, LEVELS - 1)
         return torch.randint(low, high, (n,), generator=generator) / LEVELS
 
     def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As `Flow.mix`."""
         t = (level * LEVELS).round().long()
         noisy = self.ddpm.add_noise(clean, noise, t)
-        epsilon = self.how["prediction_type"] == "epsilon"
-        return noisy, noise if epsilon else self.ddpm.get_velocity(clean, noise, t)
+        return noisy, noise if self.design.path == "epsilon" else self.ddpm.get_velocity(clean, noise, t)
 
     def sample_path(self, predict: Predict, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
         """As `Flow.sample_path`; the generator draws the noise of ancestral steps."""
-        scheduler = self.ddpm if self.ancestral else DPMSolverMultistepScheduler(**self.how)
-        scheduler.set_timesteps(LEVELS if self.ancestral else steps)
-        noisy = {"generator": generator} if self.ancestral else {}
+        ancestral = self.design.ancestral
+        scheduler = self.ddpm if ancestral else DPMSolverMultistepScheduler(**self.how)
+        scheduler.set_timesteps(LEVELS if ancestral else steps)
+        noisy = {"generator": generator} if ancestral else {}
         for t in scheduler.timesteps:
             x = scheduler.step(predict(x, t / LEVELS), t, x, **noisy).prev_sample
         return x
@@ -171,9 +167,7 @@ def level_waves(level: torch.Tensor, width: int) -> torch.Tensor:
 
 def path_of(design: Design) -> Flow | Diffusion:
     """The path that a design asks for."""
-    if design.path == "flow":
-        return Flow(design.all_levels)
-    return Diffusion(design.path, design.all_levels, design.ancestral, clip=not design.unit_latents)
+    return Flow(design) if design.path == "flow" else Diffusion(design)
 
 
 def path_loss(
