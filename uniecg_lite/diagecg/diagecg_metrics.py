@@ -39,11 +39,11 @@ FEW = 128  # reports whose overlap of words is counted, which is slow
 
 
 @inference()
-def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor, batch: int = 32) -> torch.Tensor:
+def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor) -> torch.Tensor:
     """Attention (B, T), mean over layers and heads, of the last word before the answer to each ECG word of (B, T)."""
     out = []
-    for i in range(0, len(prompts), batch):
-        inputs = model.prompt_batch(prompts[i : i + batch], model.block(codes[i : i + batch, None]))
+    for part in (slice(i, i + 32) for i in range(0, len(prompts), 32)):
+        inputs = model.prompt_batch(prompts[part], model.block(codes[part, None]))
         out.append(last_attention(model, **inputs)[:, 2 : 2 + codes.shape[1]])  # after begin and [ecg]
     return torch.cat(out)
 
@@ -100,10 +100,10 @@ def attention_metrics(
 
 # ---- codes ------------------------------------------------------------------------------------------------------
 @torch.no_grad()
-def again(codec: ECGTokenizer, signal: torch.Tensor, batch: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+def again(codec: ECGTokenizer, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, 12, L) mV -> its codes (B, T), and what they say (B, 12, L) mV."""
     device = next(codec.parameters()).device
-    parts = [codec.encode(x.to(device)) for x in signal.split(batch)]
+    parts = [codec.encode(x.to(device)) for x in signal.split(128)]
     return torch.cat(parts).cpu(), torch.cat([codec.decode(c, signal.shape[-1]).cpu() for c in parts])
 
 
@@ -142,7 +142,7 @@ def waves_kept(codec: ECGTokenizer, signal: torch.Tensor, truth: dict[str, torch
 
 # ---- forecasts --------------------------------------------------------------------------------------------------
 @inference()
-def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor, batch: int = 64) -> dict[str, float]:
+def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor) -> dict[str, float]:
     """Nats per code of the last tenth of windows of each scale, `diagecg.forecast_nll.<codes seen>`, and top-1.
 
     `diagecg.forecast_nll.frequency` is what knowing how often each code occurs in `training` gives.
@@ -152,7 +152,7 @@ def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor
     for parts in SCALES:
         cut = windows(codes.long(), parts, model.codec.books)
         ahead = max(1, round(HORIZON * cut.shape[1]))
-        logits = torch.cat([model.code_logits(x)[:, -ahead:].float().cpu() for x in cut.split(batch * parts)])
+        logits = torch.cat([model.code_logits(x)[:, -ahead:].float().cpu() for x in cut.split(64 * parts)])
         right = F.cross_entropy(logits.flatten(0, 1), cut[:, -ahead:].flatten())
         nll[f"diagecg.forecast_nll.{cut.shape[1] - ahead}"] = right.item()
         top.append((logits.argmax(-1) == cut[:, -ahead:]).float().mean().item())

@@ -110,14 +110,15 @@ class DiagECG(ECGLanguageModel):
         return F.cross_entropy(self.code_logits(codes).float().flatten(0, 1), codes.to(self.device).flatten())
 
     # ---- answering ----------------------------------------------------------------------------------------------
-    @inference()
-    def write(self, prompts: list[str], ecg: torch.Tensor, batch: int = 64) -> list[str]:
+    def write(self, prompts: list[str], ecg: torch.Tensor | None = None, batch: int = 64) -> list[str]:
         """Greedy answers to B prompts about codes (B, n, T)."""
-        ids, codes = [], list(range(self.start, self.llm.get_input_embeddings().weight.shape[0]))
+        out, codes = [], list(range(self.start, self.llm.get_input_embeddings().weight.shape[0]))
         for i in range(0, len(prompts), batch):
-            shown = self.block(ecg[i : i + batch])
-            ids += self.generate(prompts[i : i + batch], shown, [self.tokenizer.eos_token_id], codes)
-        return [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+            with inference():
+                shown = None if ecg is None else self.block(ecg[i : i + batch])
+            ids = self.generate(prompts[i : i + batch], shown, [self.tokenizer.eos_token_id], codes)
+            out += [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
+        return out
 
     @inference()
     def continue_codes(self, codes: torch.Tensor, more: int, seed: int = 0, temperature: float = 0.8) -> torch.Tensor:

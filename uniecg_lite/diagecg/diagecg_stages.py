@@ -30,20 +30,19 @@ def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: i
 
 
 @inference()
-def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, kind: str = "codes") -> torch.Tensor:
+def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, kind: str = "codes") -> torch.Tensor:
     """What the tokenizer says of these rows, all by default.
 
     Args:
         codec: trained.
         cohort: N ECGs.
         rows: which of them.
-        batch: how many at a time.
         kind: `codes` (N, T) int16, the wave words; `read`, the words to be read, see `ECGTokenizer.read_tokens`;
             `numbers` (N, T, D) float16, what these were cut from.
     """
     rows = list(range(len(cohort)) if rows is None else rows)
     read_tokens = {"codes": codec.encode, "read": codec.read_tokens, "numbers": codec.uncut}[kind]
-    parts = tqdm([rows[i : i + batch] for i in range(0, len(rows), batch)], desc=kind, leave=False)
+    parts = tqdm([rows[i : i + 128] for i in range(0, len(rows), 128)], desc=kind, leave=False)
     device, dtype = next(codec.parameters()).device, torch.half if kind == "numbers" else torch.short
     return torch.cat([read_tokens(cohort.signal(part).to(device)).cpu().to(dtype) for part in parts])
 

@@ -217,7 +217,7 @@ class AverageBeat(nn.Module):
         return ((components * self.scale) @ self.axes.T + self.mean).unflatten(1, (len(ROWS), SPAN))
 
     def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        steer = F.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, W)
+        steer = F.silu(self.time(level_waves(level)) + self.words(condition))  # (B, W)
         h = self.inward(x)
         for layer in self.layers:
             h = layer(h, steer)

@@ -104,7 +104,7 @@ class Denoiser(nn.Module):
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
-        steer, keys = self.time(level_waves(level, 64)), None
+        steer, keys = self.time(level_waves(level)), None
         if self.words is not None:
             steer = steer + self.words(condition)
         else:  # (B, T, D_c)
@@ -165,7 +165,7 @@ class PatchDenoiser(nn.Module):
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
-        steer = F.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, D)
+        steer = F.silu(self.time(level_waves(level)) + self.words(condition))  # (B, D)
         tokens = torch.cat([x, plan], 1).unflatten(2, (-1, NEIGHBOURS)).transpose(1, 2).flatten(2)  # (B, T, 4 C)
         h = self.inward(tokens) + self.place  # (B, T, D)
         for layer in self.layers:

@@ -160,9 +160,9 @@ class Diffusion:
         return x
 
 
-def level_waves(level: torch.Tensor, width: int) -> torch.Tensor:
-    """Levels (B,) -> (B, width) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
-    return get_timestep_embedding(1000 * level.float(), width, downscale_freq_shift=0)
+def level_waves(level: torch.Tensor) -> torch.Tensor:
+    """Levels (B,) -> (B, 64) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
+    return get_timestep_embedding(1000 * level.float(), 64, downscale_freq_shift=0)
 
 
 def path_of(design: Design) -> Flow | Diffusion:
