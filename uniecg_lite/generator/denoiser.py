@@ -98,7 +98,8 @@ class Denoiser(nn.Module):
             )
             for w, following in zip(widths[::-1], [*widths[-2::-1], None])
         ]
-        self.up, self.look, self.widen = map(nn.ModuleList, zip(*up))
+        blocks, looks, widens = map(nn.ModuleList, zip(*up))
+        self.up, self.widen, self.look = blocks, widens, looks
         self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
 
     def forward(
