@@ -100,7 +100,7 @@ from uniecg_lite.generator.generator_stages import (
 from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder
 from uniecg_lite.generator.vae import compand, expand, VAE
 from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
-from uniecg_lite.language.ecg_qa import ecg_grounding, ecg_qa
+from uniecg_lite.language.ecg_qa import ecg_qa
 from uniecg_lite.language.question_facts import sides, TOPICS, undecided
 from uniecg_lite.language.questions import (
     answer_text, ask, compare as compare_two, full_answer, parse_answer, TEMPLATES, words as question_words
@@ -724,13 +724,8 @@ def part_questions() -> dict:
     folder = new("published")
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["lead V5", "lead V6"], ecg_id=[12], attribute=["inverted t-waves"])
-    turns = [{"from": "human", "value": "<image>\nRead it."}, {"from": "gpt", "value": " Sinus rhythm. "}]
-    ground = dict(id="s7", ecg="files/s7", image="s7.png", conversations=turns, machine_measurements={"HR": 70})
     (folder / "qa.json").write_text(json.dumps([row]))
-    (folder / "grounding.json").write_text(json.dumps([ground | {"report": "Sinus rhythm."}]))
     out["published.qa"] = plain(ecg_qa(folder / "qa.json"))
-    read = ecg_grounding(folder / "grounding.json")
-    out["published.grounding"] = [plain(read), read[0].prompt, read[0].answer]
     return out
 
 
@@ -1712,15 +1707,10 @@ def _bad_requests() -> dict:
     out["fit"] = said(lambda: fit("net", {"net": net}, None, Training(3, 2, 1e-3), seed=0, folder=folder))
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["V5"], ecg_id=[12], attribute=None)
-    turns = [{"from": "human", "value": "Read it."}, {"from": "gpt", "value": "Sinus rhythm."}]
-    ground = dict(id="s7", ecg="f", image="s7.png", conversations=turns, machine_measurements={}, report="Sinus.")
     spoilt = {"question_type": "x", "attribute_type": "x", "answer": "abc", "template_id": "9", "ecg_id": 12}
     for key, value in {**spoilt, "question": None, "attribute": 3}.items():
         (folder / "qa.json").write_text(json.dumps([row, row | {key: value}]))
         out[f"qa.{key}"] = said(lambda: ecg_qa(folder / "qa.json"))
-    for key, value in {"conversations": [], "machine_measurements": 3, "report": None, "ecg": 1}.items():
-        (folder / "grounding.json").write_text(json.dumps([ground | {key: value}]))
-        out[f"grounding.{key}"] = said(lambda: ecg_grounding(folder / "grounding.json"))
     for text_ in ("", "{}", "[1]", "[", "null"):
         (folder / "qa.json").write_text(text_)
         out[f"qa.{text_}"] = said(lambda: ecg_qa(folder / "qa.json"))
