@@ -54,13 +54,17 @@ def _statements(r: Reading, codes, first: Callable[[str], str]) -> Facts:
     )
 
 
-def _normal(r: Reading) -> Facts:
-    return Facts((("ECG", "normal"),) if "NORM" in r.findings else (), (("ECG", "normal"),) if r.findings else ())
+def _whether(fact: Fact, true: bool, decided: bool) -> Facts:
+    return Facts((fact,) * (true and decided), (fact,) * decided)
+
+
+def _extra_beats(r: Reading) -> Facts:
+    return _statements(r, _BEATS, lambda c: "beats")
 
 
 def _any_extra(r: Reading) -> Facts:
-    kinds, fact = _statements(r, _BEATS, lambda c: "beats"), (("ECG", "extra beats"),)
-    return Facts() if kinds.partial or not kinds.possible else Facts(fact if kinds.true else (), fact)
+    kinds = _extra_beats(r)
+    return _whether(("ECG", "extra beats"), bool(kinds.true), bool(kinds.possible and not kinds.partial))
 
 
 def _stage(r: Reading) -> Facts:
@@ -69,9 +73,8 @@ def _stage(r: Reading) -> Facts:
     hidden = not r.findings or r.findings.intersection(findings.WIDE) or undecided(r).intersection(findings.OLD)
     if (acute and old) or (hidden and not acute and not old):
         return Facts()
-    stage = "acute" if acute else "old" if old else ""
     both = (("infarction", "acute"), ("infarction", "old"))
-    return Facts(tuple(f for f in both if f[1] == stage), both)
+    return Facts(both[:1] if acute else both[1:] if old else (), both)
 
 
 # ---- signs and noise in leads ---------------------------------------------------------------------------------------
@@ -85,29 +88,17 @@ SIGNS = {  # words -> (field of a reading, leads in which it means something)
 NOISES = {"baseline drift": ("drift", LEADS), "static noise": ("static", LEADS)}
 
 
-def _in_leads(table: dict) -> Callable[[Reading], Facts]:
-    possible = tuple((sign, lead) for sign, (_, leads) in table.items() for lead in leads)
-
-    def facts(r: Reading) -> Facts:
-        return Facts(
-            tuple((s, lead) for s, (key, leads) in table.items() for lead in getattr(r, key) if lead in leads), possible
-        )
-
-    return facts
-
-
-def _turned(topic: Callable[[Reading], Facts]) -> Callable[[Reading], Facts]:
-    possible = tuple((lead, sign) for sign, lead in topic(Reading()).possible)
-
-    def facts(r: Reading) -> Facts:
-        return Facts(tuple((lead, sign) for sign, lead in topic(r).true), possible)
-
-    return facts
+def _in_leads(table: dict, turned: bool = False) -> Callable[[Reading], Facts]:
+    """Signs and their leads; `turned`: leads and their signs."""
+    step = -1 if turned else 1
+    rows = [((sign, lead)[::step], key, lead) for sign, (key, leads) in table.items() for lead in leads]
+    possible = tuple(fact for fact, _, _ in rows)
+    return lambda r: Facts(tuple(fact for fact, key, lead in rows if lead in getattr(r, key)), possible)
 
 
 def _any_noise(r: Reading) -> Facts:
-    noisy = {*r.drift, *r.static}
-    return Facts(tuple(("noise", lead) for lead in LEADS if lead in noisy), tuple(("noise", lead) for lead in LEADS))
+    possible = tuple(("noise", lead) for lead in LEADS)
+    return Facts(tuple(f for f in possible if f[1] in (*r.drift, *r.static)), possible)
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
@@ -126,28 +117,33 @@ def _rounded(value: float, row: dict) -> int:
     return on_paper(value, 1 if row["unit"] == "bpm" else 10)
 
 
+def _measured(about: str, r: Reading) -> tuple[float, dict]:
+    """A number and its normal range."""
+    key, name = _NUMBERS[about]
+    return getattr(r, key), RANGES[name]
+
+
 def side(value: float, row: dict) -> str:
-    """Below, within or above a normal range. A QTc at its limit is outside already (Rautaharju et al. 2009)."""
-    closed = row["name"].startswith("QT interval corrected")
-    if value > row["high"] or (closed and value == row["high"]):
-        return "above"
-    return "below" if value < row["low"] or (closed and value == row["low"]) else "within"
+    """Below, within or above a normal range; "" where rounding as on paper would change that.
+
+    A QTc at its limit is outside already (Rautaharju et al. 2009).
+    """
+    low, high, closed = row["low"], row["high"], row["name"].startswith("QT interval corrected")
+    exact, rounded = (
+        "above" if v > high or (closed and v == high) else "below" if v < low or (closed and v == low) else "within"
+        for v in (value, _rounded(value, row))
+    )
+    return exact if exact == rounded else ""
 
 
 def sides(r: Reading) -> dict[str, str]:
-    """Feature -> its side, for what can be measured; "" where rounding as on paper would change the side.
+    """Feature -> its `side`, for what can be measured.
 
     No PR interval without one; QTc only with a rate, and for a known sex, which its limit depends on.
     """
     features = [*_FEATURES, _QTC[r.sex]] if r.sex in _QTC and not math.isnan(r.rate_bpm) else _FEATURES
-    out = {}
-    for feature in features:
-        key, name = _NUMBERS[feature]
-        value, row = getattr(r, key), RANGES[name]
-        if not math.isnan(value):
-            exact = side(value, row)
-            out[feature] = exact if exact == side(_rounded(value, row), row) else ""
-    return out
+    measured = {feature: _measured(feature, r) for feature in features}
+    return {feature: side(value, row) for feature, (value, row) in measured.items() if not math.isnan(value)}
 
 
 def _decided(r: Reading) -> dict[str, str]:
@@ -161,8 +157,8 @@ def _range(r: Reading) -> Facts:
 
 def _outside(r: Reading) -> Facts:
     decided = _decided(r)
-    outside = tuple(("features", feature) for feature, s in decided.items() if s != "within")
-    return Facts(outside, tuple(("features", feature) for feature in decided))
+    possible = tuple(("features", feature) for feature in decided)
+    return Facts(tuple(f for f in possible if decided[f[1]] != "within"), possible)
 
 
 def _direction(degrees: float) -> str:
@@ -182,23 +178,22 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
     "finding": (("group", "finding"), lambda r: _statements(r, _BUT_RHYTHMS, _GROUP.__getitem__)),
     "among": (("group", "finding"), lambda r: _statements(r, _ALL, _GROUP.__getitem__)),  # where one is looked for
     "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, lambda c: "rhythm")),
-    "normal": (("list", "state"), _normal),
+    "normal": (("list", "state"), lambda r: _whether(("ECG", "normal"), "NORM" in r.findings, bool(r.findings))),
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
-    "lead_sign": (("lead", "sign"), _turned(_in_leads(SIGNS))),
+    "lead_sign": (("lead", "sign"), _in_leads(SIGNS, turned=True)),
     "range": (("feature", "side"), _range),
     "outside": (("list", "feature"), _outside),
     "axis": (("list", "axis"), _axis),
     "noise": (("noise", "lead"), _in_leads(NOISES)),
-    "lead_noise": (("lead", "noise"), _turned(_in_leads(NOISES))),
+    "lead_noise": (("lead", "noise"), _in_leads(NOISES, turned=True)),
     "any_noise": (("list", "lead"), _any_noise),
-    "extra_beats": (("list", "beats"), lambda r: _statements(r, _BEATS, lambda c: "beats")),
+    "extra_beats": (("list", "beats"), _extra_beats),
     "any_extra_beats": (("list", "beats"), _any_extra),
     "stage": (("list", "stage"), _stage),
     "rate_change": (("feature", "change"), lambda r: Facts()),  # nothing changes within one ECG
 }
 
-
-_LISTS = {"lead_sign": "sign", "lead_noise": "noise"}  # what leads show is found sign by sign
+_SIGN_BY_SIGN = {"lead_sign": "sign", "lead_noise": "noise", "any_noise": "noise"}  # what leads show is found so
 _MEASURED = ("range", "axis", "rate_change")  # topics of one number
 Shown = tuple[str, tuple[str, ...]]  # what is spoken of, and what is seen of it
 
@@ -210,41 +205,33 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
     numbers outside their range, all numbers and their sides; of noise of any kind, each kind; of a normal ECG, the
     findings.
     """
-    if topic in _LISTS:
-        return tuple((choice, _true(_LISTS[topic], choice, r)) for choice in choices)
-    if topic == "any_noise":
-        return tuple((noise, _true("noise", noise, r)) for noise in NOISES)
+    if topic in _SIGN_BY_SIGN:
+        return tuple((choice, _true(_SIGN_BY_SIGN[topic], choice, r)) for choice in choices or NOISES)
     if topic == "outside":
         return ((about, tuple(f"{name} {_sided(name, r)}" for name in _decided(r))),)
     if topic == "normal":
         return (("findings", _true("any_finding", "findings", r)),)
-    number = _number(about, r) if topic in _MEASURED else ""
-    return ((about, (*([number] if number else []), *_true(topic, about, r))),)
+    number = (_number(about, r),) if topic in _MEASURED else ()
+    return ((about, (*number, *_true(topic, about, r))),)
 
 
 def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
     return tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
 
 
+def _value(about: str, r: Reading) -> str:
+    """A number as on paper."""
+    return str(_rounded(*_measured(about, r)))
+
+
 def _sided(about: str, r: Reading) -> str:
     """A number and its side: `470 above`."""
-    return f"{_value(about, r)} {sides(r)[about]}"
-
-
-def _value(about: str, r: Reading) -> str:
-    """A number as on paper; "" for what is none, or cannot be measured."""
-    if about not in _NUMBERS:
-        return ""
-    key, name = _NUMBERS[about]
-    value = getattr(r, key)
-    return "" if math.isnan(value) else str(_rounded(value, RANGES[name]))
+    return f"{_value(about, r)} {side(*_measured(about, r))}"
 
 
 def _number(about: str, r: Reading) -> str:
-    """The same with its unit."""
-    value = _value(about, r)
-    unit = RANGES[_NUMBERS[about][1]]["unit"] if value else "degrees"
-    return value if unit == "degrees" else f"{value} {unit}"
+    """A number and its unit; an axis has none."""
+    return _value(about, r) if about == "axis" else f"{_value(about, r)} {_measured(about, r)[1]['unit']}"
 
 
 ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG
@@ -269,11 +256,10 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
     if topic == "rate_change":
         return _rate_change(first, second)
     a, b = TOPICS[topic][1](first), TOPICS[topic][1](second)
-    possible = tuple(f for f in a.possible if f in b.possible)
-    there = {"new": lambda f: f not in a.true and f in b.true, "gone": lambda f: f in a.true and f not in b.true}
-    keep = there.get(relation, lambda f: f in a.true and f in b.true)
-    lost = frozenset(f[0] for f in (*a.true, *b.true) if f not in possible)
-    return Facts(tuple(f for f in possible if keep(f)), possible, lost)
+    before, after, possible = set(a.true), set(b.true), tuple(f for f in a.possible if f in b.possible)
+    true = {"new": after - before, "gone": before - after, "both": before & after}[relation]
+    lost = frozenset(f[0] for f in before | after if f not in possible)
+    return Facts(tuple(f for f in possible if f in true), possible, lost)
 
 
 def side_by_side(topic: str, relation: str, stated: tuple[str, str], first: Reading, second: Reading) -> Shown:

@@ -7,7 +7,7 @@ in `data/questions.json`, are our own. What can be asked, and what is true, is i
 import random
 import zlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import BadRequest
 from ..findings import Reading, table
@@ -53,8 +53,8 @@ class Template:
     question_type: str
     attribute_type: str
     topic: str
-    seen: tuple[str, ...]
-    unseen: tuple[str, ...]
+    seen: list[str]
+    unseen: list[str]
     relation: str = ""  # of two ECGs: new, gone or both
 
     @property
@@ -62,15 +62,8 @@ class Template:
         """verify, choose or query."""
         return self.question_type.rsplit("-", 1)[1]
 
-    def phrasings(self, split: str) -> tuple[str, ...]:
-        """The phrasings of a split, `seen` or `unseen`."""
-        return self.seen if split == "seen" else self.unseen
 
-
-TEMPLATES = tuple(
-    Template(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-    for row in table("questions")["templates"]
-)
+TEMPLATES = tuple(Template(**row) for row in table("questions")["templates"])
 
 
 def answer_text(question: Question) -> str:
@@ -104,7 +97,7 @@ def parse_answer(text: str) -> frozenset[str]:
     return frozenset(item for item in items if item)
 
 
-# ---- three forms of question: (what fills the braces, answer), or None when there is nothing to ask ------------------
+# ---- three forms of question: verify, choose and query ---------------------------------------------------------------
 @dataclass(frozen=True)
 class Pool:
     """What a question may be about."""
@@ -117,47 +110,32 @@ class Pool:
 Filled = tuple[dict[str, str], tuple[str, ...]]
 
 
-def _pick(facts, rng: random.Random) -> Fact:
-    """One statement; what is said is drawn first, so that frequent words do not crowd out rare ones."""
-    stated = rng.choice(list(dict.fromkeys(f[1] for f in facts)))
-    return rng.choice([f for f in facts if f[1] == stated])
+def _fill(form: str, pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
+    """What fills the braces of a template, and the answer; None when there is nothing to ask.
 
-
-def _verify(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
-    candidates = pool.there if wanted else pool.foils
+    What is said is drawn first, so that frequent words do not crowd out rare ones.
+    """
+    true = pool.facts.true
+    mentioned = {f[0] for f in true} if form == "query" else ()
+    candidates = pool.there if wanted else tuple(f for f in pool.foils if f[0] not in mentioned)
     if not candidates:
         return None
-    about, stated = _pick(candidates, rng)
-    return {"0": about, "1": stated}, ("yes" if wanted else "no",)
-
-
-def _choose(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
-    candidates, facts = pool.there if wanted else pool.foils, pool.facts
-    if not candidates:
-        return None
-    one = _pick(candidates, rng)
-    others = [f for f in facts.possible if f[0] == one[0] and f != one and (wanted or f not in facts.true)]
+    stated = rng.choice(list(dict.fromkeys(f[1] for f in candidates)))
+    one = about, _ = rng.choice([f for f in candidates if f[1] == stated])
+    alike = [f for f in pool.facts.possible if f[0] == about]
+    if form == "verify":
+        return {"0": about, "1": stated}, ("yes" if wanted else "no",)
+    if form == "query":
+        every = ", ".join(f[1] for f in alike)
+        return {"0": about, "1": "", "all": every}, tuple(f[1] for f in true if f[0] == about)
+    others = [f for f in alike if f != one and (wanted or f not in true)]
     wrong = [f for f in others if f in pool.foils]
     others = wrong if wrong and rng.random() < 0.85 else others  # now and then both are there
     if not others:
         return None
     pair = [one, rng.choice(others)]
     rng.shuffle(pair)
-    stated = tuple(f[1] for f in facts.true if f in pair)
-    return {"0": one[0], "1": "", "a": pair[0][1], "b": pair[1][1]}, stated
-
-
-def _query(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
-    mentioned = {f[0] for f in pool.facts.true}
-    candidates = pool.there if wanted else tuple(f for f in pool.foils if f[0] not in mentioned)
-    if not candidates:
-        return None
-    about = _pick(candidates, rng)[0]
-    every = ", ".join(f[1] for f in pool.facts.possible if f[0] == about)
-    return {"0": about, "1": "", "all": every}, tuple(f[1] for f in pool.facts.true if f[0] == about)
-
-
-_FORMS = {"verify": _verify, "choose": _choose, "query": _query}
+    return {"0": about, "1": "", "a": pair[0][1], "b": pair[1][1]}, tuple(f[1] for f in true if f in pair)
 
 
 def _write(
@@ -165,7 +143,7 @@ def _write(
 ) -> Question:
     stated, answer = filled
     first, second = TOPICS[template.topic][0]
-    text = rng.choice(template.phrasings(split)).format(**stated, **{first: stated["0"], second: stated["1"]})
+    text = rng.choice(getattr(template, split)).format(**stated, **{first: stated["0"], second: stated["1"]})
     asked = tuple(stated[key] for key in ("0", "1", "a", "b") if stated.get(key))
     same = "/".join((str(template.template_id), stated.get("all", ""), *sorted(asked)))
     return Question(
@@ -233,7 +211,7 @@ def _draw(
         for template in order:
             some = wanted is None and i == 0 and template.form != "verify" and rng.random() < 0.5
             pool = pool_of(template, loose)
-            filled = _FORMS[template.form](pool, there or some, rng)
+            filled = _fill(template.form, pool, there or some, rng)
             named = template.form != "query" or "{all}" in template.seen[0]
             if filled and (named or filled[0]["0"] not in pool.facts.partial):
                 return _write(template, filled, rng, split, looked_at)
@@ -242,7 +220,7 @@ def _draw(
 
 def _only(one: Facts, other: Facts) -> tuple[Fact, ...]:
     """What is true of one ECG and ruled out in the other."""
-    false = set(other.possible).difference(other.true)
+    false = set(other.false)
     return tuple(f for f in one.true if f in false)
 
 
@@ -307,11 +285,6 @@ def compare(
 
     start = f"comparison_{'consecutive' if same_patient else 'irrelevant'}"
     return _draw(matching(kind, start), pool, wanted, rng, split, (first, second))
-
-
-def numbered(questions: list[Question]) -> list[Question]:
-    """The same questions with sample_id 0, 1, 2, ..."""
-    return [replace(q, sample_id=i) for i, q in enumerate(questions)]
 
 
 def words() -> list[str]:
