@@ -10,8 +10,7 @@ import pytest
 
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, RHYTHMS, SINUS, Reading, column, report
-from uniecg_lite.language.phrases import ALONE
-from uniecg_lite.language.report_parser import parse, parse_report
+from uniecg_lite.language.report_parser import ALONE, parse, parse_report
 from uniecg_lite.leads import LEADS
 from uniecg_lite.metrics.grounded import (
     ANCHORED,

@@ -9,13 +9,10 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from ..findings import EVIDENCE, INJURY, NAMES, OLD, column, table
+from ..findings import EVIDENCE, NAMES, column, table
 from ..leads import LEADS
 
 WORDINGS = table("wordings")
-REGIONS, ALONE, INFARCTS = (WORDINGS[key] for key in ("regions", "alone", "infarcts"))
-WHERE = {"st_up": INFARCTS["acute"], "q_waves": INFARCTS["old"]}  # feature, region -> findings
-NO_INFARCT = (*INJURY, *OLD)  # "no infarct" denies them
 SAID, DENIED, UNCERTAIN = 0, 1, 2
 
 Phrase = tuple[str, ...]
@@ -82,40 +79,45 @@ def in_order(some: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(some), key=LEADS.index))
 
 
+def _named(phrase: Phrase) -> tuple[str, ...]:
+    """The number that a finding's wording names on the way: "PR prolonged" names the PR."""
+    return next(((key,) for word, key in _NUMBERS.items() if word in phrase), ())
+
+
 def _lead_sets() -> dict[str, list[str]]:
     """Name -> leads: of regions, one or two joined, and of other sets."""
-    regions = {name: leads for name, leads in REGIONS.items() if leads}
+    regions = {name: leads for name, leads in WORDINGS["regions"].items() if leads}
     pairs = itertools.product(itertools.permutations(regions, 2), ("and", "or", "/"))
     return {**regions, **WORDINGS["lead_sets"], **{f"{a} {by} {b}": regions[a] + regions[b] for (a, b), by in pairs}}
 
 
-def _entries() -> Iterator[tuple[str, object, list[str]]]:
+def _entries() -> list[tuple[str, object, list[str]]]:
     """(kind, value, wordings) of every phrase; of two alike the later one holds.
 
     Findings and features have their names and how they count (`report_parser.WAYS`).
     """
-    w = WORDINGS
-    for kind, key in _NAMED.items():
-        yield from ((kind, value, wordings) for value, wordings in w[key].items())
-    for polarity, key in ((DENIED, "denied"), (UNCERTAIN, "uncertain")):
-        yield from ((kind, polarity, wordings) for kind, wordings in w[key].items())
-    yield from ((kind, None, wordings) for kind, wordings in w["marks"].items())
-    yield from ((kind, None, w[key]) for kind, key in _PLAIN.items())
-    yield from (("key", (key,), wordings) for key, wordings in w["keys"].items())
-    yield "key", (None, "axis_deg", None), w["axes"]  # three angles: the second is the QRS axis
-    yield "unmeasured", "pr_ms", w["no_pr"]
-    yield from (("feature", ((feature,), ""), wordings) for feature, wordings in w["short"].items())
-    yield from (("feature", (tuple(row["features"]), "only denied"), row["wordings"]) for row in w["changes"])
-    yield from (("section", name, [f"{one}:" for one in wordings]) for name, wordings in w["sections"].items())
-    yield from (("region", name, [name, f"{name} wall"]) for name in REGIONS)
-    yield from (("leads", in_order(leads), [f"{name} lead"]) for name, leads in _lead_sets().items())
-    yield from (("leads", tuple(leads), [f"{name}ly"]) for name, leads in REGIONS.items() if leads)
-    yield from (("finding", ((code,), ""), [NAMES[code], *more]) for code, more in column("wordings").items())
-    for key, way in {"several": "", "normal": "reversed", "only_denied": "only denied"}.items():
-        yield from (("finding", (tuple(row["findings"]), way), row["wordings"]) for row in w[key])
+    w, ways = WORDINGS, {"several": "", "normal": "reversed", "only_denied": "only denied"}
+    return [
+        *((kind, value, wordings) for kind, key in _NAMED.items() for value, wordings in w[key].items()),
+        *((kind, DENIED, wordings) for kind, wordings in w["denied"].items()),
+        *((kind, UNCERTAIN, wordings) for kind, wordings in w["uncertain"].items()),
+        *((kind, None, wordings) for kind, wordings in w["marks"].items()),
+        *((kind, None, w[key]) for kind, key in _PLAIN.items()),
+        *(("key", (key,), wordings) for key, wordings in w["keys"].items()),
+        ("key", (None, "axis_deg", None), w["axes"]),  # three angles: the second is the QRS axis
+        ("unmeasured", "pr_ms", w["no_pr"]),
+        *(("feature", ((feature,), ""), wordings) for feature, wordings in w["short"].items()),
+        *(("feature", (tuple(row["features"]), "only denied"), row["wordings"]) for row in w["changes"]),
+        *(("section", name, [f"{one}:" for one in wordings]) for name, wordings in w["sections"].items()),
+        *(("region", name, [name, f"{name} wall"]) for name in w["regions"]),
+        *(("leads", in_order(leads), [f"{name} lead"]) for name, leads in _lead_sets().items()),
+        *(("leads", tuple(leads), [f"{name}ly"]) for name, leads in w["regions"].items() if leads),
+        *(("finding", ((code,), ""), [NAMES[code], *more]) for code, more in column("wordings").items()),
+        *(("finding", (tuple(row["findings"]), way), row["wordings"]) for key, way in ways.items() for row in w[key]),
+    ]
 
 
-def sign_words(some: Iterable[str]) -> Phrase:
+def _unjoined(some: Iterable[str]) -> Phrase:
     """Evidence is compared without its commas and joints."""
     return tuple(word for word in some if word not in (",", "and", "with"))
 
@@ -123,22 +125,17 @@ def sign_words(some: Iterable[str]) -> Phrase:
 def _signs(codes: Iterable[str]) -> dict[Phrase, str]:
     """Words of a finding's evidence -> its code."""
     more = column("evidence_wordings")
-    return {sign_words(one): code for code in codes for one in expand([EVIDENCE[code], *more.get(code, ())])}
+    return {_unjoined(one): code for code in codes for one in expand([EVIDENCE[code], *more.get(code, ())])}
 
 
-def _phrases() -> dict[Phrase, tuple]:
-    """Phrase -> (kind, value). With a finding goes the number that its wording names: "PR prolonged" names the PR."""
-    out = {phrase: (kind, value) for kind, value, wordings in _entries() for phrase in expand(wordings)}
-    for phrase in (phrase for phrase, (kind, _) in out.items() if kind == "finding"):
-        named = next(((key,) for word, key in _NUMBERS.items() if word in phrase), ())
-        out[phrase] = ("finding", (*out[phrase][1], named))
-    return out
-
-
-PHRASES = _phrases()
-SIGN_PHRASES = _signs(EVIDENCE)  # for evidence sentences
-SIGNS_ANYWHERE = _signs(column("evidence_wordings"))  # what cannot be a sentence about leads or numbers
-_LONGEST = max(map(len, (*PHRASES, *SIGN_PHRASES)))
+PHRASES = {  # -> (kind, value); with a finding goes the number that its wording names
+    phrase: (kind, (*value, _named(phrase)) if kind == "finding" else value)
+    for kind, value, wordings in _entries()
+    for phrase in expand(wordings)
+}
+_SIGNS = _signs(EVIDENCE)  # of evidence sentences
+_SIGNS_ANYWHERE = _signs(column("evidence_wordings"))  # what cannot be a sentence about leads or numbers
+_LONGEST = max(map(len, (*PHRASES, *_SIGNS)))
 
 
 def scan(some: Phrase, table: dict[Phrase, object], other: Callable = lambda some, at: (None, 1)) -> Iterator[tuple]:
@@ -156,3 +153,10 @@ def scan(some: Phrase, table: dict[Phrase, object], other: Callable = lambda som
         if value is not None:
             yield at, value
         at += size
+
+
+def evidence_in(some: list[str], anywhere: bool = False) -> set[str]:
+    """The findings whose evidence is told in the words of an evidence sentence, or `anywhere` in a text."""
+    plain, denial = _unjoined(some), ("no", "without", "not")
+    signs = scan(plain, _SIGNS_ANYWHERE if anywhere else _SIGNS)
+    return {code for at, code in signs if not (at and plain[at - 1] in denial)}

@@ -14,26 +14,9 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from ..findings import RHYTHMS, Reading
+from ..findings import INJURY, OLD, RHYTHMS, Reading
 from ..leads import LEADS
-from .phrases import (
-    ALONE,
-    DENIED,
-    INFARCTS,
-    NO_INFARCT,
-    PHRASES,
-    REGIONS,
-    SAID,
-    SIGN_PHRASES,
-    SIGNS_ANYWHERE,
-    UNCERTAIN,
-    WHERE,
-    WORDINGS,
-    in_order,
-    scan,
-    sign_words,
-    words,
-)
+from .phrases import DENIED, PHRASES, SAID, UNCERTAIN, WORDINGS, evidence_in, in_order, scan, words
 
 
 @dataclass(frozen=True)
@@ -63,9 +46,7 @@ _EVIDENCE = re.compile(
 def parse(text: str) -> Statements:
     """What does this text say? Any text may come; of what is not understood nothing is kept."""
     plain = words(_EVIDENCE.sub("", text))
-    evidence = _evidence(plain, SIGNS_ANYWHERE).union(
-        *(_evidence(words(part), SIGN_PHRASES) for part in _EVIDENCE.findall(text))
-    )
+    evidence = evidence_in(plain, anywhere=True).union(*(evidence_in(words(e)) for e in _EVIDENCE.findall(text)))
     items = [item for _, item in scan(tuple(plain), PHRASES, _lead_or_number)]
     parser = ContextParser([*items, _BREAK, _BREAK])
     numbers = {key: tuple(values) for key, values in parser.numbers.items()}
@@ -90,12 +71,6 @@ _BREAK = ("break", None)
 _LEAD = {"lead_i": "I", **{lead.lower(): lead for lead in LEADS if lead != "I"}}
 _RANGE = {"-", "to", "through", "thru"}
 _JOINTS = {",", "and", "&", "/", "or", "plus", *_RANGE}
-
-
-def _evidence(some: list[str], signs: dict) -> set[str]:
-    """The findings whose evidence is told in these words."""
-    plain = sign_words(some)
-    return {code for at, code in scan(plain, signs) if not (at and plain[at - 1] in ("no", "without", "not"))}
 
 
 def _lead_or_number(some: tuple[str, ...], at: int) -> tuple[tuple | None, int]:
@@ -130,6 +105,8 @@ def _leads(some: tuple[str, ...], at: int) -> tuple[tuple, int]:
 _KEEPS_REGION = {"region", "and", "or", "comma", "slash", "age", "state", "subject", "ahead", "either"}
 _ENDS_LIST = {"break", "question", "ahead", "either", "behind", "with", "colon", "key", "section"}
 _NO_SCOPE = (SAID, 0, False)
+REGIONS, INFARCTS, ALONE = (WORDINGS[key] for key in ("regions", "infarcts", "alone"))
+WHERE = {"st_up": INFARCTS["acute"], "q_waves": INFARCTS["old"]}  # feature, region -> findings
 WAYS = {  # how a claim counts when it is said, denied, or uncertain; None: not at all
     "": (SAID, DENIED, UNCERTAIN),
     "only denied": (None, DENIED, None),  # "bundle branch block": which one?
@@ -173,7 +150,8 @@ class ContextParser:
         self.scope = _NO_SCOPE  # (polarity, number of claims when it opened, may it reach back)
         self.open, self.closed = [], []  # features that wait for leads, and those that just got some
         self.subject, self.state, self.pending, self.likewise, self.age = "", "", None, None, ""
-        self.keys, self.regions, self.foreign, self.named = [], [], False, ""
+        self.keys, self.regions, self.named = [], [], ""
+        self.foreign = False  # leads that come now belong to waves that are not looked for: flat T, tall R
 
     def _kind(self, ahead: int) -> str:
         return self.items[self.at + ahead][0]  # before the first item stand the breaks of the end
@@ -192,21 +170,20 @@ class ContextParser:
         for claim in self.claims[self.segment :]:
             claim.polarity = claim.polarity or polarity
 
-    def _break(self, _=None) -> None:
+    def _break(self, section: str | None = None) -> None:
         self._end_scope()
         self._flush()
-        self.concluding = self.concluding and len(self.claims) == self.start  # a conclusion is one sentence
+        ends = section or len(self.claims) > self.start  # a conclusion is one sentence
+        self.concluding = section == "conclusion" if ends else self.concluding
         self._clear()
+
+    _section = _break
 
     def _question(self, _) -> None:
         ends = len(self.claims) > self.segment
         self._behind(UNCERTAIN)
         if ends:
             self._break()
-
-    def _section(self, value: str) -> None:
-        self._break()
-        self.concluding = value == "conclusion"
 
     def _comma(self, _) -> None:
         if not self._list_goes_on("or"):
@@ -227,14 +204,13 @@ class ContextParser:
         if len(self.claims) > self.scope[1]:
             self.scope = _NO_SCOPE
 
-    def _ahead(self, polarity: int, back: bool = False) -> None:
+    def _ahead(self, polarity: int) -> None:
         if self._kind(-1) in ("and", "with", "or"):
             self.segment = len(self.claims)
         if self.scope[:2] != (DENIED, len(self.claims)):  # "no evidence to suggest"
-            self.scope = (polarity, len(self.claims), back or self._kind(-1) == "colon")
+            self.scope = (polarity, len(self.claims), self._kind(0) == "either" or self._kind(-1) == "colon")
 
-    def _either(self, polarity: int) -> None:
-        self._ahead(polarity, back=True)
+    _either = _ahead
 
     def _behind(self, polarity: int) -> None:
         if len(self.claims) > self.segment:
@@ -243,10 +219,7 @@ class ContextParser:
         else:
             self._ahead(polarity)
 
-    def _pass(self, _) -> None:
-        """Only its neighbours look at it."""
-
-    _or = _slash = _dash = _at = _bound = _nothing = _pass
+    _or = _slash = _dash = _at = _bound = _nothing = lambda self, _: None  # only their neighbours look at these
 
     # --- findings
 
@@ -289,7 +262,7 @@ class ContextParser:
 
     def _place_infarct(self, claim: Claim, age: str, regions: tuple[str, ...]) -> None:
         codes = _placed(INFARCTS[age], regions)
-        claim.codes, claim.way, claim.infarct = codes or NO_INFARCT, "" if codes else "only denied", (age, regions)
+        claim.codes, claim.way, claim.infarct = codes or (*INJURY, *OLD), "" if codes else "only denied", (age, regions)
 
     # --- features and leads
 
@@ -298,18 +271,14 @@ class ContextParser:
         if subject == "q":
             self._feature((("q_waves",), ""))
         elif subject == "other":
-            self._speak_of_others()
+            self.open, self.closed, self.foreign = [], [], True
         elif self.state:
             self._joined(self.state)
         self.state = ""
 
-    def _speak_of_others(self) -> None:
-        """Leads that come now belong to waves that are not looked for: flat T, tall R."""
-        self.open, self.closed, self.foreign = [], [], True
-
     def _state(self, state: str) -> None:
         if state == "other":
-            self._speak_of_others()
+            self.open, self.closed, self.foreign = [], [], True
         denied = WORDINGS["normal_number"].get(self.named)  # "axis: normal"
         if state == "plain" and denied and self._kind(1) != "number":
             self._claim("reversed", codes=tuple(denied))
