@@ -5,10 +5,11 @@ write down, fact by fact, before any question is asked: a language model learns 
 tokens of an ECG take their place.
 """
 
+import contextlib
 import math
 import random
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import torch
 
@@ -54,7 +55,6 @@ def notes(r: Reading, which: str = "") -> str:
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
 TEXT_MIX = {"generate": 0.40, "restate": 0.30, "report": 0.12, "question": 0.10, "no_ecg": 0.08}
-ORDER = ("first", "second")  # ECGs that are looked at together
 TRIES = 60  # ECGs looked at for one that a question fits
 
 
@@ -98,10 +98,12 @@ class Corpus:
             return fill("Write the report of {who} with {what}, {rate}.", request, rng), self.reports[row]
         return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
 
-    def ask(self, row: int, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
+    def ask(
+        self, row: int, rng: random.Random, split: str = "seen", kind: Kind = None, wanted: bool | None = None
+    ) -> Question:
         """A question about one ECG; its ecg_id is the row."""
         other = self.readings[rng.randrange(len(self.readings))]
-        return replace(ask(self.readings[row], rng, split, kind, other), ecg_id=(row,))
+        return replace(ask(self.readings[row], rng, split, kind, other, wanted), ecg_id=(row,))
 
     def asked(self, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
         """A question about one ECG or two of this corpus; ecg_id holds their rows.
@@ -115,48 +117,46 @@ class Corpus:
         fitting = [t for t in matching(kind) if self.pairs or "consecutive" not in t.question_type]
         for template in rng.sample(fitting, len(fitting)):
             some = rng.random() < (0.5 if template.form == "verify" else 0.75)
-            for wanted in (some or (template.form == "query" and template.topic in ALWAYS), not some):
-                for _ in range(TRIES):
-                    try:
-                        return self._try(template, rng, split, wanted)
-                    except BadRequest:
-                        continue
+            first = some or (template.form == "query" and template.topic in ALWAYS)
+            for wanted, _ in product((first, not some), range(TRIES)):
+                with contextlib.suppress(BadRequest):
+                    return self._try(template, rng, split, wanted)
         raise BadRequest(f"No ECG here fits a question of kind {kind!r}: give more ECGs, or another kind.")
 
     def more(self, asked: Question, n: int, rng: random.Random, split: str = "seen") -> list[Question]:
         """Up to n more questions about the ECGs of one; of two ECGs some may allow none."""
         out, rows = [], asked.ecg_id
         for _ in range(n):
-            try:
-                if len(rows) == 1:
-                    out.append(self.ask(rows[0], rng, split))
-                else:
-                    pair, same = [self.readings[row] for row in rows], "consecutive" in asked.question_type
-                    out.append(replace(compare(*pair, rng, split, same), ecg_id=rows))
-            except BadRequest:
-                continue
+            with contextlib.suppress(BadRequest):
+                one = self.ask(*rows, rng, split) if len(rows) == 1 else self._compare(rows, rng, split, asked)
+                out.append(one)
         return out
 
     def noted(self, asked: Question) -> str:
         """The notes of the ECGs that are asked about; the facts of two say to which one they belong."""
-        order = ORDER if len(asked.ecg_id) > 1 else ("",)
+        order = ("first", "second") if len(asked.ecg_id) > 1 else ("",)
         return " ".join(notes(self.readings[row], which) for row, which in zip(asked.ecg_id, order))
+
+    def _compare(
+        self, rows: tuple[int, int], rng: random.Random, split: str, like: Question | Template, *how
+    ) -> Question:
+        first, second = (self.readings[row] for row in rows)
+        return replace(compare(first, second, rng, split, "consecutive" in like.question_type, *how), ecg_id=rows)
 
     def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
         """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
-        kind, (first, second) = template.template_id, (rng.randrange(len(self.readings)) for _ in range(2))
+        kind, first = template.template_id, rng.randrange(len(self.readings))
         if template.question_type.startswith("single"):
-            asked = ask(self.readings[first], rng, split, kind, self.readings[second], wanted)
-            return replace(asked, ecg_id=(first,))
-        same = "consecutive" in template.question_type
-        if same:
+            return self.ask(first, rng, split, kind, wanted)
+        second = rng.randrange(len(self.readings))
+        if "consecutive" in template.question_type:
             first, second = rng.choice(self.pairs)
-        elif wanted and self.readings[first].findings:  # two that share something, be it rare
-            second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
-        if not same and self.patients[first] == self.patients[second]:
-            raise BadRequest("These two ECGs are of one patient.")
-        asked = compare(self.readings[first], self.readings[second], rng, split, same, kind, wanted)
-        return replace(asked, ecg_id=(first, second))
+        else:
+            if wanted and self.readings[first].findings:  # two that share something, be it rare
+                second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
+            if self.patients[first] == self.patients[second]:
+                raise BadRequest("These two ECGs are of one patient.")
+        return self._compare((first, second), rng, split, template, kind, wanted)
 
     def kinds(self, n: int, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[str]:
         """n kinds of conversation drawn from a mix."""

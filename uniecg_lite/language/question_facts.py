@@ -26,6 +26,11 @@ class Facts:
         return tuple(f for f in self.possible if f not in true)
 
 
+def _facts(truth: dict[Fact, bool], partial: frozenset[str] = frozenset()) -> Facts:
+    """Statement -> is it true?"""
+    return Facts(tuple(fact for fact, true in truth.items() if true), tuple(truth), partial)
+
+
 # ---- findings -------------------------------------------------------------------------------------------------------
 # a conduction block counts as conduction
 _GROUP = {code: group.split()[0] for code, group in findings.column("group").items()}
@@ -42,29 +47,21 @@ def undecided(r: Reading) -> frozenset[str]:
     return hidden.union(*(findings.HIDES.get(code, ()) for code in r.findings)) - r.findings
 
 
-def _statements(r: Reading, codes, first: Callable[[str], str]) -> Facts:
-    """Facts about these codes; a reading without a rhythm is not known well enough to say anything."""
+def _statements(r: Reading, codes: tuple[str, ...], about: str = "") -> Facts:
+    """Facts about these codes, without `about` each of its group.
+
+    A reading without a rhythm is not known well enough to say anything.
+    """
     if not r.findings.intersection(RHYTHMS):
         return Facts()
     hidden = undecided(r)
-    return Facts(
-        tuple((first(c), NAMES[c]) for c in codes if c in r.findings),
-        tuple((first(c), NAMES[c]) for c in codes if c not in hidden),
-        frozenset(first(c) for c in codes if c in hidden),
-    )
-
-
-def _whether(fact: Fact, true: bool, decided: bool) -> Facts:
-    return Facts((fact,) * (true and decided), (fact,) * decided)
-
-
-def _extra_beats(r: Reading) -> Facts:
-    return _statements(r, _BEATS, lambda c: "beats")
+    truth = {(about or _GROUP[c], NAMES[c]): c in r.findings for c in codes if c not in hidden}
+    return _facts(truth, frozenset(about or _GROUP[c] for c in codes if c in hidden))
 
 
 def _any_extra(r: Reading) -> Facts:
-    kinds = _extra_beats(r)
-    return _whether(("ECG", "extra beats"), bool(kinds.true), bool(kinds.possible and not kinds.partial))
+    kinds = _statements(r, _BEATS, "beats")
+    return _facts({("ECG", "extra beats"): bool(kinds.true)} if kinds.possible and not kinds.partial else {})
 
 
 def _stage(r: Reading) -> Facts:
@@ -73,8 +70,7 @@ def _stage(r: Reading) -> Facts:
     hidden = not r.findings or r.findings.intersection(findings.WIDE) or undecided(r).intersection(findings.OLD)
     if (acute and old) or (hidden and not acute and not old):
         return Facts()
-    both = (("infarction", "acute"), ("infarction", "old"))
-    return Facts(both[:1] if acute else both[1:] if old else (), both)
+    return _facts({("infarction", "acute"): bool(acute), ("infarction", "old"): bool(old)})
 
 
 # ---- signs and noise in leads ---------------------------------------------------------------------------------------
@@ -92,13 +88,7 @@ def _in_leads(table: dict, turned: bool = False) -> Callable[[Reading], Facts]:
     """Signs and their leads; `turned`: leads and their signs."""
     step = -1 if turned else 1
     rows = [((sign, lead)[::step], key, lead) for sign, (key, leads) in table.items() for lead in leads]
-    possible = tuple(fact for fact, _, _ in rows)
-    return lambda r: Facts(tuple(fact for fact, key, lead in rows if lead in getattr(r, key)), possible)
-
-
-def _any_noise(r: Reading) -> Facts:
-    possible = tuple(("noise", lead) for lead in LEADS)
-    return Facts(tuple(f for f in possible if f[1] in (*r.drift, *r.static)), possible)
+    return lambda r: _facts({fact: lead in getattr(r, key) for fact, key, lead in rows})
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
@@ -150,17 +140,6 @@ def _decided(r: Reading) -> dict[str, str]:
     return {feature: s for feature, s in sides(r).items() if s}
 
 
-def _range(r: Reading) -> Facts:
-    decided = _decided(r)
-    return Facts(tuple(decided.items()), tuple((feature, s) for feature in decided for s in SIDES))
-
-
-def _outside(r: Reading) -> Facts:
-    decided = _decided(r)
-    possible = tuple(("features", feature) for feature in decided)
-    return Facts(tuple(f for f in possible if decided[f[1]] != "within"), possible)
-
-
 def _direction(degrees: float) -> str:
     low, high = RANGES["axis"]["low"], RANGES["axis"]["high"]
     return AXES[0] if low <= degrees <= high else AXES[2] if degrees > high else AXES[1] if degrees >= -90 else AXES[3]
@@ -169,25 +148,28 @@ def _direction(degrees: float) -> str:
 def _axis(r: Reading) -> Facts:
     if math.isnan(r.axis_deg) or _direction(r.axis_deg) != _direction(on_paper(r.axis_deg)):
         return Facts()
-    return Facts((("axis", _direction(r.axis_deg)),), tuple(("axis", a) for a in AXES))
+    return _facts({("axis", one): one == _direction(r.axis_deg) for one in AXES})
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
 TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> names of the two parts, facts
-    "any_finding": (("list", "finding"), lambda r: _statements(r, _ALL, lambda c: "findings")),
-    "finding": (("group", "finding"), lambda r: _statements(r, _BUT_RHYTHMS, _GROUP.__getitem__)),
-    "among": (("group", "finding"), lambda r: _statements(r, _ALL, _GROUP.__getitem__)),  # where one is looked for
-    "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, lambda c: "rhythm")),
-    "normal": (("list", "state"), lambda r: _whether(("ECG", "normal"), "NORM" in r.findings, bool(r.findings))),
+    "any_finding": (("list", "finding"), lambda r: _statements(r, _ALL, "findings")),
+    "finding": (("group", "finding"), lambda r: _statements(r, _BUT_RHYTHMS)),
+    "among": (("group", "finding"), lambda r: _statements(r, _ALL)),  # where one is looked for
+    "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, "rhythm")),
+    "normal": (("list", "state"), lambda r: _facts({("ECG", "normal"): "NORM" in r.findings} if r.findings else {})),
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
     "lead_sign": (("lead", "sign"), _in_leads(SIGNS, turned=True)),
-    "range": (("feature", "side"), _range),
-    "outside": (("list", "feature"), _outside),
+    "range": (("feature", "side"), lambda r: _facts({(f, s): s == x for f, x in _decided(r).items() for s in SIDES})),
+    "outside": (
+        ("list", "feature"),
+        lambda r: _facts({("features", f): s != SIDES[1] for f, s in _decided(r).items()}),
+    ),
     "axis": (("list", "axis"), _axis),
     "noise": (("noise", "lead"), _in_leads(NOISES)),
     "lead_noise": (("lead", "noise"), _in_leads(NOISES, turned=True)),
-    "any_noise": (("list", "lead"), _any_noise),
-    "extra_beats": (("list", "beats"), _extra_beats),
+    "any_noise": (("list", "lead"), lambda r: _facts({("noise", x): x in (*r.drift, *r.static) for x in LEADS})),
+    "extra_beats": (("list", "beats"), lambda r: _statements(r, _BEATS, "beats")),
     "any_extra_beats": (("list", "beats"), _any_extra),
     "stage": (("list", "stage"), _stage),
     "rate_change": (("feature", "change"), lambda r: Facts()),  # nothing changes within one ECG
@@ -219,19 +201,16 @@ def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
     return tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
 
 
-def _value(about: str, r: Reading) -> str:
-    """A number as on paper."""
-    return str(_rounded(*_measured(about, r)))
+def _number(about: str, r: Reading) -> str:
+    """A number as on paper, and its unit; an axis has none."""
+    value, row = _measured(about, r)
+    return str(_rounded(value, row)) if about == "axis" else f"{_rounded(value, row)} {row['unit']}"
 
 
 def _sided(about: str, r: Reading) -> str:
     """A number and its side: `470 above`."""
-    return f"{_value(about, r)} {side(*_measured(about, r))}"
-
-
-def _number(about: str, r: Reading) -> str:
-    """A number and its unit; an axis has none."""
-    return _value(about, r) if about == "axis" else f"{_value(about, r)} {_measured(about, r)[1]['unit']}"
+    value, row = _measured(about, r)
+    return f"{_rounded(value, row)} {side(value, row)}"
 
 
 ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG
@@ -248,7 +227,7 @@ def _rate_change(first: Reading, second: Reading) -> Facts:
         return Facts()
     step = on_paper(second.rate_bpm, 1) - on_paper(first.rate_bpm, 1)
     stated = CHANGES[2] if abs(step) < SAME_BPM else CHANGES[0] if step > 0 else CHANGES[1]
-    return Facts((("heart rate", stated),), tuple(("heart rate", c) for c in CHANGES))
+    return _facts({("heart rate", change): change == stated for change in CHANGES})
 
 
 def compared(topic: str, relation: str, first: Reading, second: Reading) -> Facts:
@@ -259,17 +238,15 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
     before, after, possible = set(a.true), set(b.true), tuple(f for f in a.possible if f in b.possible)
     true = {"new": after - before, "gone": before - after, "both": before & after}[relation]
     lost = frozenset(f[0] for f in before | after if f not in possible)
-    return Facts(tuple(f for f in possible if f in true), possible, lost)
+    return _facts({f: f in true for f in possible}, lost)
 
 
-def side_by_side(topic: str, relation: str, stated: tuple[str, str], first: Reading, second: Reading) -> Shown:
+def side_by_side(topic: str, relation: str, about: str, asked: str, first: Reading, second: Reading) -> Shown:
     """What to look at before a question about two ECGs: what they share, or what is new or gone; numbers in each.
 
     A number that newly lies outside its normal range, or in both, is marked: `heart rate 81 within to 149 above new`.
-
-    `said` is what is spoken of, and what of it is asked about; "" where all of it is.
+    What is asked of `about` is `asked`, or "" where it is all.
     """
-    about, asked = stated
     known = compared(topic, relation, first, second)
     predicted = tuple(one for what, one in known.true if what == about)
     if topic == "rate_change":

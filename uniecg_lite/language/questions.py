@@ -16,15 +16,6 @@ from .question_facts import ALWAYS, TOPICS, Fact, Facts
 
 NONE = "none"
 ANSWER = "Answer: "  # stands between what is seen and what follows from it
-QUESTION_TYPES = (
-    "single-verify",
-    "single-choose",
-    "single-query",
-    "comparison_consecutive-verify",
-    "comparison_consecutive-query",
-    "comparison_irrelevant-verify",
-    "comparison_irrelevant-query",
-)
 ATTRIBUTE_TYPES = ("scp_code", "noise", "stage_of_infarction", "extra_systole", "heart_axis", "numeric_feature")
 Kind = str | int | Collection[str | int] | None
 
@@ -64,6 +55,7 @@ class Template:
 
 
 TEMPLATES = tuple(Template(**row) for row in table("questions")["templates"])
+QUESTION_TYPES = tuple(dict.fromkeys(template.question_type for template in TEMPLATES))
 
 
 def answer_text(question: Question) -> str:
@@ -97,53 +89,41 @@ def parse_answer(text: str) -> frozenset[str]:
     return frozenset(item for item in items if item)
 
 
-# ---- three forms of question: verify, choose and query ---------------------------------------------------------------
-@dataclass(frozen=True)
-class Pool:
-    """What a question may be about."""
-
-    facts: Facts
-    there: tuple[Fact, ...]  # true, to be asked for
-    foils: tuple[Fact, ...]  # false, to be asked for
+# ---- one question ---------------------------------------------------------------------------------------------------
+Pool = tuple[Facts, Collection[Fact], Collection[Fact]]  # what is known; what is true and what is false, to ask for
 
 
-Filled = tuple[dict[str, str], tuple[str, ...]]
-
-
-def _fill(form: str, pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
+def _fill(form: str, pool: Pool, wanted: bool, rng: random.Random) -> tuple[dict[str, str], tuple[str, ...]] | None:
     """What fills the braces of a template, and the answer; None when there is nothing to ask.
 
     What is said is drawn first, so that frequent words do not crowd out rare ones.
     """
-    true = pool.facts.true
-    mentioned = {f[0] for f in true} if form == "query" else ()
-    candidates = pool.there if wanted else tuple(f for f in pool.foils if f[0] not in mentioned)
+    facts, there, foils = pool
+    mentioned = {f[0] for f in facts.true} if form == "query" else ()
+    candidates = there if wanted else [f for f in foils if f[0] not in mentioned]
     if not candidates:
         return None
     stated = rng.choice(list(dict.fromkeys(f[1] for f in candidates)))
     one = about, _ = rng.choice([f for f in candidates if f[1] == stated])
-    alike = [f for f in pool.facts.possible if f[0] == about]
+    alike = [f for f in facts.possible if f[0] == about]
     if form == "verify":
         return {"0": about, "1": stated}, ("yes" if wanted else "no",)
     if form == "query":
         every = ", ".join(f[1] for f in alike)
-        return {"0": about, "1": "", "all": every}, tuple(f[1] for f in true if f[0] == about)
-    others = [f for f in alike if f != one and (wanted or f not in true)]
-    wrong = [f for f in others if f in pool.foils]
+        return {"0": about, "1": "", "all": every}, tuple(f[1] for f in alike if f in facts.true)
+    others = [f for f in alike if f != one and (wanted or f not in facts.true)]
+    wrong = [f for f in others if f in foils]
     others = wrong if wrong and rng.random() < 0.85 else others  # now and then both are there
     if not others:
         return None
     pair = [one, rng.choice(others)]
     rng.shuffle(pair)
-    return {"0": about, "1": "", "a": pair[0][1], "b": pair[1][1]}, tuple(f[1] for f in true if f in pair)
+    return {"0": about, "1": "", "a": pair[0][1], "b": pair[1][1]}, tuple(f[1] for f in facts.true if f in pair)
 
 
-def _write(
-    template: Template, filled: Filled, rng: random.Random, split: str, looked_at: tuple[Reading, ...]
-) -> Question:
-    stated, answer = filled
-    first, second = TOPICS[template.topic][0]
-    text = rng.choice(getattr(template, split)).format(**stated, **{first: stated["0"], second: stated["1"]})
+def _write(template: Template, stated: dict, answer: tuple[str, ...], rng, split: str, looked_at) -> Question:
+    names = dict(zip(TOPICS[template.topic][0], (stated["0"], stated["1"])))
+    text = rng.choice(getattr(template, split)).format(**stated, **names)
     asked = tuple(stated[key] for key in ("0", "1", "a", "b") if stated.get(key))
     same = "/".join((str(template.template_id), stated.get("all", ""), *sorted(asked)))
     return Question(
@@ -170,7 +150,7 @@ def _evidence(template: Template, stated: dict[str, str], looked_at: tuple[Readi
         topic, about = "among", known.GROUP_OF[stated["1"]]
     choices = tuple(stated[key] for key in "ab" if key in stated)
     if len(looked_at) == 2:
-        seen = (known.side_by_side(topic, template.relation, (about, stated["1"]), *looked_at),)
+        seen = (known.side_by_side(topic, template.relation, about, stated["1"], *looked_at),)
     else:
         seen = known.shown(topic, about, choices, looked_at[0])
     asked = stated["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
@@ -201,7 +181,7 @@ def _draw(
     wanted: bool | None,
     rng: random.Random,
     split: str,
-    looked_at: tuple[Reading, ...],
+    *looked_at: Reading,
 ) -> Question:
     """Decide first whether to ask for something that is there, then find a template that the facts allow it."""
     order = rng.sample(templates, len(templates))
@@ -213,15 +193,15 @@ def _draw(
             pool = pool_of(template, loose)
             filled = _fill(template.form, pool, there or some, rng)
             named = template.form != "query" or "{all}" in template.seen[0]
-            if filled and (named or filled[0]["0"] not in pool.facts.partial):
-                return _write(template, filled, rng, split, looked_at)
+            if filled and (named or filled[0]["0"] not in pool[0].partial):
+                return _write(template, *filled, rng, split, looked_at)
     raise BadRequest("Nothing of this kind can be asked about this ECG: choose another kind, or another ECG.")
 
 
-def _only(one: Facts, other: Facts) -> tuple[Fact, ...]:
+def _only(one: Facts, other: Facts) -> list[Fact]:
     """What is true of one ECG and ruled out in the other."""
     false = set(other.false)
-    return tuple(f for f in one.true if f in false)
+    return [f for f in one.true if f in false]
 
 
 def ask(
@@ -251,11 +231,11 @@ def ask(
         topic = TOPICS[template.topic][1]
         own = topic(reading)
         if other is None or loose:
-            return Pool(own, own.true, own.false if own.true or loose or wanted is False else ())
+            return own, own.true, own.false if own.true or loose or wanted is False else ()
         elsewhere = topic(other)
-        return Pool(own, _only(own, elsewhere), _only(elsewhere, own))
+        return own, _only(own, elsewhere), _only(elsewhere, own)
 
-    return _draw(matching(kind, "single"), pool, wanted, rng, split, (reading,))
+    return _draw(matching(kind, "single"), pool, wanted, rng, split, reading)
 
 
 def compare(
@@ -280,11 +260,11 @@ def compare(
         if template.form == "query" or loose:
             foils = foils or facts.false
         elif wanted is None and not (facts.true and foils):
-            return Pool(Facts(), (), ())  # either answer must be possible, or one of them would be the rule
-        return Pool(facts, facts.true, foils)
+            return Facts(), (), ()  # either answer must be possible, or one of them would be the rule
+        return facts, facts.true, foils
 
     start = f"comparison_{'consecutive' if same_patient else 'irrelevant'}"
-    return _draw(matching(kind, start), pool, wanted, rng, split, (first, second))
+    return _draw(matching(kind, start), pool, wanted, rng, split, first, second)
 
 
 def words() -> list[str]:
