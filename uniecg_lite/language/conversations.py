@@ -71,10 +71,7 @@ class Corpus:
         self.patients = list(patients or range(len(self.readings)))
         self.pairs = _pairs(self.patients)
         self.carriers = {c: [row for row, r in enumerate(self.readings) if c in r.findings] for c in CODES}
-        self.requests = [
-            _request(int(age), "female" if female else "male", r)
-            for age, female, r in zip(truth["age"].tolist(), truth["female"].tolist(), self.readings)
-        ]
+        self.requests = [_request(r) for r in self.readings]
         self.reports = [report(r) for r in self.readings]
         self.terms = questions()
 
@@ -170,23 +167,22 @@ class Corpus:
         """Texts that show every word of the chain, for the tokenizer."""
         rows = [rng.randrange(len(self.reports)) for _ in range(n)]
         pairs = self.dialogue(rows, rng)
-        fixed = [t.format(term=a) for a, _ in self.terms for t in phrasings("question", "seen")]
-        return (
-            [part for pair in pairs for part in pair]
-            + [WANTED] * 10
-            + fixed
-            + phrasings("interpret", "seen")
-            + words()
-            + self.reports[:n]
-            + [notes(r) for r in self.readings[: n // 10]]
-        )
+        return [
+            *(part for pair in pairs for part in pair),
+            *[WANTED] * 10,
+            *(t.format(term=term) for term, _ in self.terms for t in phrasings("question", "seen")),
+            *phrasings("interpret", "seen"),
+            *words(),
+            *self.reports[:n],
+            *(notes(r) for r in self.readings[: n // 10]),
+        ]
 
 
-def _request(age: int, sex: str, r: Reading) -> Request:
+def _request(r: Reading) -> Request:
     """All that could be asked for of this ECG; intervals and axis in tens, as reports tell them."""
     measured = {"pr": r.pr_ms, "qrs": r.qrs_ms, "qt": r.qt_ms, "axis": r.axis_deg}
     predicted = {key: on_paper(value) for key, value in measured.items() if not math.isnan(value)}
-    return Request(age, sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
+    return Request(int(r.age), r.sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
 
 
 def _pairs(patients: list) -> list[tuple[int, int]]:

@@ -16,8 +16,6 @@ WORDINGS = table("wordings")
 SAID, DENIED, UNCERTAIN = 0, 1, 2
 
 Phrase = tuple[str, ...]
-_NAMED = {"state": "states", "subject": "subjects", "unit": "units", "age": "ages", "infarct": "infarct"}
-_PLAIN = {"bound": "bounds", "unmeasured": "unmeasured", "nothing": "nothing", "limits": "limits"}
 _NUMBERS = {"pr": "pr_ms", "pq": "pr_ms", "qtc": "qtc_ms", "corrected": "qtc_ms", "qt": "qt_ms", "axis": "axis_deg"}
 
 _DROPPED = set(WORDINGS["dropped"])
@@ -43,7 +41,6 @@ _CLEAN = [
 ]
 _NEW_LINE = re.compile(r"\n\s*(?=[-*•#\n]|\d+[.)]|[A-Z][a-z])")  # a list or a new sentence, not a wrapped line
 _BEFORE_I, _AFTER_I, _NEXT_TO_I = (WORDINGS["lead_i"][key] for key in ("before", "after", "beside"))
-_V = re.compile(r"v[1-6]")
 
 
 def words(text: str) -> list[str]:
@@ -59,10 +56,9 @@ def words(text: str) -> list[str]:
 
 
 def _is_lead_i(before: str, after: str) -> bool:
-    if before in ("type", "mobitz", "grade") or not (after in _AFTER_I or _V.fullmatch(after)):
-        return False
     begins = after == ":" and before in (".", ";")  # "I: Q waves"
-    return begins or before in _BEFORE_I or after in _NEXT_TO_I or bool(_V.fullmatch(after))
+    among = after in _NEXT_TO_I or (after in _AFTER_I and (begins or before in _BEFORE_I))
+    return among and before not in ("type", "mobitz", "grade")
 
 
 def expand(wordings: Iterable[str]) -> list[tuple[str, ...]]:
@@ -96,13 +92,17 @@ def _entries() -> list[tuple[str, object, list[str]]]:
 
     Findings and features have their names and how they count (`report_parser.WAYS`).
     """
+    named = {"state": "states", "subject": "subjects", "unit": "units", "age": "ages", "infarct": "infarct"}
     w, ways = WORDINGS, {"several": "", "normal": "reversed", "only_denied": "only denied"}
     return [
-        *((kind, value, wordings) for kind, key in _NAMED.items() for value, wordings in w[key].items()),
+        *((kind, value, wordings) for kind, key in named.items() for value, wordings in w[key].items()),
         *((kind, DENIED, wordings) for kind, wordings in w["denied"].items()),
         *((kind, UNCERTAIN, wordings) for kind, wordings in w["uncertain"].items()),
         *((kind, None, wordings) for kind, wordings in w["marks"].items()),
-        *((kind, None, w[key]) for kind, key in _PLAIN.items()),
+        *(
+            (kind, None, w[key])
+            for kind, key in (("bound", "bounds"), *((k, k) for k in ("unmeasured", "nothing", "limits")))
+        ),
         *(("key", (key,), wordings) for key, wordings in w["keys"].items()),
         ("key", (None, "axis_deg", None), w["axes"]),  # three angles: the second is the QRS axis
         ("unmeasured", "pr_ms", w["no_pr"]),

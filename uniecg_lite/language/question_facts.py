@@ -34,7 +34,6 @@ def _facts(truth: dict[Fact, bool], partial: frozenset[str] = frozenset()) -> Fa
 # ---- findings -------------------------------------------------------------------------------------------------------
 # a conduction block counts as conduction
 _GROUP = {code: group.split()[0] for code, group in findings.column("group").items()}
-GROUPS = tuple(dict.fromkeys(_GROUP.values()))
 GROUP_OF = {NAMES[code]: group for code, group in _GROUP.items()}
 _BEATS = findings.GROUPED["ectopy"]
 _ALL = tuple(c for c in CODES if c != "NORM")

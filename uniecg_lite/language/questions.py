@@ -176,12 +176,7 @@ def matching(kind: Kind = None, start: str = "") -> list[Template]:
 
 
 def _draw(
-    templates: list[Template],
-    pool_of: Callable,
-    wanted: bool | None,
-    rng: random.Random,
-    split: str,
-    *looked_at: Reading,
+    templates: list, pool_of: Callable, wanted: bool | None, rng: random.Random, split: str, *looked_at
 ) -> Question:
     """Decide first whether to ask for something that is there, then find a template that the facts allow it."""
     order = rng.sample(templates, len(templates))
@@ -269,7 +264,7 @@ def compare(
 
 def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
-    lists = (known.SIGNS, known.NOISES, known.SIDES, known.AXES, known.CHANGES, known.GROUPS)
+    lists = (known.SIGNS, known.NOISES, known.SIDES, known.AXES, known.CHANGES, dict.fromkeys(known.GROUP_OF.values()))
     stated = [*(one for some in lists for one in some), "acute", "old", "yes", "no", NONE]
     stated += [
         f"yes? {relation} {about}: 1 bpm to 1 ms; none. {ANSWER}"

@@ -232,8 +232,7 @@ class ContextParser:
     def _finding(self, value) -> None:
         codes, way, keys = value
         self._claim(way, codes=codes)
-        if way != "only denied":
-            self.keys = list(keys) or self.keys
+        self.keys = list(keys) or self.keys
 
     def _limits(self, _) -> None:
         if self.named or self.subject:
@@ -394,11 +393,6 @@ def _codes(claim: Claim, way: int) -> set[str]:
     if not claim.features:
         return set(claim.codes)
     denied = way == DENIED
-    if (
-        claim.leads
-        and (denied or not claim.concluded)
-        or (not claim.leads and (claim.placed or (denied and claim.way)))
-    ):
-        return set()
-    table = ALONE | WORDINGS["denied_alone"] if denied else ALONE
+    counts = claim.concluded and not denied if claim.leads else not (claim.placed or (denied and claim.way))
+    table = {**ALONE, **(WORDINGS["denied_alone"] if denied else {})} if counts else {}
     return {code for feature in claim.features for code in table.get(feature, ())}
