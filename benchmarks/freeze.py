@@ -103,7 +103,7 @@ from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
 from uniecg_lite.language.ecg_qa import ecg_qa
 from uniecg_lite.language.question_facts import sides, TOPICS, undecided
 from uniecg_lite.language.questions import (
-    answer_text, ask, compare as compare_two, full_answer, parse_answer, TEMPLATES, words as question_words
+    answer_text, ask, full_answer, parse_answer, TEMPLATES, words as question_words
 )
 from uniecg_lite.language.report_parser import parse, parse_report
 from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
@@ -687,15 +687,15 @@ def part_questions() -> dict:
         out[f"template.{template.template_id}"] = [sha(drawn), sha([full_answer(q) for q in drawn]), shown[:160]]
     rng, found = random.Random(8), []
     for row in range(100):
-        asked = text.ask(row, rng)
+        asked = text.ask((row,), rng)
         found += [asked, *text.more(asked, 3, rng)]
     out["ask"] = [len(found), sha(found)]
     rng, found = random.Random(9), []
     for first, second in [*text.pairs[:20], *zip(range(40), range(40, 80))]:
         with contextlib.suppress(Exception):
-            found.append(compare_two(text.readings[first], text.readings[second], rng, same_patient=first % 2 == 0))
+            found.append(ask((text.readings[first], text.readings[second]), rng, same_patient=first % 2 == 0))
         with contextlib.suppress(Exception):
-            found.append(ask(text.readings[first], rng, "unseen", None, text.readings[second]))
+            found.append(ask((text.readings[first],), rng, "unseen", None, text.readings[second]))
     out["compare"] = [len(found), sha(found)]
     out["talk"] = sha(text.dialogue(list(range(100)), random.Random(4)))
     out["kinds"] = sha(text.kinds(200, random.Random(5), TEXT_MIX))

@@ -16,7 +16,7 @@ import torch
 from ..errors import BadRequest
 from ..findings import CODES, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
-from .questions import Kind, Question, Template, ask, compare, full_answer, listed, matching, words
+from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
 from .requests import NO_ECG, Request, fill, phrasings, questions
 
 GROUPS = grouped("token")  # findings that are noted together
@@ -83,7 +83,7 @@ class Corpus:
         (a question about the ECG).
         """
         if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.4):
-            asked = self.ask(row, rng, split)
+            asked = self.ask((row,), rng, split)
             return asked.question, full_answer(asked) if kind == "ask" else NO_ECG
         if kind in ("interpret", "no_ecg"):
             return rng.choice(phrasings("interpret", split)), self.reports[row] if kind == "interpret" else NO_ECG
@@ -96,11 +96,15 @@ class Corpus:
         return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
 
     def ask(
-        self, row: int, rng: random.Random, split: str = "seen", kind: Kind = None, wanted: bool | None = None
+        self, rows: tuple[int, ...], rng: random.Random, split: str = "seen", kind: Kind = None, wanted=None
     ) -> Question:
-        """A question about one ECG; its ecg_id is the row."""
-        other = self.readings[rng.randrange(len(self.readings))]
-        return replace(ask(self.readings[row], rng, split, kind, other, wanted), ecg_id=(row,))
+        """A question about one ECG or two; its ecg_id is the rows. `kind` and `wanted` as in `questions.ask`."""
+        other = self.readings[rng.randrange(len(self.readings))] if len(rows) == 1 else None
+        looked_at, one_patient = (
+            tuple(self.readings[row] for row in rows),
+            len({self.patients[row] for row in rows}) == 1,
+        )
+        return replace(ask(looked_at, rng, split, kind, other, wanted, one_patient), ecg_id=rows)
 
     def asked(self, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
         """A question about one ECG or two of this corpus; ecg_id holds their rows.
@@ -122,11 +126,10 @@ class Corpus:
 
     def more(self, asked: Question, n: int, rng: random.Random, split: str = "seen") -> list[Question]:
         """Up to n more questions about the ECGs of one; of two ECGs some may allow none."""
-        out, rows = [], asked.ecg_id
+        out = []
         for _ in range(n):
             with contextlib.suppress(BadRequest):
-                one = self.ask(*rows, rng, split) if len(rows) == 1 else self._compare(rows, rng, split, asked)
-                out.append(one)
+                out.append(self.ask(asked.ecg_id, rng, split))
         return out
 
     def noted(self, asked: Question) -> str:
@@ -134,17 +137,11 @@ class Corpus:
         order = ("first", "second") if len(asked.ecg_id) > 1 else ("",)
         return " ".join(notes(self.readings[row], which) for row, which in zip(asked.ecg_id, order))
 
-    def _compare(
-        self, rows: tuple[int, int], rng: random.Random, split: str, like: Question | Template, *how
-    ) -> Question:
-        first, second = (self.readings[row] for row in rows)
-        return replace(compare(first, second, rng, split, "consecutive" in like.question_type, *how), ecg_id=rows)
-
     def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
         """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
         kind, first = template.template_id, rng.randrange(len(self.readings))
         if template.question_type.startswith("single"):
-            return self.ask(first, rng, split, kind, wanted)
+            return self.ask((first,), rng, split, kind, wanted)
         second = rng.randrange(len(self.readings))
         if "consecutive" in template.question_type:
             first, second = rng.choice(self.pairs)
@@ -153,7 +150,7 @@ class Corpus:
                 second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
             if self.patients[first] == self.patients[second]:
                 raise BadRequest("These two ECGs are of one patient.")
-        return self._compare((first, second), rng, split, template, kind, wanted)
+        return self.ask((first, second), rng, split, kind, wanted)
 
     def kinds(self, n: int, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[str]:
         """n kinds of conversation drawn from a mix."""

@@ -22,8 +22,7 @@ class Facts:
     @property
     def false(self) -> tuple[Fact, ...]:
         """What the reading rules out."""
-        true = set(self.true)
-        return tuple(f for f in self.possible if f not in true)
+        return tuple(f for f in self.possible if f not in self.true)
 
 
 def _facts(truth: dict[Fact, bool], partial: frozenset[str] = frozenset()) -> Facts:

@@ -6,7 +6,7 @@ in `data/questions.json`, are our own. What can be asked, and what is true, is i
 
 import random
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..errors import BadRequest
@@ -175,17 +175,64 @@ def matching(kind: Kind = None, start: str = "") -> list[Template]:
     return found
 
 
-def _draw(
-    templates: list, pool_of: Callable, wanted: bool | None, rng: random.Random, split: str, *looked_at
+def _only(one: Facts, other: Facts) -> list[Fact]:
+    """What is true of one ECG and ruled out in the other."""
+    return [f for f in one.true if f in other.false]
+
+
+def _pool(template: Template, looked_at: tuple[Reading, ...], other: Reading | None, wanted, loose: bool) -> Pool:
+    topic = TOPICS[template.topic][1]
+    if len(looked_at) == 1:
+        own = topic(*looked_at)
+        if other is None or loose:
+            return own, own.true, own.false if own.true or loose or wanted is False else ()
+        elsewhere = topic(other)
+        return own, _only(own, elsewhere), _only(elsewhere, own)
+    facts = known.compared(template.topic, template.relation, *looked_at)
+    either = {f for reading in looked_at for f in topic(reading).true}
+    foils = [f for f in facts.false if f in either or template.topic in ALWAYS]
+    if template.form == "query" or loose:
+        foils = foils or facts.false
+    elif wanted is None and not (facts.true and foils):
+        return Facts(), (), ()  # either answer must be possible, or one of them would be the rule
+    return facts, facts.true, foils
+
+
+def ask(
+    looked_at: tuple[Reading, ...],
+    rng: random.Random,
+    split: str = "seen",
+    kind: Kind = None,
+    other: Reading | None = None,
+    wanted: bool | None = None,
+    same_patient: bool = True,
 ) -> Question:
-    """Decide first whether to ask for something that is there, then find a template that the facts allow it."""
+    """One question about an ECG, or about two: of one patient, the second later than the first, or of two patients.
+
+    What is asked about two and not so is true of one of them, if there is such a thing.
+
+    Args:
+        looked_at: what is true about the ECG, or about each of the two.
+        rng: the only source of chance.
+        split: phrasings `seen` in training or `unseen`.
+        kind: a question type, an attribute type, a topic or a template_id, or several of them; None for all.
+        other: another patient. Asked about one ECG is then what is true of one of the two alone: over many pairs a
+            question is answered yes as often as no, and how rare a finding is does not give the answer away.
+        wanted: True to ask for something that is there, False for something that is not; None for either.
+        same_patient: are both ECGs of one patient?
+
+    Raises:
+        BadRequest: no such kind, or nothing of this kind can be asked about this ECG.
+    """
+    compared = "comparison_consecutive" if same_patient else "comparison_irrelevant"
+    templates = matching(kind, "single" if len(looked_at) == 1 else compared)
     order = rng.sample(templates, len(templates))
-    coin = rng.random() < 0.5
+    coin = rng.random() < 0.5  # decided first: is something asked for that is there?
     passes = ((coin, False), (True, False), (False, False), (False, True)) if wanted is None else ((wanted, False),)
     for i, (there, loose) in enumerate(passes):
         for template in order:
             some = wanted is None and i == 0 and template.form != "verify" and rng.random() < 0.5
-            pool = pool_of(template, loose)
+            pool = _pool(template, looked_at, other, wanted, loose)
             filled = _fill(template.form, pool, there or some, rng)
             named = template.form != "query" or "{all}" in template.seen[0]
             if filled and (named or filled[0]["0"] not in pool[0].partial):
@@ -193,83 +240,12 @@ def _draw(
     raise BadRequest("Nothing of this kind can be asked about this ECG: choose another kind, or another ECG.")
 
 
-def _only(one: Facts, other: Facts) -> list[Fact]:
-    """What is true of one ECG and ruled out in the other."""
-    false = set(other.false)
-    return [f for f in one.true if f in false]
-
-
-def ask(
-    reading: Reading,
-    rng: random.Random,
-    split: str = "seen",
-    kind: Kind = None,
-    other: Reading | None = None,
-    wanted: bool | None = None,
-) -> Question:
-    """One question about one ECG.
-
-    Args:
-        reading: what is true about it.
-        rng: the only source of chance.
-        split: phrasings `seen` in training or `unseen`.
-        kind: a question type, an attribute type, a topic or a template_id, or several of them; None for all.
-        other: another patient. Asked about is then what is true of one of the two alone: over many pairs a question is
-            answered yes as often as no, and how rare a finding is does not give the answer away.
-        wanted: True to ask for something that is there, False for something that is not; None for either.
-
-    Raises:
-        BadRequest: no such kind, or nothing of this kind can be asked about this ECG.
-    """
-
-    def pool(template: Template, loose: bool) -> Pool:
-        topic = TOPICS[template.topic][1]
-        own = topic(reading)
-        if other is None or loose:
-            return own, own.true, own.false if own.true or loose or wanted is False else ()
-        elsewhere = topic(other)
-        return own, _only(own, elsewhere), _only(elsewhere, own)
-
-    return _draw(matching(kind, "single"), pool, wanted, rng, split, reading)
-
-
-def compare(
-    first: Reading,
-    second: Reading,
-    rng: random.Random,
-    split: str = "seen",
-    same_patient: bool = True,
-    kind: Kind = None,
-    wanted: bool | None = None,
-) -> Question:
-    """One question about two ECGs: of one patient, the second later than the first, or of two patients.
-
-    What is asked about and not so is true of one of the two, if there is such a thing. Arguments and errors as in
-    `ask`.
-    """
-
-    def pool(template: Template, loose: bool) -> Pool:
-        topic, facts = TOPICS[template.topic][1], known.compared(template.topic, template.relation, first, second)
-        either = {*topic(first).true, *topic(second).true}
-        foils = tuple(f for f in facts.false if f in either or template.topic in ALWAYS)
-        if template.form == "query" or loose:
-            foils = foils or facts.false
-        elif wanted is None and not (facts.true and foils):
-            return Facts(), (), ()  # either answer must be possible, or one of them would be the rule
-        return facts, facts.true, foils
-
-    start = f"comparison_{'consecutive' if same_patient else 'irrelevant'}"
-    return _draw(matching(kind, start), pool, wanted, rng, split, first, second)
-
-
 def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
     lists = (known.SIGNS, known.NOISES, known.SIDES, known.AXES, known.CHANGES, dict.fromkeys(known.GROUP_OF.values()))
+    about = ("findings", "features", "rhythm", "ECG", "axis", "noise")
+    compared = [f"{relation} {one}" for relation in known.RELATIONS.values() for one in about]
     stated = [*(one for some in lists for one in some), "acute", "old", "yes", "no", NONE]
-    stated += [
-        f"yes? {relation} {about}: 1 bpm to 1 ms; none. {ANSWER}"
-        for relation in known.RELATIONS.values()
-        for about in ("findings", "features", "rhythm", "ECG", "axis", "noise")
-    ]
+    stated += [f"yes? {one}: 1 bpm to 1 ms; none. {ANSWER}" for one in compared]
     stated += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
     return [text for t in TEMPLATES for text in t.seen] + stated
