@@ -695,7 +695,7 @@ def part_questions() -> dict:
         with contextlib.suppress(Exception):
             found.append(ask((text.readings[first], text.readings[second]), rng, same_patient=first % 2 == 0))
         with contextlib.suppress(Exception):
-            found.append(ask((text.readings[first],), rng, "unseen", None, text.readings[second]))
+            found.append(ask((text.readings[first],), rng, "unseen", other=text.readings[second]))
     out["compare"] = [len(found), sha(found)]
     out["talk"] = sha(text.dialogue(list(range(100)), random.Random(4)))
     out["kinds"] = sha(text.kinds(200, random.Random(5), TEXT_MIX))

@@ -95,16 +95,11 @@ class Corpus:
             return fill("Write the report of {who} with {what}, {rate}.", request, rng), self.reports[row]
         return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
 
-    def ask(
-        self, rows: tuple[int, ...], rng: random.Random, split: str = "seen", kind: Kind = None, wanted=None
-    ) -> Question:
-        """A question about one ECG or two; its ecg_id is the rows. `kind` and `wanted` as in `questions.ask`."""
+    def ask(self, rows: tuple[int, ...], rng: random.Random, split: str = "seen", *how) -> Question:
+        """A question about one ECG or two; ecg_id holds their rows. `how`: kind and wanted, as in `questions.ask`."""
+        looked_at, same = tuple(self.readings[row] for row in rows), len({self.patients[row] for row in rows}) == 1
         other = self.readings[rng.randrange(len(self.readings))] if len(rows) == 1 else None
-        looked_at, one_patient = (
-            tuple(self.readings[row] for row in rows),
-            len({self.patients[row] for row in rows}) == 1,
-        )
-        return replace(ask(looked_at, rng, split, kind, other, wanted, one_patient), ecg_id=rows)
+        return replace(ask(looked_at, rng, split, *how, other=other, same_patient=same), ecg_id=rows)
 
     def asked(self, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
         """A question about one ECG or two of this corpus; ecg_id holds their rows.

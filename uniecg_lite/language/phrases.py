@@ -14,8 +14,8 @@ from ..leads import LEADS
 
 WORDINGS = table("wordings")
 SAID, DENIED, UNCERTAIN = 0, 1, 2
-
 Phrase = tuple[str, ...]
+
 _NUMBERS = {"pr": "pr_ms", "pq": "pr_ms", "qtc": "qtc_ms", "corrected": "qtc_ms", "qt": "qt_ms", "axis": "axis_deg"}
 
 _DROPPED = set(WORDINGS["dropped"])
@@ -61,7 +61,7 @@ def _is_lead_i(before: str, after: str) -> bool:
     return among and before not in ("type", "mobitz", "grade")
 
 
-def expand(wordings: Iterable[str]) -> list[tuple[str, ...]]:
+def expand(wordings: Iterable[str]) -> list[Phrase]:
     """Every wording as words; {name} stands for each of its parts."""
     return [
         tuple(words(re.sub(r"\{\w+\}", "%s", one) % parts))
@@ -75,9 +75,10 @@ def in_order(some: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(some), key=LEADS.index))
 
 
-def _named(phrase: Phrase) -> tuple[str, ...]:
-    """The number that a finding's wording names on the way: "PR prolonged" names the PR."""
-    return next(((key,) for word, key in _NUMBERS.items() if word in phrase), ())
+def _named(phrase: Phrase, way: str) -> tuple[str, ...]:
+    """The number that a finding's wording names on the way: "PR prolonged" names the PR, "axis deviation" none."""
+    named = () if way == "only denied" else _NUMBERS.items()
+    return next(((key,) for word, key in named if word in phrase), ())
 
 
 def _lead_sets() -> dict[str, list[str]]:
@@ -99,10 +100,8 @@ def _entries() -> list[tuple[str, object, list[str]]]:
         *((kind, DENIED, wordings) for kind, wordings in w["denied"].items()),
         *((kind, UNCERTAIN, wordings) for kind, wordings in w["uncertain"].items()),
         *((kind, None, wordings) for kind, wordings in w["marks"].items()),
-        *(
-            (kind, None, w[key])
-            for kind, key in (("bound", "bounds"), *((k, k) for k in ("unmeasured", "nothing", "limits")))
-        ),
+        *((kind, None, w[kind]) for kind in ("unmeasured", "nothing", "limits")),
+        ("bound", None, w["bounds"]),
         *(("key", (key,), wordings) for key, wordings in w["keys"].items()),
         ("key", (None, "axis_deg", None), w["axes"]),  # three angles: the second is the QRS axis
         ("unmeasured", "pr_ms", w["no_pr"]),
@@ -129,7 +128,7 @@ def _signs(codes: Iterable[str]) -> dict[Phrase, str]:
 
 
 PHRASES = {  # -> (kind, value); with a finding goes the number that its wording names
-    phrase: (kind, (*value, _named(phrase)) if kind == "finding" else value)
+    phrase: (kind, (*value, _named(phrase, value[1])) if kind == "finding" else value)
     for kind, value, wordings in _entries()
     for phrase in expand(wordings)
 }

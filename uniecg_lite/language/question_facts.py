@@ -125,17 +125,14 @@ def side(value: float, row: dict) -> str:
 
 
 def sides(r: Reading) -> dict[str, str]:
-    """Feature -> its `side`, for what can be measured.
+    """Feature -> its `side`, for what can be measured and decided.
 
     No PR interval without one; QTc only with a rate, and for a known sex, which its limit depends on.
     """
     features = [*_FEATURES, _QTC[r.sex]] if r.sex in _QTC and not math.isnan(r.rate_bpm) else _FEATURES
     measured = {feature: _measured(feature, r) for feature in features}
-    return {feature: side(value, row) for feature, (value, row) in measured.items() if not math.isnan(value)}
-
-
-def _decided(r: Reading) -> dict[str, str]:
-    return {feature: s for feature, s in sides(r).items() if s}
+    known = {feature: side(value, row) for feature, (value, row) in measured.items() if not math.isnan(value)}
+    return {feature: one for feature, one in known.items() if one}
 
 
 def _direction(degrees: float) -> str:
@@ -158,10 +155,10 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
     "normal": (("list", "state"), lambda r: _facts({("ECG", "normal"): "NORM" in r.findings} if r.findings else {})),
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
     "lead_sign": (("lead", "sign"), _in_leads(SIGNS, turned=True)),
-    "range": (("feature", "side"), lambda r: _facts({(f, s): s == x for f, x in _decided(r).items() for s in SIDES})),
+    "range": (("feature", "side"), lambda r: _facts({(f, s): s == x for f, x in sides(r).items() for s in SIDES})),
     "outside": (
         ("list", "feature"),
-        lambda r: _facts({("features", f): s != SIDES[1] for f, s in _decided(r).items()}),
+        lambda r: _facts({("features", f): s != SIDES[1] for f, s in sides(r).items()}),
     ),
     "axis": (("list", "axis"), _axis),
     "noise": (("noise", "lead"), _in_leads(NOISES)),
@@ -174,7 +171,6 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
 }
 
 _SIGN_BY_SIGN = {"lead_sign": "sign", "lead_noise": "noise", "any_noise": "noise"}  # what leads show is found so
-_MEASURED = ("range", "axis", "rate_change")  # topics of one number
 Shown = tuple[str, tuple[str, ...]]  # what is spoken of, and what is seen of it
 
 
@@ -188,10 +184,10 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
     if topic in _SIGN_BY_SIGN:
         return tuple((choice, _true(_SIGN_BY_SIGN[topic], choice, r)) for choice in choices or NOISES)
     if topic == "outside":
-        return ((about, tuple(f"{name} {_sided(name, r)}" for name in _decided(r))),)
+        return ((about, tuple(f"{name} {_sided(name, r)}" for name in sides(r))),)
     if topic == "normal":
         return (("findings", _true("any_finding", "findings", r)),)
-    number = (_number(about, r),) if topic in _MEASURED else ()
+    number = (_number(about, r),) if topic in ("range", "axis") else ()
     return ((about, (*number, *_true(topic, about, r))),)
 
 

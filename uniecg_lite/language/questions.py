@@ -203,8 +203,8 @@ def ask(
     rng: random.Random,
     split: str = "seen",
     kind: Kind = None,
-    other: Reading | None = None,
     wanted: bool | None = None,
+    other: Reading | None = None,
     same_patient: bool = True,
 ) -> Question:
     """One question about an ECG, or about two: of one patient, the second later than the first, or of two patients.
@@ -216,9 +216,9 @@ def ask(
         rng: the only source of chance.
         split: phrasings `seen` in training or `unseen`.
         kind: a question type, an attribute type, a topic or a template_id, or several of them; None for all.
+        wanted: True to ask for something that is there, False for something that is not; None for either.
         other: another patient. Asked about one ECG is then what is true of one of the two alone: over many pairs a
             question is answered yes as often as no, and how rare a finding is does not give the answer away.
-        wanted: True to ask for something that is there, False for something that is not; None for either.
         same_patient: are both ECGs of one patient?
 
     Raises:

@@ -59,10 +59,9 @@ def parse_report(text: str) -> Reading:
     What it denies or doubts is not in it. A normal ECG without another rhythm has sinus rhythm.
     """
     stated = parse(text)
-    found = stated.findings
-    if "NORM" in found and not found & set(RHYTHMS):
-        found = found | {"SR"}
-    return Reading(**{key: values[0] for key, values in stated.numbers.items()}, **stated.leads, findings=found)
+    implied = {"SR"} if "NORM" in stated.findings and not stated.findings & set(RHYTHMS) else set()
+    numbers = {key: values[0] for key, values in stated.numbers.items()}
+    return Reading(**numbers, **stated.leads, findings=stated.findings | implied)
 
 
 # --- words -> items: (kind, value) of phrases, numbers and lists of leads; other words are passed over
@@ -107,10 +106,11 @@ _ENDS_LIST = {"break", "question", "ahead", "either", "behind", "with", "colon",
 _NO_SCOPE = (SAID, 0, False)
 REGIONS, INFARCTS, ALONE = (WORDINGS[key] for key in ("regions", "infarcts", "alone"))
 WHERE = {"st_up": INFARCTS["acute"], "q_waves": INFARCTS["old"]}  # feature, region -> findings
-WAYS = {  # how a claim counts when it is said, denied, or uncertain; None: not at all
+DROPPED = 3
+WAYS = {  # how a claim counts when it is said, denied, or uncertain
     "": (SAID, DENIED, UNCERTAIN),
-    "only denied": (None, DENIED, None),  # "bundle branch block": which one?
-    "reversed": (DENIED, None, None),  # "T upright" denies an inversion; "T not upright" says too little
+    "only denied": (DROPPED, DENIED, DROPPED),  # "bundle branch block": which one?
+    "reversed": (DENIED, DROPPED, DROPPED),  # "T upright" denies an inversion; "T not upright" says too little
 }
 
 
@@ -372,19 +372,17 @@ def _scaled(value: float, unit: str, key: str) -> float | None:
 
 def _statements(claims: list[Claim], numbers: dict, evidence: frozenset[str]) -> Statements:
     """Claims put together: one set for each way of saying."""
-    codes, leads, denials = (set(), set(), set()), ({}, {}, {}), []  # said, denied, uncertain
+    codes, leads, denials = [set() for _ in range(4)], [{} for _ in range(4)], []  # said, denied, uncertain, dropped
     for claim in claims:
         way = WAYS[claim.way][claim.polarity]
-        if way is None:
-            continue
         codes[way].update(_codes(claim, way))
         if way == DENIED and claim.features and (claim.leads or not claim.placed):
             denials.append((claim.features, claim.leads or LEADS))
         elif claim.leads:
             for feature in claim.features:
                 leads[way].setdefault(feature, set()).update(claim.leads)
-    stated, denied, uncertain = map(frozenset, codes)
-    shown, _, doubted = ({feature: in_order(there) for feature, there in one.items()} for one in leads)
+    stated, denied, uncertain, _ = map(frozenset, codes)
+    shown, _, doubted, _ = ({feature: in_order(there) for feature, there in one.items()} for one in leads)
     return Statements(numbers, stated, denied, uncertain, shown, tuple(denials), doubted, evidence)
 
 
