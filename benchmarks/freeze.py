@@ -697,8 +697,8 @@ def part_questions() -> dict:
         with contextlib.suppress(Exception):
             found.append(ask((text.readings[first],), rng, "unseen", other=text.readings[second]))
     out["compare"] = [len(found), sha(found)]
-    out["talk"] = sha(text.dialogue(list(range(100)), random.Random(4)))
-    out["kinds"] = sha(text.kinds(200, random.Random(5), TEXT_MIX))
+    out["talk"] = sha([pair for _, *pair in text.dialogue(list(range(100)), random.Random(4))])
+    out["kinds"] = sha([kind for kind, *_ in text.dialogue(list(range(200)), random.Random(5), TEXT_MIX)])
     drawn, learned = draw_questions(text, 200, 0), draw_questions(text, 300, 1, "seen")
     out["drawn"] = [sha(drawn), sha([text.noted(q) for q in drawn])]
     out["majority"] = sha([majority(learned), majority(learned, "question_id")])

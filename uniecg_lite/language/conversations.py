@@ -147,20 +147,16 @@ class Corpus:
                 raise BadRequest("These two ECGs are of one patient.")
         return self.ask((first, second), rng, split, kind, wanted)
 
-    def kinds(self, n: int, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[str]:
-        """n kinds of conversation drawn from a mix."""
-        return rng.choices(list(mix), list(mix.values()), k=n)
-
-    def dialogue(self, rows: list[int], rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[tuple[str, str]]:
-        """One conversation per row, of kinds drawn from a mix."""
-        return [self.sample(kind, row, rng) for kind, row in zip(self.kinds(len(rows), rng, mix), rows)]
+    def dialogue(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[tuple[str, str, str]]:
+        """One conversation per row, of a kind drawn from a mix: (kind, prompt, answer)."""
+        kinds = rng.choices(list(mix), list(mix.values()), k=len(rows))
+        return [(kind, *self.sample(kind, int(row), rng)) for kind, row in zip(kinds, rows)]
 
     def sentences(self, rng: random.Random, n: int = 3000) -> list[str]:
         """Texts that show every word of the chain, for the tokenizer."""
         rows = [rng.randrange(len(self.reports)) for _ in range(n)]
-        pairs = self.dialogue(rows, rng)
         return [
-            *(part for pair in pairs for part in pair),
+            *(part for _, *pair in self.dialogue(rows, rng) for part in pair),
             *[WANTED] * 10,
             *(t.format(term=term) for term, _ in self.terms for t in phrasings("question", "seen")),
             *phrasings("interpret", "seen"),
