@@ -103,7 +103,7 @@ from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
 from uniecg_lite.language.ecg_qa import ecg_qa
 from uniecg_lite.language.question_facts import sides, TOPICS, undecided
 from uniecg_lite.language.questions import (
-    answer_text, ask, full_answer, parse_answer, TEMPLATES, words as question_words
+    ask, full_answer, listed, parse_answer, TEMPLATES, words as question_words
 )
 from uniecg_lite.language.report_parser import parse, parse_report
 from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
@@ -683,7 +683,7 @@ def part_questions() -> dict:
         for split in ("seen", "unseen") * 3:
             drawn.append(text.asked(rng, split, template.template_id))
         first = drawn[0]
-        shown = f"{first.ecg_id} {first.question} -> {answer_text(first)} | {first.evidence}"
+        shown = f"{first.ecg_id} {first.question} -> {listed(first.answer)} | {first.evidence}"
         out[f"template.{template.template_id}"] = [sha(drawn), sha([full_answer(q) for q in drawn]), shown[:160]]
     rng, found = random.Random(8), []
     for row in range(100):
@@ -703,7 +703,7 @@ def part_questions() -> dict:
     out["drawn"] = [sha(drawn), sha([text.noted(q) for q in drawn])]
     out["majority"] = sha([majority(learned), majority(learned, "question_id")])
     out |= many("chance", chance_scores(learned, drawn))
-    mixed = [full_answer(q) if i % 3 else answer_text(drawn[i - 1]) for i, q in enumerate(drawn)]
+    mixed = [full_answer(q) if i % 3 else listed(drawn[i - 1].answer) for i, q in enumerate(drawn)]
     out |= many("scores", qa_scores(drawn, mixed))
     out["routing"] = sha(routing_prompts(text, 60))
     out["wishes"] = sha([r.text() for r in generation_requests(cohort.load(cohort_folder(), "test"), 20)])

@@ -21,9 +21,9 @@ from uniecg_lite.language.questions import (
     QUESTION_TYPES,
     TEMPLATES,
     Question,
-    answer_text,
     ask,
     full_answer,
+    listed,
     parse_answer,
 )
 from uniecg_lite.language.report_parser import parse_report
@@ -463,7 +463,7 @@ def test_the_tokenizer_sees_every_word(corpus):
 
     known, rng = words(*corpus.sentences(random.Random(0), 300), *NAMES.values()), random.Random(8)
     asked = [corpus.asked(rng, "unseen") for _ in range(1000)]
-    assert words(*(f"{q.question} {answer_text(q)}" for q in asked)) <= known
+    assert words(*(f"{q.question} {listed(q.answer)}" for q in asked)) <= known
 
 
 # --- scores
@@ -502,8 +502,8 @@ def test_scores_by_type():
 
 
 def test_answers_are_read_back(drawn):
-    assert all(parse_answer(answer_text(q)) == {a.lower() for a in q.answer or ("none",)} for q in drawn)
-    found = scored.qa_scores(drawn, [answer_text(q) for q in drawn])
+    assert all(parse_answer(listed(q.answer)) == {a.lower() for a in q.answer or ("none",)} for q in drawn)
+    found = scored.qa_scores(drawn, [listed(q.answer) for q in drawn])
     assert set(found.values()) == {1.0} and {f"qa.{t}" for t in (*QUESTION_TYPES, *ATTRIBUTE_TYPES)} < set(found)
 
 
@@ -574,7 +574,7 @@ def test_the_model_sees_one_ecg_or_two_in_their_order():
 
 def test_metrics_of_a_model_that_knows():
     shelf = Shelf(60)
-    right = {q.question: answer_text(q) for q in scored.draw_questions(Corpus(shelf.truth(), shelf.names), 40, 3)}
+    right = {q.question: listed(q.answer) for q in scored.draw_questions(Corpus(shelf.truth(), shelf.names), 40, 3)}
     found = scored.qa_metrics(Knower(right.get), shelf, 40, 3)
     assert found["qa.exact_match"] > 0.8, "a text that is asked about two ECGs may have two answers"
     assert found["qa.questions"] == 40 and found["qa.majority.exact_match"] < 0.7

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from .. import findings
 from ..findings import CODES, NAMES, RANGES, RHYTHMS, Reading, on_paper
@@ -19,7 +20,7 @@ class Facts:
     possible: tuple[Fact, ...] = ()  # all that the reading decides, true or false
     partial: frozenset[str] = frozenset()  # first parts of which something stays undecided: no list can be asked
 
-    @property
+    @cached_property
     def false(self) -> tuple[Fact, ...]:
         """What the reading rules out."""
         return tuple(f for f in self.possible if f not in self.true)

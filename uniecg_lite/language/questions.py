@@ -58,11 +58,6 @@ TEMPLATES = tuple(Template(**row) for row in table("questions")["templates"])
 QUESTION_TYPES = tuple(dict.fromkeys(template.question_type for template in TEMPLATES))
 
 
-def answer_text(question: Question) -> str:
-    """The answer alone: items joined by commas, or "none"."""
-    return listed(question.answer)
-
-
 def listed(items: tuple[str, ...]) -> str:
     """Items joined by commas, or "none"."""
     return ", ".join(items) or NONE
@@ -74,7 +69,7 @@ def full_answer(question: Question) -> str:
     "V2? ST elevation: V1, V2. Answer: yes". Words that lead to an answer help a language model to find it: Wei et al.,
     "Chain-of-thought prompting", arXiv 2201.11903. Where what is seen is what was asked for, nothing follows.
     """
-    answer, evidence = answer_text(question), question.evidence
+    answer, evidence = listed(question.answer), question.evidence
     if question.question_type.endswith("query") and ";" not in evidence and evidence.endswith(f": {answer}"):
         return evidence
     return f"{evidence}. {ANSWER}{answer}" if evidence else answer
@@ -175,11 +170,6 @@ def matching(kind: Kind = None, start: str = "") -> list[Template]:
     return found
 
 
-def _only(one: Facts, other: Facts) -> list[Fact]:
-    """What is true of one ECG and ruled out in the other."""
-    return [f for f in one.true if f in other.false]
-
-
 def _pool(template: Template, looked_at: tuple[Reading, ...], other: Reading | None, wanted, loose: bool) -> Pool:
     topic = TOPICS[template.topic][1]
     if len(looked_at) == 1:
@@ -187,7 +177,8 @@ def _pool(template: Template, looked_at: tuple[Reading, ...], other: Reading | N
         if other is None or loose:
             return own, own.true, own.false if own.true or loose or wanted is False else ()
         elsewhere = topic(other)
-        return own, _only(own, elsewhere), _only(elsewhere, own)
+        ruled_out = [f for f in elsewhere.true if f in own.false]
+        return own, [f for f in own.true if f in elsewhere.false], ruled_out
     facts = known.compared(template.topic, template.relation, *looked_at)
     either = {f for reading in looked_at for f in topic(reading).true}
     foils = [f for f in facts.false if f in either or template.topic in ALWAYS]
@@ -244,8 +235,10 @@ def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
     lists = (known.SIGNS, known.NOISES, known.SIDES, known.AXES, known.CHANGES, dict.fromkeys(known.GROUP_OF.values()))
     about = ("findings", "features", "rhythm", "ECG", "axis", "noise")
-    compared = [f"{relation} {one}" for relation in known.RELATIONS.values() for one in about]
-    stated = [*(one for some in lists for one in some), "acute", "old", "yes", "no", NONE]
-    stated += [f"yes? {one}: 1 bpm to 1 ms; none. {ANSWER}" for one in compared]
-    stated += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
-    return [text for t in TEMPLATES for text in t.seen] + stated
+    return [
+        *(text for template in TEMPLATES for text in template.seen),
+        *(one for some in lists for one in some),
+        *("acute", "old", "yes", "no", NONE),
+        *(f"yes? {r} {one}: 1 bpm to 1 ms; none. {ANSWER}" for r in known.RELATIONS.values() for one in about),
+        *("heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"),
+    ]

@@ -76,8 +76,8 @@ class Request:
 def fill(template: str, request: Request, rng: random.Random) -> str:
     """Say a request in the words of a template, with one of the wordings of each part."""
     age, sex = request.age, request.sex
-    known = f"{sex}_only" if sex else "nobody" if age is None else "age_only"
-    person = rng.choice(PROMPTS["who"][sex if sex and age is not None else known]).format(age=age)
+    known = (sex or "age_only") if age is not None else f"{sex}_only" if sex else "nobody"
+    person = rng.choice(PROMPTS["who"][known]).format(age=age)
     rate = rng.choice(PROMPTS["rate" if request.rate else "any_rate"]).format(rate=request.rate)
     rate = ", ".join([rate, *(rng.choice(PROMPTS[k]).format(value=getattr(request, k)) for k in request.measures)])
     names = [rng.choice(PROMPTS["synonyms"][code]) for code in request.findings]
@@ -88,7 +88,6 @@ def fill(template: str, request: Request, rng: random.Random) -> str:
 
 def questions() -> list[tuple[str, str]]:
     """Terms and what they mean: (term, answer), from the findings table and the normal ranges."""
-    pairs = [(term, CRITERIA[c]) for c in CODES for term in {NAMES[c], *PROMPTS["synonyms"][c][-1:]}]
-    for name, low, high, unit in ((row["name"], row["low"], row["high"], row["unit"]) for row in RANGES.values()):
-        pairs.append((f"the normal {name}", f"The normal {name} is {low} to {high} {unit}."))
-    return sorted(pairs)
+    terms = {(term, CRITERIA[code]) for code in CODES for term in (NAMES[code], *PROMPTS["synonyms"][code][-1:])}
+    wording = "The normal {name} is {low} to {high} {unit}."
+    return sorted(terms | {(f"the normal {row['name']}", wording.format(**row)) for row in RANGES.values()})

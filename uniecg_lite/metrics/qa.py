@@ -9,7 +9,7 @@ import torch
 
 from ..cohort import Cohort
 from ..language.conversations import Corpus
-from ..language.questions import NONE, QUESTION_TYPES, Question, answer_text, parse_answer
+from ..language.questions import NONE, QUESTION_TYPES, Question, listed, parse_answer
 from .chain import views_of
 
 COMPARED = 0.25  # share of questions about two ECGs
@@ -17,7 +17,7 @@ COMPARED = 0.25  # share of questions about two ECGs
 
 def gold(question: Question) -> frozenset[str]:
     """The true items in small letters; {"none"} when there is none."""
-    return parse_answer(answer_text(question))
+    return parse_answer(listed(question.answer))
 
 
 def _scores(questions: list[Question], right: list[bool], prefix: str) -> dict[str, float]:
