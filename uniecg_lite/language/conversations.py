@@ -133,18 +133,15 @@ class Corpus:
         return " ".join(notes(self.readings[row], which) for row, which in zip(asked.ecg_id, order))
 
     def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
-        """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
+        """Such a question about an ECG or two drawn from all; BadRequest when they do not fit: two of one patient."""
         kind, first = template.template_id, rng.randrange(len(self.readings))
         if template.question_type.startswith("single"):
             return self.ask((first,), rng, split, kind, wanted)
         second = rng.randrange(len(self.readings))
         if "consecutive" in template.question_type:
             first, second = rng.choice(self.pairs)
-        else:
-            if wanted and self.readings[first].findings:  # two that share something, be it rare
-                second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
-            if self.patients[first] == self.patients[second]:
-                raise BadRequest("These two ECGs are of one patient.")
+        elif wanted and self.readings[first].findings:  # two that share something, be it rare
+            second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
         return self.ask((first, second), rng, split, kind, wanted)
 
     def dialogue(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[tuple[str, str, str]]:

@@ -49,8 +49,7 @@ def parse(text: str) -> Statements:
     evidence = evidence_in(plain, anywhere=True).union(*(evidence_in(words(e)) for e in _EVIDENCE.findall(text)))
     items = [item for _, item in scan(tuple(plain), PHRASES, _lead_or_number)]
     parser = ContextParser([*items, _BREAK, _BREAK])
-    numbers = {key: tuple(values) for key, values in parser.numbers.items()}
-    return _statements(parser.claims, numbers, frozenset(evidence))
+    return _statements(parser.claims, parser.numbers, frozenset(evidence))
 
 
 def parse_report(text: str) -> Reading:
@@ -383,6 +382,7 @@ def _statements(claims: list[Claim], numbers: dict, evidence: frozenset[str]) ->
                 leads[way].setdefault(feature, set()).update(claim.leads)
     stated, denied, uncertain, _ = map(frozenset, codes)
     shown, _, doubted, _ = ({feature: in_order(there) for feature, there in one.items()} for one in leads)
+    numbers = {key: tuple(values) for key, values in numbers.items()}
     return Statements(numbers, stated, denied, uncertain, shown, tuple(denials), doubted, evidence)
 
 
