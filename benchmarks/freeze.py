@@ -99,10 +99,10 @@ from uniecg_lite.generator.generator_stages import (
 from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder, waves
 from uniecg_lite.generator.vae import compand, expand, VAE
 from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
-from uniecg_lite.language.ecg_qa import ecg_grounding, ecg_qa
+from uniecg_lite.language.ecg_qa import ecg_qa
 from uniecg_lite.language.question_facts import sides, TOPICS, undecided
 from uniecg_lite.language.questions import (
-    answer_text, ask, compare as compare_two, full_answer, parse_answer, TEMPLATES, words as question_words
+    ask, full_answer, listed, parse_answer, TEMPLATES, words as question_words
 )
 from uniecg_lite.language.report_parser import parse, parse_report
 from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
@@ -723,27 +723,27 @@ def part_questions() -> dict:
         for split in ("seen", "unseen") * 3:
             drawn.append(text.asked(rng, split, template.template_id))
         first = drawn[0]
-        shown = f"{first.ecg_id} {first.question} -> {answer_text(first)} | {first.evidence}"
+        shown = f"{first.ecg_id} {first.question} -> {listed(first.answer)} | {first.evidence}"
         out[f"template.{template.template_id}"] = [sha(drawn), sha([full_answer(q) for q in drawn]), shown[:160]]
     rng, found = random.Random(8), []
     for row in range(100):
-        asked = text.ask(row, rng)
+        asked = text.ask((row,), rng)
         found += [asked, *text.more(asked, 3, rng)]
     out["ask"] = [len(found), sha(found)]
     rng, found = random.Random(9), []
     for first, second in [*text.pairs[:20], *zip(range(40), range(40, 80))]:
         with contextlib.suppress(Exception):
-            found.append(compare_two(text.readings[first], text.readings[second], rng, same_patient=first % 2 == 0))
+            found.append(ask((text.readings[first], text.readings[second]), rng, same_patient=first % 2 == 0))
         with contextlib.suppress(Exception):
-            found.append(ask(text.readings[first], rng, "unseen", None, text.readings[second]))
+            found.append(ask((text.readings[first],), rng, "unseen", other=text.readings[second]))
     out["compare"] = [len(found), sha(found)]
-    out["talk"] = sha(text.dialogue(list(range(100)), random.Random(4)))
-    out["kinds"] = sha(text.kinds(200, random.Random(5), TEXT_MIX))
+    out["talk"] = sha([pair for _, *pair in text.dialogue(list(range(100)), random.Random(4))])
+    out["kinds"] = sha([kind for kind, *_ in text.dialogue(list(range(200)), random.Random(5), TEXT_MIX)])
     drawn, learned = draw_questions(text, 200, 0), draw_questions(text, 300, 1, "seen")
     out["drawn"] = [sha(drawn), sha([text.noted(q) for q in drawn])]
     out["majority"] = sha([majority(learned), majority(learned, "question_id")])
     out |= many("chance", chance_scores(learned, drawn))
-    mixed = [full_answer(q) if i % 3 else answer_text(drawn[i - 1]) for i, q in enumerate(drawn)]
+    mixed = [full_answer(q) if i % 3 else listed(drawn[i - 1].answer) for i, q in enumerate(drawn)]
     out |= many("scores", qa_scores(drawn, mixed))
     out["routing"] = sha(routing_prompts(text, 60))
     out["wishes"] = sha([r.text() for r in generation_requests(cohort.load(cohort_folder(), "test"), 20)])
@@ -764,13 +764,8 @@ def part_questions() -> dict:
     folder = new("published")
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["lead V5", "lead V6"], ecg_id=[12], attribute=["inverted t-waves"])
-    turns = [{"from": "human", "value": "<image>\nRead it."}, {"from": "gpt", "value": " Sinus rhythm. "}]
-    ground = dict(id="s7", ecg="files/s7", image="s7.png", conversations=turns, machine_measurements={"HR": 70})
     (folder / "qa.json").write_text(json.dumps([row]))
-    (folder / "grounding.json").write_text(json.dumps([ground | {"report": "Sinus rhythm."}]))
     out["published.qa"] = plain(ecg_qa(folder / "qa.json"))
-    read = ecg_grounding(folder / "grounding.json")
-    out["published.grounding"] = [plain(read), read[0].prompt, read[0].answer]
     return out
 
 
@@ -1739,15 +1734,10 @@ def _bad_requests() -> dict:
     out["fit"] = said(lambda: fit("net", {"net": net}, None, Training(3, 2, 1e-3), seed=0, folder=folder))
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["V5"], ecg_id=[12], attribute=None)
-    turns = [{"from": "human", "value": "Read it."}, {"from": "gpt", "value": "Sinus rhythm."}]
-    ground = dict(id="s7", ecg="f", image="s7.png", conversations=turns, machine_measurements={}, report="Sinus.")
     spoilt = {"question_type": "x", "attribute_type": "x", "answer": "abc", "template_id": "9", "ecg_id": 12}
     for key, value in {**spoilt, "question": None, "attribute": 3}.items():
         (folder / "qa.json").write_text(json.dumps([row, row | {key: value}]))
         out[f"qa.{key}"] = said(lambda: ecg_qa(folder / "qa.json"))
-    for key, value in {"conversations": [], "machine_measurements": 3, "report": None, "ecg": 1}.items():
-        (folder / "grounding.json").write_text(json.dumps([ground | {key: value}]))
-        out[f"grounding.{key}"] = said(lambda: ecg_grounding(folder / "grounding.json"))
     for text_ in ("", "{}", "[1]", "[", "null"):
         (folder / "qa.json").write_text(text_)
         out[f"qa.{text_}"] = said(lambda: ecg_qa(folder / "qa.json"))
