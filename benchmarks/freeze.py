@@ -154,7 +154,7 @@ from uniecg_lite.studies.mapping import LinearMapper
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
 from uniecg_lite.studies.systems import settle, shared_size, SharedProjection, trivial_report
-from uniecg_lite.training import fit, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
+from uniecg_lite.training import quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -986,14 +986,13 @@ def part_trainings() -> dict:
         torch.manual_seed(1)
         net = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 5))
 
-        def loss(step, g, net=net):
-            rows = rows_of(step, 2, 8, len(x))
-            return {"loss": (net(x[rows]) - x[rows]).square().mean(), "noise": torch.rand(1, generator=g)[0]}
-
         with losses() as found:
-            history = fit(name, {"net": net}, loss, Training(30, 8, 1e-2, 3), seed=2, folder=new("fit"), **how)
+            loop = TrainingLoop({"net": net}, Training(30, 8, 1e-2, 3), 2, new("fit"), name, **how)
+            for step in loop:
+                rows = step.rows(len(x))
+                step.learn((net(x[rows]) - x[rows]).square().mean(), noise=torch.rand(1, generator=step.generator)[0])
         out[f"fit.{name}"] = {"losses": found, "weights": size(net)}
-        out[f"fit.{name}"]["history"] = [plain(history[key]) for key in ("loss", "noise")]
+        out[f"fit.{name}"]["history"] = [plain(loop.history[key]) for key in ("loss", "noise")]
     out["schedule"] = [digits(schedule(step, Training(50, 8, 1e-3, 5))) for step in range(0, 50, 7)]
     out["step_generator"] = plain(torch.rand(3, generator=torch.Generator().manual_seed(step_seed(1, 5))))
     out["rows_of"] = [sha(rows_of(step, 1, 8, 30)) for step in range(6)]
@@ -1709,7 +1708,7 @@ def _bad_requests() -> dict:
     out["separability"] = said(lambda: separability(few[:5], few[:20]))
     net = torch.nn.Linear(2, 2).requires_grad_(False)
 
-    out["fit"] = said(lambda: fit("net", {"net": net}, None, Training(3, 2, 1e-3), seed=0, folder=folder))
+    out["fit"] = said(lambda: TrainingLoop({"net": net}, Training(3, 2, 1e-3), 0, folder, "net"))
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["V5"], ecg_id=[12], attribute=None)
     turns = [{"from": "human", "value": "Read it."}, {"from": "gpt", "value": "Sinus rhythm."}]
