@@ -38,7 +38,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -60,7 +60,7 @@ from uniecg_lite.beats import (
 )
 from uniecg_lite.checkpoints import (
     load_codec, load_codes, load_diagecg, load_encoders, load_generator, load_reader, load_reading, new_codec,
-    new_diagecg, new_encoders, save_adapters, save_codec, save_merged, save_reader, save_stage
+    new_encoders, save_part, save_stage
 )
 from uniecg_lite.config import BUDGETS, LAPTOP, profile as find_profile, PROFILES, SMOKE, Training
 from uniecg_lite.course import results
@@ -469,7 +469,7 @@ def chain() -> tuple:
     reader = Reader()
     run("reader", lambda f: train_reader(reader, P.reader, seed, f), reader)
     with store.writing("reader") as folder:
-        save_reader(reader, folder)
+        save_part(reader, folder)
     plain_texts, ecgs = Corpus(train.truth()), clean_ecgs(train)
     out["clean_ecgs"] = kept(ecgs)
     torch.manual_seed(seed)
@@ -515,18 +515,20 @@ def chain() -> tuple:
     codes = {"codes": codes_of(codec, train), "read": codes_of(codec, train, kind="read")}
     out["codes"] = {name: kept(value) for name, value in codes.items()}
     with store.writing("diag_tokenizer", inputs=("cohort",)) as folder:
-        save_codec(codec, folder, **codes)
-    diag = new_diagecg(store)
+        save_part(codec, folder)
+        save_tensors(codes, folder / "codes")
+    diag = load_diagecg(store, "language")
     torch.manual_seed(seed)
     diag.adapt(P.diag_rank)
     run("diag_forecast", lambda f: forecast(diag, load_codes(store), P.diag_forecast, seed, f), diag.llm)
     with store.writing("diag_forecast", inputs=("diag_tokenizer", "language")) as folder:
-        save_adapters(diag, folder)
+        diag.llm.save_pretrained(folder / "adapter")
     run("diag_tuning", lambda f: tune(diag, texts, load_codes(store, "read"), P.diag_tuning, seed, f), diag.llm)
     with store.writing("diagecg", inputs=("diag_forecast", "diag_tokenizer")) as folder:
-        save_adapters(diag, folder)
+        diag.llm.save_pretrained(folder / "adapter")
         diag.merge()
-        save_merged(diag, folder)
+        diag.llm.save_pretrained(folder / "llm")
+        diag.tokenizer.save_pretrained(folder / "llm")
     return store, out
 
 
@@ -1224,7 +1226,7 @@ def _models_scored() -> dict:
 def _committed() -> dict:
     """Tables, sums and verdicts from the committed results, and verdicts at the edges."""
     out = {"producers": sha(PRODUCERS), "sizes": sha(SIZES), "budgets": sha(BUDGETS), "study_list": sha(study_list())}
-    out |= {f"profile.{name}": sha(profile.asdict()) for name, profile in PROFILES.items()}
+    out |= {f"profile.{name}": sha(asdict(profile)) for name, profile in PROFILES.items()}
     files = results.load_all()
     for file in files:
         name = f"{file['profile']}.{file['machine']}.{file['seed']}"

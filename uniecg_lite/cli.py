@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -173,7 +174,10 @@ def _model(profile: str, folder: str | None):
     from .training import quiet_libraries
 
     quiet_libraries()
-    return UniECG.from_pretrained(folder or Store.open(find_profile(profile)).finished("unified"))
+    store = Store.open(find_profile(profile))
+    if folder is None:  # whatever the seed that it was trained with
+        folder = replace(store, seed=store.meta("unified")["seed"]).path("unified")
+    return UniECG.from_pretrained(folder)
 
 
 def main() -> None:
