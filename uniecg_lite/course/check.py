@@ -1,17 +1,16 @@
 """Is this machine ready for the course? A list of [OK] and [FAIL] lines; each [FAIL] says what to do."""
 
 import os
+import platform
 import shutil
-import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 import torch
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from transformers import AutoConfig
 
 from ..config import Profile
@@ -24,50 +23,33 @@ DEVICE_GB = {"gpu": 40}  # and free memory of the GPU
 DISK_GB = 3
 STAGE1_TOKENS, POCKET_ROWS = 192, 2240  # of the longest conversations with their ECG tokens; of the pocket vocabulary
 Row = tuple[bool, str]
-Lookup = Callable[[str], str]  # name -> installed version
 
 
 def check(profile: str | None = None, artifacts: Path = Path("artifacts")) -> bool:
     """Print the list and say whether every line is [OK]."""
     profile = profile or os.environ.get("UNIECG_PROFILE", "laptop")
-    main = psutil.virtual_memory().available
     device = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
-    rows = [python_row(), *pin_rows(), conflict_row(), device_row(profile), memory_row(profile, main)]
-    if device is not None and profile in MAIN_GB:
-        rows.append(device_memory_row(profile, device))
-    if profile in MAIN_GB:
-        rows.append(batch_row(profile, main if device is None else device))
+    rows = [(True, f"Python {platform.python_version()}"), *pin_rows(), conflict_row(), device_row(profile)]
+    rows += memory_rows(profile, psutil.virtual_memory().available, device)
     rows += [disk_row(Path.cwd()), writable_row(artifacts)]
     for ok, text in rows:
         print(f"[{'OK' if ok else 'FAIL'}] {text}")
     return all(ok for ok, _ in rows)
 
 
-def python_row(version: tuple[int, ...] = sys.version_info[:3]) -> Row:
-    """The package needs Python 3.11 or newer."""
-    text = "Python " + ".".join(map(str, version))
-    return (True, text) if version >= (3, 11) else (False, f"{text} is too old; make env PYTHON=python3.11")
-
-
-def direct_pins() -> dict[str, str]:
-    """{name: version} of the direct dependencies, as the installed package declares them (no extras)."""
-    wanted = [Requirement(line) for line in metadata.requires("uniecg_lite") or []]
-    return {need.name: str(need.specifier).removeprefix("==") for need in wanted if not need.marker}
-
-
-def pin_rows(pins: dict[str, str] | None = None, installed: Lookup = metadata.version) -> list[Row]:
-    """One row per direct dependency: installed version against the pin; `installed` looks a version up by name."""
+def pin_rows() -> list[Row]:
+    """One row per direct dependency (no extras): the installed version against the pin of the installed package."""
     try:
-        pins = direct_pins() if pins is None else pins
+        wanted = [Requirement(line) for line in metadata.requires("uniecg_lite") or []]
     except metadata.PackageNotFoundError:
         return [(False, "uniecg_lite is not installed in this Python; make env, and use the one in .venv or .conda")]
-    return [pin_row(name, pin, installed) for name, pin in pins.items()]
+    return [pin_row(need.name, str(need.specifier).removeprefix("==")) for need in wanted if not need.marker]
 
 
-def pin_row(name: str, pin: str, installed: Lookup) -> Row:
+def pin_row(name: str, pin: str) -> Row:
     """A build suffix such as +cpu does not count; another torch is fine if it drives a CUDA device."""
     try:
-        found = installed(name)
+        found = metadata.version(name)
     except metadata.PackageNotFoundError:
         return False, f"{name} is missing; python -m pip install {name}=={pin}"
     if found.split("+")[0] == pin:
@@ -78,33 +60,22 @@ def pin_row(name: str, pin: str, installed: Lookup) -> Row:
 
 
 def conflict_row() -> Row:
-    """What packages require of each other, but for our own pins (listed above) and those outside this environment."""
-    installed, home = {}, Path(sys.prefix).resolve()
-    for package in metadata.distributions():
-        installed.setdefault(canonicalize_name(package.name), package)  # the first is the one that is imported
-    ours = [
-        package
-        for name, package in installed.items()
-        if name != "uniecg-lite" and Path(str(package.locate_file(""))).resolve().is_relative_to(home)
-    ]
-    lines = [line for package in ours for line in unmet(package, {k: p.version for k, p in installed.items()})]
+    """What packages of this environment require of others (extras aside), but for our own pins, which are listed."""
+    lines = []
+    for package in metadata.distributions(path=[sysconfig.get_path("purelib")]):
+        for need in map(Requirement, package.requires or []):
+            if package.name == "uniecg_lite" or (need.marker and not need.marker.evaluate({"extra": ""})):
+                continue
+            try:
+                found = metadata.version(need.name)
+            except metadata.PackageNotFoundError:
+                lines.append(f"{package.name} requires {need.name}, which is not installed")
+                continue
+            if not need.specifier.contains(found, prereleases=True):
+                lines.append(f"{package.name} requires {need}, but {need.name} {found} is installed")
     if not lines:
         return True, "no dependency conflicts"
     return False, f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
-
-
-def unmet(package: metadata.Distribution, versions: dict[str, str]) -> list[str]:
-    """What a package requires (extras aside) and these installed versions, by canonical name, do not give."""
-    lines = []
-    for need in map(Requirement, package.requires or []):
-        found = versions.get(canonicalize_name(need.name))
-        if need.marker and not need.marker.evaluate({"extra": ""}):
-            continue
-        if found is None:
-            lines.append(f"{package.name} {package.version} requires {need.name}, which is not installed.")
-        elif not need.specifier.contains(found, prereleases=True):
-            lines.append(f"{package.name} {package.version} has requirement {need}, but you have {need.name} {found}.")
-    return lines
 
 
 def device_row(profile: str) -> Row:
@@ -114,19 +85,22 @@ def device_row(profile: str) -> Row:
     return not hint, f"device {device}: {why}{hint}"
 
 
-def memory_row(profile: str, free: int) -> Row:
-    """Free main memory, in bytes, against what the profile needs."""
+def enough(free: int, needed: int, what: str, remedy: str) -> Row:
+    """Free bytes against the GB that are needed."""
+    text = f"{free / GB:.1f} GB {what} {needed}"
+    return (True, text) if free >= needed * GB else (False, f"{text}; {remedy}")
+
+
+def memory_rows(profile: str, main: int, device: int | None) -> list[Row]:
+    """Free main memory, and that of the GPU if there is one, in bytes, against what the profile needs."""
     if profile not in MAIN_GB:
-        return False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(MAIN_GB)}"
-    text = f"{free / GB:.1f} GB main memory free, profile {profile} needs {MAIN_GB[profile]}"
-    return (True, text) if free >= MAIN_GB[profile] * GB else (False, f"{text}; close programs or take PROFILE=smoke")
-
-
-def device_memory_row(profile: str, free: int) -> Row:
-    """Free memory of the GPU, in bytes, against what the profile needs."""
-    needed = DEVICE_GB.get(profile, MAIN_GB[profile])
-    text = f"{free / GB:.1f} GB device memory free, profile {profile} needs {needed}"
-    return (True, text) if free >= needed * GB else (False, f"{text}; end what else runs there, or take PROFILE=laptop")
+        return [(False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(MAIN_GB)}")]
+    needed, words = MAIN_GB[profile], f"memory free, profile {profile} needs"
+    rows = [enough(main, needed, f"main {words}", "close programs or take PROFILE=smoke")]
+    if device is not None:
+        remedy = "end what else runs there, or take PROFILE=laptop"
+        rows.append(enough(device, DEVICE_GB.get(profile, needed), f"device {words}", remedy))
+    return [*rows, batch_row(profile, main if device is None else device)]
 
 
 def memory_needed(profile: str) -> str:
@@ -168,9 +142,7 @@ def largest_batch(P: Profile, free: int) -> int:
 
 def disk_row(folder: Path) -> Row:
     """Free disk space where the course writes."""
-    free = shutil.disk_usage(folder).free
-    text = f"{free / GB:.1f} GB disk free, {DISK_GB} needed"
-    return (True, text) if free >= DISK_GB * GB else (False, f"{text}; delete something, or make clean")
+    return enough(shutil.disk_usage(folder).free, DISK_GB, "disk free, needed are", "delete something, or make clean")
 
 
 def writable_row(folder: Path) -> Row:
