@@ -25,6 +25,8 @@ VERSION_OR_NUMBER = re.compile(
     r"\d+(?:\.\d+){2,}\S*|((?:(?<![\w.])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)"
 )
 
+KEPT = ("profile", "code", "figures", "modules")  # of a record, in `results/`
+
 
 def numbers_of(outputs: list) -> list[float]:
     """The numbers in what a code cell prints, then in its results; not versions, hashes or the machine."""
@@ -104,7 +106,7 @@ def write(file: Path, entries: dict) -> Path:
 def gather(store: Store, results_folder: Path) -> Path:
     """Put the records of a run into `notebooks.<profile>.json` of a folder of results."""
     files = sorted((store.folder / "stored").glob("[0-9][0-9].json"))
-    records = {file.stem: json.loads(file.read_text()) for file in files}
+    records = {file.stem: {key: json.loads(file.read_text())[key] for key in KEPT} for file in files}
     return write(results_folder / f"notebooks.{store.profile.name}.json", records)
 
 
