@@ -87,7 +87,7 @@ from uniecg_lite.encoders import (
     Captioner, coca_loss, FactProbes, grid as grid_of, GRIDS, place_on_grid, report_ids, retrieval, amplify_small_waves,
     spread_on_grid, targets, encoder_loss
 )
-from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
+from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report, table
 from uniecg_lite.generator.beat_plan import (
     average_beats, AverageBeat, HZ, LENGTH, nearest_rate, place_template, RRModel, shown, waves
 )
@@ -1239,7 +1239,7 @@ def _committed() -> dict:
     out |= {f"study_claims.{key}": sha(claim) for key, claim in results.claims(found).items()}
     out["studies"] = results.studies_table(STUDIES_FOLDER).splitlines()
     out["systems"] = system_table(root=STUDIES_FOLDER).splitlines()
-    out["published"] = sha(results.published_rows())
+    out["published"] = sha(table("published")["scores"]["rows"])
     readme = new("readme") / "README.md"
     readme.write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
     out["readme"] = results.update_readme(readme)

@@ -38,25 +38,30 @@ def check(profile: str | None = None, artifacts: Path = Path("artifacts")) -> bo
 
 
 def pin_rows() -> list[Row]:
-    """One row per direct dependency (no extras): the installed version against the pin of the installed package."""
+    """One row per direct dependency (no extras): the installed version against the pin of the installed package.
+
+    Another torch is fine if it drives a CUDA device.
+    """
     try:
         wanted = [Requirement(line) for line in metadata.requires("uniecg_lite") or []]
     except metadata.PackageNotFoundError:
         return [(False, "uniecg_lite is not installed in this Python; make env, and use the one in .venv or .conda")]
-    return [pin_row(need.name, str(need.specifier).removeprefix("==")) for need in wanted if not need.marker]
+    rows = []
+    for need in (need for need in wanted if not need.marker):
+        ok, text = installed(need)
+        if not ok and need.name == "torch" and torch.cuda.is_available():
+            ok, text = True, f"{text}: not the pinned {need.specifier}, kept because it works with CUDA here"
+        rows.append((ok, text if ok else f"{text}, the pin is {need.specifier}; python -m pip install {need}"))
+    return rows
 
 
-def pin_row(name: str, pin: str) -> Row:
-    """A build suffix such as +cpu does not count; another torch is fine if it drives a CUDA device."""
+def installed(need: Requirement) -> Row:
+    """Whether the installed version is one that is required. A build suffix such as +cpu does not count."""
     try:
-        found = metadata.version(name)
+        version = metadata.version(need.name)
     except metadata.PackageNotFoundError:
-        return False, f"{name} is missing; python -m pip install {name}=={pin}"
-    if found.split("+")[0] == pin:
-        return True, f"{name} {found}"
-    if name == "torch" and torch.cuda.is_available():
-        return True, f"torch {found}: not the pinned {pin}, kept because it works with CUDA here"
-    return False, f"{name} {found}, the pin is {pin}; python -m pip install {name}=={pin}"
+        return False, f"{need.name} is missing"
+    return need.specifier.contains(version, prereleases=True), f"{need.name} {version}"
 
 
 def conflict_row() -> Row:
@@ -64,15 +69,10 @@ def conflict_row() -> Row:
     lines = []
     for package in metadata.distributions(path=[sysconfig.get_path("purelib")]):
         for need in map(Requirement, package.requires or []):
-            if package.name == "uniecg_lite" or (need.marker and not need.marker.evaluate({"extra": ""})):
-                continue
-            try:
-                found = metadata.version(need.name)
-            except metadata.PackageNotFoundError:
-                lines.append(f"{package.name} requires {need.name}, which is not installed")
-                continue
-            if not need.specifier.contains(found, prereleases=True):
-                lines.append(f"{package.name} requires {need}, but {need.name} {found} is installed")
+            ok, text = installed(need)
+            applies = need.marker is None or need.marker.evaluate({"extra": ""})
+            if applies and not ok and package.name != "uniecg_lite":
+                lines.append(f"{package.name} requires {need}: {text}")
     if not lines:
         return True, "no dependency conflicts"
     return False, f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
@@ -85,7 +85,7 @@ def device_row(profile: str) -> Row:
     return not hint, f"device {device}: {why}{hint}"
 
 
-def enough(free: int, needed: int, what: str, remedy: str) -> Row:
+def free_row(free: int, needed: int, what: str, remedy: str) -> Row:
     """Free bytes against the GB that are needed."""
     text = f"{free / GB:.1f} GB {what} {needed}"
     return (True, text) if free >= needed * GB else (False, f"{text}; {remedy}")
@@ -96,10 +96,10 @@ def memory_rows(profile: str, main: int, device: int | None) -> list[Row]:
     if profile not in MAIN_GB:
         return [(False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(MAIN_GB)}")]
     needed, words = MAIN_GB[profile], f"memory free, profile {profile} needs"
-    rows = [enough(main, needed, f"main {words}", "close programs or take PROFILE=smoke")]
+    rows = [free_row(main, needed, f"main {words}", "close programs or take PROFILE=smoke")]
     if device is not None:
         remedy = "end what else runs there, or take PROFILE=laptop"
-        rows.append(enough(device, DEVICE_GB.get(profile, needed), f"device {words}", remedy))
+        rows.append(free_row(device, DEVICE_GB.get(profile, needed), f"device {words}", remedy))
     return [*rows, batch_row(profile, main if device is None else device)]
 
 
@@ -142,7 +142,7 @@ def largest_batch(P: Profile, free: int) -> int:
 
 def disk_row(folder: Path) -> Row:
     """Free disk space where the course writes."""
-    return enough(shutil.disk_usage(folder).free, DISK_GB, "disk free, needed are", "delete something, or make clean")
+    return free_row(shutil.disk_usage(folder).free, DISK_GB, "disk free, needed are", "delete something, or make clean")
 
 
 def writable_row(folder: Path) -> Row:

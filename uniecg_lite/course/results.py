@@ -32,18 +32,32 @@ HARDWARE = {  # profile -> what it is for, where its budget is meant for
     "laptop": ("students; the default", "2 CPU cores"),
     "gpu": ("instructors, reviewers", "one data-centre GPU"),
 }
-# what a notebook trains to make ECGs, beside 07 and 08
-TRAINED = tuple(f"diffusets.{part}" for part in ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser"))
+PARTS = ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser")  # of DiffuSETS
+TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
+CLAIMS = {  # claim -> the figure that judges it, what it must reach, what the paper says, ours in words
+    "U2": (
+        "stage2.reports_identical",
+        1.0,
+        "understanding slightly below the model before stage 2",
+        "{:.3f} of reports identical",
+    ),
+    "U9": ("routing.accuracy", 0.99, "the model chooses by itself", "accuracy {:.3f} on unseen phrasings"),
+}
+PERSON = (  # the same of U10
+    "made ECGs follow heart rate, sex and age",
+    "heart rate: median error {hr_median_error_bpm:.1f} bpm; sex is read right in {sex_accuracy:.2f} of made ECGs "
+    "({true_sex_accuracy:.2f} of true ones); age read and asked correlate by {age_correlation:.2f} "
+    "({true_age_correlation:.2f})",
+)
 FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
 LEGIBLE = (0.60, 0.30)  # sex accuracy and age correlation that true ECGs must show before made ones can be judged
 
 
 def derived(metrics: dict[str, float]) -> dict[str, float]:
     """Figures that follow from those of several notebooks."""
-    parts = [f"{name}_seconds" for name in TRAINED] + ["tokens.seconds", "mapper.seconds"]
     out = {}
-    if all(name in metrics for name in parts):
-        out["generation.chain_seconds"] = sum(metrics[name] for name in parts)
+    if metrics.keys() >= TRAINED:
+        out["generation.chain_seconds"] = sum(metrics[name] for name in sorted(TRAINED))
     if metrics.get("generation.fid") and "generation.unified_fid" in metrics:
         out["generation.fid_ratio_unified_to_direct"] = metrics["generation.unified_fid"] / metrics["generation.fid"]
     return out
@@ -123,20 +137,10 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
     U2 is judged by the study where there is one, else by the share of reports that stage 2 left as they were.
     """
     out = {}
-    if "stage2.reports_identical" in metrics:
-        same = metrics["stage2.reports_identical"]
-        out["U2"] = {
-            "paper": "understanding slightly below the model before stage 2",
-            "ours": f"{same:.3f} of reports identical",
-            "verdict": "reproduced" if same == 1 else "not reproduced",
-        }
-    if "routing.accuracy" in metrics:
-        value = metrics["routing.accuracy"]
-        out["U9"] = {
-            "paper": "the model chooses by itself",
-            "ours": f"accuracy {value:.3f} on unseen phrasings",
-            "verdict": "reproduced" if value >= 0.99 else "not reproduced",
-        }
+    for name, (figure, wanted, paper, ours) in CLAIMS.items():
+        if figure in metrics:
+            verdict = "reproduced" if metrics[figure] >= wanted else "not reproduced"
+            out[name] = {"paper": paper, "ours": ours.format(metrics[figure]), "verdict": verdict}
     if "generation.true_sex_accuracy" in metrics:
         out["U10"] = _person_claim({key.removeprefix("generation."): value for key, value in metrics.items()})
     return dict(sorted((out | verdicts(metrics)).items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
@@ -144,18 +148,14 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
 
 def _person_claim(generated: dict[str, float]) -> dict:
     """U10: rate, sex and age of made ECGs; of sex and age, as much as of true ECGs or nearly so."""
-    rate, sex, age = (generated[name] for name in ("hr_median_error_bpm", "sex_accuracy", "age_correlation"))
     true_sex, true_age = generated["true_sex_accuracy"], generated["true_age_correlation"]
-    person = sex - 0.5 >= FOLLOWS * (true_sex - 0.5) and age >= FOLLOWS * true_age
-    verdict = "reproduced" if person and meets("generation.hr_median_error_bpm", rate) else "not reproduced"
+    follows = generated["sex_accuracy"] - 0.5 >= FOLLOWS * (true_sex - 0.5)
+    follows &= generated["age_correlation"] >= FOLLOWS * true_age
+    follows &= meets("generation.hr_median_error_bpm", generated["hr_median_error_bpm"])
+    verdict = "reproduced" if follows else "not reproduced"
     if true_sex < LEGIBLE[0] or true_age < LEGIBLE[1]:
         verdict = "not testable here"
-    return {
-        "paper": "made ECGs follow heart rate, sex and age",
-        "ours": f"heart rate: median error {rate:.1f} bpm; sex is read right in {sex:.2f} of made ECGs "
-        f"({true_sex:.2f} of true ones); age read and asked correlate by {age:.2f} ({true_age:.2f})",
-        "verdict": verdict,
-    }
+    return {"paper": PERSON[0], "ours": PERSON[1].format(**generated), "verdict": verdict}
 
 
 def load_all() -> list[dict]:
@@ -212,11 +212,6 @@ def beside_committed(result: dict) -> str:
     """The table of aims of one run, beside the committed runs."""
     others = [{**other, "profile": f"committed: {other['profile']}"} for other in load_all()]
     return table_of_aims([{**result, "profile": f"this run: {result['profile']}"}, *others])
-
-
-def published_rows() -> list[dict]:
-    """The papers' published scores, from `data/published.json`."""
-    return table("published")["scores"]["rows"]
 
 
 def update_readme(readme: Path | None = None) -> bool:

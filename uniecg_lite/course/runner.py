@@ -217,18 +217,13 @@ def put_back(store: Store) -> list[Path]:
 
 
 def _put_back(executed: Path, place: Path) -> None:
-    """Write an executed notebook over the committed one, without the runner's own cell and marks."""
-    notebook = nbformat.read(executed, as_version=4)
-    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec", "language_info") if k in notebook.metadata}
-    for cell in notebook.cells:
-        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
-    for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+    """Write the outputs of an executed notebook into the committed one."""
+    notebook = nbformat.read(place, as_version=4)
+    own = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, (cell, ran) in enumerate(zip(own, stored.code_cells(executed), strict=True), start=1):
+        shown = [o for o in ran.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
+        cell.outputs = [{**o, "execution_count": number} if "execution_count" in o else o for o in shown]
         cell.execution_count = number
-        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
-        for output in cell.outputs:
-            if "execution_count" in output:
-                output["execution_count"] = number
     write_text(place, nbformat.writes(notebook) + "\n")
 
 
