@@ -1627,7 +1627,6 @@ def _bad_artifacts() -> dict:
     out["unified.elsewhere"] = said(lambda: UniECG.from_pretrained(folder / "elsewhere"))
     out["unified.empty"] = said(lambda: UniECG.from_pretrained(store.folder))
     out["cohort"] = said(lambda: cohort.load(folder / "nowhere", "train"))
-    out["cohort.none"] = said(lambda: cohort.write(iter(()), folder / "none"))
     for name in ("huge", "LAPTOP", " "):
         out[f"profile.{name}"] = said(lambda n=name: find_profile(n))
     llm = folder / "llm"

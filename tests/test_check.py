@@ -89,7 +89,6 @@ def test_memory_is_held_against_the_profile(monkeypatch):
         main, device, batch = ready.memory_rows("gpu", 9 * ready.GB, free * ready.GB)
         assert main[0] and device[0] is fits and "device memory" in device[1]
         assert batch[1] == f"batch of {free * ready.GB}", "it trains there"
-    assert ready.memory_needed("gpu") == "8 GB main, 40 GB device" and ready.memory_needed("laptop") == "8 GB"
 
 
 def test_disk_needs_room(monkeypatch, tmp_path):

@@ -9,6 +9,7 @@ from .findings import table
 # seconds of each notebook in the profile laptop, on two cores without bf16 matrix units; see `Profile.notebook_budget`
 BUDGETS = {number: row["seconds"] for number, row in table("notebooks").items()}
 SIZES = table("profiles")  # `meaning`: what each size is; then its value in each profile
+HARDWARE = SIZES["hardware"]  # profile -> whom it is for, where its budget is meant for, and the free memory it needs
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,11 @@ import torch
 from packaging.requirements import Requirement
 from transformers import AutoConfig
 
-from ..config import Profile
+from ..config import HARDWARE, Profile
 from ..config import profile as find_profile
 from ..training import device_and_why
 
 GB = 2**30
-MAIN_GB = {"smoke": 4, "laptop": 8, "gpu": 8}  # free main memory that a profile needs
-DEVICE_GB = {"gpu": 40}  # and free memory of the GPU
 DISK_GB = 3
 STAGE1_TOKENS, POCKET_ROWS = 192, 2240  # of the longest conversations with their ECG tokens; of the pocket vocabulary
 Row = tuple[bool, str]
@@ -93,20 +91,14 @@ def free_row(free: int, needed: int, what: str, remedy: str) -> Row:
 
 def memory_rows(profile: str, main: int, device: int | None) -> list[Row]:
     """Free main memory, and that of the GPU if there is one, in bytes, against what the profile needs."""
-    if profile not in MAIN_GB:
-        return [(False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(MAIN_GB)}")]
-    needed, words = MAIN_GB[profile], f"memory free, profile {profile} needs"
+    if profile not in HARDWARE:
+        return [(False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(HARDWARE)}")]
+    needed, words = HARDWARE[profile]["main_gb"], f"memory free, profile {profile} needs"
     rows = [free_row(main, needed, f"main {words}", "close programs or take PROFILE=smoke")]
     if device is not None:
         remedy = "end what else runs there, or take PROFILE=laptop"
-        rows.append(free_row(device, DEVICE_GB.get(profile, needed), f"device {words}", remedy))
+        rows.append(free_row(device, HARDWARE[profile].get("device_gb", needed), f"device {words}", remedy))
     return [*rows, batch_row(profile, main if device is None else device)]
-
-
-def memory_needed(profile: str) -> str:
-    """The memory of a profile in words, for README."""
-    main = f"{MAIN_GB[profile]} GB"
-    return f"{main} main, {DEVICE_GB[profile]} GB device" if profile in DEVICE_GB else main
 
 
 def batch_row(profile: str, free: int) -> Row:

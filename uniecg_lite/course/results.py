@@ -8,14 +8,13 @@ from pathlib import Path
 
 import torch
 
-from ..config import LAPTOP, PROFILES
+from ..config import HARDWARE, LAPTOP, PROFILES
 from ..findings import table
 from ..paths import ROOT
 from ..store import Store, commit, machine, write_text
 from ..studies.claims import claim_metrics, system_table, verdicts
 from ..studies.grid import STUDIES
 from ..studies.study import read_cells
-from .check import memory_needed
 from .lesson import sums
 
 RESULTS = ROOT / "results"
@@ -27,11 +26,6 @@ AIMS = {
 }
 # metric -> its sum, see `lesson.SUMS`
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
-HARDWARE = {  # profile -> what it is for, where its budget is meant for
-    "smoke": ("tests", "2 CPU cores"),
-    "laptop": ("students; the default", "2 CPU cores"),
-    "gpu": ("instructors, reviewers", "one data-centre GPU"),
-}
 PARTS = ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser")  # of DiffuSETS
 TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
 CLAIMS = {  # claim -> the figure that judges it, what it must reach, what the paper says, ours in words
@@ -79,9 +73,8 @@ def _of_seed(seed: int) -> str:
 
 def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
     """Gather every notebook's figures, and those of its studies, into the run's results file, see `run_file`."""
-    metrics = {}
-    for path in sorted((store.folder / "metrics").glob("[0-9][0-9].json")):
-        metrics |= json.loads(path.read_text())["metrics"]
+    files = sorted((store.folder / "metrics").glob("[0-9][0-9].json"))
+    metrics = {name: value for file in files for name, value in json.loads(file.read_text())["metrics"].items()}
     metrics |= derived(metrics) | studied(store)
     about = {
         "profile": store.profile.name,
@@ -95,9 +88,8 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         "resumed": resumed,
         "seconds": {key: round(took, 1) for key, took in [*sorted(seconds.items()), *sums(seconds).items()]},
     }
-    file = run_file(store)
-    write_text(file, _as_text(about, metrics))
-    return file
+    write_text(run_file(store), _as_text(about, metrics))
+    return run_file(store)
 
 
 def _as_text(about: dict, metrics: dict[str, float]) -> str:
@@ -203,9 +195,8 @@ def _measured(group: list[dict], name: str) -> str:
 
 def markdown(header: list[str], rows: list[list]) -> str:
     """Rows as a Markdown table."""
-    lines = [[*header], *rows]
-    text = ["| " + " | ".join(map(str, line)) + " |" for line in lines]
-    return "\n".join([text[0], "|" + "---|" * len(header), *text[1:]])
+    first, *text = ["| " + " | ".join(map(str, line)) + " |" for line in (header, *rows)]
+    return "\n".join([first, "|" + "---|" * len(header), *text])
 
 
 def beside_committed(result: dict) -> str:
@@ -249,11 +240,11 @@ def syllabus() -> str:
 def hardware() -> str:
     """The profiles as a Markdown table: how long a user waits for all notebooks, as measured, and at most."""
     rows = []
-    for name, (purpose, where) in HARDWARE.items():
+    for name, about in HARDWARE.items():
         runs = [run for run in load_all() if run["profile"] == name]
         waits = [f"{run['seconds']['total_all'] / 60:.0f} min on {run['machine']}" for run in runs]
-        most = f"{PROFILES[name].seconds_all / 60:.0f} min on {where}"
-        rows.append([f"`{name}`", purpose, ", ".join(waits) or "no results committed", most, memory_needed(name)])
+        most = f"{PROFILES[name].seconds_all / 60:.0f} min on {about['on']}"
+        rows.append([f"`{name}`", about["for"], ", ".join(waits) or "no results committed", most, about["memory"]])
     return markdown(["profile", "for", "all notebooks, measured", "at most", "memory"], rows)
 
 
