@@ -1,7 +1,6 @@
 """Which patients, which split, where on disk? One table of simulated patients for each split."""
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from tqdm.auto import tqdm
 
 from .errors import BadArtifact
 from .simulator.simulate import simulate
+from .store import replacing
 
 SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
@@ -64,16 +64,13 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
 
     Rows are dicts of equally long columns (see `simulated`); the split follows from the patient.
     """
-    folder, room = Path(folder), Path(f"{folder}.part")
     table = pa.concat_tables([pa.table({key: _column(value) for key, value in chunk.items()}) for chunk in rows])
     splits = np.array([split_of(patient) for patient in table["patient"].to_pylist()])
-    shutil.rmtree(room, ignore_errors=True)
     datasets.disable_progress_bars()
-    for name in SPLITS:
-        datasets.Dataset(table.filter(pa.array(splits == name))).save_to_disk(room / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    room.rename(folder)
-    return folder
+    with replacing(Path(folder)) as room:
+        for name in SPLITS:
+            datasets.Dataset(table.filter(pa.array(splits == name))).save_to_disk(room / name)
+    return Path(folder)
 
 
 def _column(value) -> pa.Array:

@@ -121,7 +121,7 @@ class Store:
 
         `about` goes into `meta.json` (metrics, seconds, losses). A full disk leaves the old artifact as it was.
         """
-        room, place = self.folder / f"{name}.part", self.folder / name
+        place = self.folder / name
         meta = {
             "name": name,
             "producer": PRODUCERS[name],
@@ -133,19 +133,30 @@ class Store:
             **about,
         }
         try:
-            shutil.rmtree(room, ignore_errors=True)
-            room.mkdir(parents=True)
-            yield room
-            meta["hash"] = fingerprint(room)
-            (room / "meta.json").write_text(json.dumps(meta, indent=1))
+            with replacing(place) as room:
+                yield room
+                meta["hash"] = fingerprint(room)
+                (room / "meta.json").write_text(json.dumps(meta, indent=1))
+                (place / "meta.json").unlink(missing_ok=True)  # killed from here on, nothing passes for whole
         except OSError as reason:
-            shutil.rmtree(room, ignore_errors=True)
             raise UniECGError(
                 f"'{name}' could not be written ({reason}): free some disk space and run again."
             ) from reason
-        (place / "meta.json").unlink(missing_ok=True)  # a run killed from here on leaves nothing that passes for whole
-        shutil.rmtree(place, ignore_errors=True)
-        os.replace(room, place)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder, which takes the place of `folder` when the block ends well; else it goes."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(part, folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ..config import profile as find_profile
 from ..course import results, stored
 from ..errors import BadArtifact, BadRequest, UniECGError
 from ..paths import ROOT
-from ..store import NEEDS, PRODUCERS, Store, write_text
+from ..store import NEEDS, PRODUCERS, Store, replacing, write_text
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -51,18 +50,16 @@ def missing(store: Store, paths: list[Path]) -> list[str]:
 
     What one of the notebooks makes itself counts as there. Of what is missing, what it is made from is looked at, too.
     """
-    numbers = {path.name[:2] for path in paths}
-    ask, found = [name for number in numbers for name in NEEDS.get(number, ())], set()
-    while ask:
-        name = ask.pop()
-        if name in found or PRODUCERS[name] in numbers:
-            continue
-        try:
-            store.path(name)
-        except BadArtifact:
-            found.add(name)
-            ask += NEEDS.get(PRODUCERS[name], ())
-    return [name for name in PRODUCERS if name in found]
+    numbers, found = {path.name[:2] for path in paths}, []
+    wanted = {name for number in numbers for name in NEEDS.get(number, ())}
+    for name, maker in reversed(PRODUCERS.items()):
+        if name in wanted and maker not in numbers:
+            try:
+                store.path(name)
+            except BadArtifact:
+                found.insert(0, name)
+                wanted |= {*NEEDS.get(maker, ())}
+    return found
 
 
 def finished(store: Store) -> dict[Path, dict]:
@@ -229,16 +226,14 @@ def _put_back(executed: Path, place: Path) -> None:
 
 def report(executed: Path, folder: Path, table: str = "") -> Path:
     """Executed notebooks as HTML pages with an index, which shows a Markdown table: the path of `index.html`."""
-    room, links, exporter = folder.with_name(f"{folder.name}.part"), [], HTMLExporter(template_name="lab")
-    shutil.rmtree(room, ignore_errors=True)
-    for path in sorted(path for path in executed.glob("[0-9][0-9]_*.ipynb") if ".part." not in path.name):
-        write_text(room / f"{path.stem}.html", exporter.from_filename(str(path))[0])
-        links.append(f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>')
-    write_text(
-        room / "index.html",
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"
-        f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>{markdown2html(table)}</html>",
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(room, folder)
+    links, exporter = [], HTMLExporter(template_name="lab")
+    with replacing(folder) as room:
+        for path in sorted(path for path in executed.glob("[0-9][0-9]_*.ipynb") if ".part." not in path.name):
+            write_text(room / f"{path.stem}.html", exporter.from_filename(str(path))[0])
+            links.append(f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>')
+        write_text(
+            room / "index.html",
+            "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"
+            f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>{markdown2html(table)}</html>",
+        )
     return folder / "index.html"
