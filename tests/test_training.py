@@ -71,7 +71,8 @@ def child(folder: str, variant: str, out: str) -> None:
             print("here", flush=True)
             sys.stdin.read()
 
-    _, weights = train(folder, variant, at_step=stand_still, save_every=0)
+    training.SAVE_EVERY = 0
+    _, weights = train(folder, variant, at_step=stand_still)
     save_file(weights, out)
 
 
@@ -118,6 +119,12 @@ class Killed(Exception):
     """Stands in for the end of a process."""
 
 
+@pytest.fixture(autouse=True)
+def save_always(monkeypatch):
+    """A checkpoint after every step."""
+    monkeypatch.setattr(training, "SAVE_EVERY", -1)
+
+
 def stopped(folder: Path, step: int, variant: str = "ema", **how) -> Path:
     """What is left of a run that ended at a step."""
 
@@ -126,7 +133,7 @@ def stopped(folder: Path, step: int, variant: str = "ema", **how) -> Path:
             raise Killed
 
     with pytest.raises(Killed):
-        train(folder, variant, at_step=stop, save_every=-1, **how)
+        train(folder, variant, at_step=stop, **how)
     return folder / "checkpoint.safetensors"
 
 
@@ -165,7 +172,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_uses_the_last_one(tmp_path, m
 
     monkeypatch.setattr(training, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
-        train(tmp_path / "cut", "ema", save_every=-1)
+        train(tmp_path / "cut", "ema")
     monkeypatch.setattr(training, "save_file", save)
     _, whole = train(tmp_path / "whole", "ema")
     began, weights = first_step(tmp_path / "cut")
@@ -213,9 +220,11 @@ def test_checkpoints_are_written_as_often_as_asked(tmp_path, monkeypatch):
     clock = iter(range(0, 100_000, 10))
     monkeypatch.setattr(time, "time", lambda: next(clock))
     saved = []
-    train(tmp_path, save_every=1000, at_step=lambda step: saved.append((tmp_path / "checkpoint.safetensors").exists()))
+    monkeypatch.setattr(training, "SAVE_EVERY", 1000)
+    train(tmp_path, at_step=lambda step: saved.append((tmp_path / "checkpoint.safetensors").exists()))
     assert not any(saved)
-    train(tmp_path, save_every=5, at_step=lambda step: saved.append((tmp_path / "checkpoint.safetensors").exists()))
+    monkeypatch.setattr(training, "SAVE_EVERY", 5)
+    train(tmp_path, at_step=lambda step: saved.append((tmp_path / "checkpoint.safetensors").exists()))
     assert all(saved[PLAN.steps + 1 :])
 
 

@@ -77,7 +77,7 @@ class Store:
             BadArtifact: missing or unreadable; the message names the notebook to run.
         """
         path = self.folder / name / "meta.json"
-        advice = f"run notebook {PRODUCERS[name]} with profile '{self.profile.name}'"
+        advice = f"run notebook {PRODUCERS.get(name, '?')} with profile '{self.profile.name}'"
         if not path.exists():
             raise BadArtifact(f"There is no '{name}' in {self.folder}: {advice} first.")
         try:
@@ -124,7 +124,7 @@ class Store:
         place = self.folder / name
         meta = {
             "name": name,
-            "producer": PRODUCERS[name],
+            "producer": PRODUCERS.get(name, "?"),  # a study keeps what no notebook makes
             "profile": self.profile.name,
             "seed": self.seed,
             "commit": commit(),

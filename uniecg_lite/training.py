@@ -21,6 +21,7 @@ from transformers.utils import logging
 from .config import Training
 from .errors import BadArtifact
 
+SAVE_EVERY = 30.0  # seconds between checkpoints
 BF16_FROM = (8, 0)  # CUDA compute capability; older devices only emulate bfloat16
 
 
@@ -142,7 +143,6 @@ class TrainingLoop:
         ema: decay of the moving average of the weights that is left in the modules at the end (Polyak averaging); None
             for the plain weights. The decay warms up, so that the first weights are soon forgotten.
         muon: matrices of linear layers learn by Muon in place of AdamW, see `optimizers`.
-        save_every: seconds between checkpoints.
 
     `history` is {"loss": [...], other parts: [...], "seconds": s, "steps": n}, losses averaged over 10 steps.
     """
@@ -158,9 +158,8 @@ class TrainingLoop:
         weight_decay: float = 0.01,
         ema: float | None = None,
         muon: bool = False,
-        save_every: float = 30.0,
     ):
-        self.name, self.plan, self.seed, self.ema, self.save_every = name, plan, seed, ema, save_every
+        self.name, self.plan, self.seed, self.ema = name, plan, seed, ema
         self.checkpoint = Path(folder) / "checkpoint.safetensors"
         self.parameters = {
             f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters() if p.requires_grad
@@ -186,7 +185,7 @@ class TrainingLoop:
             self._update(step)
             if number % 20 == 0 and self.history["loss"]:
                 bar.set_postfix(loss=f"{self.history['loss'][-1]:.3f}")
-            if time.time() - saved > self.save_every and number + 1 < plan.steps:
+            if time.time() - saved > SAVE_EVERY and number + 1 < plan.steps:
                 self._save(number + 1, time.time() - begun)
                 saved = time.time()
         with torch.no_grad():

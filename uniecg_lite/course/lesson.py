@@ -90,14 +90,12 @@ def shape(name: str, x: torch.Tensor, letters: str, **sizes: int) -> None:
             raise AssertionError(f"{name}: {letter} is {size}, not {sizes[letter]}")
 
 
-def source(*objects, lines: int | None = None) -> None:
-    """Show the code of functions, methods or classes as the package has it; of each the first `lines`, None for all."""
+def source(*objects) -> None:
+    """Show the code of functions, methods or classes as the package has it."""
     from IPython.display import Markdown, display
 
     for each in objects:
-        code = textwrap.dedent(inspect.getsource(each)).rstrip().split("\n")
-        cut = ["    ..."] if lines and lines < len(code) else []
-        display(Markdown("\n".join(["```python", *code[:lines], *cut, "```"])))
+        display(Markdown(f"```python\n{textwrap.dedent(inspect.getsource(each)).rstrip()}\n```"))
 
 
 _tries: Counter = Counter()
