@@ -66,10 +66,8 @@ def finished(store: Store) -> dict[Path, dict]:
     """The notebooks at the start of the chain that have run as they are now, and with this seed: path -> record."""
     out = {}
     for path in chain():
-        file = _record_file(store, path)
-        known = (
-            json.loads(file.read_text()) if file.exists() and (store.folder / "notebooks" / path.name).exists() else {}
-        )
+        file, executed = _record_file(store, path), store.folder / "notebooks" / path.name
+        known = json.loads(file.read_text()) if file.exists() and executed.exists() else {}
         if (known.get("seed"), known.get("source")) != (store.seed, _source_hash(path)):
             break
         out[path] = known
