@@ -38,7 +38,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -60,7 +60,7 @@ from uniecg_lite.beats import (
 )
 from uniecg_lite.checkpoints import (
     load_codec, load_codes, load_diagecg, load_encoders, load_generator, load_reader, load_reading, new_codec,
-    new_diagecg, new_encoders, save_adapters, save_codec, save_merged, save_reader, save_stage
+    new_encoders, save_part, save_stage
 )
 from uniecg_lite.config import BUDGETS, LAPTOP, profile as find_profile, PROFILES, SMOKE, Training
 from uniecg_lite.course import results
@@ -86,7 +86,7 @@ from uniecg_lite.encoders import (
     Captioner, coca_loss, FactProbes, grid as grid_of, GRIDS, place_on_grid, report_ids, retrieval, amplify_small_waves,
     spread_on_grid, targets, encoder_loss
 )
-from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
+from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report, table
 from uniecg_lite.generator.beat_plan import (
     average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
 )
@@ -153,7 +153,7 @@ from uniecg_lite.studies.mapping import LinearMapper
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
 from uniecg_lite.studies.systems import settle, shared_size, SharedProjection, trivial_report
-from uniecg_lite.training import fit, inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
+from uniecg_lite.training import inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -468,7 +468,7 @@ def chain() -> tuple:
     reader = Reader()
     run("reader", lambda f: train_reader(reader, P.reader, seed, f), reader)
     with store.writing("reader") as folder:
-        save_reader(reader, folder)
+        save_part(reader, folder)
     plain_texts, ecgs = Corpus(train.truth()), clean_ecgs(train)
     out["clean_ecgs"] = kept(ecgs)
     torch.manual_seed(seed)
@@ -555,18 +555,20 @@ def chain() -> tuple:
     codes = {"codes": codes_of(codec, train), "read": codes_of(codec, train, kind="read")}
     out["codes"] = {name: kept(value) for name, value in codes.items()}
     with store.writing("diag_tokenizer", inputs=("cohort",)) as folder:
-        save_codec(codec, folder, **codes)
-    diag = new_diagecg(store)
+        save_part(codec, folder)
+        save_tensors(codes, folder / "codes")
+    diag = load_diagecg(store, "language")
     torch.manual_seed(seed)
     diag.adapt(P.diag_rank)
     run("diag_forecast", lambda f: forecast(diag, load_codes(store), P.diag_forecast, seed, f), diag.llm)
     with store.writing("diag_forecast", inputs=("diag_tokenizer", "language")) as folder:
-        save_adapters(diag, folder)
+        diag.llm.save_pretrained(folder / "adapter")
     run("diag_tuning", lambda f: tune(diag, texts, load_codes(store, "read"), P.diag_tuning, seed, f), diag.llm)
     with store.writing("diagecg", inputs=("diag_forecast", "diag_tokenizer")) as folder:
-        save_adapters(diag, folder)
+        diag.llm.save_pretrained(folder / "adapter")
         diag.merge()
-        save_merged(diag, folder)
+        diag.llm.save_pretrained(folder / "llm")
+        diag.tokenizer.save_pretrained(folder / "llm")
     return store, out
 
 
@@ -1012,14 +1014,13 @@ def part_trainings() -> dict:
         torch.manual_seed(1)
         net = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 5))
 
-        def loss(step, g, net=net):
-            rows = rows_of(step, 2, 8, len(x))
-            return {"loss": (net(x[rows]) - x[rows]).square().mean(), "noise": torch.rand(1, generator=g)[0]}
-
         with losses() as found:
-            history = fit(name, {"net": net}, loss, Training(30, 8, 1e-2, 3), seed=2, folder=new("fit"), **how)
+            loop = TrainingLoop({"net": net}, Training(30, 8, 1e-2, 3), 2, new("fit"), name, **how)
+            for step in loop:
+                rows = step.rows(len(x))
+                step.learn((net(x[rows]) - x[rows]).square().mean(), noise=torch.rand(1, generator=step.generator)[0])
         out[f"fit.{name}"] = {"losses": found, "weights": size(net)}
-        out[f"fit.{name}"]["history"] = [plain(history[key]) for key in ("loss", "noise")]
+        out[f"fit.{name}"]["history"] = [plain(loop.history[key]) for key in ("loss", "noise")]
     out["schedule"] = [digits(schedule(step, Training(50, 8, 1e-3, 5))) for step in range(0, 50, 7)]
     out["step_generator"] = plain(torch.rand(3, generator=torch.Generator().manual_seed(step_seed(1, 5))))
     out["rows_of"] = [sha(rows_of(step, 1, 8, 30)) for step in range(6)]
@@ -1247,7 +1248,7 @@ def _models_scored() -> dict:
 def _committed() -> dict:
     """Tables, sums and verdicts from the committed results, and verdicts at the edges."""
     out = {"producers": sha(PRODUCERS), "sizes": sha(SIZES), "budgets": sha(BUDGETS), "study_list": sha(study_list())}
-    out |= {f"profile.{name}": sha(profile.asdict()) for name, profile in PROFILES.items()}
+    out |= {f"profile.{name}": sha(asdict(profile)) for name, profile in PROFILES.items()}
     files = results.load_all()
     for file in files:
         name = f"{file['profile']}.{file['machine']}.{file['seed']}"
@@ -1260,7 +1261,7 @@ def _committed() -> dict:
     out |= {f"study_claims.{key}": sha(claim) for key, claim in results.claims(found).items()}
     out["studies"] = results.studies_table(STUDIES_FOLDER).splitlines()
     out["systems"] = system_table(root=STUDIES_FOLDER).splitlines()
-    out["published"] = sha(results.published_rows())
+    out["published"] = sha(table("published")["scores"]["rows"])
     readme = new("readme") / "README.md"
     readme.write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
     out["readme"] = results.update_readme(readme)
@@ -1648,7 +1649,6 @@ def _bad_artifacts() -> dict:
     out["unified.elsewhere"] = said(lambda: UniECG.from_pretrained(folder / "elsewhere"))
     out["unified.empty"] = said(lambda: UniECG.from_pretrained(store.folder))
     out["cohort"] = said(lambda: cohort.load(folder / "nowhere", "train"))
-    out["cohort.none"] = said(lambda: cohort.write(iter(()), folder / "none"))
     for name in ("huge", "LAPTOP", " "):
         out[f"profile.{name}"] = said(lambda n=name: find_profile(n))
     llm = folder / "llm"
@@ -1731,7 +1731,7 @@ def _bad_requests() -> dict:
     out["separability"] = said(lambda: separability(few[:5], few[:20]))
     net = torch.nn.Linear(2, 2).requires_grad_(False)
 
-    out["fit"] = said(lambda: fit("net", {"net": net}, None, Training(3, 2, 1e-3), seed=0, folder=folder))
+    out["fit"] = said(lambda: TrainingLoop({"net": net}, Training(3, 2, 1e-3), 0, folder, "net"))
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["V5"], ecg_id=[12], attribute=None)
     spoilt = {"question_type": "x", "attribute_type": "x", "answer": "abc", "template_id": "9", "ecg_id": 12}

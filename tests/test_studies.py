@@ -11,7 +11,7 @@ import torch
 
 from uniecg_lite import cohort
 from uniecg_lite.beats import measure_beat
-from uniecg_lite.checkpoints import save_reader
+from uniecg_lite.checkpoints import save_part
 from uniecg_lite.config import LAPTOP, SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.errors import BadRequest, UniECGError
@@ -372,7 +372,7 @@ def chain(tmp_path_factory):
         model.llm.save_pretrained(room / "llm")
         model.tokenizer.save_pretrained(room / "llm")
     with store.writing("reader") as room:
-        save_reader(Reader(), room)
+        save_part(Reader(), room)
     return store
 
 

@@ -274,7 +274,7 @@ def _axes(title: str, size=(6.0, 2.6)) -> tuple[Figure, plt.Axes]:
 
 
 def losses(history: dict, keys: tuple[str, ...] = ("loss",), title: str = "Training", every: int = 10) -> Figure:
-    """Loss over steps, as `training.fit` returns it (one value per `every` steps)."""
+    """Loss over steps, as `TrainingLoop.history` has it (one value per `every` steps)."""
     figure, axes = _axes(title)
     for key in keys:
         axes.plot(every * (1 + np.arange(len(history[key]))), history[key], label=key)

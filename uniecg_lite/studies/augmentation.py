@@ -25,7 +25,7 @@ from ..metrics.generation import standard
 from ..metrics.real_records import RealRecords, load_real_records, weighted_auroc, weighted_f1
 from ..simulator.noise import noise
 from ..store import Store
-from ..training import device_and_why, fit, inference
+from ..training import TrainingLoop, device_and_why, inference
 from .study import ABOUT, hashes, manifest_hash, open_split
 
 RARE = ("CRBBB", "LVH", "PVC")  # a block, tall waves, early beats; cardiologists state them in real records, too
@@ -162,13 +162,10 @@ def trained(profile: Profile, positive: torch.Tensor, negative: torch.Tensor, se
     torch.manual_seed(seed)
     model, half = Classifier().to(device), plan.batch // 2
     label = torch.cat([torch.ones(half), torch.zeros(half)]).to(device)
-
-    def loss(step, g):
-        drawn = [part[torch.randint(len(part), (half,), generator=g)] for part in (positive, negative)]
-        return F.binary_cross_entropy_with_logits(model(torch.cat(drawn).to(device)).float(), label)
-
-    fit("classifier", {"classifier": model.train()}, loss, plan, seed=seed, folder=folder)
-    return model.requires_grad_(False).eval()
+    for step in TrainingLoop({"classifier": model.train()}, plan, seed, folder, "classifier"):
+        drawn = [part[torch.randint(len(part), (half,), generator=step.generator)] for part in (positive, negative)]
+        step.learn(F.binary_cross_entropy_with_logits(model(torch.cat(drawn).to(device)).float(), label))
+    return model.eval()
 
 
 @inference()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import load_codec, load_codes, load_reading, new_codec, new_diagecg
+from ..checkpoints import load_codec, load_codes, load_diagecg, load_reading, new_codec
 from ..cohort import Cohort
 from ..config import Profile, Training
 from ..diagecg.diagecg_metrics import (
@@ -175,7 +175,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     if variant == "waves":
         strangers = simulate(STRANGERS, torch.arange(P.study_scored))
         shown = model.codec.encode(strangers.signal.to(model.device)).cpu()
-        out |= attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
+        out |= attention_metrics(model, strangers, shown, control=load_diagecg(room.store, "language", model.codec))
     if variant == "full" and real_folder() is not None:
         out |= real_metrics(model, real_folder())
     return out
@@ -192,7 +192,7 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
         codes = load_codes(room.store)
         read = codes_of(codec, room.train, kind="numbers") if numbers else load_codes(room.store, "read")
     torch.manual_seed(seed)
-    model, own = new_diagecg(room.store, codec), plans(P, variant)
+    model, own = load_diagecg(room.store, "language", codec), plans(P, variant)
     model.adapt(P.diag_rank)
     if numbers:
         width = model.llm.get_input_embeddings().weight.shape[1]

@@ -30,7 +30,7 @@ from ..leads import from_independent
 from ..metrics.generation import ClipPair, clip_scores, control, fidelity, memorised, number_errors, requested, standard
 from ..metrics.reader import Reader
 from ..store import Store
-from ..training import device_and_why, fit, inference, rows_of
+from ..training import TrainingLoop, device_and_why, inference
 from .study import ABOUT, Spread, hashes, open_split, paired, size, summary
 
 # --- Generators to compare with: a conditional VAE, and the nearest training record.
@@ -92,15 +92,12 @@ def train_conditional_vae(
     """Train on ECGs (N, 12, 1024) mV, their conditions (N, D_c) and plans (N, PLAN, 128)."""
     device = model.predicted.weight.device
     model.vae.start(ecgs[:2048].to(device))
-
-    def loss(step, generator):
-        rows = rows_of(step, seed, training.batch, len(ecgs))
-        signal, condition, plan = (part[rows].to(device) for part in (ecgs, conditions, plans))
-        return model.loss(signal, condition, plan)
-
-    history = fit("conditional VAE", {"model": model}, loss, training, seed=seed, folder=folder)
-    model.requires_grad_(False).eval()
-    return history
+    loop = TrainingLoop({"model": model}, training, seed, folder, "conditional VAE")
+    for step in loop:
+        rows = step.rows(len(ecgs))
+        step.learn(**model.loss(*(part[rows].to(device) for part in (ecgs, conditions, plans))))
+    model.eval()
+    return loop.history
 
 
 def nearest(wanted: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
