@@ -21,9 +21,8 @@ from ..simulator.sample import away_from_limits
 from ..simulator.schedule import schedule
 from ..simulator.simulate import heart_signal, simulate
 from ..store import Store
-from .study import ABOUT, manifest_hash
+from .study import manifest_hash
 
-VARIANTS = ABOUT["realism"]["variants"]  # each makes one improvement on the one before
 SIZES = {"smoke": (300, 2)}  # simulated hearts to choose from, passes over the training beats
 USUAL = (1500, 16)  # the same, for other profiles
 
@@ -47,7 +46,7 @@ def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda heart
     return from_independent(heart_signal(hearts, schedule(hearts, 10.0), t)[..., :1000])
 
 
-STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # record numbers (B,) -> (B, 12, 1000) mV
+STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # (B,) -> (B, 12, 1000) mV; each adds one improvement
     "textbook-white-noise": lambda index: drawn(index) + white_noise(0, index, 1000),
     "recorded-noise": lambda index: drawn(index) + recorded_noise(index),
     "sharp-qrs": lambda index: drawn(index, qrs) + recorded_noise(index),
