@@ -76,7 +76,7 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
 
 
 def test_a_quick_look_takes_the_first_training_patients_alone(chain, room):
-    quick = making.prepare(chain, training=40)
+    quick = making.StudyContext(chain, training=40)
     assert len(quick.known) == len(quick.ecgs) == 40 < len(room.known)
     assert torch.allclose(quick.known, room.known[:40], atol=1e-4)
     assert quick.requests[: quick.n] == room.requests[: room.n]

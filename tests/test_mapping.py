@@ -42,7 +42,7 @@ def chain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def room(chain):
-    return making.prepare(chain)
+    return making.StudyContext(chain)
 
 
 def test_each_way_differs_in_one_thing_alone(chain):

@@ -389,10 +389,9 @@ def test_encoder_tokens_are_kept_until_their_source_changes(chain, monkeypatch):
     monkeypatch.setattr("uniecg_lite.studies.systems.CachedTokens.encode", None)
     assert torch.equal(Patients(chain).views[0].signal, learned.signal), "not encoded again"
     assert chain.meta(VIEWS)["hash"] == before
-    fewer = Patients(chain)
-    fewer.test = fewer.test.first(1)
+    fewer = replace(chain, profile=replace(SMOKE, study_scored=1))
     with pytest.raises(TypeError):  # another number of patients: the encoders are called
-        _ = fewer.views
+        _ = Patients(fewer).views
 
 
 def test_one_shared_projection_has_the_size_of_two():

@@ -6,9 +6,10 @@ know a finding better than the few examples tell: the case of a generator that w
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +17,13 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..checkpoints import load_generator
-from ..cohort import Cohort
 from ..config import Profile
 from ..findings import CODES
-from ..generator.generator import Generator
 from ..language.conversations import Corpus
 from ..leads import from_independent
 from ..metrics.chain import real_folder
 from ..metrics.generation import standard
-from ..metrics.real_records import RealRecords, load_real_records, weighted_auroc, weighted_f1
+from ..metrics.real_records import load_real_records, weighted_auroc, weighted_f1
 from ..simulator.noise import noise
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
@@ -54,19 +53,6 @@ class Classifier(nn.Module):
         return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, 0]
 
 
-@dataclass
-class StudyContext:
-    """Training patients, those who set the threshold, held-out ones, and real records where there are any."""
-
-    store: Store
-    train: Cohort
-    corpus: Corpus
-    generator: Generator
-    chosen: tuple[torch.Tensor, torch.Tensor]  # (n, 12, 1000) mV and (n, F) bool, of the validation split
-    held: tuple[torch.Tensor, torch.Tensor]  # the same, of the test split
-    real: RealRecords | None
-
-
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: patients, classifier, sizes, and the artifacts and real records it starts from."""
     P, folder, generated = store.profile, real_folder(), variant.startswith("made")
@@ -79,18 +65,25 @@ def settings(store: Store, variant: str) -> dict:
     return out | {"inputs": inputs | {"manifest": folder and manifest_hash(folder)}}
 
 
-def prepare(store: Store) -> StudyContext:
+def prepare(store: Store) -> SimpleNamespace:
     """Open the cohort, the chain's generator, and the real records; without them, says so and goes on."""
     train, *others = (open_split(store, split) for split in ("train", "validation", "test"))
     chosen, held = ((part.signal(range(len(part))), part.truth()["findings"].bool()) for part in others)
     folder = real_folder()
     if folder is None:
         tqdm.write("There are no real records: `real.*` is left out. UNIECG_REAL_ECG names a folder that has them.")
-    real = load_real_records(folder) if folder else None
-    return StudyContext(store, train, Corpus(train.truth()), load_generator(store), chosen, held, real)
+    return SimpleNamespace(
+        profile=store.profile,
+        train=train,
+        corpus=Corpus(train.truth()),
+        generator=load_generator(store),
+        chosen=chosen,  # who set the threshold: (n, 12, 1000) mV and (n, F) bool of the validation split
+        held=held,  # the same of the test split
+        real=load_real_records(folder) if folder else None,
+    )
 
 
-def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
+def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """F1 and AUROC of each rare finding's classifier on held-out simulated and on real records, and their means.
 
     The threshold is the one with the best F1 on the validation split's simulated patients, for both.
@@ -98,7 +91,7 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     source, k = next((name, int(variant[len(name) :])) for name in SOURCES if variant.startswith(name))
     out = {}
     for code in RARE:
-        model = trained(room.store.profile, *examples(room, code, source, k, seed), seed, folder / code)
+        model = trained(room.profile, *examples(room, code, source, k, seed), seed, folder / code)
         column = CODES.index(code)
         threshold = best_threshold(logits(model, room.chosen[0]), room.chosen[1][:, column])
         out |= scores(f"simulated.{code}", logits(model, room.held[0]), room.held[1][:, column], threshold)
@@ -118,31 +111,25 @@ def means(found: dict[str, float]) -> dict[str, float]:
 
 
 # ---- examples ---------------------------------------------------------------------------------------------------
-def examples(room: StudyContext, code: str, source: str, k: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def examples(room: SimpleNamespace, code: str, source: str, k: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positive (P, 12, 1000) and negative (N, 12, 1000) ECGs in mV; the first k positives, and the negatives, are the
     same for every source. A small cohort may hold fewer than k, and none beside them."""
-    n, others = SIZES.get(room.store.profile.name, USUAL)
-    g, with_it = torch.Generator().manual_seed(seed), torch.zeros(len(room.train), dtype=torch.bool)
-    with_it[room.corpus.carriers[code]] = True
-    parts = [rows.nonzero()[:, 0] for rows in (with_it, ~with_it)]
+    n, others = SIZES.get(room.profile.name, USUAL)
+    g, has = torch.Generator().manual_seed(seed), torch.tensor([code in r.findings for r in room.corpus.readings])
+    parts = [rows.nonzero()[:, 0] for rows in (has, ~has)]
     carriers, without = (rows[torch.randperm(len(rows), generator=g)] for rows in parts)
     few, further = room.train.signal(carriers[:k].tolist()), carriers[k : k + n].tolist()
-    again = torch.arange(n) % len(few)  # (n,) which example is repeated
-    beside = few[:0]
+    again, beside = torch.arange(n) % len(few), few[:0]  # (n,) which example is repeated
+    fresh = from_independent(noise(NOISES + seed, torch.arange(n), torch.arange(1000) / HZ, HZ)[0])  # (n, 12, 1000)
     if source == "copies":
-        beside = few[again] + noise_alone(seed, n)
+        beside = few[again] + fresh
     if source == "made":
         requests = [room.corpus.requests[row] for row in carriers[:k][again].tolist()]
         signal = room.generator.signals(room.generator.conditions(requests), seed).cpu()
-        beside = standard(signal) + noise_alone(seed, n)
+        beside = standard(signal) + fresh
     if source == "more" and further:
         beside = room.train.signal(further)
     return torch.cat([few, beside]), room.train.signal(without[:others].tolist())
-
-
-def noise_alone(seed: int, n: int) -> torch.Tensor:
-    """The simulator's noise alone: (n, 12, 1000) mV."""
-    return from_independent(noise(NOISES + seed, torch.arange(n), torch.arange(1000) / HZ, HZ)[0])
 
 
 # ---- the classifier ---------------------------------------------------------------------------------------------

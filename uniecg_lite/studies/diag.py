@@ -13,23 +13,12 @@ import torch
 
 from ..checkpoints import load_codec, load_codes, load_reading, new_codec, new_diagecg
 from ..config import Profile, Training
-from ..diagecg.diagecg_metrics import (
-    attention_metrics,
-    codec_metrics,
-    forecast_metrics,
-    qa_metrics,
-    qa_named,
-    real_metrics,
-    report_metrics,
-    reports,
-    waves_kept,
-)
+from ..diagecg import diagecg_metrics as scored
 from ..diagecg.diagecg_model import DiagECG
 from ..diagecg.diagecg_stages import codes_of, forecast, train_tokenizer, tune
 from ..diagecg.fsq_tokenizer import ECGTokenizer
 from ..language.conversations import Corpus
-from ..metrics.chain import real_folder
-from ..metrics.chain import reports as unified_reports
+from ..metrics.chain import real_folder, reports
 from ..metrics.qa import answers, draw_questions, qa_scores
 from ..simulator.simulate import simulate
 from ..stages import projection_alignment, stage1
@@ -101,7 +90,11 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
     codec = trained_codec(room, variant, seed, folder)
     signal = room.test.signal(range(len(room.test)))
     bits = codec.many(signal.shape[-1]) * math.log2(codec.codes)
-    return codec_metrics(codec, signal) | waves_kept(codec, signal, room.truth) | {"diagecg.bits_per_ecg": bits}
+    return (
+        scored.codec_metrics(codec, signal)
+        | scored.waves_kept(codec, signal, room.truth)
+        | {"diagecg.bits_per_ecg": bits}
+    )
 
 
 # ---- models -----------------------------------------------------------------------------------------------------
@@ -143,18 +136,18 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     model, known = trained(room, learned, variant, seed, folder)
     aware, numbers = variant != "unknown", variant == "continuous"
     seen = codes_of(model.codec, test, kind="numbers" if numbers else "read")
-    out = qa_metrics(model, test, seen, QUESTIONS * P.study_scored, 0, aware)
-    out |= report_metrics(reports(model, corpus, seen, aware), corpus)
+    out = scored.qa_metrics(model, test, seen, QUESTIONS * P.study_scored, 0, aware)
+    out |= scored.report_metrics(scored.reports(model, corpus, seen, aware), corpus)
     if variant in WAVES:  # the chain's tokenizer is scored by notebook 11
-        out |= codec_metrics(model.codec, test.signal(range(len(test))))
+        out |= scored.codec_metrics(model.codec, test.signal(range(len(test))))
     if not numbers:
-        out |= forecast_metrics(model, codes_of(model.codec, test), known)
+        out |= scored.forecast_metrics(model, codes_of(model.codec, test), known)
     if variant == "waves":
         strangers = simulate(STRANGERS, torch.arange(P.study_scored))
         shown = model.codec.encode(strangers.signal.to(model.device)).cpu()
-        out |= attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
+        out |= scored.attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
     if variant == "full" and real_folder() is not None:
-        out |= real_metrics(model, real_folder())
+        out |= scored.real_metrics(model, real_folder())
     return out
 
 
@@ -187,11 +180,11 @@ def measure_vectors(room: Patients, learned: Corpus, corpus: Corpus, seed: int, 
     seed varies the projections' start, the order of the patients and the words they are asked in.
     """
     torch.manual_seed(seed)
-    P, test, views = room.store.profile, room.test, room.views[0]
-    plan, model = plans(P, "vectors"), load_reading(room.store, "language")
+    P, test, plan = room.store.profile, room.test, plans(room.store.profile, "vectors")
+    model, views = load_reading(room.store, "language"), room.views[0]  # in this order, as the first draws by seed
     projection_alignment(model, learned, views, plan["alignment"], seed, folder / "alignment")
     stage1(model, learned, views, plan["stage1"], seed, folder / "stage1")
     model.eval()
     asked = draw_questions(corpus, QUESTIONS * P.study_scored, 0)
-    found = qa_named(qa_scores(asked, answers(model, test, asked)))
-    return found | report_metrics(unified_reports(model, test.signal(range(len(test)))), corpus)
+    found = scored.qa_named(qa_scores(asked, answers(model, test, asked)))
+    return found | scored.report_metrics(reports(model, test.signal(range(len(test)))), corpus)

@@ -19,9 +19,9 @@ PARTS = {  # of each study: prepare, measure, settings
     "table": (systems.Patients, systems.measure, systems.settings),
     "diagcodes": (systems.Patients, diag.codes_measure, diag.codes_settings),
     "diagecg": (diag.prepare, diag.measure, diag.settings),
-    "making": (making.prepare, making.measure, making.settings),
-    "sampling": (making.prepare, making.sampling_measure, making.sampling_settings),
-    "mapping": (making.prepare, mapping.measure, mapping.settings),
+    "making": (making.StudyContext, making.measure, making.settings),
+    "sampling": (making.StudyContext, making.sampling_measure, making.sampling_settings),
+    "mapping": (making.StudyContext, mapping.measure, mapping.settings),
     "augmentation": (augmentation.prepare, augmentation.measure, augmentation.settings),
     "realism": (realism_steps.prepare, realism_steps.measure, realism_steps.settings),
 }

@@ -7,7 +7,7 @@ for carriers of rare findings, and at rates swept from slow to fast. `sampling` 
 
 import random
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from torch import nn
 
 from ..beats import heart_rate
 from ..checkpoints import load_generator, load_reader
-from ..cohort import Cohort
 from ..config import Training
 from ..generator.beat_plan import HZ, PLAN
 from ..generator.denoiser import new_denoiser
@@ -29,7 +28,6 @@ from ..language.conversations import Corpus
 from ..language.requests import Request
 from ..leads import from_independent
 from ..metrics.generation import ClipPair, clip_scores, control, fidelity, memorised, number_errors, requested, standard
-from ..metrics.reader import Reader
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
 from .study import ABOUT, hashes, open_split, size
@@ -119,26 +117,29 @@ CARRIERS = 8  # held-out patients of each, at most
 RATES = tuple(range(40, 151, 10))  # bpm, each asked for twice
 
 
-@dataclass
 class StudyContext:
-    """Training ECGs and requests, the chain's generator, and who is asked for; what takes long waits until it is used.
+    """Patients of both splits, the chain's generator and reader, and who is asked for; what takes long waits till used.
 
-    The generator's VAE and condition encoder serve all cells.
+    Args:
+        store: of the chain; its generator's VAE and condition encoder serve all cells.
+        training: for a quick look, only so many of the training patients.
     """
 
-    store: Store
-    train: Cohort
-    corpus: Corpus  # of the training patients
-    generator: Generator  # of the chain
-    reader: Reader
-    n: int
-    few: int  # how many of the n patients a cell of 1000 steps makes ECGs for
-    rare: tuple[str, ...]  # codes
-    requests: list[Request]  # of n held-out patients, then of m carriers of rare findings
-    theirs: torch.Tensor  # (n + m, 12, 1024) their own clean ECGs
-    real: torch.Tensor  # (2 n, 256) features of other held-out patients' clean ECGs
-    words: list[str]  # of the training patients' requests
-    kept: dict = field(default_factory=dict)  # see `material`
+    def __init__(self, store: Store, training: int | None = None):
+        self.store, self.train, test = store, open_split(store, "train").first(training), open_split(store, "test")
+        self.generator, self.reader = load_generator(store), load_reader(store)
+        self.corpus, everyone = Corpus(self.train.truth()), Corpus(test.truth())
+        self.n = n = min(store.profile.study_scored, len(test) // 3)
+        self.few = min(FEW, n)  # of the n patients, for whom a cell of 1000 steps makes ECGs
+        known = self.corpus.carriers
+        self.rare = tuple(sorted(known, key=lambda code: len(known[code]))[:RARE])
+        carriers = {row for code in self.rare for row in everyone.carriers[code][-CARRIERS:]}
+        rows, held_out, rng = [*range(n), *sorted(carriers)], clean_ecgs(test), random.Random(1)
+        self.requests = [everyone.requests[row].few_measures(rng) for row in rows]  # of n patients, then of m carriers
+        self.theirs = held_out[rows]  # (n + m, 12, 1024) their own clean ECGs
+        self.real = self.reader.features(standard(held_out[n : 3 * n]))  # (2 n, 256) of other held-out patients
+        self.words = [request.few_measures(rng).text() for request in self.corpus.requests]  # of the training patients
+        self.kept: dict[tuple[bool, bool], tuple[torch.Tensor, torch.Tensor]] = {}  # see `material`
 
     @cached_property
     def ecgs(self) -> torch.Tensor:
@@ -163,36 +164,6 @@ class StudyContext:
         if key not in self.kept:
             self.kept[key] = generated.material(self.ecgs)
         return self.kept[key]
-
-
-def prepare(store: Store, training: int | None = None) -> StudyContext:
-    """Patients of both splits, the chain's generator and reader, and the reader's features of held-out ECGs.
-
-    Args:
-        store: of the chain.
-        training: for a quick look, only so many of the training patients.
-    """
-    train, test = open_split(store, "train").first(training), open_split(store, "test")
-    corpus, everyone = Corpus(train.truth()), Corpus(test.truth())
-    held_out, reader, rng = clean_ecgs(test), load_reader(store), random.Random(1)
-    n = min(store.profile.study_scored, len(test) // 3)
-    rare = tuple(sorted(corpus.carriers, key=lambda code: len(corpus.carriers[code]))[:RARE])
-    carriers = {row for code in rare for row in everyone.carriers[code][-CARRIERS:]}
-    rows = [*range(n), *sorted(carriers)]
-    return StudyContext(
-        store=store,
-        train=train,
-        corpus=corpus,
-        generator=load_generator(store),
-        reader=reader,
-        n=n,
-        few=min(FEW, n),
-        rare=rare,
-        requests=[everyone.requests[row].few_measures(rng) for row in rows],
-        theirs=held_out[rows],
-        real=reader.features(standard(held_out[n : 3 * n])),
-        words=[request.few_measures(rng).text() for request in corpus.requests],
-    )
 
 
 # --- Study `making`.

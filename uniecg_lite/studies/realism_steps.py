@@ -4,8 +4,8 @@ All cells have the same simulated hearts, chosen for the same real records; the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -55,17 +55,6 @@ STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # (B,) -> (B, 12, 
 }
 
 
-@dataclass
-class StudyContext:
-    """Real records with a regular, narrow rhythm, and the simulated hearts to set beside them."""
-
-    real: torch.Tensor  # (M, 12, 1000) mV
-    patients: list[str]  # of the real records
-    index: torch.Tensor  # (M,) numbers of simulated records
-    epochs: int
-    refused: int  # real records that could not be read
-
-
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: its sizes, the real records, and how large the first simulated records of its step are.
 
@@ -82,8 +71,8 @@ def settings(store: Store, variant: str) -> dict:
     }
 
 
-def prepare(store: Store) -> StudyContext:
-    """Real records, and simulated ones of about their heart rates; nothing of the chain is needed.
+def prepare(store: Store) -> SimpleNamespace:
+    """Real records with a regular, narrow rhythm, and simulated ones of about their heart rates; nothing of the chain.
 
     Raises:
         BadArtifact: no real records.
@@ -91,13 +80,17 @@ def prepare(store: Store) -> StudyContext:
     records, epochs = SIZES.get(store.profile.name, USUAL)
     _, real, patients, refused = real_signals(_folder())
     keep = sinus_like(real)
-    real, patients = real[keep], [p for p, there in zip(patients, keep.tolist()) if there]
     whole = simulate(0, torch.arange(records), noise=False)
-    index = comparable(whole.signal, whole.truth["findings"].bool(), real)
-    return StudyContext(real, patients, index, epochs, len(refused))
+    return SimpleNamespace(
+        real=real[keep],  # (M, 12, 1000) mV
+        patients=[p for p, there in zip(patients, keep.tolist()) if there],
+        index=comparable(whole.signal, whole.truth["findings"].bool(), real[keep]),  # (M,) simulated records' numbers
+        epochs=epochs,
+        refused=len(refused),  # real records that could not be read
+    )
 
 
-def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
+def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """One cell: the figures of `separability`, the distances `realism.ks.<statistic>` (see `compare`), and
     `realism.refused`, how many real records could not be read."""
     signal = STEPS[variant](room.index)

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -32,9 +31,8 @@ from ..simulator.simulate import simulate
 from ..stages import MODES, CachedTokens, projection_alignment, stage1, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
-from .study import ABOUT, hashes, open_split, size, train_once
+from .study import hashes, open_split, size, train_once
 
-FIXED = ABOUT["table"]["fixed"]
 STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
 VIEWS = "studies/views"
 INPUTS = ("encoders", "cohort")
@@ -58,21 +56,17 @@ class Patients:
     def views(self) -> tuple[CachedTokens, CachedTokens]:
         """The encoders' tokens of training and test patients, float16; kept in `artifacts/<profile>/studies/views`.
 
-        They are computed again when the encoders or the cohort have changed since, or the number of patients has.
+        They are computed again when the encoders, the cohort or sizes of the profile have changed since.
         """
-        store, cohorts = self.store, {"train": self.train, "test": self.test}
-        sizes = {name: len(cohort) for name, cohort in cohorts.items()}
+        cohorts = {"train": self.train, "test": self.test}
         try:
-            meta = store.meta(VIEWS)
-            fresh = meta.get("patients") == sizes and meta["inputs"] == hashes(store, *INPUTS)
+            self.store.path(VIEWS)
         except BadArtifact:
-            fresh = False
-        if not fresh:
-            phi_s, phi_v = (part.to(device_and_why()[0]) for part in load_encoders(store))
-            with store.writing(VIEWS, inputs=INPUTS, patients=sizes) as folder:
+            phi_s, phi_v = (part.to(device_and_why()[0]) for part in load_encoders(self.store))
+            with self.store.writing(VIEWS, inputs=INPUTS) as folder:
                 for name, cohort in tqdm(cohorts.items(), desc="encoder tokens", leave=False):
                     save_tensors(vars(CachedTokens.encode(phi_s, phi_v, cohort)), folder / name)
-        return tuple(CachedTokens(**load_file(store.folder / VIEWS / f"{name}.safetensors")) for name in sizes)
+        return tuple(CachedTokens(**self.store.tensors(VIEWS, name)) for name in cohorts)
 
     def seen(self, mode: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Encoder tokens of the test patients: signal, image or both."""
@@ -91,24 +85,19 @@ def trivial_report(corpus: Corpus) -> tuple[str, float]:
     medoid: of the patients with the most frequent conclusion, the report of the one whose numbers, on unit scales, have
     the least sum of absolute differences to those of all patients.
     """
-    text, count = Counter(corpus.reports).most_common(1)[0]
-    if count < FREQUENT * len(corpus.reports):
-        text = corpus.reports[_medoid(corpus.readings)]
-        count = corpus.reports.count(text)
-    return text, count / len(corpus.reports)
-
-
-def _medoid(patients: list[Reading]) -> int:
+    patients, reports = corpus.readings, corpus.reports
+    text, count = Counter(reports).most_common(1)[0]
+    if count >= FREQUENT * len(reports):
+        return text, count / len(reports)
     stated = [tuple(sorted(r.findings)) for r in patients]
     usual = Counter(sorted(stated)).most_common(1)[0][0]
     rows = [i for i, findings in enumerate(stated) if findings == usual]
-    numbers = [
-        (torch.tensor([getattr(r, key) for r in patients]) - middle) / scale for key, (middle, scale) in SCALES.items()
-    ]
+    numbers = [(torch.tensor([getattr(r, key) for r in patients]) - m) / scale for key, (m, scale) in SCALES.items()]
     axis = torch.deg2rad(torch.tensor([r.axis_deg for r in patients]))
     table = torch.stack([*numbers, axis.cos(), axis.sin()], 1)  # (N, 6)
     table = torch.where(table.isnan(), table.nanmedian(0).values, table)
-    return rows[int(torch.cdist(table[rows], table, p=1).sum(1).argmin())]
+    text = reports[rows[int(torch.cdist(table[rows], table, p=1).sum(1).argmin())]]
+    return text, reports.count(text) / len(reports)
 
 
 def classical_reports(room: Patients) -> list[str]:
@@ -145,9 +134,10 @@ def settle(logits: torch.Tensor) -> torch.Tensor:
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: trainings, patients, and the artifacts it starts from."""
     P = store.profile
-    inputs = {"trivial": ("cohort",), "classical": ("cohort", "reader")}.get(variant, (*INPUTS, "language"))
-    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes(store, *inputs)}
-    if variant in FIXED:
+    untrained = {"trivial": ("cohort",), "classical": ("cohort", "reader")}
+    inputs = hashes(store, *untrained.get(variant, (*INPUTS, "language")))
+    out = {"records": P.records, "scored": P.study_scored, "inputs": inputs}
+    if variant in untrained:
         return out
     with torch.device("meta"):
         shared = size(SharedProjection(P.enc_width, P.lm_width))
