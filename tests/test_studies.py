@@ -416,7 +416,7 @@ def test_each_variant_trains_what_it_says(chain, tmp_path, variant):
     if variant == "shared":
         model.w_ts = model.w_tsi = SharedProjection(SMOKE.enc_width, SMOKE.lm_width)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    modes = study_table.modes_of(variant)
+    modes = study_table.SHOWN[variant]
     projection_alignment(model, room.corpus, room.views[0], plan, 0, tmp_path / "a", modes=modes)
     moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"pulse": {"w_tsi"}, "shared": {"w_ts"}, "gem": {"w_ts", "w_tsi"}}[variant]

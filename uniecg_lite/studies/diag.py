@@ -6,7 +6,6 @@ language model and the same number of steps.
 
 import math
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -80,8 +79,8 @@ def trained_codec(room: Patients, variant: str, seed: int, folder: Path, **more)
     torch.manual_seed(seed)
     plan = short(room.store.profile.diag_tokenizer)
     codec = codec_of(room.store.profile, variant, **more).to(device_and_why()[0])
-    train = partial(train_tokenizer, codec, room.train, plan, seed, folder / "codec")
-    train_once(train, codec.state_dict(), folder / "codec.safetensors")
+    kept, where = folder / "codec.safetensors", folder / "codec"
+    train_once(lambda: train_tokenizer(codec, room.train, plan, seed, where), codec.state_dict(), kept)
     return codec.requires_grad_(False).eval()
 
 

@@ -204,13 +204,16 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
         generated = trained(room, DESIGNS[variant], seed, folder)
         asked = generated.conditions(requests[: room.few] if generated.design.ancestral else requests)
         return scores(room, generated.signals(asked, seed).cpu()) | {"parameters": size(generated.denoiser)}
-    known, wanted = (conditions_of(room, each) for each in (room.corpus.requests, requests))  # (N, D_c), (B, D_c)
+    known, wanted = (  # conditions (N, D_c) and (B, D_c)
+        torch.cat([room.generator.conditions(each[i : i + 256]).cpu() for i in range(0, len(each), 256)])
+        for each in (room.corpus.requests, requests)
+    )
     if variant == "retrieval":
         likeness = F.normalize(wanted, dim=1) @ F.normalize(known, dim=1).T  # (B, N)
         return scores(room, room.ecgs[likeness.argmax(1)])
     width = known.shape[1]
     model = ConditionalVAE(equal_width(size(room.generator.denoiser), width), width).to(device)
-    budget, plans = room.store.profile.study_denoiser, room.generator.plans(room.ecgs)
+    budget, plans = room.store.profile.study_denoiser, room.material(room.generator)[1]
     train_conditional_vae(model, room.ecgs, known, plans, budget, seed, folder / "conditional_vae")
     plan = room.generator.plan(wanted.to(device), torch.Generator().manual_seed(seed))
     return scores(room, model.signals(wanted.to(device), plan, seed).cpu()) | {"parameters": size(model)}
@@ -228,13 +231,6 @@ def trained(room: StudyContext, design: Design, seed: int, folder: Path) -> Gene
     generated = Generator(*parts, P.sample_steps, P.guidance, design)
     train_denoiser(generated, room.material(generated), room.corpus, P.study_denoiser, seed, folder / "denoiser")
     return generated
-
-
-@torch.no_grad()
-def conditions_of(room: StudyContext, requests: list[Request]) -> torch.Tensor:
-    """Conditions of requests in full words: (B, D_c)."""
-    parts = [requests[i : i + 256] for i in range(0, len(requests), 256)]
-    return torch.cat([room.generator.conditions(part).cpu() for part in parts])
 
 
 def scores(room: StudyContext, signal: torch.Tensor) -> dict[str, float]:

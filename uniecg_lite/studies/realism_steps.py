@@ -27,12 +27,12 @@ SIZES = {"smoke": (300, 2)}  # simulated hearts to choose from, passes over the 
 USUAL = (1500, 16)  # the same, for other profiles
 
 
-def white_noise(seed: int, index: torch.Tensor, length: int) -> torch.Tensor:
-    """The simplest noise: white, alike at all electrodes, 3 to 25 uV from record to record. (B,) -> (B, 12, L) mV."""
-    level = 0.003 + 0.022 * hashing.uniform(seed, index, 8, 1).float()[..., None] ** 2
-    start = (hashing.uniform(seed, index, 9, 8) * (TABLE - length)).long()  # (B, 8) windows of one long table
-    table = torch.randn(TABLE, generator=torch.Generator().manual_seed(seed))
-    return from_independent(level * table.unfold(0, length, 1)[start])
+def white_noise(index: torch.Tensor) -> torch.Tensor:
+    """The simplest noise: white, alike at all electrodes, 3 to 25 uV by record: (B,) -> (B, 12, 1000) mV."""
+    level = 0.003 + 0.022 * hashing.uniform(0, index, 8, 1).float()[..., None] ** 2
+    start = (hashing.uniform(0, index, 9, 8) * (TABLE - 1000)).long()  # (B, 8) windows of one long table
+    table = torch.randn(TABLE, generator=torch.Generator().manual_seed(0))
+    return from_independent(level * table.unfold(0, 1000, 1)[start])
 
 
 def recorded_noise(index: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda heart
 
 
 STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # (B,) -> (B, 12, 1000) mV; each adds one improvement
-    "textbook-white-noise": lambda index: drawn(index) + white_noise(0, index, 1000),
+    "textbook-white-noise": lambda index: drawn(index) + white_noise(index),
     "recorded-noise": lambda index: drawn(index) + recorded_noise(index),
     "sharp-qrs": lambda index: drawn(index, qrs) + recorded_noise(index),
     "real-t": lambda index: drawn(index, lambda hearts: qrs(t_wave(hearts))) + recorded_noise(index),
@@ -62,23 +62,19 @@ def settings(store: Store, variant: str) -> dict:
         BadArtifact: no real records.
     """
     records, epochs = SIZES.get(store.profile.name, USUAL)
-    size = STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
-    return {
-        "records": records,
-        "epochs": epochs,
-        "simulated_mv": [round(mv, 3) for mv in size.tolist()],
-        "inputs": {"manifest": manifest_hash(_folder())},
-    }
+    folder, size = real_folder(), STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
+    if folder is None:
+        raise BadArtifact(
+            "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
+        )
+    found = {"records": records, "epochs": epochs, "simulated_mv": [round(mv, 3) for mv in size.tolist()]}
+    return found | {"inputs": {"manifest": manifest_hash(folder)}}
 
 
 def prepare(store: Store) -> SimpleNamespace:
-    """Real records with a regular, narrow rhythm, and simulated ones of about their heart rates; nothing of the chain.
-
-    Raises:
-        BadArtifact: no real records.
-    """
+    """Real records with a regular, narrow rhythm, and simulated ones of about their rates; nothing of the chain."""
     records, epochs = SIZES.get(store.profile.name, USUAL)
-    _, real, patients, refused = real_signals(_folder())
+    _, real, patients, refused = real_signals(real_folder())
     keep = sinus_like(real)
     whole = simulate(0, torch.arange(records), noise=False)
     return SimpleNamespace(
@@ -97,12 +93,3 @@ def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dic
     apart = {name: value for name, value in compare(signal, room.real).items() if name.startswith("realism.ks.")}
     found = separability(signal, room.real, seed, room.patients, epochs=room.epochs)
     return found | apart | {"realism.refused": room.refused}
-
-
-def _folder() -> Path:
-    folder = real_folder()
-    if folder is None:
-        raise BadArtifact(
-            "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
-        )
-    return folder

@@ -36,6 +36,7 @@ from .study import hashes, open_split, size, train_once
 STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
 VIEWS = "studies/views"
 INPUTS = ("encoders", "cohort")
+SHOWN = {"pulse": ("image",), "gem": MODES, "shared": MODES}  # the views that a variant learns from
 
 
 class Patients:
@@ -134,14 +135,14 @@ def settle(logits: torch.Tensor) -> torch.Tensor:
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: trainings, patients, and the artifacts it starts from."""
     P = store.profile
-    untrained = {"trivial": ("cohort",), "classical": ("cohort", "reader")}
-    inputs = hashes(store, *untrained.get(variant, (*INPUTS, "language")))
+    start = {"trivial": ("cohort",), "classical": ("cohort", "reader")}
+    inputs = hashes(store, *start.get(variant, (*INPUTS, "language")))
     out = {"records": P.records, "scored": P.study_scored, "inputs": inputs}
-    if variant in untrained:
+    if variant not in SHOWN:
         return out
     with torch.device("meta"):
         shared = size(SharedProjection(P.enc_width, P.lm_width))
-    out |= {"alignment": asdict(P.study_alignment), "stage1": asdict(P.study_stage1), "modes": list(modes_of(variant))}
+    out |= {"alignment": asdict(P.study_alignment), "stage1": asdict(P.study_stage1), "modes": list(SHOWN[variant])}
     out["projection_parameters"] = shared if variant == "shared" else 2 * (P.enc_width + 1) * P.lm_width
     return out | ({"tokens": asdict(P.tokens), "ecg_tokens": P.ecg_tokens} if variant == "gem" else {})
 
@@ -173,11 +174,6 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     return out
 
 
-def modes_of(variant: str) -> tuple[str, ...]:
-    """The views that a variant learns from."""
-    return ("image",) if variant == "pulse" else MODES
-
-
 def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     """The model of a cell after alignment and stage 1; its weights are kept in `folder`, so that it trains once."""
     torch.manual_seed(seed)
@@ -185,7 +181,7 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     if variant == "shared":
         lm, enc = model.w_ts.weight.shape
         model.w_ts = model.w_tsi = SharedProjection(enc, lm).to(model.device)
-    P, modes = room.store.profile, modes_of(variant)
+    P, modes = room.store.profile, SHOWN[variant]
 
     def train():
         views = room.views[0]
