@@ -138,11 +138,8 @@ def paired(
     """
     cells, fixed = by_seed(name, profile, root), ABOUT.get(name, {}).get("fixed", ())
     ours, theirs = (cells.get(variant, {}).get(metric, {}) for variant, metric in (one, other))
-    if one[0] in fixed and ours:
-        ours = dict.fromkeys(theirs, *ours.values())
-    if other[0] in fixed and theirs:
-        theirs = dict.fromkeys(ours, *theirs.values())
-    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
+    seeds = [[0 if variant in fixed else seed for variant, _ in (one, other)] for seed in sorted(ours | theirs)]
+    pairs = [(ours[mine], theirs[its]) for mine, its in seeds if mine in ours and its in theirs]
     found = [a / b for a, b in pairs if b] if ratio else [a - b for a, b in pairs]
     return spread(found) if found else None
 

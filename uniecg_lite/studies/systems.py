@@ -151,16 +151,16 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     """Train and score one cell; of `gem` once more after the [ECG] tokens were trained on text alone (U2)."""
     if variant == "trivial":
         text, share = trivial_report(room.corpus)
-        return scores([text] * len(room.readings), room.readings) | {"share_of_training_reports": share}
+        return scores(room, [text] * len(room.readings)) | {"share_of_training_reports": share}
     if variant == "classical":
-        return scores(classical_reports(room), room.readings)
+        return scores(room, classical_reports(room))
     model, P = trained(room, variant, seed, folder), room.store.profile
     if variant == "pulse":
-        return scores(read(model, room, "image"), room.readings)
+        return scores(room, read(model, room, "image"))
     before = read(model, room, "both")
-    out = scores(before, room.readings)
+    out = scores(room, before)
     for mode in ("signal", "image"):
-        out |= {f"{mode}.{name}": value for name, value in scores(read(model, room, mode), room.readings).items()}
+        out |= {f"{mode}.{name}": value for name, value in scores(room, read(model, room, mode)).items()}
     if variant == "gem":
         out |= conflict_metrics(model, *room.seen("both"), room.readings)
         strangers = simulate(STRANGERS, torch.arange(5 * P.study_scored // 2))
@@ -168,7 +168,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
         model.add_ecg_tokens(P.ecg_tokens)
         train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
         after = read(model, room, "both")
-        out |= {f"uniecg.{name}": value for name, value in scores(after, room.readings).items()}
+        out |= {f"uniecg.{name}": value for name, value in scores(room, after).items()}
         out["stage2_change"] = out["uniecg.Average"] - out["Average"]
         out["stage2_identical"] = sum(a == b for a, b in zip(before, after)) / len(after)
     return out
@@ -216,6 +216,6 @@ def read(model: UniECG, room: Patients, mode: str) -> list[str]:
     return model.texts(model.write([PROMPT] * len(room.readings), *room.seen(mode)))
 
 
-def scores(texts: list[str], readings: list[Reading]) -> dict[str, float]:
-    """Grounded scores, interval errors and macro F1 of reports."""
-    return {**report_scores(texts, readings), **grounded(texts, readings)}
+def scores(room: Patients, texts: list[str]) -> dict[str, float]:
+    """Grounded scores, interval errors and macro F1 of reports of the test patients."""
+    return {**report_scores(texts, room.readings), **grounded(texts, room.readings)}
