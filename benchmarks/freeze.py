@@ -68,13 +68,12 @@ from uniecg_lite.course.lesson import check, confirm, shape, sums
 from uniecg_lite.course.verify import verify
 from uniecg_lite.diagecg import diagecg_metrics
 from uniecg_lite.diagecg.diagecg_metrics import (
-    attention, attention_metrics, codec_metrics, entropy, fact_attention, fact_metrics,
-    gaussian_rate, look_back, overlap, own_fact, qa_named, report_metrics, token_waves,
-    wave_ratios, waves_kept
+    attention, attention_metrics, codec_metrics, overlap, qa_named, report_metrics,
+    token_waves, waves_kept
 )
 from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
-    codes_of, forecast, train_facts, train_tokenizer as train_codec, tune, windows
+    codes_of, forecast, train_tokenizer as train_codec, tune, windows
 )
 from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
@@ -89,15 +88,15 @@ from uniecg_lite.encoders import (
 )
 from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
 from uniecg_lite.generator.beat_plan import (
-    average_beats, AverageBeat, HZ, LENGTH, nearest_rate, place_template, RRModel, shown, waves
+    average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
 )
-from uniecg_lite.generator.denoiser import Denoiser, flops, matched_width, new_denoiser
+from uniecg_lite.generator.denoiser import Denoiser, new_denoiser
 from uniecg_lite.generator.diffusion import Design, path_of, with_faults
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import (
-    clean_ecgs, read_once, train_average_beat, train_denoiser, train_rr, train_text_encoder, train_vae
+    AVERAGED, clean_ecgs, DROP_CONDITION, train_denoiser, train_vae
 )
-from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder
+from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder, waves
 from uniecg_lite.generator.vae import compand, expand, VAE
 from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
 from uniecg_lite.language.ecg_qa import ecg_grounding, ecg_qa
@@ -152,7 +151,7 @@ from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width, few
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
 from uniecg_lite.studies.systems import settle, SharedProjection, trivial_report
-from uniecg_lite.training import fit, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
+from uniecg_lite.training import fit, inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -475,13 +474,44 @@ def chain() -> tuple:
     run("vae", lambda f: train_vae(vae, ecgs, P.vae, seed, f), vae)
     rng = random.Random(seed)
     condition = TextEncoder(train_tokenizer([r.with_fewer_facts(rng).text() for r in plain_texts.requests], 400))
-    run("condition", lambda f: train_text_encoder(condition, plain_texts, P.condition, seed, f), condition)
+    asked, rng = plain_texts.requests, random.Random(seed)
+
+    def train_loop(part, name, parts, loss, **how):  # the loops of notebook 06
+        def train(folder):
+            loop = TrainingLoop({part: parts}, getattr(P, part), seed, folder, name, **how)
+            for step in loop:
+                step.learn(loss(step))
+            parts.eval()
+            return loop.history
+
+        return train
+
+    def facts_loss(step):
+        rows = step.rows(len(asked)).tolist()
+        return condition.facts_loss([asked[row].with_fewer_facts(step.rng) for row in rows])
+
+    run("condition", train_loop("condition", "condition encoder", condition, facts_loss), condition)
     usual, times = average_beats(ecgs)
-    read = read_once(condition, plain_texts, seed)
+    requested = [request.with_fewer_facts(rng).text() for request in asked]
+    with inference():
+        read = torch.cat([condition(requested[i : i + 256]) for i in range(0, len(requested), 256)])
     out["usual_beats"] = {"beats": kept(usual), "times": kept(times), "read_once": kept(read)}
     rhythm, beat = RRModel(condition.settings["width"]), AverageBeat(condition.settings["width"])
-    run("rhythm", lambda f: train_rr(rhythm, times, read, P.rhythm, seed, f), rhythm)
-    run("usual_beat", lambda f: train_average_beat(beat, usual, read, P.average_beat, seed, f), beat)
+
+    def rhythm_loss(step):
+        rows = step.rows(len(times))
+        return rhythm.loss(times[rows], read[rows])
+
+    run("rhythm", train_loop("rhythm", "rhythm", rhythm, rhythm_loss), rhythm)
+    beat.start(usual)
+    components = beat.components(usual)
+
+    def beat_loss(step):
+        rows = step.rows(len(usual))
+        drop = torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION
+        return beat.loss(components[rows], torch.where(drop, beat.null, read[rows]), step.generator)
+
+    run("usual_beat", train_loop("average_beat", "usual beat", beat, beat_loss, ema=AVERAGED), beat)
     denoiser = Denoiser(P.unet_width, condition.settings["width"])
     made = Generator(vae, condition, rhythm, beat, denoiser, P.sample_steps, P.guidance)
     material = made.material(ecgs)
@@ -509,7 +539,17 @@ def chain() -> tuple:
     torch.manual_seed(seed)
     codec = new_codec(P)
     run("diag_tokenizer", lambda f: train_codec(codec, train, P.diag_tokenizer, seed, f), codec)
-    run("diag_facts", lambda f: train_facts(codec.facts, train, P.diag_facts, seed, f), codec.facts)
+    codec.facts.requires_grad_(True).train()
+
+    def train_facts(folder):
+        loop = TrainingLoop({"facts": codec.facts}, P.diag_facts, seed, folder, "fact words")
+        for step in loop:
+            rows = step.rows(len(train))
+            step.learn(codec.facts.loss(train.signal(rows), {name: value[rows] for name, value in facts.items()}))
+        codec.facts.eval()
+        return loop.history
+
+    run("diag_facts", train_facts, codec.facts)
     codes = {"codes": codes_of(codec, train), "read": codes_of(codec, train, kind="read")}
     out["codes"] = {name: kept(value) for name, value in codes.items()}
     with store.writing("diag_tokenizer", inputs=("cohort",)) as folder:
@@ -859,7 +899,7 @@ def _generators() -> dict:
         "laid_out": kept(place_template(beats, times)),
     }
     share = torch.linspace(0.1, 1.2, 4)
-    out |= {"waves": kept(waves(share)), "nearest_rate": plain(nearest_rate(waves(share)))}
+    out["waves"] = kept(waves(share))
 
     def drawn(seed=5):
         return torch.Generator().manual_seed(seed)
@@ -890,14 +930,11 @@ def _generators() -> dict:
     out["make"] = [plain(ecg) | {"signal": sha(ecg.signal.tobytes())} for ecg in made.make(told[:1], 2)]
     torch.manual_seed(0)
     other = ConditionalVAE(16, told.shape[1])
-    plans = made.plans(ecgs[:4])
+    plans = made.material(ecgs[:4])[1]
     torch.manual_seed(1)
     out |= many("conditional.loss", other.loss(ecgs[:4], told, plans))
     out |= {"conditional": kept(other.signals(told, plans, 4), 4), "conditional.weights": weights(other)}
     out["equal_width"] = equal_width(200_000, told.shape[1])
-    with torch.device("meta"):
-        counted = flops(Denoiser(16, 128), 128)
-    out["flops"] = [counted, matched_width(counted, 128)]
     laptop = dict(vae=VAE(LAPTOP.vae_width), denoiser=Denoiser(LAPTOP.unet_width, told.shape[1]))
     large = dict(vae=PublishedVAE(), denoiser=PublishedDenoiser())
     out |= {f"laptop.{name}.weights": weights(module) for name, module in laptop.items()}
@@ -951,14 +988,8 @@ def _diag() -> dict:
     out["code_logits"] = kept(model.code_logits(codes[:, :20]), 4)
     out["write"] = [sha(model.write(prompts, read[:, None])), model.write(prompts[:1], read[:1, None])[0][:150]]
     out |= {f"go_on.{t}": kept(model.continue_codes(codes[:, :40], 20, 3, t)) for t in (0.0, 0.8)}
-    ecg = model.continued(ECG(x[0].numpy(), 100.0), 4.0)
-    out["continued"] = [kept(ecg.signal), ecg.source]
-    looks = attention(model, prompts, read)
-    out |= {"attention": kept(looks, 4), "look_back": kept(look_back(model, codes[:, :40]), 4)}
-    waves = token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000)
-    out |= {"token_waves": kept(waves), "wave_ratios": kept(wave_ratios(looks[:, :50], waves[..., : looks.shape[1]]))}
-    facts_seen = fact_attention(model, read)
-    out |= {"fact_attention": kept(torch.stack(list(facts_seen.values()))), "own_fact": digits(own_fact(facts_seen))}
+    out["attention"] = kept(attention(model, prompts, read), 4)
+    out["token_waves"] = kept(token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000))
     torch.manual_seed(0)
     model.adapt(SMOKE.diag_rank)
     out |= {
@@ -1119,9 +1150,6 @@ def _signals_scored() -> dict:
     codec = shaken(new_codec(SMOKE))
     out |= many("codec", codec_metrics(codec, signal[:20]))
     out |= many("kept", waves_kept(codec, signal[:20], {k: v[:20] for k, v in truth.items()}))
-    out |= many("facts", fact_metrics(codec.facts, signal[:20], corpus().readings[:20]))
-    out["gaussian_rate"] = plain(gaussian_rate(signal[:100], [0.01, 0.05, 0.1]))
-    out["entropy"] = digits(entropy(codec.encode(signal[:20]), codec.codes))
     report, share = trivial_report(corpus())
     out["trivial"] = [report, digits(share)]
     logits = torch.randn(64, len(CODES), generator=torch.Generator().manual_seed(0))
@@ -1210,7 +1238,6 @@ def _models_scored() -> dict:
     read, waves = codes_of(codec, test, kind="read"), codes_of(codec, test)
     out |= {"codes.read": kept(read), "codes.numbers": kept(codes_of(codec, test, kind="numbers"))}
     out |= many("diag.forecast", diagecg_metrics.forecast_metrics(diag, waves[:6], waves))
-    out |= many("diag.continue", diagecg_metrics.continue_metrics(diag, signal[:3], 5.0))
     out |= many("diag.qa", diagecg_metrics.qa_metrics(diag, test, read, 16, 0))
     texts = Corpus(test.truth(), test.column("patient"))
     out["diag.reports"] = sha(diagecg_metrics.reports(diag, texts, read[:8]))
