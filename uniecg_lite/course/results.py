@@ -14,7 +14,7 @@ from ..paths import ROOT
 from ..store import Store, commit, machine, write_text
 from ..studies.claims import claim_metrics, system_table, verdicts
 from ..studies.grid import STUDIES
-from ..studies.study import read_cells
+from ..studies.study import markdown, read_cells
 from .lesson import sums
 
 RESULTS = ROOT / "results"
@@ -175,12 +175,6 @@ def _measured(group: list[dict], name: str) -> str:
     mean = sum(values) / len(values)
     spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
     return f"{mean:.4g}{spread}" + ("" if meets(name, mean) else ", missed")
-
-
-def markdown(header: list[str], rows: list[list]) -> str:
-    """Rows as a Markdown table."""
-    first, *text = ["| " + " | ".join(map(str, line)) + " |" for line in (header, *rows)]
-    return "\n".join([first, "|" + "---|" * len(header), *text])
 
 
 def beside_committed(result: dict) -> str:
