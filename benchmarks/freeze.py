@@ -79,7 +79,7 @@ from uniecg_lite.diagecg.diagecg_stages import (
 from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
 from uniecg_lite.drawing import (
-    against, alt_text, bars, compare, figure, grid, losses as loss_figure, png, read_page, save_page, trace_mm
+    alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page, trace_mm
 )
 from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster, segments
@@ -1288,8 +1288,6 @@ def part_drawing() -> dict:
         "compare": compare(pair, ["one", "other"], title="Two"),
         "losses": loss_figure(history, ("loss", "mse"), "Training"),
         "bars": bars({"a": 0.5, "b": 0.8}, "Bars", 0.7),
-        "grid": grid([[1.0, 2.0], [3.0, 4.0]], "Grid", "rows", "columns"),
-        "against": against([1.0, 2.0], [1.5, 1.9], "Against"),
     }
     return out | {f"figure.{name}": _pixels(png(each)) for name, each in figures.items()}
 
