@@ -16,22 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .ecg_image import (
-    COLUMN_S,
-    HEIGHT,
-    LAYOUT,
-    MARGIN_MM,
-    MM_PER_MV,
-    MM_PER_S,
-    PAGE_MM,
-    PAGE_S,
-    PAPER_MM,
-    PX_PER_MM,
-    RHYTHM_LEAD,
-    STRIP_MM,
-    WIDTH,
-    segments,
-)
+from . import ecg_image as paper
 from .ecg_io import saving
 from .errors import BadECG, BadRequest, require
 from .leads import LEADS
@@ -40,7 +25,7 @@ FINE, COARSE, TRACE = "#fbdde2", "#f2a9b6", "black"
 TEXT = "#4a5fc4"  # its blue is brighter than DARK, so it is no ink
 TRACE_MM = 0.5  # as thick as the raster's
 NOTICE = "Educational, not for diagnosis"
-SCALE_NOTE = f"{NOTICE}   {MM_PER_S:g} mm/s, {MM_PER_MV:g} mm/mV"
+SCALE_NOTE = f"{NOTICE}   {paper.MM_PER_S:g} mm/s, {paper.MM_PER_MV:g} mm/mV"
 MM_PER_INCH, POINTS_PER_INCH = 25.4, 72
 TITLE_LENGTH = 125  # letters of a title of size 10 that fit on the page; a longer one is set smaller
 COMPARE_S = 3.0
@@ -59,9 +44,10 @@ def trace_mm(ecg, lead: str, start: float, seconds: float) -> np.ndarray:
     The lead's median over the record is taken off, and y is held within the strip, as in the raster. A record that
     ends early gives fewer points, possibly none.
     """
-    values, most = ecg[lead], STRIP_MM / 2 - 0.5 / PX_PER_MM
+    values, most = ecg[lead], paper.STRIP_MM / 2 - 0.5 / paper.PX_PER_MM
     piece = values[round(start * ecg.hz) : round((start + seconds) * ecg.hz)] - np.median(values)  # (N,)
-    return np.column_stack((np.arange(len(piece)) / ecg.hz * MM_PER_S, np.clip(piece * MM_PER_MV, -most, most)))
+    x = np.arange(len(piece)) / ecg.hz * paper.MM_PER_S  # (N,)
+    return np.column_stack((x, np.clip(piece * paper.MM_PER_MV, -most, most)))
 
 
 def figure(ecg, title: str | None = None, dpi: float = 72) -> Figure:
@@ -71,13 +57,13 @@ def figure(ecg, title: str | None = None, dpi: float = 72) -> Figure:
     yet a notebook displays it when it is a cell's last expression.
     """
     pieces = [
-        (ecg, lead, start, seconds, start * MM_PER_S, PAPER_MM[1] - (strip + 0.5) * STRIP_MM)
-        for lead, strip, start, seconds in segments()
+        (ecg, lead, start, seconds, start * paper.MM_PER_S, paper.PAPER_MM[1] - (strip + 0.5) * paper.STRIP_MM)
+        for lead, strip, start, seconds in paper.segments()
     ]
-    fig, ax = _sheet(*PAPER_MM, pieces, SCALE_NOTE, title, dpi)
-    mark = np.array([(0, 0), (1, 0), (1, MM_PER_MV), (4, MM_PER_MV), (4, 0), (5, 0)])  # 1 mV, 5 mm wide
-    mark = mark + (MARGIN_MM - 7, MARGIN_MM + (STRIP_MM - MM_PER_MV) / 2)  # (6, 2) mm, left of the rhythm strip
-    ax.plot(*mark.T, color=TRACE, linewidth=0.9)
+    fig, ax = _sheet(*paper.PAPER_MM, pieces, SCALE_NOTE, title, dpi)
+    x = paper.MARGIN_MM - 7 + np.array((0, 1, 1, 4, 4, 5))  # left of the rhythm strip, 1 mV in 5 mm
+    y = paper.MARGIN_MM + paper.STRIP_MM / 2 + paper.MM_PER_MV * np.array((-0.5, -0.5, 0.5, 0.5, -0.5, -0.5))
+    ax.plot(x, y, color=TRACE, linewidth=0.9)
     return fig
 
 
@@ -88,8 +74,8 @@ def compare(ecgs, labels, title: str | None = None) -> Figure:
     """
     if not ecgs or len(ecgs) != len(labels):
         raise BadRequest(f"compare got {len(ecgs)} ECGs and {len(labels)} labels: give one label for each ECG.")
-    cell, height = COMPARE_S * MM_PER_S, STRIP_MM * len(ecgs)
-    middles = [height - (row + 0.5) * STRIP_MM for row in range(len(ecgs))]  # mm from the paper's lower edge
+    cell, height = COMPARE_S * paper.MM_PER_S, paper.STRIP_MM * len(ecgs)
+    middles = [height - (row + 0.5) * paper.STRIP_MM for row in range(len(ecgs))]  # mm from the paper's lower edge
     pieces = [
         (ecg, lead, 0.0, COMPARE_S, column * cell, middle)
         for ecg, middle in zip(ecgs, middles)
@@ -97,21 +83,22 @@ def compare(ecgs, labels, title: str | None = None) -> Figure:
     ]
     fig, ax = _sheet(3 * cell, height, pieces, NOTICE, title)
     for label, middle in zip(labels, middles):
-        x, y = MARGIN_MM - 2, MARGIN_MM + middle
+        x, y = paper.MARGIN_MM - 2, paper.MARGIN_MM + middle
         ax.text(x, y, label, color=TEXT, fontsize=8, rotation=90, ha="right", va="center")
     return fig
 
 
 def alt_text(ecg) -> str:
     """One sentence that says what `figure(ecg)` shows, for people who cannot see it."""
-    columns = ", then ".join(f"{a}, {b}, {c}" for a, b, c in zip(*LAYOUT))
+    columns = ", then ".join(f"{a}, {b}, {c}" for a, b, c in zip(*paper.LAYOUT))
     who = {"female": "woman", "male": "man", None: "person"}[ecg.sex]
     whose = f"a {who}" if ecg.age is None else f"a {who} aged {ecg.age:g}"
     swing = np.ptp(ecg.signal, axis=1)  # (12,)
     return (
-        f"12-lead ECG of {whose}, {min(ecg.seconds, PAGE_S):g} s at {ecg.hz:g} Hz on paper at {MM_PER_S:g} mm/s and "
-        f"{MM_PER_MV:g} mm/mV: leads {columns} in four columns of {COLUMN_S:g} s above a rhythm strip of lead "
-        f"{RHYTHM_LEAD}; the largest swing is {swing.max():.1f} mV in {LEADS[swing.argmax()]}."
+        f"12-lead ECG of {whose}, {min(ecg.seconds, paper.PAGE_S):g} s at {ecg.hz:g} Hz on paper at "
+        f"{paper.MM_PER_S:g} mm/s and {paper.MM_PER_MV:g} mm/mV: leads {columns} in four columns of "
+        f"{paper.COLUMN_S:g} s above a rhythm strip of lead {paper.RHYTHM_LEAD}; "
+        f"the largest swing is {swing.max():.1f} mV in {LEADS[swing.argmax()]}."
     )
 
 
@@ -148,12 +135,12 @@ def _sheet(width: float, height: float, pieces, note: str, title: str | None, dp
     A piece is (ecg, lead, start, seconds, x, y): x, y is where it begins, in mm from the paper's lower left corner.
     Lines every 1 mm and, stronger, every 5 mm are counted from the upper left corner.
     """
-    whole = (width + 2 * MARGIN_MM, height + 2 * MARGIN_MM)
+    whole = (width + 2 * paper.MARGIN_MM, height + 2 * paper.MARGIN_MM)
     fig = plt.figure(figsize=(whole[0] / MM_PER_INCH, whole[1] / MM_PER_INCH), dpi=dpi, facecolor="white")
     plt.close(fig)  # pyplot has made notebooks able to show it, and forgets it here
     ax = fig.add_axes((0, 0, 1, 1), xlim=(0, whole[0]), ylim=(0, whole[1]))
     ax.axis("off")
-    left, right, bottom, top = MARGIN_MM, MARGIN_MM + width, MARGIN_MM, MARGIN_MM + height
+    left, right, bottom, top = paper.MARGIN_MM, paper.MARGIN_MM + width, paper.MARGIN_MM, paper.MARGIN_MM + height
     for step, colour, thick in ((1, FINE, 0.4), (5, COARSE, 0.6)):
         ax.hlines(top - np.arange(0, height + 0.5, step), left, right, colour, linewidths=thick)
         ax.vlines(left + np.arange(0, width + 0.5, step), bottom, top, colour, linewidths=thick)
@@ -191,17 +178,17 @@ def read_page(path: str | Path) -> torch.Tensor:
     pixels = _load(Path(path))  # (h, w, 3)
     height, width, _ = pixels.shape
     require(
-        abs(width / height / (PAGE_MM[0] / PAGE_MM[1]) - 1) <= 0.02,
-        f"The image is {width} x {height} pixels, but a page is {PAGE_MM[0]:g} x {PAGE_MM[1]:g} mm: "
+        abs(width / height / (paper.PAGE_MM[0] / paper.PAGE_MM[1]) - 1) <= 0.02,
+        f"The image is {width} x {height} pixels, but a page is {paper.PAGE_MM[0]:g} x {paper.PAGE_MM[1]:g} mm: "
         "give the whole page, not cropped or turned.",
     )
-    least = round(MIN_PX_PER_MM * PAGE_MM[0])
+    least = round(MIN_PX_PER_MM * paper.PAGE_MM[0])
     require(width >= least, f"The image is only {width} pixels wide: scan the page at {least} pixels or more.")
     brightest = pixels.max(2)  # (h, w)
     ink = np.clip(1 - brightest.astype(np.float32) / DARK, 0, 1)  # (h, w)
-    x, y = width / PAGE_MM[0], height / PAGE_MM[1]  # px per mm
-    box = (MARGIN_MM * x, MARGIN_MM * y, width - MARGIN_MM * x, height - MARGIN_MM * y)
-    small = np.asarray(Image.fromarray(ink).resize((WIDTH, HEIGHT), Image.Resampling.BOX, box=box))  # (H, W)
+    x, y = paper.MARGIN_MM * width / paper.PAGE_MM[0], paper.MARGIN_MM * height / paper.PAGE_MM[1]  # px of the margins
+    size, box = (paper.WIDTH, paper.HEIGHT), (x, y, width - x, height - y)
+    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX, box=box))  # (H, W)
     require(
         (small.max(axis=0) > 0.2).mean() >= MIN_COLUMNS,
         "The page shows no ECG trace: give a page with a black trace on coloured paper.",
@@ -225,10 +212,10 @@ def _names_in_place(pixels: np.ndarray) -> bool:
     """Whether the blue lead names stand in the upper left corners of their pieces: not in a page turned or cropped."""
     blue = pixels[..., 2].astype(np.int16) - pixels[..., :2].max(2)  # (h, w) above red and green
     y, x = np.nonzero(blue > NAME_BLUE)
-    x = (x + 0.5) * PAGE_MM[0] / pixels.shape[1] - MARGIN_MM  # (N,) mm from the paper's upper left corner
-    y = (y + 0.5) * PAGE_MM[1] / pixels.shape[0] - MARGIN_MM
-    inside = (x > -MARGIN_MM / 2) & (x < PAPER_MM[0]) & (y > -MARGIN_MM / 2) & (y < PAPER_MM[1])
-    right = (x % (COLUMN_S * MM_PER_S) < NAME_MM[0]) & (y % STRIP_MM < NAME_MM[1])
+    x = (x + 0.5) * paper.PAGE_MM[0] / pixels.shape[1] - paper.MARGIN_MM  # (N,) mm from the paper's upper left corner
+    y = (y + 0.5) * paper.PAGE_MM[1] / pixels.shape[0] - paper.MARGIN_MM
+    inside = (x > -paper.MARGIN_MM / 2) & (x < paper.PAPER_MM[0]) & (y > -paper.MARGIN_MM / 2) & (y < paper.PAPER_MM[1])
+    right = (x % (paper.COLUMN_S * paper.MM_PER_S) < NAME_MM[0]) & (y % paper.STRIP_MM < NAME_MM[1])
     return right[inside].sum() >= MIN_NAMES * inside.sum()
 
 

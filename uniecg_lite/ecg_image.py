@@ -10,7 +10,7 @@ included. Shapes: B batch, C lead, L sample, W column, H row.
 
 import torch
 
-from .errors import BadECG
+from .errors import require
 
 MM_PER_S = 25.0
 MM_PER_MV = 10.0
@@ -49,9 +49,11 @@ def raster(signal: torch.Tensor, width_px: float = 1.0) -> torch.Tensor:
     offset does not push it off the paper; beyond 1.6 mV it runs along the strip's edge. Works on any device. Raises
     BadECG for another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
     """
-    if signal.ndim != 3 or signal.shape[1:] != (12, 2 * WIDTH):
-        shape = tuple(signal.shape)
-        raise BadECG(f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first.")
+    shape = tuple(signal.shape)
+    require(
+        len(shape) == 3 and shape[1:] == (12, 2 * WIDTH),
+        f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first.",
+    )
     top, bottom = _extent(_strips(signal.detach().float()))  # (B, 4, W) each, in px from the strip's top
     reach = 0.5 * width_px + 0.5
     low = ((top - reach) * 255).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
@@ -74,8 +76,10 @@ def _strips(signal: torch.Tensor) -> torch.Tensor:
 
 def _extent(strips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Upper and lower end of the trace in each image column, (B, 4, W) each, in px from the strip's top."""
-    if strips.is_cpu and not strips.isfinite().all():
-        raise BadECG("The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.")
+    require(
+        not strips.is_cpu or strips.isfinite().all(),
+        "The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.",
+    )
     y = (STRIP_PX / 2 - PX_PER_MV * strips).clamp_(0.5, STRIP_PX - 0.5)  # (B, 4, L)
     even, odd = y[..., ::2], y[..., 1::2]  # (B, 4, W)
     after = torch.cat((even[..., 1:], odd[..., -1:]), -1)  # (B, 4, W): the next column's first sample
