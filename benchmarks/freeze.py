@@ -1268,7 +1268,7 @@ def part_drawing() -> dict:
 
     matplotlib.rcParams["font.family"] = "DejaVu Sans"
     made = patients()
-    out = {"raster": kept(raster(made.signal[:32])), "raster.thick": kept(raster(made.signal[:4], 2.0))}
+    out = {"raster": kept(raster(made.signal[:32]))}
     out["segments"] = plain(list(segments()))
     folder = new("pages")
     for i, (age, sex) in enumerate(((63, "female"), (None, None), (40, "male"))):
@@ -1391,8 +1391,6 @@ def _bad_signals() -> dict:
     for name, some in sets.items():
         out[f"leads.{name}"] = said(lambda s=some: ECG.from_leads(s, 500))
     out["lead.V9"] = said(lambda: ecg["V9"])
-    for seconds, start in ((10.5, 0), (5, 6), (2, -1), (0, 0)):
-        out[f"crop.{seconds}.{start}"] = said(lambda s=seconds, t=start: ecg.crop(s, t))
     out |= {"resample": said(lambda: ecg.resample(20)), "standard": said(lambda: _toy(seconds=9.8).standard())}
     for name in ("a.b", "a b", "ä", ""):
         out[f"save.{name}"] = said(lambda n=name: ecg.save(new("save") / n if n else ""))

@@ -5,7 +5,6 @@ names and notes are coloured. So ink is what is dark in all three colour channel
 """
 
 import io
-import os
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,17 +24,14 @@ FINE, COARSE, TRACE = "#fbdde2", "#f2a9b6", "black"
 TEXT = "#4a5fc4"  # its blue is brighter than DARK, so it is no ink
 TRACE_MM = 0.5  # as thick as the raster's
 NOTICE = "Educational, not for diagnosis"
-SCALE_NOTE = f"{NOTICE}   {paper.MM_PER_S:g} mm/s, {paper.MM_PER_MV:g} mm/mV"
 MM_PER_INCH, POINTS_PER_INCH = 25.4, 72
 TITLE_LENGTH = 125  # letters of a title of size 10 that fit on the page; a longer one is set smaller
-COMPARE_S = 3.0
-PAGE_PX_PER_MM = 8
+COMPARE_S, COMPARE_LEADS = 3.0, ("II", "V1", "V5")
+PAGE_PX_PER_MM, MIN_PX_PER_MM = 8, 2  # of a page as it is written, and as it is still read
 DARK = 160  # a pixel is ink as far as its brightest channel stays below this
-MIN_PX_PER_MM = 2
 MIN_COLOUR = 12  # at least one pixel differs this much between its channels
-MAX_INK = 0.25  # share of the paper that may be ink
+MIN_COLUMNS, MAX_INK = 0.5, 0.25  # shares of the image columns that hold ink, and of the paper that is ink
 NAME_BLUE, NAME_MM, MIN_NAMES = 45, (12.0, 6.5), 0.9  # blue above red and green; width, height of a name; share there
-MIN_COLUMNS = 0.5  # share of the image columns that must hold ink
 
 
 def trace_mm(ecg, lead: str, start: float, seconds: float) -> np.ndarray:
@@ -60,7 +56,8 @@ def figure(ecg, title: str | None = None, dpi: float = 72) -> Figure:
         (ecg, lead, start, seconds, start * paper.MM_PER_S, paper.PAPER_MM[1] - (strip + 0.5) * paper.STRIP_MM)
         for lead, strip, start, seconds in paper.segments()
     ]
-    fig, ax = _sheet(*paper.PAPER_MM, pieces, SCALE_NOTE, title, dpi)
+    note = f"{NOTICE}   {paper.MM_PER_S:g} mm/s, {paper.MM_PER_MV:g} mm/mV"
+    fig, ax = _sheet(*paper.PAPER_MM, pieces, note, title, dpi)
     x = paper.MARGIN_MM - 7 + np.array((0, 1, 1, 4, 4, 5))  # left of the rhythm strip, 1 mV in 5 mm
     y = paper.MARGIN_MM + paper.STRIP_MM / 2 + paper.MM_PER_MV * np.array((-0.5, -0.5, 0.5, 0.5, -0.5, -0.5))
     ax.plot(x, y, color=TRACE, linewidth=0.9)
@@ -79,9 +76,9 @@ def compare(ecgs, labels, title: str | None = None) -> Figure:
     pieces = [
         (ecg, lead, 0.0, COMPARE_S, column * cell, middle)
         for ecg, middle in zip(ecgs, middles)
-        for column, lead in enumerate(("II", "V1", "V5"))
+        for column, lead in enumerate(COMPARE_LEADS)
     ]
-    fig, ax = _sheet(3 * cell, height, pieces, NOTICE, title)
+    fig, ax = _sheet(cell * len(COMPARE_LEADS), height, pieces, NOTICE, title)
     for label, middle in zip(labels, middles):
         x, y = paper.MARGIN_MM - 2, paper.MARGIN_MM + middle
         ax.text(x, y, label, color=TEXT, fontsize=8, rotation=90, ha="right", va="center")
@@ -165,7 +162,6 @@ def save_page(ecg, path: str | Path) -> Path:
     with saving(path) as room:
         dpi = PAGE_PX_PER_MM * MM_PER_INCH
         _picture(figure(ecg, dpi=dpi)).save(room / path.name, format="PNG", dpi=(dpi, dpi))
-        os.replace(room / path.name, path)
     return path
 
 

@@ -45,36 +45,30 @@ class ECG:
             object.__setattr__(self, "age", None if self.age is None else float(self.age))
         except (TypeError, ValueError) as error:
             raise BadECG(f"Signal, hz and age must be numbers ({error}): give mV, Hz and years.") from None
-        self.check()
+        self._check()
 
     @classmethod
     def from_leads(
-        cls,
-        leads: Mapping[str, np.ndarray],
-        hz: float,
-        unit: str | Mapping[str, str] | None = "mV",
-        age: float | None = None,
-        sex: str | None = None,
-        source: str = "",
+        cls, leads: Mapping[str, np.ndarray], hz: float, unit: str | Mapping[str, str] | None = "mV", **about
     ) -> "ECG":
         """An ECG from signals by name, each (L,), in any order; signals that are no ECG lead are ignored.
 
         Needs V1..V6 and at least two limb leads: absent ones follow from the lead laws. `unit` is one of nV, uV, mV, V,
         or a mapping from signal name to unit; None means mV, and is refused later if the size speaks against it.
-        Interior runs of NaN up to 40 ms are bridged by a straight line. Raises BadECG.
+        Interior runs of NaN up to 40 ms are bridged by a straight line. `about`: age, sex and source. Raises BadECG.
         """
         check_rate(hz)
         named: dict[str, np.ndarray] = {}
         for key, values in leads.items():
-            name = lead_name(key)
-            if name is None:
-                continue
-            require(name not in named, f"Lead {name} is given twice: keep one signal for each lead.")
-            scale = per_mv(unit.get(key) if isinstance(unit, Mapping) else unit)
-            named[name] = bridge_gaps(_as_samples(name, values) * scale, hz, name)
+            if name := lead_name(key):
+                require(name not in named, f"Lead {name} is given twice: keep one signal for each lead.")
+                one = unit.get(key) if isinstance(unit, Mapping) else unit
+                scale = 1.0 if one is None else PER_MV.get(str(one).strip().lower())
+                require(scale, f"The unit {one!r} is not known: use nV, uV, mV or V.")
+                named[name] = scale * _samples(values, hz, name)
         lengths = sorted({len(values) for values in named.values()})
         require(len(lengths) < 2, f"The leads differ in length ({lengths} samples): give 12 leads recorded together.")
-        return cls(complete(named), hz, age, sex, source)
+        return cls(complete(named), hz, **about)
 
     @classmethod
     def load(cls, path: str | Path, hz: float | None = None, unit: str | None = None) -> "ECG":
@@ -84,7 +78,7 @@ class ECG:
         """
         return cls.from_leads(**ecg_io.read(Path(path), hz, unit))
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Refuse (BadECG) a wrong shape, rate, age or sex, missing values, dead leads, wrong units and broken laws."""
         x = self.signal
         require(
@@ -140,15 +134,6 @@ class ECG:
         """Length of the record in seconds."""
         return self.signal.shape[1] / self.hz
 
-    def crop(self, seconds: float, start: float = 0.0) -> "ECG":
-        """The `seconds` from `start` (both in s); raises BadECG when the record is shorter than that."""
-        first, count = round(start * self.hz), round(seconds * self.hz)
-        require(
-            first >= 0 and 1 <= count <= self.signal.shape[1] - first,
-            f"Cannot take {seconds:g} s from {start:g} s on: the record lasts {self.seconds:g} s, ask for less.",
-        )
-        return replace(self, signal=self.signal[:, first : first + count])
-
     def resample(self, hz: float) -> "ECG":
         """The same ECG at another rate: polyphase, anti-aliased, round(L * hz / self.hz) samples.
 
@@ -173,12 +158,12 @@ class ECG:
             self.seconds >= 0.99 * STANDARD_SECONDS,
             f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.",
         )
-        ecg = self.crop(STANDARD_SECONDS + 1) if self.seconds > STANDARD_SECONDS + 1 else self
-        ecg, count = ecg.resample(STANDARD_HZ), round(STANDARD_HZ * STANDARD_SECONDS)
-        short = count - ecg.signal.shape[1]
-        if not short:
+        longest, count = round((STANDARD_SECONDS + 1) * self.hz), round(STANDARD_HZ * STANDARD_SECONDS)
+        ecg = self if self.signal.shape[1] <= longest else replace(self, signal=self.signal[:, :longest])
+        ecg = ecg.resample(STANDARD_HZ)
+        if ecg.signal.shape[1] == count:
             return ecg
-        short = max(0, short)
+        short = max(0, count - ecg.signal.shape[1])
         return replace(ecg, signal=np.pad(ecg.signal[:, :count], ((0, 0), (0, short)), mode="edge"))  # (12, 1000)
 
     def save(self, path: str | Path) -> Path:
@@ -203,15 +188,16 @@ def check_rate(hz: float) -> None:
     require(fine, f"A sampling rate of {hz} Hz is not usable: give samples per second, {MIN_HZ:g} to {MAX_HZ:g}.")
 
 
-def per_mv(unit: str | None) -> float:
-    """The factor from `unit` to mV (None: 1); raises BadECG for a unit that is no voltage."""
-    factor = 1.0 if unit is None else PER_MV.get(str(unit).strip().lower())
-    require(factor, f"The unit {unit!r} is not known: use nV, uV, mV or V.")
-    return factor
-
-
-def bridge_gaps(values: np.ndarray, hz: float, name: str) -> np.ndarray:
-    """Fill interior runs of NaN up to 40 ms in one lead (L,) by a straight line; raises BadECG for longer ones."""
+def _samples(values, hz: float, name: str) -> np.ndarray:
+    """One lead as (L,) float64, interior runs of NaN up to 40 ms filled by a straight line; refuses longer ones."""
+    try:
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BadECG(f"Lead {name} holds something that is not a number: give plain numbers.") from None
+    require(
+        values.ndim == 1 and values.size,
+        f"Lead {name} has shape {values.shape}: give each lead as one row of samples (L,).",
+    )
     missing = np.isnan(values)
     if not missing.any():
         return values
@@ -225,15 +211,3 @@ def bridge_gaps(values: np.ndarray, hz: float, name: str) -> np.ndarray:
         "record or choose another.",
     )
     return np.interp(np.arange(len(values)), known, values[known])  # (L,)
-
-
-def _as_samples(name: str, values) -> np.ndarray:
-    try:
-        samples = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise BadECG(f"Lead {name} holds something that is not a number: give plain numbers.") from None
-    require(
-        samples.ndim == 1 and samples.size,
-        f"Lead {name} has shape {samples.shape}: give each lead as one row of samples (L,).",
-    )
-    return samples

@@ -41,10 +41,10 @@ def segments():
     yield RHYTHM_LEAD, STRIPS - 1, 0.0, PAGE_S
 
 
-def raster(signal: torch.Tensor, width_px: float = 1.0) -> torch.Tensor:
+def raster(signal: torch.Tensor) -> torch.Tensor:
     """Draw ECGs (B, 12, 1000) in mV at 100 Hz as ink (B, 1, 256, 500) uint8: 255 is ink, 0 is paper, no grid.
 
-    The layout is that of the paper; the trace is `width_px` thick and anti-aliased. Each lead is drawn about the
+    The layout is that of the paper; the trace is 1 px thick and anti-aliased. Each lead is drawn about the
     middle of its strip after its median over the record (of every fourth sample, for speed) is taken off, so that an
     offset does not push it off the paper; beyond 1.6 mV it runs along the strip's edge. Works on any device. Raises
     BadECG for another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
@@ -55,9 +55,10 @@ def raster(signal: torch.Tensor, width_px: float = 1.0) -> torch.Tensor:
         f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first.",
     )
     top, bottom = _extent(_strips(signal.detach().float()))  # (B, 4, W) each, in px from the strip's top
-    reach = 0.5 * width_px + 0.5
-    low = ((top - reach) * 255).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
-    high = ((bottom + reach) * 255).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
+    low, high = (
+        (255 * edge).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
+        for edge in (top - 1, bottom + 1)  # half the trace and half a pixel
+    )
     rows = ((torch.arange(STRIP_PX, device=signal.device) + 0.5) * 255).to(torch.int16)[:, None]  # (h, 1)
     image = torch.empty(len(low), STRIP_PX, WIDTH, dtype=torch.uint8, device=signal.device)
     chunk = CPU_STRIPS if signal.device.type == "cpu" else max(1, len(low))

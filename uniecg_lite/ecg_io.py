@@ -263,14 +263,14 @@ def write(ecg, path: Path) -> Path:
             adc_gain=[float(UNITS_PER_MV)] * 12, baseline=[0] * 12,
             comments=[f"{key}: {value}" for key, value in about.items() if value],
         )  # fmt: skip
-        for suffix in (".dat", ".hea"):  # the header last: without it there is no record
-            os.replace(room / (path.name + suffix), path.with_name(path.name + suffix))
     return path
 
 
 @contextmanager
 def saving(path: Path) -> Iterator[Path]:
-    """A folder beside `path` to write into and move files from, gone afterwards; so a killed run leaves no half file.
+    """A folder to write into, whose files move beside `path` when the block ends well, in the order of their names.
+
+    So a killed run leaves no half file, and no WFDB record, which begins to be one by its .hea.
 
     Raises:
         UniECGError: the disk refuses.
@@ -279,6 +279,8 @@ def saving(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as room:
             yield Path(room)
+            for file in sorted(Path(room).iterdir()):
+                os.replace(file, path.parent / file.name)
     except OSError as error:
         reason = error.strerror or error
         raise UniECGError(f"Could not write {path} ({reason}): make room or choose another folder.") from None
