@@ -14,9 +14,6 @@ MOST_BEATS = 36
 RHYTHM = MOST_BEATS + 21  # features of a rhythm
 LOUD = 3.0  # so that these few are heard among the many numbers of a beat
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-SHARE = 0.20  # of the usual peak, below which a bend is no QRS complex
-T_AFTER, T_SHARE = 0.30, 0.3  # s after a QRS complex in which a bend of less than this share of it is its T wave
-AGREE = 0.10  # real records whose two reference detectors differ by more are disputed, and left out
 HZ = 100.0  # of `measure_beat`
 R_PEAK = round(BEFORE * HZ)  # where it is in a representative beat, in samples
 EDGE_S = 0.2  # left out at either end by `cut_beats`: PTB-XL holds its last 0.1 s constant
@@ -27,7 +24,8 @@ def r_peaks(signal: torch.Tensor, hz: float) -> torch.Tensor:
     """Where the QRS complexes are: (B, 12, L) mV -> (B, L) bool.
 
     A peak of `slopes` is the largest value within 220 ms to either side, above a fifth of the usual peak, and not the
-    T wave of a larger one. All leads together find beats that lead II alone misses in a bundle branch block.
+    T wave of one that is over three times as large 200 to 300 ms before it. All leads together find beats that lead II
+    alone misses in a bundle branch block.
     """
     return _peaks(slopes(signal, hz), hz)
 
@@ -37,10 +35,9 @@ def _peaks(smooth: torch.Tensor, hz: float) -> torch.Tensor:
     highest = F.max_pool1d(smooth, reach, 1, reach // 2)
     again = F.pad(smooth[..., :-1] >= highest[..., 1:], (1, 0))  # of two equal neighbours the first is the peak
     usual = F.max_pool1d(smooth, round(1.6 * hz), round(1.6 * hz)).median(-1, keepdim=True).values  # (B, 1, 1)
-    far, near = round(T_AFTER * hz), round(0.20 * hz)
+    far, near = round(0.30 * hz), round(0.20 * hz)
     earlier = F.max_pool1d(F.pad(smooth, (far, 0)), far - near + 1, 1)[..., : smooth.shape[-1]]  # 200 to 300 ms before
-    t_wave = smooth < T_SHARE * earlier
-    return ((smooth >= highest) & (smooth > SHARE * usual) & ~t_wave & ~again)[:, 0]
+    return ((smooth >= highest) & (smooth > 0.2 * usual) & ~(smooth < 0.3 * earlier) & ~again)[:, 0]
 
 
 def slopes(signal: torch.Tensor, hz: float) -> torch.Tensor:
@@ -166,7 +163,7 @@ def real_rates(folder: str | Path) -> dict[str, float]:
     with open(Path(folder) / "manifest.csv", encoding="utf-8", newline="") as file:
         rows = {row["record"]: row for row in csv.DictReader(file)}
     pairs = {k: [float(row[key] or "nan") for key in ("hr_bpm_nk", "hr_bpm_nk_pantompkins")] for k, row in rows.items()}
-    return {record: one for record, (one, other) in pairs.items() if abs(one - other) <= AGREE * max(one, other)}
+    return {record: one for record, (one, other) in pairs.items() if abs(one - other) <= 0.1 * max(one, other)}
 
 
 def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor) -> dict[str, torch.Tensor]:

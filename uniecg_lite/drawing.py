@@ -99,18 +99,11 @@ def alt_text(ecg) -> str:
     )
 
 
-def show(fig, alt: str):
-    """Display a figure in a notebook with `alt` as its alternative text; outside IPython return the figure.
+def show(fig: Figure, alt: str) -> None:
+    """Display a figure in a notebook with `alt` as its alternative text; its small palette keeps notebooks light."""
+    from IPython import display
 
-    The picture is stored with a small palette, which keeps notebooks light.
-    """
-    from IPython import get_ipython
-    from IPython.display import Image, display
-
-    if get_ipython() is None:
-        return fig
-    display(Image(data=png(fig), alt=alt))
-    return None
+    display.display(display.Image(data=png(fig), alt=alt))
 
 
 def png(fig: Figure) -> bytes:

@@ -44,10 +44,10 @@ def segments():
 def raster(signal: torch.Tensor) -> torch.Tensor:
     """Draw ECGs (B, 12, 1000) in mV at 100 Hz as ink (B, 1, 256, 500) uint8: 255 is ink, 0 is paper, no grid.
 
-    The layout is that of the paper; the trace is 1 px thick and anti-aliased. Each lead is drawn about the
-    middle of its strip after its median over the record (of every fourth sample, for speed) is taken off, so that an
-    offset does not push it off the paper; beyond 1.6 mV it runs along the strip's edge. Works on any device. Raises
-    BadECG for another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
+    The layout is that of the paper; the trace is 1 px thick and anti-aliased. Each lead is drawn about the middle of
+    its strip after its median over the record (of every fourth sample, for speed) is taken off, so that an offset does
+    not push it off the paper; beyond 1.6 mV it runs along the strip's edge. Works on any device. Raises BadECG for
+    another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
     """
     shape = tuple(signal.shape)
     require(

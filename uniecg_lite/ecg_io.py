@@ -22,7 +22,7 @@ from .leads import LEADS, lead_name
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
 UNITS_PER_MV = 1000  # what `write` stores: 1 uV per unit
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pdf")
-NPZ_KEYS = ("signal", "hz", "leads", "unit", "age", "sex")
+SCALARS = ("hz", "unit", "age", "sex")  # beside signal and leads in an .npz
 TIME_SCALE = {"time": 1.0, "t": 1.0, "time_s": 1.0, "seconds": 1.0, "time_ms": 1e-3, "ms": 1e-3}
 
 _NOT_YEARS = r"(?!\d|\.\d|[mwd]\b|\s*(?:month|week|day|hour))"
@@ -52,14 +52,16 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
         found = readers[suffix](path)
     else:
         found = _read_wfdb(path)
-    names, stated = found.pop("names"), found["hz"]
+    names = found.pop("names")
     twins = [name for name in names if lead_name(name) and names.count(name) > 1]
     require(not twins, f"Lead {min(twins, default='')} is given twice: keep one signal for each lead.")
-    if stated is None:
-        require(hz is not None, f"{path.name} does not state its sampling rate: pass it, for example hz=500.")
-    elif hz is not None and abs(stated - hz) > 0.01 * abs(hz):
-        raise BadECG(f"{path.name} states {stated:g} Hz, but hz={hz:g} was passed: leave hz out, or mend the file.")
-    found |= {"hz": hz if stated is None else stated, "leads": dict(zip(names, found["leads"]))}
+    rates = [rate for rate in (found["hz"], hz) if rate is not None]
+    require(rates, f"{path.name} does not state its sampling rate: pass it, for example hz=500.")
+    require(
+        abs(rates[0] - rates[-1]) <= 0.01 * abs(rates[-1]),
+        f"{path.name} states {rates[0]:g} Hz, but hz={rates[-1]:g} was passed: leave hz out, or mend the file.",
+    )
+    found |= {"hz": rates[0], "leads": dict(zip(names, found["leads"]))}
     return {"source": path.stem, **found} | ({} if unit is None else {"unit": unit})
 
 
@@ -221,7 +223,7 @@ def _read_numpy(path: Path) -> dict:
     else:
         try:
             with archive:
-                part = {key: archive[key] for key in archive.files if key in NPZ_KEYS}
+                part = {key: archive[key] for key in archive.files if key in ("signal", "leads", *SCALARS)}
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             raise BadECG(f"{path.name} is damaged or holds objects ({error}): save plain arrays.") from None
     require("signal" in part, f"{path.name} holds no array named signal: save it with np.savez(signal=..., hz=...).")
@@ -233,7 +235,7 @@ def _read_numpy(path: Path) -> dict:
         f"{path.name} has shape {signal.shape}, but {len(names)} leads are named: give (12, L) in the order "
         "I to V6, or an .npz with signal, hz and leads.",
     )
-    text = {key: str(part[key].item()) for key in ("hz", "unit", "age", "sex") if key in part and part[key].size == 1}
+    text = {key: str(part[key].item()) for key in SCALARS if key in part and part[key].size == 1}
     hz = _rate(text.get("hz"), f"The hz in {path.name} is no number: save the samples per second.")
     about = patient(" ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text))
     return {"names": names, "leads": signal, "hz": hz, "unit": text.get("unit"), **about}
