@@ -79,7 +79,7 @@ from uniecg_lite.diagecg.diagecg_stages import (
 from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
 from uniecg_lite.drawing import (
-    alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page, trace_mm
+    alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page
 )
 from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster, segments
@@ -1281,7 +1281,6 @@ def part_drawing() -> dict:
         ]
         out |= {f"page.{i}.pixels": _pixels(page.read_bytes()), f"alt.{i}": alt_text(ecg)}
         out[f"figure.{i}"] = _pixels(png(figure(ecg, "A title " * (1 + 20 * i))))
-        out[f"trace.{i}"] = kept(trace_mm(ecg, "V2", 1.0, 2.5))
     pair = [ECG(x.numpy(), 100.0) for x in made.signal[3:5]]
     history = {"loss": [3.0, 2.0, 1.5], "mse": [1.0, 0.5, 0.2]}
     figures = {

@@ -117,8 +117,7 @@ def rhythm_features(times: torch.Tensor) -> torch.Tensor:
     share = torch.where(known, gap / mean.clamp(min=0.2) - 1, 0.0)
     variance = share.square().sum(1, keepdim=True) / count
     change = (share.diff(dim=1).abs() * known[:, 1:]).sum(1, keepdim=True) / count
-    rate = torch.where(mean > 0, (60 / mean.clamp(min=0.2) - 80) / 30, 0.0)
-    usual = torch.where(mean > 0, (mean - 0.8) / 0.3, 0.0)
+    rate, usual = torch.where(mean > 0, torch.stack([(60 / mean.clamp(min=0.2) - 80) / 30, (mean - 0.8) / 0.3]), 0.0)
     extent = mean * (share.amax(1, keepdim=True) - share.amin(1, keepdim=True))
     alike = [(share[:, k:] * share[:, :-k]).sum(1, keepdim=True) / count / (variance + 4e-4) for k in (1, 2, 3)]
     quantiles = share.masked_fill(~known, torch.nan).nanquantile(share.new_tensor(QUANTILES), 1).T.nan_to_num()

@@ -34,18 +34,6 @@ MIN_COLUMNS, MAX_INK = 0.5, 0.25  # shares of the image columns that hold ink, a
 NAME_BLUE, NAME_MM, MIN_NAMES = 45, (12.0, 6.5), 0.9  # blue above red and green; width, height of a name; share there
 
 
-def trace_mm(ecg, lead: str, start: float, seconds: float) -> np.ndarray:
-    """A piece of one lead as (N, 2) points in mm: x from the piece's start, y upwards from the strip's middle.
-
-    The lead's median over the record is taken off, and y is held within the strip, as in the raster. A record that
-    ends early gives fewer points, possibly none.
-    """
-    values, most = ecg[lead], paper.STRIP_MM / 2 - 0.5 / paper.PX_PER_MM
-    piece = values[round(start * ecg.hz) : round((start + seconds) * ecg.hz)] - np.median(values)  # (N,)
-    x = np.arange(len(piece)) / ecg.hz * paper.MM_PER_S  # (N,)
-    return np.column_stack((x, np.clip(piece * paper.MM_PER_MV, -most, most)))
-
-
 def figure(ecg, title: str | None = None, dpi: float = 72) -> Figure:
     """The ECG on paper, true to scale, as a matplotlib Figure: four columns of 2.5 s above 10 s of lead II.
 
@@ -122,8 +110,9 @@ def _picture(fig: Figure) -> Image.Image:
 def _sheet(width: float, height: float, pieces, note: str, title: str | None, dpi: float = 72):
     """Pieces of leads on paper of width x height mm within margins: a figure, and one bare axis in mm.
 
-    A piece is (ecg, lead, start, seconds, x, y): x, y is where it begins, in mm from the paper's lower left corner.
-    Lines every 1 mm and, stronger, every 5 mm are counted from the upper left corner.
+    A piece is (ecg, lead, start, seconds, x, y): x, y is where it begins, in mm from the paper's lower left corner. The
+    lead's median over the record is taken off; a record that ends early gives a shorter trace, possibly none. Lines
+    every 1 mm and, stronger, every 5 mm are counted from the upper left corner.
     """
     whole = (width + 2 * paper.MARGIN_MM, height + 2 * paper.MARGIN_MM)
     fig = plt.figure(figsize=(whole[0] / MM_PER_INCH, whole[1] / MM_PER_INCH), dpi=dpi, facecolor="white")
@@ -137,9 +126,12 @@ def _sheet(width: float, height: float, pieces, note: str, title: str | None, dp
     ax.text(left, 3.5, note, color=TEXT, fontsize=7)
     size = 10 * min(1, TITLE_LENGTH / len(title)) if title else 10
     ax.text(left, whole[1] - 6.5, title or "", color=TEXT, fontsize=size)
-    lines = []
+    lines, most = [], paper.STRIP_MM / 2 - 0.5 / paper.PX_PER_MM  # the trace is held within its strip, as in the raster
     for ecg, lead, start, seconds, x, y in pieces:
-        lines.append(trace_mm(ecg, lead, start, seconds) + (left + x, bottom + y))  # (N, 2)
+        millivolts = ecg[lead][round(start * ecg.hz) : round((start + seconds) * ecg.hz)] - np.median(ecg[lead])  # (N,)
+        across = left + x + np.arange(len(millivolts)) / ecg.hz * paper.MM_PER_S  # (N,)
+        up = bottom + y + np.clip(millivolts * paper.MM_PER_MV, -most, most)  # (N,)
+        lines.append(np.column_stack((across, up)))  # (N, 2) mm
         ax.text(left + x + 1.5, bottom + y + 10, lead, color=TEXT, fontsize=9, weight="bold")
     ax.add_collection(LineCollection(lines, colors=TRACE, linewidths=TRACE_MM / MM_PER_INCH * POINTS_PER_INCH))
     return fig, ax

@@ -158,9 +158,7 @@ class ECG:
             self.seconds >= 0.99 * STANDARD_SECONDS,
             f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.",
         )
-        longest, count = round((STANDARD_SECONDS + 1) * self.hz), round(STANDARD_HZ * STANDARD_SECONDS)
-        ecg = self if self.signal.shape[1] <= longest else replace(self, signal=self.signal[:, :longest])
-        ecg = ecg.resample(STANDARD_HZ)
+        ecg, count = self.resample(STANDARD_HZ), round(STANDARD_HZ * STANDARD_SECONDS)
         if ecg.signal.shape[1] == count:
             return ecg
         short = max(0, count - ecg.signal.shape[1])
