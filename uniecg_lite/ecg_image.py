@@ -33,12 +33,11 @@ PX_PER_MV = PX_PER_MM * MM_PER_MV
 CPU_STRIPS = 1  # strips painted at a time: in cache, and small enough that threads need not wait for each other
 
 
-def segments():
+def segments() -> list[tuple[str, int, float, float]]:
     """Every piece of trace on the page as (lead, strip 0..3, start in s, length in s): 12 short ones and the rhythm."""
-    for strip, row in enumerate(LAYOUT):
-        for column, lead in enumerate(row):
-            yield lead, strip, column * COLUMN_S, COLUMN_S
-    yield RHYTHM_LEAD, STRIPS - 1, 0.0, PAGE_S
+    cells = [(lead, strip, column) for strip, row in enumerate(LAYOUT) for column, lead in enumerate(row)]
+    short = [(lead, strip, column * COLUMN_S, COLUMN_S) for lead, strip, column in cells]
+    return [*short, (RHYTHM_LEAD, STRIPS - 1, 0.0, PAGE_S)]
 
 
 def raster(signal: torch.Tensor) -> torch.Tensor:

@@ -41,17 +41,14 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
     `hz` and `unit` are for files that do not state them; a stated rate that differs from `hz` by over 1 % is refused.
     """
     suffix = path.suffix.lower()
-    require(
-        suffix not in IMAGE_SUFFIXES, f"{path.name} is an image, not a signal file: read it with drawing.read_page."
-    )
+    image = suffix in IMAGE_SUFFIXES
+    require(not image, f"{path.name} is an image, not a signal file: read it with drawing.read_page.")
     require(not path.is_dir(), f"{path.name} is a folder: name one record in it.")
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv, ".npy": _read_numpy, ".npz": _read_numpy}
     if suffix in readers:
         require(path.is_file(), f"There is no file {path}: check the name.")
         require(path.stat().st_size, f"{path.name} is empty: fetch or export it again.")
-        found = readers[suffix](path)
-    else:
-        found = _read_wfdb(path)
+    found = readers.get(suffix, _read_wfdb)(path)
     names = found.pop("names")
     twins = [name for name in names if lead_name(name) and names.count(name) > 1]
     require(not twins, f"Lead {min(twins, default='')} is given twice: keep one signal for each lead.")
@@ -136,9 +133,8 @@ def _stated_rate(header: Path) -> float | None:
     record, *rest = _header_lines(header)
     if "/" in record[0]:
         for segment in (header.with_name(f"{fields[0]}.hea") for fields in rest):
-            require(
-                segment.stem != "~", f"The record {header.stem} has a gap between its segments: load one segment alone."
-            )
+            gap = segment.stem == "~"
+            require(not gap, f"The record {header.stem} has a gap between its segments: load one segment alone.")
             if segment.is_file():
                 _stated_rate(segment)
     else:
@@ -148,9 +144,8 @@ def _stated_rate(header: Path) -> float | None:
             several = re.search(r"x0*([2-9]|1\d)", fields[0])
             require(not several, f"The header {name} states several samples a frame: resample the record to one.")
     stated = "".join(record[2:3])
-    return _rate(
-        re.split("[/(]", stated)[0] or None, f"The header {name} states a rate of {stated!r}: fetch the record again."
-    )
+    hz = re.split("[/(]", stated)[0] or None
+    return _rate(hz, f"The header {name} states a rate of {stated!r}: fetch the record again.")
 
 
 def _read_csv(path: Path) -> dict:
@@ -176,9 +171,8 @@ def _read_csv(path: Path) -> dict:
     )
     comma = "," if mark == ";" else "."
     try:
-        require(
-            {len(row) for row in rows} == {len(names)}, "a row has another number of columns than the first", ValueError
-        )
+        if {len(row) for row in rows} != {len(names)}:
+            raise ValueError("a row has another number of columns than the first")
         columns = np.array([[float(cell.strip().replace(comma, ".") or "nan") for cell in row] for row in rows]).T
     except ValueError as error:
         raise BadECG(
