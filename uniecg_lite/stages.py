@@ -86,8 +86,7 @@ class Collator:
         to tell a request from a restatement by its first word, and which facts it holds by the others.
         """
         out = []
-        for kind, row in zip(self.corpus.kinds(len(rows), rng, mix), rows):
-            prompt, answer = self.corpus.sample(kind, int(row), rng)
+        for kind, prompt, answer in self.corpus.dialogue(rows, rng, mix):
             wanted = kind == "generate"
             out.append([(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))])
         return out
