@@ -78,7 +78,7 @@ from uniecg_lite.diagecg.diagecg_stages import (
 from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
 from uniecg_lite.drawing import (
-    against, alt_text, bars, compare, figure, grid, losses as loss_figure, png, read_page, save_page, trace_mm
+    alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page
 )
 from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster, segments
@@ -1288,7 +1288,7 @@ def part_drawing() -> dict:
 
     matplotlib.rcParams["font.family"] = "DejaVu Sans"
     made = patients()
-    out = {"raster": kept(raster(made.signal[:32])), "raster.thick": kept(raster(made.signal[:4], 2.0))}
+    out = {"raster": kept(raster(made.signal[:32]))}
     out["segments"] = plain(list(segments()))
     folder = new("pages")
     for i, (age, sex) in enumerate(((63, "female"), (None, None), (40, "male"))):
@@ -1301,15 +1301,12 @@ def part_drawing() -> dict:
         ]
         out |= {f"page.{i}.pixels": _pixels(page.read_bytes()), f"alt.{i}": alt_text(ecg)}
         out[f"figure.{i}"] = _pixels(png(figure(ecg, "A title " * (1 + 20 * i))))
-        out[f"trace.{i}"] = kept(trace_mm(ecg, "V2", 1.0, 2.5))
     pair = [ECG(x.numpy(), 100.0) for x in made.signal[3:5]]
     history = {"loss": [3.0, 2.0, 1.5], "mse": [1.0, 0.5, 0.2]}
     figures = {
         "compare": compare(pair, ["one", "other"], title="Two"),
         "losses": loss_figure(history, ("loss", "mse"), "Training"),
         "bars": bars({"a": 0.5, "b": 0.8}, "Bars", 0.7),
-        "grid": grid([[1.0, 2.0], [3.0, 4.0]], "Grid", "rows", "columns"),
-        "against": against([1.0, 2.0], [1.5, 1.9], "Against"),
     }
     return out | {f"figure.{name}": _pixels(png(each)) for name, each in figures.items()}
 
@@ -1413,8 +1410,6 @@ def _bad_signals() -> dict:
     for name, some in sets.items():
         out[f"leads.{name}"] = said(lambda s=some: ECG.from_leads(s, 500))
     out["lead.V9"] = said(lambda: ecg["V9"])
-    for seconds, start in ((10.5, 0), (5, 6), (2, -1), (0, 0)):
-        out[f"crop.{seconds}.{start}"] = said(lambda s=seconds, t=start: ecg.crop(s, t))
     out |= {"resample": said(lambda: ecg.resample(20)), "standard": said(lambda: _toy(seconds=9.8).standard())}
     for name in ("a.b", "a b", "ä", ""):
         out[f"save.{name}"] = said(lambda n=name: ecg.save(new("save") / n if n else ""))
