@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..findings import INJURY, column, table
+from ..findings import INJURY, column
 from . import hashing, waves
-from .disease import Draws, Patients, draw
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field, put
+from .disease import HEARTS, Draws, Patients, draw, put
+from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field
 
 
 @dataclass
@@ -130,7 +130,7 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
 OTHER_P, OTHER_T, OTHER_QRS = (
     tuple(code for code, own in column("shapes").items() if wave in own) for wave in ("P", "T", "QRS")
 )
-RECORDED = table("recorded_waves")  # in I, II, V1..V6
+RECORDED = HEARTS["recorded"]  # in I, II, V1..V6
 
 
 def as_recorded(hearts: Hearts) -> Hearts:

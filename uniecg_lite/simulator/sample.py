@@ -11,8 +11,9 @@ import torch
 
 from ..findings import INJURY, OLD, OTHER_ST, ST_DOWN, ST_LEVEL, WIDE
 from . import hashing, waves
+from .disease import put
 from .hearts import Hearts, as_recorded, beat_signal, textbook
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, put, swing
+from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, swing
 
 AXIS_LIMITS = (-180.0, -90.0, -30.0, 90.0, 180.0)  # degrees
 SOKOLOW = (3.15, 3.9, 5.5)  # mV: at most this much without left ventricular hypertrophy, and the range with it

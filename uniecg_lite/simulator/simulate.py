@@ -11,7 +11,7 @@ from .noise import noise as recorder_noise
 from .sample import sample
 from .schedule import EARLY_P, NO_P, VENTRICULAR, Beats, flutter_wave, schedule
 from .truth import measure
-from .waves import put
+from .disease import put
 
 LEAD_IN = 0.04  # s before QRS onset from which a beat owns the samples: the spike of a pacemaker, a first tail
 NEVER = 1e3  # s, so long ago that nothing is left

@@ -6,12 +6,12 @@ told where its wave is drawn; amplitudes lead by lead (`st_mv`, `t_mv`) are in t
 
 import torch
 
-from ..findings import INJURY, OLD, WIDE, column, table
+from ..findings import INJURY, OLD, WIDE, column
 from ..leads import derive_limb_leads
-from .disease import Draws, Patients
+from .disease import HEARTS, Draws, Patients, put
 
 # Frank's vector (X left, Y down, Z back) -> I, II, V1..V6: Dower et al., Clin Cardiol 3:87 (1980).
-DOWER = torch.tensor(table("lead_field")["matrix"], dtype=torch.float64)  # (8, 3)
+DOWER = torch.tensor(HEARTS["lead_field"]["matrix"], dtype=torch.float64)  # (8, 3)
 I, II, V1, V2, V3, V4, V5, V6 = range(8)  # noqa: E741
 
 
@@ -69,12 +69,6 @@ def turn_limbs(mv: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     left, down = frontal(mv)  # (B, W)
     turned = limb_leads(by.cos() * left - by.sin() * down, by.sin() * left + by.cos() * down)
     return torch.cat([turned, mv[:, V1:]], 1)
-
-
-def put(rows: torch.Tensor, old: torch.Tensor, new) -> torch.Tensor:
-    """`new` where rows (B,) are True, `old` (B, ...) elsewhere."""
-    new = torch.as_tensor(new, dtype=old.dtype)
-    return torch.where(rows.view(-1, *[1] * (old.dim() - 1)), new, old)
 
 
 # --- What do the atria look like in each lead? P waves, those of early beats, flutter and fibrillation.

@@ -1,6 +1,6 @@
 """What does a clean record measure? Bounds, deflections and heights of its waves, without any truth about it."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -21,51 +21,24 @@ NO_P |= dict.fromkeys(("pr_ms", "p_ms", "p_terminal_mv", "p_terminal_ms"), np.na
 NO_T = dict.fromkeys(("t_mv", "u_mv"), np.full(12, np.nan)) | dict.fromkeys(("qt_ms", "t_half_ms"), np.nan)
 
 
-@dataclass
-class Measured:
-    """What was measured on B records. NaN where there is nothing to measure; leads in the order of `LEADS`."""
+class Measured(SimpleNamespace):
+    """What was measured on B records, tensors by name. NaN where there is nothing to measure; 12 leads as in `LEADS`.
 
-    rate_bpm: torch.Tensor  # (B,) 60 over the mean RR interval
-    qrs_ms: torch.Tensor  # (B,)
-    qt_ms: torch.Tensor  # (B,)
-    qtc_ms: torch.Tensor  # (B,) Bazett
-    axis_deg: torch.Tensor  # (B,) -180 to 180, from net areas
-    first_axis_deg: torch.Tensor  # (B,) of the first 70 ms
-    onset_s: torch.Tensor  # (B, K) QRS onsets
-    own: torch.Tensor  # (B, K) bool, of the dominant shape
-    beat_ms: torch.Tensor  # (B, K) QRS duration of each beat of another shape, NaN for own ones
-    p_onset_s: torch.Tensor  # (B, Kp) P onsets
-    pr_s: torch.Tensor  # (B, K) from the last P onset after the QRS before, to each QRS onset
-    usual_p: torch.Tensor  # (B, K) bool, the usual P at the usual distance goes before this beat
-    p_count: torch.Tensor  # (B, K) P waves since the beat before
-    linked: torch.Tensor  # (B,) share of own beats with the usual P
-    pr_ms: torch.Tensor  # (B,) of the median beat, NaN without a P there
-    p_ms: torch.Tensor  # (B,)
-    p_mv: torch.Tensor  # (B, 12)
-    p_top_mv: torch.Tensor  # (B, 12) at the largest hump
-    p_terminal_mv: torch.Tensor  # (B,) in V1
-    p_terminal_ms: torch.Tensor  # (B,) in V1
-    pr_segment_mv: torch.Tensor  # (B, 12) against the P onset
-    flutter_hz: torch.Tensor  # (B,)
-    spike: torch.Tensor  # (B,) share of beats just after a spike
-    q_mv: torch.Tensor  # (B, 12) also of a QS
-    q_ms: torch.Tensor  # (B, 12)
-    r_mv: torch.Tensor  # (B, 12)
-    r_ms: torch.Tensor  # (B, 12)
-    s_mv: torch.Tensor  # (B, 12)
-    s_ms: torch.Tensor  # (B, 12)
-    r_at_ms: torch.Tensor  # (B, 12) from QRS onset to the top of R
-    late_mv: torch.Tensor  # (B, 12) mean of the last quarter of the complex
-    high_mv: torch.Tensor  # (B, 12) top of the complex
-    low_mv: torch.Tensor  # (B, 12) bottom of the complex
-    delta_ms: torch.Tensor  # (B,) from QRS onset until the spatial velocity reaches 60% of its maximum
-    notch_mv: torch.Tensor  # (B, 12) notch at the end of R
-    j_mv: torch.Tensor  # (B, 12) at J, against the QRS onset
-    st_mv: torch.Tensor  # (B, 12) at J + 20 ms
-    st60_mv: torch.Tensor  # (B, 12) at J + 60 ms
-    t_mv: torch.Tensor  # (B, 12)
-    t_half_ms: torch.Tensor  # (B,) width of T at half height
-    u_mv: torch.Tensor  # (B, 12)
+    The record: rate_bpm (B,) 60 over the mean RR interval; onset_s (B, K) QRS onsets; own (B, K) bool, of the dominant
+    shape; beat_ms (B, K) QRS duration of each beat of another shape, NaN for own ones; spike (B,) share of beats just
+    after a spike; flutter_hz (B,); p_onset_s (B, Kp); pr_s (B, K) from the last P onset after the QRS before to each
+    QRS onset; usual_p (B, K) bool, the usual P at the usual distance goes before this beat; p_count (B, K) P waves
+    since the beat before; linked (B,) share of own beats with the usual P.
+
+    Its median beat, (B,): qrs_ms, qt_ms, qtc_ms (Bazett), pr_ms (NaN without a P there), p_ms; axis_deg, -180 to 180
+    from net areas, and first_axis_deg of the first 70 ms; delta_ms from QRS onset until the spatial velocity reaches
+    60% of its maximum; t_half_ms, the width of T at half height; p_terminal_mv and p_terminal_ms in V1.
+
+    Its median beat, (B, 12): p_mv, and p_top_mv at the largest hump; pr_segment_mv against the P onset; q_mv, q_ms
+    (also of a QS), r_mv, r_ms, s_mv, s_ms; r_at_ms from QRS onset to the top of R; late_mv, mean of the last quarter
+    of the complex; high_mv and low_mv, its top and bottom; notch_mv at the end of R; j_mv, st_mv and st60_mv at J and
+    20 and 60 ms later, against the QRS onset; t_mv; u_mv.
+    """
 
     def __len__(self) -> int:
         return len(self.rate_bpm)
@@ -93,7 +66,7 @@ def measure_signal(signal: torch.Tensor, hz: float = 500) -> Measured:
     if hz < 250:
         raise BadECG(f"Waves are delineated at 250 Hz or more, not at {hz:g}: simulate at a higher rate.")
     rows = [_one(record.astype(np.float64), hz) for record in signal.detach().cpu().numpy()]
-    return Measured(**{key: _stack([row[key] for row in rows]) for key in Measured.__dataclass_fields__})
+    return Measured(**{key: _stack([row[key] for row in rows]) for key in rows[0]})
 
 
 def _stack(values: list) -> torch.Tensor:
