@@ -13,7 +13,7 @@ import torch
 from ..findings import INJURY, column
 from . import hashing, waves
 from .disease import HEARTS, Draws, Patients, draw, put
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field
+from .waves import BASAL, LATE, MAIN, NOTCH, PLACES, SEPTAL, lead_field
 
 
 @dataclass
@@ -62,13 +62,13 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     beat |= waves.st_and_t(who, own, now, field, size, times["qt"], beat["qrs_mv"])
     early = waves.early_beat(who, now, field)
     ectopic = {
-        "centre": VENTRICULAR_CENTRE * times["qrs"][:, None],
-        "width": VENTRICULAR_WIDTH * times["qrs"][:, None],
+        "centre": PLACES["ventricular"][0] * times["qrs"][:, None],
+        "width": PLACES["ventricular"][1] * times["qrs"][:, None],
         "qrs_mv": early,
         "st_mv": -0.06 * early.sum(2),
         "t_mv": -0.21 * early.sum(2),
     }
-    beat |= {key: put(who.has("VT"), beat[key], value) for key, value in ectopic.items()}
+    beat |= {key: who.override(beat[key], {"VT": value}) for key, value in ectopic.items()}
     return Hearts(
         who,
         rr,
@@ -85,14 +85,11 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
 def _rate(who: Patients, u: Draws) -> torch.Tensor:
     """(B,) mean ventricular rate in bpm (atrial where a block drops beats), in the range of each rhythm."""
     spread = u.next()
-    rate = 62.5 + 35.5 * spread
-    for code, (low, high) in column("drawn_bpm").items():
-        rate = torch.where(who.has(code), low + (high - low) * spread, rate)
-    atria, conducted = u.between(255, 325), 2 + (u.next() * 3).floor()  # flutter: one beat in two to four
-    rate = torch.where(who.has("AFLT"), atria / conducted, rate)
-    rate = torch.where(who.has("LQT", "HYPOK"), rate.clamp(max=85), rate)
-    rate = torch.where(who.has("HYPERK"), rate.clamp(max=80), rate)
-    rate = torch.where(who.has("1AVB") & ~who.has("SBRAD"), 63 + 19 * spread, rate)  # P stays behind T
+    cases = {"1AVB": 63 + 19 * spread}  # P stays behind T
+    cases |= {code: low + (high - low) * spread for code, (low, high) in column("drawn_bpm").items()}
+    cases["AFLT"] = u.between(255, 325) / (2 + (u.next() * 3).floor())  # of the atria; one beat in two to four
+    cases |= {"LQT HYPOK": lambda rate: rate.clamp(max=85), "HYPERK": lambda rate: rate.clamp(max=80)}
+    rate = who.override(62.5 + 35.5 * spread, cases)
     slow = who.has(*INJURY, "STD", "CLBBB", "CRBBB") & who.has("STACH")
     return torch.where(slow, rate.clamp(max=110), rate)  # ST and T stay apart from the next beat
 
@@ -100,26 +97,19 @@ def _rate(who: Patients, u: Draws) -> torch.Tensor:
 def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Tensor]:
     """PR, P, QRS and QT in s. QT follows the rate between Bazett's and Fridericia's powers of RR."""
     p_duration = torch.where(who.has("LAE"), u.between(0.130, 0.150), u.between(0.088, 0.110))
+    p_duration = who.override(p_duration, {"WPW": 0.84 * p_duration})  # it ends before the delta wave
     pr = u.between(0.136, 0.180) + 0.0002 * (who.age - 50)
     pr = pr - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
-    pr = torch.where(who.has("LAE"), pr.clamp(min=0.176), pr)
-    pr = torch.where(who.has("PERI"), pr.clamp(min=0.160), pr)
-    pr = torch.where(who.has("1AVB"), u.between(0.218, 0.30), pr)
-    pr = torch.where(who.has("WPW"), u.between(0.094, 0.110), pr)
-    p_duration = torch.where(who.has("WPW"), 0.84 * p_duration, p_duration)  # it ends before the delta wave
-    pr = torch.where(who.has("WENCK"), u.between(0.16, 0.21), pr)
+    cases = {"LAE": lambda pr: pr.clamp(min=0.176), "PERI": lambda pr: pr.clamp(min=0.160)}
+    cases |= {"1AVB": u.between(0.218, 0.30), "WPW": u.between(0.094, 0.110), "WENCK": u.between(0.16, 0.21)}
+    pr = who.override(pr, cases)
     qrs = u.between(0.076, 0.106)
-    wide = who.has("CLBBB", "CRBBB", "VT", "PACE")
-    qrs = torch.where(wide, u.between(0.132, 0.168), qrs)
-    qrs = torch.where(who.has("IVCD", "WPW"), u.between(0.130, 0.154), qrs)
-    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.100, 0.107), qrs)
+    cases = {"CLBBB CRBBB VT PACE": u.between(0.132, 0.168), "IVCD WPW": u.between(0.130, 0.154)}
+    qrs = who.override(qrs, cases | {"HYPERK": u.between(0.100, 0.107)})
     qtc = u.between(0.380, 0.430) + 0.008 * who.female.double()
-    qtc = torch.where(who.has("CLBBB", "CRBBB", "IVCD", "WPW", "PACE"), qtc + 0.03, qtc)
-    qtc = torch.where(who.has("LQT"), u.between(0.495, 0.570), qtc)
-    qtc = torch.where(who.has("HYPERK"), qtc - 0.02, qtc)
-    beat = torch.where(who.has("3AVB"), rr.clamp(max=1.5), rr)
-    qt = qtc * beat**0.45
-    qt = torch.minimum(qt, 0.86 * rr)
+    cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.495, 0.570)}
+    qtc = who.override(qtc, cases | {"HYPERK": lambda qtc: qtc - 0.02})
+    qt = torch.minimum(qtc * who.override(rr, {"3AVB": rr.clamp(max=1.5)}) ** 0.45, 0.86 * rr)
     qt = torch.maximum(qt, qrs + torch.where(who.has("VT", "SVTAC"), 0.12, 0.16))
     room = (rr - qt + 0.06).clamp(min=0.11)  # P may meet the end of T, not its peak
     pr = torch.where(who.has("3AVB"), pr, torch.minimum(pr, room))
@@ -229,8 +219,7 @@ def beat_signal(hearts: Hearts, since: torch.Tensor, late: torch.Tensor | None =
 def ventricular_beat(parts: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
     """A premature beat from a ventricle: (B, 8, W) mV and (B, L) s -> (B, 8, L), wide, T against QRS."""
     n = 3
-    centre = VENTRICULAR_CENTRE[:n, None].float() * VENTRICULAR_QRS
-    width = VENTRICULAR_WIDTH[:n, None].float() * VENTRICULAR_QRS
+    centre, width = PLACES["ventricular"][:, :n, None].float() * VENTRICULAR_QRS
     basis = since.new_empty(len(since), n + 1, since.shape[1])
     gauss(since[:, None], centre, width, out=basis[:, :n])
     top = torch.tensor(VENTRICULAR_QT - 0.10)

@@ -6,12 +6,12 @@ import torch
 
 from ..leads import from_independent
 from . import hashing
+from .disease import put
 from .hearts import Hearts, beat_signal, gauss, ventricular_beat
 from .noise import noise as recorder_noise
 from .sample import sample
 from .schedule import EARLY_P, NO_P, VENTRICULAR, Beats, flutter_wave, schedule
 from .truth import measure
-from .disease import put
 
 LEAD_IN = 0.04  # s before QRS onset from which a beat owns the samples: the spike of a pacemaker, a first tail
 NEVER = 1e3  # s, so long ago that nothing is left
