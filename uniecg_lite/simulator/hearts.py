@@ -12,8 +12,8 @@ import torch
 
 from ..findings import INJURY, column
 from . import hashing, waves
-from .disease import HEARTS, Draws, Patients, draw, put
-from .waves import BASAL, LATE, MAIN, NOTCH, PLACES, SEPTAL, lead_field
+from .disease import Draws, Patients, draw, put
+from .waves import BASAL, LATE, MAIN, NOTCH, PLACES, SEPTAL, SIZES, lead_field
 
 
 @dataclass
@@ -61,14 +61,10 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     beat = waves.own_beat(who, own, now, field, size, times["qrs"])
     beat |= waves.st_and_t(who, own, now, field, size, times["qt"], beat["qrs_mv"])
     early = waves.early_beat(who, now, field)
-    ectopic = {
-        "centre": PLACES["ventricular"][0] * times["qrs"][:, None],
-        "width": PLACES["ventricular"][1] * times["qrs"][:, None],
-        "qrs_mv": early,
-        "st_mv": -0.06 * early.sum(2),
-        "t_mv": -0.21 * early.sum(2),
-    }
-    beat |= {key: who.override(beat[key], {"VT": value}) for key, value in ectopic.items()}
+    centre, width = PLACES["ventricular"][:, None] * times["qrs"][:, None]  # (B, W)
+    ectopic = {"centre": centre, "width": width, "qrs_mv": early, "st_mv": -0.06 * early.sum(2)}
+    for key, value in (ectopic | {"t_mv": -0.21 * early.sum(2)}).items():
+        beat[key] = who.override(beat[key], {"VT": value})
     return Hearts(
         who,
         rr,
@@ -120,21 +116,16 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
 OTHER_P, OTHER_T, OTHER_QRS = (
     tuple(code for code, own in column("shapes").items() if wave in own) for wave in ("P", "T", "QRS")
 )
-RECORDED = HEARTS["recorded"]  # in I, II, V1..V6
 
 
 def as_recorded(hearts: Hearts) -> Hearts:
-    """All three changes. Hearts of `hearts.textbook` in, in double or single precision."""
+    """All three changes to hearts of `textbook`."""
     return qrs(t_wave(p_wave(hearts)))
 
 
 def _normal(hearts: Hearts, stream: int, n: int) -> torch.Tensor:
     """(B, n) of this chest, the same at every visit."""
-    return hashing.normal(hearts.who.seed, hearts.who.index, stream, n).to(hearts.t_mv.dtype)
-
-
-def _recorded(name: str, hearts: Hearts) -> torch.Tensor:
-    return hearts.t_mv.new_tensor(RECORDED[name])  # (8,)
+    return hashing.normal(hearts.who.seed, hearts.who.index, stream, n)
 
 
 def _changed(hearts: Hearts, others: tuple[str, ...], **waves: torch.Tensor) -> Hearts:
@@ -147,42 +138,36 @@ def p_wave(hearts: Hearts) -> Hearts:
     """P as high in I as real ones, flatter in the chest leads, and of a size of its own."""
     n = _normal(hearts, 301, 18)
     size = torch.exp(0.3 * n[:, :1]).clamp(min=0.75)
-    right = _recorded("right_p_mv", hearts) * size * (1 + 0.25 * n[:, 1:9])
-    left = _recorded("left_p_mv", hearts) * size * (1 + 0.25 * n[:, 9:17])
+    right = SIZES["right_p_mv"] * size * (1 + 0.25 * n[:, 1:9])
+    left = SIZES["left_p_mv"] * size * (1 + 0.25 * n[:, 9:17])
     left[:, 2] += 0.02 * n[:, 17]
-    p = torch.stack([right, left, hearts.p_mv[..., 2]], -1)  # (B, 8, 3)
-    return _changed(hearts, OTHER_P, p_mv=p)
+    return _changed(hearts, OTHER_P, p_mv=torch.stack([right, left, hearts.p_mv[..., 2]], -1))  # (B, 8, 3)
 
 
 def t_wave(hearts: Hearts) -> Hearts:
     """T of a real size, axis and spread, later and narrower; ST a little up in V1 and V2, a little down in V5."""
     n = _normal(hearts, 302, 20)
-    t = _recorded("t_mv", hearts) * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9])
-    t = t + n[:, 9:10] * _recorded("t_turn_mv", hearts)
-    st = hearts.st_mv + _recorded("j_mv", hearts) * torch.exp(0.4 * n[:, 10:11])
-    st = st + n[:, 11:12] * _recorded("j_turn_mv", hearts) + 0.008 * n[:, 12:20]
+    t = SIZES["t_mv"] * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9]) + n[:, 9:10] * SIZES["t_turn_mv"]
+    st = hearts.st_mv + SIZES["j_mv"] * torch.exp(0.4 * n[:, 10:11])
+    st = st + n[:, 11:12] * SIZES["j_turn_mv"] + 0.008 * n[:, 12:20]
     return _changed(hearts, OTHER_T, t_mv=t, st_mv=st, t_width=0.86 * hearts.t_width)
 
 
 def qrs(hearts: Hearts) -> Hearts:
     """One sharp complex: its parts closer together, each of its own width, with fine detail in every lead."""
-    n = _normal(hearts, 303, 96)
-    duration = hearts.qrs[:, None]
+    n, duration = _normal(hearts, 303, 96), hearts.qrs[:, None]
     parts = [SEPTAL, MAIN, BASAL]
     mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
-    centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66))
-    centre[:, parts] += 0.04 * duration * n[:, 80:83]
+    centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66)) + 0.04 * duration * n[:, 80:83]
     width[:, parts] = duration * mv.new_tensor((0.095, 0.097, 0.089)) * torch.exp(0.2 * n[:, :3].clamp(min=-0.8))
     mv[:, 3:5, SEPTAL] *= 1.5  # r in V2 and V3
-    mv *= (_recorded("gain", hearts) * torch.exp(_recorded("gain_spread", hearts) * n[:, 71:72]))[..., None]
-    share = _recorded("share", hearts)[:, None]
-    mv[..., parts] *= 1 + share * n[:, 3:27].unflatten(1, (8, 3))
+    mv *= (SIZES["gain"] * torch.exp(SIZES["gain_spread"] * n[:, 71:72]))[..., None]
+    mv[..., parts] *= 1 + SIZES["share"][:, None] * n[:, 3:27].unflatten(1, (8, 3))
     peak = mv[..., parts].abs().amax(2)  # (B, 8)
     for part, at, k in ((NOTCH, 0.52, 27), (LATE, 0.36, 51)):
-        fine = _recorded("detail", hearts) * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
-        mv[..., part] = mv[..., part] + fine
-        centre[:, part] = duration[:, 0] * (at + 0.05 * n[:, k + 16])
-        width[:, part] = 0.077 * duration[:, 0]
+        mv[..., part] += SIZES["detail"] * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
+        centre[:, part] = hearts.qrs * (at + 0.05 * n[:, k + 16])
+        width[:, part] = 0.077 * hearts.qrs
     return _changed(hearts, OTHER_QRS, qrs_mv=mv, centre=centre, width=width)
 
 
