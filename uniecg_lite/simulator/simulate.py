@@ -89,9 +89,8 @@ def _ventricles(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     late = since / beats.stretch.gather(1, beat)
     signal = beat_signal(hearts, since, late)
     rows = hearts.has("PVC", "BIGU").nonzero()[:, 0]
-    if len(rows):
-        own = (beats.kind[rows].gather(1, beat[rows]) == VENTRICULAR)[:, None]  # (b, 1, L)
-        signal[rows] = torch.where(own, ventricular_beat(hearts.ventricular_mv[rows], since[rows]), signal[rows])
+    early = (beats.kind[rows].gather(1, beat[rows]) == VENTRICULAR)[:, None]  # (b, 1, L)
+    signal[rows] = torch.where(early, ventricular_beat(hearts.ventricular_mv[rows], since[rows]), signal[rows])
     return signal
 
 
@@ -103,13 +102,11 @@ def _atria(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     gauss(since[:, None], hearts.p_centre[..., None], hearts.p_width[..., None], out=basis)
     out = torch.bmm(hearts.p_mv, basis)
     rows = hearts.has("PAC", "JUNC").nonzero()[:, 0]
-    if len(rows):
-        other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
-        early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
-        out[rows] = torch.where(early[:, None], other, out[rows])
+    other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
+    early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
+    out[rows] = torch.where(early[:, None], other, out[rows])
     rows = hearts.has("AFIB", "AFLT").nonzero()[:, 0]
-    if len(rows):
-        out[rows] = _circling(hearts, beats, rows, t)
+    out[rows] = _circling(hearts, beats, rows, t)
     return out
 
 

@@ -76,30 +76,17 @@ def deflections(qrs: np.ndarray, hz: float) -> dict[str, float]:
 
     A complex without R is a QS: its depth and duration are those of Q and of S.
     """
-    sign = np.where(qrs > REAL, 1, np.where(qrs < -REAL, -1, 0))
-    there = np.flatnonzero(sign)
-    runs = np.split(there, np.flatnonzero(np.diff(sign[there])) + 1) if len(there) else []
-    parts = [slice(run[0], run[-1] + 1) for run in runs]  # of one sign each
-    out = dict.fromkeys(("q_mv", "q_ms", "r_mv", "r_ms", "s_mv", "s_ms", "r_at_ms"), 0.0)
-
-    def put(name, part):
-        values = qrs[part]
-        out[name + "_mv"] = float(values.max() if sign[part.start] > 0 else values.min())
-        out[name + "_ms"] = 1000 * len(values) / hz
-
-    first = next((k for k, part in enumerate(parts) if sign[part.start] > 0), None)  # the first R
-    if first is None:
-        for name in ("q", "s") if parts else ():
-            put(name, parts[0])
-        return out
-    if first:
-        put("q", parts[0])
-    put("r", parts[first])
-    after = parts[first + 1 :: 2]
-    if after:
-        put("s", min(after, key=lambda part: qrs[part].min()))
-        out["s_ms"] = 1000 * sum(part.stop - part.start for part in after) / hz
-    out["r_at_ms"] = 1000 * float(qrs.argmax()) / hz
+    there = np.flatnonzero(np.abs(qrs) > REAL)
+    runs = np.split(there, np.flatnonzero(np.diff(qrs[there] > 0)) + 1)
+    parts = [qrs[run[0] : run[-1] + 1] for run in runs if len(run)]  # of one sign each, in turn
+    first = next((k for k, part in enumerate(parts) if part[0] > 0), None)  # the first R
+    groups = {"q": parts[:first], "r": [], "s": parts}
+    if first is not None:
+        groups |= {"r": parts[first : first + 1], "s": parts[first + 1 :: 2]}
+    out = {"r_at_ms": 0.0 if first is None else 1000 * float(qrs.argmax()) / hz}
+    for name, group in groups.items():
+        out[name + "_mv"] = float(max(np.concatenate([*group, [0.0]]), key=abs))
+        out[name + "_ms"] = 1000 * sum(map(len, group)) / hz
     return out
 
 
