@@ -60,11 +60,6 @@ def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.n
     keep = main.copy()
     for k in np.flatnonzero(~main & (sharp > SHARP) & (since > 0.26 * hz)):
         keep[k] = _has_own_t(large, place[k], sharp_ones, hz) and _follows_t(large, place[k] - since[k], place[k], hz)
-    if not main[0] and keep[0]:  # the T wave of a beat before the record? A premature beat is not the only one
-        keep[0] = (np.abs(sharp[1:][keep[1:] & ~main[1:]] / sharp[0] - 1) < 0.2).any()
-    if not keep[-1] and sharp[-1] > SHARP and len(large) - place[-1] < 0.45 * hz:  # its T may lie beyond the end
-        alike = np.abs(since[:-1] - since[-1]) < 0.06 * hz
-        keep[-1] = (alike & keep[:-1]).any() and not (alike & ~keep[:-1]).any()
     return place[keep], sharp[keep]
 
 

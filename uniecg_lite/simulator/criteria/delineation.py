@@ -25,7 +25,7 @@ def quiet(velocity: np.ndarray, start: int, step: int, level: float, hold: int, 
     return start + step * place
 
 
-def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, ground=None) -> tuple[int, int]:
+def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, ground=np.inf) -> tuple[int, int]:
     """Onset and offset (samples) of the complex around `centre`, from a beat (12, N) and its spatial velocity (N,).
 
     A slurred start may rest for a moment above the base line: then, given the base line (12,) in mV, the onset lies
@@ -33,26 +33,20 @@ def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, g
     """
     first, last = centre - round(0.09 * hz), centre + round(0.09 * hz)
     near = velocity[first:last]
-    top, hold, reach = near.max(), round(0.008 * hz), round(0.11 * hz)
+    top, hold = near.max(), round(0.008 * hz)
     bend = np.gradient(np.gradient(beat[:, first:last], axis=1), axis=1)
     bend = uniform_filter1d(np.sqrt((bend**2).sum(0)), round(0.012 * hz)) * hz**2 / 1e6
     fast = np.flatnonzero((near > 0.3 * top) | (near > QRS) & (bend > BEND))  # T is not bent like this
-    begin = int(np.flatnonzero(near > 0.25 * top)[0])
-    fast = np.array([begin, _run_end(fast, int(near.argmax()), round(0.036 * hz))]) + first
-    onset = quiet(velocity, fast[0], -1, max(0.05 * top, ONSET), hold, max(fast[0] - reach, 0))
-    dip = _first_dip(velocity, fast[0], 0.10 * top, reach, round(0.016 * hz))
-    onset = dip if dip - onset > 0.03 * hz else onset  # a P wave that runs into the complex
-    slur = round(0.065 * hz)
-    first = max(onset - slur, 0)
-    moving = np.flatnonzero(velocity[first:onset] > max(0.05 * top, ONSET)) + first
-    short = len(moving) and moving[0] > first + hold and moving[-1] > onset - round(0.03 * hz)
-    if ground is not None and short:  # something short goes before, and before that there is rest
-        above, below = np.abs(beat[:, onset] - ground).max(), np.abs(beat[:, first] - ground).max()
-        if above > 0.08 and below < 0.6 * above:
-            onset = int(moving[0])
-    offset = quiet(velocity, fast[-1], 1, max(0.08 * top, min(OFFSET, 0.2 * top)), hold, fast[-1] + round(0.07 * hz))
-    dip = len(velocity) - 1 - _first_dip(velocity[::-1], len(velocity) - 1 - fast[-1], QRS, reach, round(0.02 * hz))
-    offset = dip if offset - dip > 0.008 * hz and dip > fast[-1] else offset  # T begins before the complex has ended
+    begin = first + int(np.flatnonzero(near > 0.25 * top)[0])
+    end = first + _run_end(fast, int(near.argmax()), round(0.036 * hz))
+    onset = quiet(velocity, begin, -1, max(0.05 * top, ONSET), hold, max(begin - round(0.11 * hz), 0))
+    slur = max(onset - round(0.065 * hz), 0)
+    moving = np.flatnonzero(velocity[slur:onset] > max(0.05 * top, ONSET)) + slur
+    short = len(moving) and moving[0] > slur + hold and moving[-1] > onset - round(0.03 * hz)
+    above, below = (np.abs(beat[:, place] - ground).max() for place in (onset, slur))
+    if short and above > 0.08 and below < 0.6 * above:  # something short goes before, and before that there is rest
+        onset = int(moving[0])
+    offset = quiet(velocity, end, 1, max(0.08 * top, min(OFFSET, 0.2 * top)), hold, end + round(0.07 * hz))
     return onset, offset
 
 
@@ -61,14 +55,6 @@ def _run_end(places: np.ndarray, start: int, gap: int) -> int:
     for place in places[places > start]:
         start = place if place - start <= gap else start
     return int(start)
-
-
-def _first_dip(velocity: np.ndarray, start: int, below: float, reach: int, wide: int) -> int:
-    """To the left of `start`, the first sample that lies below a level and under the next `wide` ones; -1 without."""
-    for k in range(start, max(start - reach, wide), -1):
-        if velocity[k] < below and velocity[k] <= velocity[k - wide : k].min():
-            return k
-    return -1
 
 
 def deflections(qrs: np.ndarray, hz: float) -> dict[str, float]:

@@ -87,8 +87,7 @@ def _one(signal: np.ndarray, hz: float) -> dict:
         velocity = speed(signal, hz)
         beats = find_beats(signal, velocity, hz)
     fast = speed(beats.beat, hz)
-    ground = np.median(signal, axis=1)
-    onset, offset = qrs_bounds(beats.beat, fast, beats.centre, hz, ground)
+    onset, offset = qrs_bounds(beats.beat, fast, beats.centre, hz, np.median(signal, axis=1))
     notch, begin = j_notch(beats.beat, onset, offset, hz)
     if (notch >= 0.08).sum() >= 2:
         offset = min(offset, begin)
