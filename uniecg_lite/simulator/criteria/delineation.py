@@ -82,11 +82,9 @@ def j_notch(beat: np.ndarray, onset: int, offset: int, hz: float) -> tuple[np.nd
     Takes a beat (12, N) mV and the bounds of its complex. Returns the height of the notch in each lead, (12,) mV, 0
     where there is none, and where the tallest one begins (samples; -1 without any).
     """
-    height, begin = np.zeros(12), -1
-    if offset - onset > 0.14 * hz:
-        return height, begin
+    height, begin, narrow = np.zeros(12), -1, offset - onset <= 0.14 * hz
     span = beat[:, onset : offset + round(0.02 * hz)] - beat[:, onset : onset + 1]
-    for lead, wave in enumerate(span):
+    for lead, wave in enumerate(span if narrow else ()):
         r = int(wave.argmax())
         for place in find_peaks(wave[r:], prominence=0.01)[0] + r:
             valley = r + int(wave[r : place + 1].argmin())
@@ -104,56 +102,57 @@ def p_wave(beat: np.ndarray, onset: int, earliest: int, hz: float, least: np.nda
     Returns begin and peak (samples), and what `Measured` says of P and PR, its PR segment being that where II is
     lowest; None where no hump rises by what `least` (N,) asks for there in mV.
     """
-    gap = round(0.008 * hz)
-    if onset - earliest < round(0.05 * hz):
+    gap, reach = round(0.008 * hz), round(0.05 * hz)
+    if onset - earliest < reach:
         return None
     part = beat[:, earliest:onset]
     rest = np.median(part, axis=1) if onset - earliest > 0.26 * hz else part[:, -gap:].mean(1)  # most of it is level
     vectors = part - rest[:, None]  # (12, n)
-    size = np.sqrt((vectors[INDEPENDENT] ** 2).mean(0))  # (n,)
+    size = _size(vectors)  # (n,)
     peaks, about = find_peaks(size, prominence=least[earliest:onset])
     if not len(peaks):
         return None
     strong = peaks[about["prominences"] > 0.35 * about["prominences"].max()]
-    unit = vectors[:, peaks] / (np.linalg.norm(vectors[:, peaks], axis=0) + 1e-9)
     main = strong[-1]  # U goes before it
     sunk = len(strong) > 1 and vectors[II, main] < 0 < vectors[II, strong[-2]] and main - strong[-2] < 0.16 * hz
     main = strong[-2] if sunk else main  # the last hump is a depressed PR segment
-    cosine = unit[:, int(np.flatnonzero(peaks == main)[0])] @ unit
-    close = peaks[(np.abs(peaks - main) < 0.075 * hz) & (size[peaks] > 0.15 * size[main]) & (cosine > -0.7)]
-    close = close[close <= main] if sunk else close
+    unit = vectors / (np.linalg.norm(vectors, axis=0) + 1e-9)
+    close = (np.abs(peaks - main) < 0.075 * hz) & (size[peaks] > 0.15 * size[main]) & ~(sunk & (peaks > main))
+    close = peaks[close & (unit[:, main] @ unit[:, peaks] > -0.7)]
     velocity = speed(beat, hz)
     left, right = earliest + close[0], earliest + close[-1]
-    reach = round(0.05 * hz)
     before, after = velocity[max(left - reach, 0) : left], velocity[right : min(right + reach, onset)]
-    if not len(before) or not len(after):
-        return None
-    hold = round(0.014 * hz)
-    begin = quiet(velocity, left - int(before[::-1].argmax()), -1, 0.25 * before.max(), hold, max(left - 2 * reach, 0))
+    begin = left - int(before[::-1].argmax())
+    begin = quiet(velocity, begin, -1, 0.25 * before.max(), round(0.014 * hz), max(left - 2 * reach, 0))
     end = quiet(velocity, right + int(after.argmax()), 1, 0.25 * after.max(), 2, onset)
-    along = vectors[:, right - earliest] @ (beat - beat[:, begin : begin + 1])[:, right:onset]
-    turned = np.flatnonzero(along < 0.05 * along[0]) if len(along) else []
-    end = min(end, right + int(turned[0])) if len(turned) else end
-    level = beat[:, begin : begin + 1]
-    wave = (beat - level)[:, begin : end + 1]
-    peak = wave[np.arange(12), np.abs(wave).argmax(1)]  # (12,)
-    if np.abs(peak).max() < 0.01:
+    above = beat - beat[:, begin : begin + 1]
+    along = vectors[:, right - earliest] @ above[:, right:onset]
+    end = min(end, right + int(np.append(along < 0.05 * along[0], True).argmax()))
+    wave, segment = above[:, begin : end + 1], above[:, onset - reach : onset - gap // 2]
+    if np.abs(wave).max() < 0.01:
         return None
-    v1 = wave[V1]
-    late = v1[len(v1) // 3 :] < -0.02
-    segment = (beat - level)[:, onset - round(0.05 * hz) : onset - gap // 2]
-    segment = segment[:, int(segment[II].argmin())]
+    late = wave[V1, wave.shape[1] // 3 :]
     return {
         "begin": begin,
         "peak": earliest + int(main),
         "pr_ms": 1000 * (onset - begin) / hz,
         "p_ms": 1000 * (end - begin) / hz,
-        "p_mv": peak,
-        "p_top_mv": (beat - level)[:, earliest + main],
-        "p_terminal_mv": min(0.0, float(v1[len(v1) // 3 :].min())),
-        "p_terminal_ms": 1000 * late.sum() / hz,
-        "pr_segment_mv": segment,
+        "p_mv": _peak(wave),
+        "p_top_mv": above[:, earliest + main],
+        "p_terminal_mv": min(0.0, float(late.min())),
+        "p_terminal_ms": 1000 * (late < -0.02).sum() / hz,
+        "pr_segment_mv": segment[:, int(segment[II].argmin())],
     }
+
+
+def _size(leads: np.ndarray) -> np.ndarray:
+    """RMS over the independent ones of twelve leads: (12, n) -> (n,) mV."""
+    return np.sqrt((leads[INDEPENDENT] ** 2).mean(0))
+
+
+def _peak(wave: np.ndarray) -> np.ndarray:
+    """The largest deflection of each lead with its sign: (12, n) -> (12,) mV."""
+    return wave[np.arange(12), np.abs(wave).argmax(1)]
 
 
 def without_t(beat: np.ndarray, onset: int, t: dict, gap: int, hz: float) -> tuple[np.ndarray, int]:
@@ -161,16 +160,14 @@ def without_t(beat: np.ndarray, onset: int, t: dict, gap: int, hz: float) -> tup
 
     A P wave often rides on that limb. Its upper half is carried on as half a Gaussian in each lead.
     """
-    top, level = t["peak"], beat[:, onset : onset + 1]
-    size = np.sqrt(((beat - level)[INDEPENDENT] ** 2).mean(0))
+    top, level, time = t["peak"], beat[:, onset : onset + 1], np.arange(beat.shape[1])
+    size = _size(beat - level)
     fall = size[top : t["end"]] / size[top]
     upper = np.flatnonzero((fall < 0.95) & (fall > 0.65))
     if len(upper) < 3:
         return beat, max(t["rest"] - gap, 0)
     sigma = np.sqrt((upper**2 / (-2 * np.log(fall[upper]))).mean())
-    past = np.arange(beat.shape[1]) - (top - gap)
-    tail = np.where(past >= 0, np.exp(-0.5 * (past / sigma) ** 2), 0.0)
-    tail[onset:] = 0
+    tail = np.exp(-0.5 * ((time - (top - gap)) / sigma) ** 2) * ((time >= top - gap) & (time < onset))
     first = max(top - gap + round(0.5 * sigma), t["rest"] - gap if t["rest"] > t["end"] else 0)
     return beat - (beat[:, top : top + 1] - level) * tail, max(first, 0)
 
@@ -182,46 +179,35 @@ def t_wave(beat: np.ndarray, onset: int, offset: int, latest: int, rr: float, hz
     the base line), the size over all leads (mV), and what `Measured` says of QT, T and U: the signed amplitude of T in
     each lead, the width at half height of the whole, and U, 0 without one.
     """
-    level = beat[:, onset : onset + 1]
-    size = np.sqrt(((beat - level)[INDEPENDENT] ** 2).mean(0))  # (N,)
-    first = offset + round(0.01 * hz)
+    above = beat - beat[:, onset : onset + 1]
+    size, first = _size(above), offset + round(0.01 * hz)  # (N,)
     if latest - first < 0.06 * hz:
         return None
     part = uniform_filter1d(size, 3)[first:latest]
-    peaks = find_peaks(part, prominence=0.004)[0] + first
-    if not len(peaks):
-        peaks = np.array([first + int(part.argmax())])
+    peaks = find_peaks(part, prominence=0.004)[0]
+    peaks = first + (peaks if len(peaks) else np.array([part.argmax()]))
     typical = 0.39 * rr**0.45 * hz  # samples from QRS onset to T end
-    top = _t_among(peaks, size, onset, typical, hz)
+    z = ((peaks - onset) / typical - 0.78) / 0.25
+    top = int(peaks[(size[peaks] * np.exp(-0.5 * z * z)).argmax()])  # of several humps a large and timely one
+    before = peaks[(top - peaks > 0.09 * hz) & (top - peaks < 0.24 * hz)]
+    if len(before) and top - onset > 0.95 * typical and before[-1] - onset > 0.5 * typical:
+        top = int(before[-1])  # what follows T late and outgrows it is U
     later = peaks[peaks > top + 0.06 * hz]
     stop = top + int(size[top : later[0]].argmin()) if len(later) else latest
     fall = -np.gradient(size[top : max(stop, top + 3)])
     steepest = top + int(fall.argmax())
     end = int(round(min(steepest + size[steepest] / max(fall.max(), 1e-6), latest)))
-    window = (beat - level)[:, max(top - round(0.06 * hz), offset + (end - offset) // 4) : end]
-    peak = window[np.arange(12), np.abs(window).argmax(1)]
-    half = size[offset:end] > 0.5 * size[top]
     u, rest = np.zeros(12), end
     if len(later) and later[0] - onset < 1.45 * typical and later[0] - top < 0.24 * hz:
-        u = (beat - level)[:, later[0]]
+        u = above[:, later[0]]
         rest = later[0] + round(0.07 * hz) if size[later[0]] > 0.7 * size[top] else end
     return {
-        "peak": int(top),
+        "peak": top,
         "end": end,
         "rest": int(rest),
         "size": float(size[top]),
         "qt_ms": 1000 * (end - onset) / hz,
-        "t_mv": peak,
-        "t_half_ms": 1000 * half.sum() / hz,
+        "t_mv": _peak(above[:, max(top - round(0.06 * hz), offset + (end - offset) // 4) : end]),
+        "t_half_ms": 1000 * (size[offset:end] > 0.5 * size[top]).sum() / hz,
         "u_mv": u,
     }
-
-
-def _t_among(peaks: np.ndarray, size: np.ndarray, onset: int, typical: float, hz: float) -> int:
-    """Of several humps after a complex the T: large and timely; one that comes late, after another, is U."""
-    z = ((peaks - onset) / typical - 0.78) / 0.25
-    top = peaks[(size[peaks] * np.exp(-0.5 * z * z)).argmax()]
-    before = peaks[(top - peaks > 0.09 * hz) & (top - peaks < 0.24 * hz)]
-    if len(before) and top - onset > 0.95 * typical and before[-1] - onset > 0.5 * typical:
-        return int(before[-1])  # what follows T and outgrows it is U
-    return int(top)

@@ -84,15 +84,14 @@ def _one(signal: np.ndarray, hz: float) -> dict:
     beats = find_beats(signal, velocity, hz)
     spike, signal = _without_spikes(signal, velocity, beats, hz)
     if spike > 0.5:
-        velocity = speed(signal, hz)
-        beats = find_beats(signal, velocity, hz)
+        beats = find_beats(signal, speed(signal, hz), hz)
     fast = speed(beats.beat, hz)
     onset, offset = qrs_bounds(beats.beat, fast, beats.centre, hz, np.median(signal, axis=1))
     notch, begin = j_notch(beats.beat, onset, offset, hz)
     if (notch >= 0.08).sum() >= 2:
         offset = min(offset, begin)
-    out = {"spike": spike, "notch_mv": notch} | _complex(beats.beat, fast, onset, offset, hz)
-    return out | _intervals(signal, beats, onset, offset, hz)
+    qrs = _complex(beats.beat, fast, onset, offset, hz)
+    return {"spike": spike, "notch_mv": notch} | qrs | _intervals(signal, beats, onset, offset, hz)
 
 
 def _without_spikes(signal: np.ndarray, velocity: np.ndarray, beats: Beats, hz: float) -> tuple[float, np.ndarray]:
@@ -100,35 +99,27 @@ def _without_spikes(signal: np.ndarray, velocity: np.ndarray, beats: Beats, hz: 
 
     A spike is over within 40 ms, quiet lies on both sides, and nothing of the heart is as sharp.
     """
-    smooth = uniform_filter1d(velocity, round(0.01 * hz))
-    aside = round(0.020 * hz)
+    smooth, aside, reach = uniform_filter1d(velocity, round(0.01 * hz)), round(0.020 * hz), round(0.016 * hz)
     peaks = find_peaks(smooth, height=0.25 * smooth.max(), distance=round(0.03 * hz))[0]
     peaks = peaks[(peaks >= aside) & (peaks < len(smooth) - aside)]
     alone = (smooth[peaks - aside] < 0.15 * smooth[peaks]) & (smooth[peaks + aside] < 0.30 * smooth[peaks])
     spikes = peaks[alone & (sharpness(signal, velocity, hz)[peaks] > 170)]
     gap = beats.place[:, None] - spikes[None]  # (K, S)
-    share = float(((gap > -0.03 * hz) & (gap < 0.11 * hz)).any(1).mean()) if len(spikes) else 0.0
-    if share <= 0.5:
-        return share, signal
-    clean, reach = signal.copy(), round(0.016 * hz)
-    for spike in spikes:
-        a, b = spike - reach, spike + reach
+    share, clean = float(((gap > -0.03 * hz) & (gap < 0.11 * hz)).any(1).mean()), signal.copy()
+    for a, b in zip(spikes - reach, spikes + reach) if share > 0.5 else ():
         clean[:, a:b] = np.linspace(signal[:, a], signal[:, min(b, signal.shape[1] - 1)], b - a).T
     return share, clean
 
 
 def _complex(beat: np.ndarray, velocity: np.ndarray, onset: int, offset: int, hz: float) -> dict:
     """Measures of the QRS complex and of ST on the median beat (12, N)."""
-    level = beat[:, onset : onset + 1]
-    qrs = (beat - level)[:, onset : offset + 1]  # (12, n)
+    above, fast = beat - beat[:, onset : onset + 1], velocity[onset : offset + 1]
+    qrs = above[:, onset : offset + 1]  # (12, n)
     parts = [deflections(lead, hz) for lead in qrs]
-    out = {key: np.array([part[key] for part in parts]) for key in parts[0]}
-    fast = velocity[onset : offset + 1]
-
-    def at(ms):
-        return (beat - level)[:, min(offset + round(ms * hz / 1000), beat.shape[1] - 1)]
-
-    return out | {
+    after = {"j_mv": 0, "st_mv": 20, "st60_mv": 60}  # ms
+    return {
+        **{key: np.array([part[key] for part in parts]) for key in parts[0]},
+        **{key: above[:, min(offset + round(ms * hz / 1000), beat.shape[1] - 1)] for key, ms in after.items()},
         "qrs_ms": 1000 * (offset - onset) / hz,
         "axis_deg": _axis(qrs),
         "first_axis_deg": _axis(qrs[:, : round(0.07 * hz)]),
@@ -136,9 +127,6 @@ def _complex(beat: np.ndarray, velocity: np.ndarray, onset: int, offset: int, hz
         "high_mv": qrs.max(1),
         "low_mv": qrs.min(1),
         "delta_ms": 1000 * int((fast > 0.6 * fast.max()).argmax()) / hz,
-        "j_mv": at(0),
-        "st_mv": at(20),
-        "st60_mv": at(60),
     }
 
 
@@ -157,9 +145,8 @@ def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: fl
     share = linked[beats.own].mean() if beats.own.any() else 0.0
     steady = (onset, p) if p and share > 0.7 else None
     found = complexes.p_onsets(complexes.p_waves(rest, usable, hz), starts, linked, steady, t_end - onset, hz)
-    found = found[(found >= 0) & (found < signal.shape[1])]
-    inside = (starts >= 0) & (starts < signal.shape[1])
-    rate = 60 * hz * (inside.sum() - 1) / max(np.ptp(starts[inside]), 1) if inside.sum() > 1 else np.nan
+    found, inside = (places[(places >= 0) & (places < signal.shape[1])] for places in (found, starts))
+    rate = 60 * hz * (len(inside) - 1) / max(np.ptp(inside), 1) if len(inside) > 1 else np.nan
     p, t = p or NO_P, t or NO_T
     return {
         "rate_bpm": rate,
@@ -190,8 +177,7 @@ def _p_and_t(beats: Beats, onset: int, offset: int, hz: float) -> tuple[dict | N
         bare, earliest = without_t(beat, onset, t, int(before), hz)
         fast = before < 0.6 * hz
         least[:] = max(5 * FAINT, 0.05 * t["size"]) if fast else max(FAINT, 0.012 * t["size"])  # the fit's rest is no P
-        if fast:
-            least[: round(t["end"] - before + 0.06 * hz)] = max(FAINT, 0.08 * t["size"])
+        least[: round(t["end"] - before + 0.06 * hz) if fast else 0] = max(FAINT, 0.08 * t["size"])
     p = p_wave(bare, onset, max(onset - round(PR_LONGEST * hz), earliest), hz, least)
     return p, t, t["end"] if t else min(offset + round(0.1 * hz), latest)
 
@@ -199,10 +185,9 @@ def _p_and_t(beats: Beats, onset: int, offset: int, hz: float) -> tuple[dict | N
 def _ectopic_ms(signal: np.ndarray, beats: Beats, hz: float) -> np.ndarray:
     """QRS durations of the beats that are not of the dominant shape: (K,) ms, NaN elsewhere and at the ends."""
     out, reach = np.full(len(beats.place), np.nan), round(0.24 * hz)
-    for k in np.flatnonzero(~beats.own):
-        place = beats.place[k]
-        if reach <= place < signal.shape[1] - reach:
-            part = signal[:, place - reach : place + reach]
-            onset, offset = qrs_bounds(part, speed(part, hz), reach, hz)
-            out[k] = 1000 * (offset - onset) / hz
+    whole = (beats.place >= reach) & (beats.place < signal.shape[1] - reach)
+    for k in np.flatnonzero(~beats.own & whole):
+        part = signal[:, beats.place[k] - reach : beats.place[k] + reach]
+        onset, offset = qrs_bounds(part, speed(part, hz), reach, hz)
+        out[k] = 1000 * (offset - onset) / hz
     return out
