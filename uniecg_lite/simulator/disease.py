@@ -4,7 +4,6 @@ A drawn finding shapes the heart (`hearts`); whether the record shows it by the 
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 
@@ -32,10 +31,6 @@ class Draws:
         """(B, n), each number uniform on its own range."""
         return torch.stack([self.between(low, high) for low, high in ranges], -1)
 
-    def chance(self, p) -> torch.Tensor:
-        """(B,) True with probability p."""
-        return self.next() < p
-
     def one_of(self, shares: dict[str, float | torch.Tensor]) -> dict[str, torch.Tensor]:
         """At most one of these: code -> (B,) bool. Shares are numbers or (B,) and sum to at most 1."""
         u, low, out = self.next(), 0.0, {}
@@ -56,13 +51,9 @@ class Patients:
     female: torch.Tensor  # (B,) bool
     plan: torch.Tensor  # (B, F) bool, what shapes this heart
 
-    def __post_init__(self):
-        self._one = dict(zip(CODES, self.plan.T.contiguous()))  # code -> (B,)
-        self._bits = (self.plan.long() << torch.arange(len(CODES))).sum(1)  # (B,) one bit for each finding
-
     def has(self, *codes: str) -> torch.Tensor:
         """(B,) True where any of these was drawn."""
-        return self._one[codes[0]] if len(codes) == 1 else (self._bits & _mask(codes)) != 0
+        return self.plan[:, [CODES.index(code) for code in codes]].any(1)
 
     def override(self, value: torch.Tensor, cases: dict) -> torch.Tensor:
         """`value` (B, ...), replaced where findings were drawn: codes in one string -> what is there instead, or a
@@ -79,19 +70,13 @@ def put(rows: torch.Tensor, old: torch.Tensor, new) -> torch.Tensor:
     return torch.where(rows.view(-1, *[1] * (old.dim() - 1)), new, old)
 
 
-@cache
-def _mask(codes: tuple[str, ...]) -> int:
-    """The bits of these findings."""
-    return sum(1 << CODES.index(code) for code in set(codes))
-
-
 def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
     """Draw age, sex and findings of the patients with these numbers, (B,) int64.
 
     At a later visit half of the patients come back with what they had, the others with something else.
     """
     who = Draws(hashing.uniform(seed, index, stream=1, n=3))
-    age, female = (18 + 77 * who.next() ** 0.8).round(), who.chance(0.5)
+    age, female = (18 + 77 * who.next() ** 0.8).round(), who.next() < 0.5
     u = hashing.uniform(seed, index, stream=21, n=24)
     if visit:
         changed = who.next()[:, None] < 0.5

@@ -126,13 +126,13 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> 
     t = t + own.between(0.2, 0.4)[:, None] * SIZES["away"] * who.has("CRBBB")[:, None]
     # strain and inversion: T turns over in the leads that look at the wall
     depth = now.between(0.20, 0.38)[:, None]
-    strain = who.has("LVH") & now.chance(0.4) & ~who.has(*INJURY)  # together they would leave no T
+    strain = who.has("LVH") & (now.next() < 0.4) & ~who.has(*INJURY)  # together they would leave no T
     which = now.next()[:, None]
     turned = torch.where(which < 0.75, SIZES["front"], SIZES["below"])
     t = who.override(t, {"TINV": depth * torch.where(which < 0.4, SIZES["lateral"], turned)})
     t = put(strain, t, depth * SIZES["lateral"])
     st = st + strain[:, None] * 0.2 * depth * SIZES["lateral"]
-    t = put(who.has("RVH") & now.chance(0.5), t, depth * SIZES["RVH"].float())
+    t = put(who.has("RVH") & (now.next() < 0.5), t, depth * SIZES["RVH"].float())
     t_share = own.between(0.105, 0.145)
     # a diseased wall and the blood's salts
     much, small = now.between(1.0, 1.9)[:, None], now.between(1.0, 1.25)[:, None]
