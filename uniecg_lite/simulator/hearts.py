@@ -99,9 +99,8 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
     cases = {"LAE": lambda pr: pr.clamp(min=0.176), "PERI": lambda pr: pr.clamp(min=0.160)}
     cases |= {"1AVB": u.between(0.218, 0.30), "WPW": u.between(0.094, 0.110), "WENCK": u.between(0.16, 0.21)}
     pr = who.override(pr, cases)
-    qrs = u.between(0.076, 0.106)
-    cases = {"CLBBB CRBBB VT PACE": u.between(0.132, 0.168), "IVCD WPW": u.between(0.130, 0.154)}
-    qrs = who.override(qrs, cases | {"HYPERK": u.between(0.100, 0.107)})
+    wide = {"CLBBB CRBBB VT PACE": (0.132, 0.168), "IVCD WPW": (0.130, 0.154), "HYPERK": (0.100, 0.107)}
+    qrs = who.override(u.between(0.076, 0.106), {codes: u.between(*span) for codes, span in wide.items()})
     qtc = u.between(0.380, 0.430) + 0.008 * who.female.double()
     cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.495, 0.570)}
     qtc = who.override(qtc, cases | {"HYPERK": lambda qtc: qtc - 0.02})
@@ -173,8 +172,6 @@ def qrs(hearts: Hearts) -> Hearts:
 
 # --- The waves of one beat in time: QRS, ST, T and U as sums of Gaussians and a plateau.
 
-VENTRICULAR_QRS = 0.155  # s, of a premature ventricular beat
-VENTRICULAR_QT = 0.42
 FAR = -80.0  # exponents below make numbers too small for a fast exp, and nothing to be seen
 
 
@@ -204,9 +201,9 @@ def beat_signal(hearts: Hearts, since: torch.Tensor, late: torch.Tensor | None =
 def ventricular_beat(parts: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
     """A premature beat from a ventricle: (B, 8, W) mV and (B, L) s -> (B, 8, L), wide, T against QRS."""
     n = 3
-    centre, width = PLACES["ventricular"][:, :n, None].float() * VENTRICULAR_QRS
+    centre, width = PLACES["ventricular"][:, :n, None].float() * 0.155  # s, as long as its QRS
     basis = since.new_empty(len(since), n + 1, since.shape[1])
     gauss(since[:, None], centre, width, out=basis[:, :n])
-    top = torch.tensor(VENTRICULAR_QT - 0.10)
+    top = torch.tensor(0.32)
     gauss(since, top, torch.where(since < top, 0.065, 0.05), out=basis[:, n])
     return torch.bmm(torch.cat([parts[..., :n], -0.21 * parts.sum(2, keepdim=True)], 2), basis)

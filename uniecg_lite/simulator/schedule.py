@@ -40,13 +40,17 @@ def schedule(hearts: Hearts, seconds: float) -> Beats:
     gaps, kind = _gaps(hearts, u, n, seconds)
     onset = torch.cumsum(gaps, 1) - gaps - hearts.rr[:, None].double() * (1.5 + u[:, 7:8])  # (B, K)
     p_onset = onset - hearts.pr[:, None]
-    p_kind = torch.where(kind == VENTRICULAR, NO_P, torch.where(kind == ATRIAL, EARLY_P, SINUS_P))
+    p_kind = torch.tensor([SINUS_P, NO_P, EARLY_P])[kind]  # of OWN, VENTRICULAR, ATRIAL
     p_kind = hearts.who.override(p_kind, {" ".join(NO_SINUS_P): NO_P})
     back = hearts.has("JUNC") & (u[:, 8] < 0.5)  # a retrograde P after the QRS; else hidden in it
     p_kind = torch.where(back[:, None], EARLY_P, p_kind)
     p_onset = torch.where(back[:, None], onset + hearts.qrs[:, None] + AFTER_QRS, p_onset)
-    onset = _drop(hearts, onset, u)
-    p_onset = _dissociate(hearts, p_onset, u, n)
+    onset, rr = _drop(hearts, onset, u), hearts.rr[:, None]
+    # complete block: P waves at a rate of their own, faster than the ventricles
+    share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
+    pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
+    atria = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15]) - 1.0
+    p_onset = hearts.who.override(p_onset, {"3AVB": atria})
     return Beats(onset.float(), kind, _stretch(hearts, onset).float(), p_onset.float(), p_kind)
 
 
@@ -60,14 +64,13 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
     who, rr, beat = hearts.who, hearts.rr[:, None].double(), torch.arange(n.shape[1])[None]
     breath = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.12 * u[:, 1:2]) * rr * beat))
     calm = (0.85 / rr).clamp(max=1)  # a slow one stays clear of an arrhythmia
-    depth = 0.055 * u[:, 2:3] ** 2 * calm
-    depth = who.override(depth, {"SARRH": 0.13 + 0.08 * u[:, 2:3], EVEN: 0.0, "JUNC": 0.0})
+    cases = {"SARRH": 0.13 + 0.08 * u[:, 2:3], EVEN: 0.0, "JUNC": 0.0}
+    depth = who.override(0.055 * u[:, 2:3] ** 2 * calm, cases)
     jitter = who.override((0.005 + 0.009 * u[:, 15:16]) * calm, {"SARRH": 0.02, EVEN: 0.003})
     gaps = rr * (1 + depth * breath + jitter * n)
     gaps = who.override(gaps, {"AFIB": rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n)})
     unsteady = who.has("AFLT")[:, None] & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four
-    gaps = torch.where(unsteady, flutter_wave(rr) * (3 + n.clamp(-1.4, 1.4).round()), gaps)
-    gaps = gaps.clamp(min=60 / FASTEST_BPM)
+    gaps = torch.where(unsteady, flutter_wave(rr) * (3 + n.clamp(-1.4, 1.4).round()), gaps).clamp(min=60 / FASTEST_BPM)
 
     every = (3 + (u[:, 4:5] * 6).floor()).clamp(max=1 + (0.6 * seconds / rr).floor())  # one in 3 to 8 beats is ectopic
     every = who.override(every, {"BIGU": 2.0})
@@ -94,15 +97,6 @@ def _drop(hearts: Hearts, onset, u) -> torch.Tensor:
     dropped = hearts.has("WENCK", "MOB2")[:, None] & (place == cycle - 1)
     moved = torch.where(dropped, torch.inf, onset + grow * hearts.has("WENCK")[:, None])
     return torch.where(dropped.any(1, keepdim=True), moved.sort(1).values, onset)
-
-
-def _dissociate(hearts: Hearts, p_onset, u, n) -> torch.Tensor:
-    """Complete block: P waves at a rate of their own, faster than the ventricles."""
-    rr = hearts.rr[:, None]
-    share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
-    pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
-    own = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15]) - 1.0
-    return hearts.who.override(p_onset, {"3AVB": own})
 
 
 def _stretch(hearts: Hearts, onset: torch.Tensor) -> torch.Tensor:

@@ -25,9 +25,7 @@ def lead_field(jitter: torch.Tensor) -> torch.Tensor:
 
 def see(field: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     """Dipoles in the leads: (B, 8, 3) and (B, 3) -> (B, 8), or (B, W, 3) -> (B, 8, W)."""
-    if vectors.dim() == 2:
-        return (field * vectors[:, None]).sum(-1)
-    return torch.bmm(field, vectors.mT)
+    return (field * vectors[:, None]).sum(-1) if vectors.dim() == 2 else torch.bmm(field, vectors.mT)
 
 
 def frontal_dipole(amplitude: torch.Tensor, angle: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
@@ -116,7 +114,7 @@ def flutter(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
 def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> dict[str, torch.Tensor]:
     """ST plateau and T (B, 8) in mV, and the width of T in s (B,)."""
     st = see(field, own.vector((-0.01, 0.02), (-0.01, 0.02), (-0.02, 0.01)))
-    st = st + 0.02 * (2 * torch.stack([now.next() for _ in range(8)], -1) - 1)
+    st = st + 0.02 * (2 * now.vector(*[(0.0, 1.0)] * 8) - 1)
     t = see(field, own.vector((0.20, 0.36), (0.13, 0.28), (-0.24, -0.08)) * size[:, None])
     mean = qrs_mv.clone()
     mean[:, :, EXTRA] *= ~who.has("PACE", "EREP", "BRUG")[:, None]
@@ -173,11 +171,8 @@ def own_beat(who: Patients, own: Draws, now: Draws, field: torch.Tensor, size: t
     places = PLACES["normal"].repeat(len(size), 1, 1)  # (B, 2, W) shares of the duration
     centre, width = who.override(places, {code: PLACES[code] for code in BLOCKS}).unbind(1)
     vectors, centre, width = _infarcts(who, own, vectors, centre, width)
-    out = see(field, vectors)  # (B, 8, W)
-    out = _turn(who, out, width, angle)
-    out = _voltage(who, own, out, centre, width)
-    notch = 0.05 * size[:, None] * (2 * torch.stack([now.next() for _ in range(8)], -1) - 1)  # (B, 8) fine splintering
-    out[:, :, NOTCH] += notch
+    out = _voltage(who, own, _turn(who, see(field, vectors), width, angle), centre, width)  # (B, 8, W)
+    out[:, :, NOTCH] += 0.05 * size[:, None] * (2 * now.vector(*[(0.0, 1.0)] * 8) - 1)  # fine splintering
     centre, width = duration[:, None] * centre, duration[:, None] * width  # s
     # at the end of the complex: the notch of early repolarisation, the pseudo r' of Brugada type 1
     notch = now.between(0.20, 0.30)[:, None]

@@ -204,8 +204,7 @@ def flutter_rate(signal: np.ndarray, usable: np.ndarray, hz: float) -> float:
     Takes the record (12, L) and the mask (L,) outside the complexes. Three things make it flutter: the leads never
     rest for 60 ms, each wave is like the one before, and one frequency holds most of the power between 3 and 8 Hz.
     """
-    velocity = speed(signal, hz)
-    if np.quantile(uniform_filter1d(velocity, round(0.06 * hz))[usable], 0.05) < 0.0043:
+    if np.quantile(uniform_filter1d(speed(signal, hz), round(0.06 * hz))[usable], 0.05) < 0.0043:
         return np.nan
     x = signal[[1, 5, 6]] - np.median(signal[[1, 5, 6]], axis=1, keepdims=True)  # II, aVF, V1
     time = np.arange(x.shape[1])
@@ -249,13 +248,6 @@ def p_onsets(places: np.ndarray, starts: np.ndarray, linked: np.ndarray, steady,
         return places - round(0.055 * hz)
     onset, p = steady
     found, sure = places - (p["peak"] - p["begin"]), starts[linked] - (onset - p["begin"])
-    far = np.abs(found[:, None] - sure[None]).min(1) > 0.12 * hz
-    last = np.searchsorted(starts, places, side="right") - 1
-    far &= (last < 0) | (places - starts[last] > t_end)  # what is left of T is no P
+    since = places - np.r_[-np.inf, starts][np.searchsorted(starts, places, side="right")]
+    far = (np.abs(found[:, None] - sure[None]).min(1) > 0.12 * hz) & (since > t_end)  # what is left of T is no P
     return np.sort(np.r_[sure, found[far]])
-
-
-def pr(starts: np.ndarray, found: np.ndarray, hz: float) -> np.ndarray:
-    """From the last P onset after the QRS before to each QRS onset: (K,) s, NaN without."""
-    before = np.r_[-np.inf, found][np.searchsorted(found, starts - 0.03 * hz)]
-    return np.where(before > np.r_[-np.inf, starts[:-1]], (starts - before) / hz, np.nan)

@@ -147,6 +147,7 @@ def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: fl
     found = complexes.p_onsets(complexes.p_waves(rest, usable, hz), starts, linked, steady, t_end - onset, hz)
     found, inside = (places[(places >= 0) & (places < signal.shape[1])] for places in (found, starts))
     rate = 60 * hz * (len(inside) - 1) / max(np.ptp(inside), 1) if len(inside) > 1 else np.nan
+    last, p_before = np.r_[-np.inf, starts[:-1]], np.r_[-np.inf, found][np.searchsorted(found, starts - 0.03 * hz)]
     p, t = p or NO_P, t or NO_T
     return {
         "rate_bpm": rate,
@@ -154,8 +155,8 @@ def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: fl
         "own": beats.own,
         "beat_ms": _ectopic_ms(signal, beats, hz),
         "p_onset_s": found / hz,
-        "pr_s": complexes.pr(starts, found, hz),
-        "p_count": np.array([((found < b) & (found > a)).sum() for a, b in zip(np.r_[-np.inf, starts[:-1]], starts)]),
+        "pr_s": np.where(p_before > last, (starts - p_before) / hz, np.nan),
+        "p_count": np.array([((found < b) & (found > a)).sum() for a, b in zip(last, starts)]),
         "usual_p": linked,
         "linked": share,
         "flutter_hz": complexes.flutter_rate(signal, usable, hz),

@@ -27,9 +27,8 @@ def diagnose(m: Measured) -> dict[str, torch.Tensor]:
     found = _conduction(m, _rhythm(m))
     found |= _repolarisation(m, found)
     limits = (m.pr_ms >= 118) & (m.pr_ms <= 202) & (m.qrs_ms < 114) & (m.qtc_ms < 465)
-    axis = (m.axis_deg >= -30) & (m.axis_deg <= 90)
     others = torch.stack([found[code] for code in CODES if code not in ("SR", "NORM")]).any(0)
-    found["NORM"] = found["SR"] & limits & axis & ~others
+    found["NORM"] = found["SR"] & limits & (m.axis_deg >= -30) & (m.axis_deg <= 90) & ~others
     return {code: found[code] for code in CODES}
 
 
