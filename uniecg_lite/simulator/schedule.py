@@ -90,9 +90,8 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
 
 def _drop(hearts: Hearts, onset, u) -> torch.Tensor:
     """Block of the second degree: one P wave in three to five is not conducted; before it PR grows (Wenckebach)."""
-    beat = torch.arange(onset.shape[1])[None]
     cycle = 3 + (u[:, 10:11] * 3).floor()
-    place = (beat + (u[:, 11:12] * cycle).floor()) % cycle
+    place = (torch.arange(onset.shape[1]) + (u[:, 11:12] * cycle).floor()) % cycle
     grow = torch.minimum(0.05 + 0.03 * u[:, 12:13], 0.16 / (cycle - 2)) * (place + 0.6 * (place > 0))
     dropped = hearts.has("WENCK", "MOB2")[:, None] & (place == cycle - 1)
     moved = torch.where(dropped, torch.inf, onset + grow * hearts.has("WENCK")[:, None])
@@ -101,8 +100,7 @@ def _drop(hearts: Hearts, onset, u) -> torch.Tensor:
 
 def _stretch(hearts: Hearts, onset: torch.Tensor) -> torch.Tensor:
     """(B, K) QT of each beat over the mean: longer after a long RR, and over before the next beat begins."""
-    gap = (onset[:, 1:] - onset[:, :-1]).nan_to_num(posinf=2.0)  # (B, K - 1)
-    first = gap[:, :1]
-    last, following = torch.cat([first, gap], 1), torch.cat([gap, first], 1)
+    gap = onset.diff(dim=1).nan_to_num(posinf=2.0)  # (B, K - 1)
+    last, following = torch.cat([gap[:, :1], gap], 1), torch.cat([gap, gap[:, :1]], 1)
     adapted = (last / hearts.rr[:, None]).clamp(0.5, 2.0) ** 0.15
     return torch.minimum(adapted, (following - 0.01) / hearts.qt[:, None]).clamp(min=0.6)

@@ -85,8 +85,8 @@ def p_wave(who: Patients, own: Draws, now: Draws, field, duration, pr):
     left = who.override(left, {"LAE PERI": 1.25 * left})
     left[:, 1] = torch.where(large, left[:, 1].clamp(min=0.10), left[:, 1])
     low = who.override(torch.ones(len(p), 1), {"LOWV": 0.8, "HYPERK": 0.30})
-    segment = who.has("PERI")[:, None] * (-0.055 * SIZES["PERI"])
-    mv = torch.stack([see(field, low * right), see(field, low * left), segment], -1)  # (B, 8, 3)
+    dip = who.has("PERI")[:, None] * (-0.055 * SIZES["PERI"])  # of the PR segment
+    mv = torch.stack([see(field, low * right), see(field, low * left), dip], -1)  # (B, 8, 3)
     first, second = torch.where(large, 0.29, 0.36), torch.where(large, 0.73, 0.64)
     centre = torch.stack([first * duration, second * duration, (duration + pr) / 2], -1)
     width = torch.stack([0.155 * duration, 0.155 * duration, ((pr - duration) / 3.2).clamp(min=0.010)], -1)
@@ -204,8 +204,8 @@ def _forces(who: Patients, u: Draws, size: torch.Tensor) -> tuple[torch.Tensor, 
     }
     septal = who.override(septal, first)
     basal = -u.between(0.05, 0.30)[:, None] * main
-    basal[:, 2] = size * u.between(0.25, 0.65) * torch.where(large, 1.6, 1.0)
-    basal[:, 2] = who.override(basal[:, 2], {"RVH STE_POST": 0.1 * size})
+    back = size * u.between(0.25, 0.65) * torch.where(large, 1.6, 1.0)
+    basal[:, 2] = who.override(back, {"RVH STE_POST": 0.1 * size})
     basal[:, 0] = who.override(basal[:, 0], {"RVH": -0.45 * size})  # deep S in V5 and V6
     basal = who.override(basal, {"EREP": 0.0})  # R falls straight into the notch
     none = torch.zeros_like(main)
@@ -272,12 +272,11 @@ def _voltage(who: Patients, u: Draws, mv, centre, width) -> torch.Tensor:
     wave = curve(mv, centre, width, torch.linspace(0, 1, 32, dtype=mv.dtype))  # (B, 8, 32)
     sokolow = -wave[:, V1].amin(-1) + wave[:, [V5, V6]].amax(-1).amax(-1)
     high = (u.between(3.9, 5.2) / sokolow).clamp(max=1.8)
-    chest = torch.where(who.has("LVH"), high, (2.9 / sokolow).clamp(max=1.0))
-    chest = torch.where(who.has(*WIDE), 1.0, chest)
-    limb = torch.where(who.has("LVH"), chest.clamp(max=1.25), 1.0)
-    faint, span = who.has("LOWV"), swing(six_limb_leads(wave[:, :V1]))
-    limb = torch.where(faint, u.between(0.28, 0.40) / span, limb * (0.80 / span).clamp(min=1.0))
-    chest = torch.where(faint, u.between(0.55, 0.80) / swing(wave[:, V1:]), chest)
+    chest = who.override((2.9 / sokolow).clamp(max=1.0), {"LVH": high, " ".join(WIDE): 1.0})
+    span = swing(six_limb_leads(wave[:, :V1]))
+    limb = torch.where(who.has("LVH"), chest.clamp(max=1.25), 1.0) * (0.80 / span).clamp(min=1.0)
+    limb = who.override(limb, {"LOWV": u.between(0.28, 0.40) / span})
+    chest = who.override(chest, {"LOWV": u.between(0.55, 0.80) / swing(wave[:, V1:])})
     tall = 0.9 / wave[:, V1].amax(-1).clamp(min=0.05)
     out = mv * torch.cat([limb[:, None].expand(-1, 2), chest[:, None].expand(-1, 6)], 1)[..., None]
     out[:, V1] *= torch.where(who.has("RVH"), tall.clamp(1.0, 4.0), 1.0)[:, None]
