@@ -1,7 +1,7 @@
 """What does each wave look like in each lead? P, QRS, ST, T and U as Gaussians in time of a turning heart vector.
 
 Dipoles say what the whole heart does, a lead field how the eight independent leads see them. What a finding changes is
-told where its wave is drawn; amplitudes lead by lead (`st_mv`, `t_mv`) are in the findings table.
+told where its wave is drawn; amplitudes lead by lead are in data/findings.json (`st_mv`, `t_mv`) and data/hearts.json.
 """
 
 import torch
