@@ -90,8 +90,7 @@ def _together(u: Draws, age: torch.Tensor, female: torch.Tensor) -> dict[str, to
     together (`apart`) is never drawn together, mostly because one would hide a wave of the other."""
     old, young, woman = 0.5 + age / 100, 1.5 - age / 100, female.double()  # (B,) about 1 on average
     weights = {"old": old, "young": young, "very young": young**2, "man": 1.2 - 0.4 * woman, "woman": 0.8 + 0.4 * woman}
-    found = dict.fromkeys(CODES, torch.zeros_like(female)) | {"plain": torch.zeros_like(female)}
-    found["everyone"] = torch.ones_like(female)
+    found = dict.fromkeys((*CODES, "plain"), torch.zeros_like(female)) | {"everyone": torch.ones_like(female)}
     for step in HEARTS["prevalence"]:
         there = _all(found, step)
         if "room" in step:

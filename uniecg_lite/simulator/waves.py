@@ -131,7 +131,6 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> 
     t = put(strain, t, depth * SIZES["lateral"])
     st = st + strain[:, None] * 0.2 * depth * SIZES["lateral"]
     t = put(who.has("RVH") & (now.next() < 0.5), t, depth * SIZES["RVH"].float())
-    t_share = own.between(0.105, 0.145)
     # a diseased wall and the blood's salts
     much, small = now.between(1.0, 1.9)[:, None], now.between(1.0, 1.25)[:, None]
     for code, level in column("st_mv").items():  # at a mild injury; other leads follow, and with them the mirror image
@@ -149,7 +148,7 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> 
     t = who.override(t, upright | {code: tall * torch.tensor(leads) for code, leads in column("t_mv").items()})
     coved = torch.cat([t[:, :2], -0.25 * tall, -0.22 * tall, t[:, 4:]], 1)
     t = who.override(t, {"BRUG": coved, "LOWV": lambda t: 0.55 * t})
-    t_share = who.override(t_share, {"HYPERK": 0.084, "HYPT": 0.138, "LQT": 0.115})
+    t_share = who.override(own.between(0.105, 0.145), {"HYPERK": 0.084, "HYPT": 0.138, "LQT": 0.115})
     return {"st_mv": st, "t_mv": t, "t_width": t_share * qt}
 
 
@@ -162,7 +161,6 @@ def u_wave(who: Patients, u: Draws, t: torch.Tensor) -> torch.Tensor:
 # --- What does the QRS complex look like in each lead, of an own beat and of one that starts in a ventricle?
 
 SEPTAL, MAIN, BASAL, LATE, NOTCH, EXTRA = range(6)  # parts of one QRS complex
-PARTS = 6
 
 
 def own_beat(who: Patients, own: Draws, now: Draws, field: torch.Tensor, size: torch.Tensor, duration: torch.Tensor):
@@ -178,8 +176,8 @@ def own_beat(who: Patients, own: Draws, now: Draws, field: torch.Tensor, size: t
     notch = now.between(0.20, 0.30)[:, None]
     cases = {"EREP": notch * SIZES["EREP"], "BRUG": notch * (1.3 * SIZES["BRUG"])}
     out[:, :, EXTRA] = who.override(out[:, :, EXTRA], cases)
-    late = torch.where(who.has("EREP"), 0.010, 0.004)
-    centre[:, EXTRA] = who.override(centre[:, EXTRA], {"EREP BRUG": duration + late})
+    late = duration + torch.where(who.has("EREP"), 0.010, 0.004)
+    centre[:, EXTRA] = who.override(centre[:, EXTRA], {"EREP BRUG": late})
     width[:, EXTRA] = who.override(width[:, EXTRA], {"EREP": 0.009, "BRUG": 0.030})
     return {"centre": centre, "width": width, "qrs_mv": out}
 
@@ -244,8 +242,7 @@ def _blocks(u: Draws, septal, main, basal, none) -> dict[str, torch.Tensor]:
 def _infarcts(who: Patients, u: Draws, vectors, centre, width):
     """Old infarcts: the first forces turn away from the dead wall, for a third of the complex."""
     deep, old, block = u.between(0.40, 0.70)[:, None], who.has(*OLD), who.has("CRBBB")
-    ways = {"Q_INF": [0.10, -0.75, -0.05], "Q_LAT": [-0.85, 0.05, -0.15], "Q_ANT": [0.05, 0.05, 0.75]}
-    ways = {code: deep * torch.tensor(way, dtype=vectors.dtype) for code, way in ways.items()}
+    ways = {code: deep * deep.new_tensor(way) for code, way in HEARTS["infarcts"].items()}
     vectors[:, SEPTAL] = who.override(vectors[:, SEPTAL], ways)
     parts = [SEPTAL, MAIN]
     for values, plain, blocked in ((centre, [0.20, 0.60], (MAIN, 0.36)), (width, [0.110, 0.085], (SEPTAL, 0.075))):
@@ -292,4 +289,4 @@ def early_beat(who: Patients, u: Draws, field: torch.Tensor) -> torch.Tensor:
     main = torch.stack([side * u.between(0.7, 1.4), u.between(-0.6, 1.0), side * u.between(0.3, 1.1)], -1)
     bend = u.vector((-0.25, 0.25), (-0.25, 0.25), (-0.25, 0.25))
     parts = [0.55 * main + bend, 0.80 * main, 0.30 * main - bend]
-    return see(field, torch.stack(parts + [0 * main] * (PARTS - len(parts)), 1))
+    return see(field, torch.stack(parts + [0 * main] * 3, 1))

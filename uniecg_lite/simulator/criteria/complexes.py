@@ -7,6 +7,7 @@ complexes: P waves wherever they lie, flutter, or nothing.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
@@ -130,7 +131,7 @@ def _groups(signal: np.ndarray, peaks: np.ndarray, hz: float) -> tuple[np.ndarra
     before, length, play = round(0.08 * hz), round(0.19 * hz), round(0.04 * hz)
     wide = _cut(signal, peaks, before + play, length + play - before, mode="edge")
     wide = wide - wide.mean(-1, keepdims=True)  # (K, 8, length + 2 play)
-    windows = np.lib.stride_tricks.sliding_window_view(wide, length, axis=-1)  # (K, 8, lags, length)
+    windows = sliding_window_view(wide, length, axis=-1)  # (K, 8, lags, length)
     size = np.sqrt((windows**2).sum((1, 3)))  # (K, lags)
     group, shift = np.full(len(peaks), -1), np.zeros(len(peaks), dtype=int)
     while (group < 0).any():

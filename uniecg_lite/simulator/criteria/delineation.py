@@ -1,6 +1,7 @@
 """What do the waves of one clean beat measure? Onsets from the spatial velocity, amplitudes lead by lead."""
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
@@ -47,7 +48,9 @@ def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, g
     if short and above > 0.08 and below < 0.6 * above:  # something short goes before, and before that there is rest
         onset = int(moving[0])
     offset = quiet(velocity, end, 1, max(0.08 * top, min(OFFSET, 0.2 * top)), hold, end + round(0.07 * hz))
-    return onset, offset
+    ahead = sliding_window_view(velocity[end : end + round(0.13 * hz)], round(0.02 * hz) + 1)
+    dip = end + int(((ahead[:, 0] < QRS) & (ahead[:, 0] <= ahead.min(1))).argmax())  # T begins before QRS has ended
+    return onset, dip if end < dip < offset - 0.008 * hz else offset
 
 
 def _run_end(places: np.ndarray, start: int, gap: int) -> int:
