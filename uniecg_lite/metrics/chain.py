@@ -16,7 +16,7 @@ from ..language.requests import Request, fill, phrasings, questions
 from .generation import PersonFit, control, fidelity, person_scores, requested, standard
 from .reader import Reader
 from .real_records import load_signals
-from .reports import macro_f1, report_scores, table_of
+from .reports import macro_f1, report_scores
 
 PROMPT = "Interpret this ECG."
 
@@ -33,11 +33,6 @@ def views_of(model, signal: torch.Tensor, mode: str = "both", batch: int = 64):
 def reports(model, signal: torch.Tensor, mode: str = "both", prompt: str = PROMPT) -> list[str]:
     """The model's reports of (B, 12, 1000) mV signals, seen as signal, image or both."""
     return model.texts(model.write([prompt] * len(signal), *views_of(model, signal, mode)))
-
-
-def statements_of(model, signal: torch.Tensor) -> torch.Tensor:
-    """The findings in the model's reports of (B, 12, 1000) mV: (B, F) bool."""
-    return table_of([parse_report(text) for text in reports(model, signal)])
 
 
 def stage1_metrics(model, cohort: Cohort, n: int) -> dict[str, float]:
