@@ -1219,7 +1219,8 @@ def _models_scored() -> dict:
     out["spans"] = sha(out["spans"])
     told = dict(zip(range(300), reports))
     model.texts = lambda answers: [told[i % len(told)] for i in range(len(answers))]  # reports that name findings
-    out |= many("evidence", evidence_ratio(model, simulate(1, torch.arange(60)), 1))
+    looked = evidence_ratio(model, simulate(1, torch.arange(60)), model, 1)
+    out |= many("evidence", {key: value for key, value in looked.items() if "control" not in key})
     del model.texts
     torch.manual_seed(0)
     tokenizer, codec = words(), shaken(new_codec(SMOKE))

@@ -180,7 +180,7 @@ def measure(room: Material, variant: str, seed: int, folder: Path) -> dict[str, 
     if variant == "gem":
         out |= conflict_metrics(model, *seen(room, "both"), room.readings)
         strangers = simulate(STRANGERS, torch.arange(5 * room.store.profile.study_scored // 2))
-        out |= evidence_ratio(model, strangers, control=untrained(room.store, seed))
+        out |= evidence_ratio(model, strangers, untrained(room.store, seed))
         out |= after_stage2(model, room, seed, folder, texts, out["Average"])
     return out
 
