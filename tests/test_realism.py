@@ -47,7 +47,7 @@ def test_rhythm_statistics_of_known_intervals():
 def test_band_power_of_a_sine_lies_in_its_band_with_its_rms():
     time = torch.arange(1000) / 100
     for name, hz in (("drift", 0.25), ("wave", 8.0), ("fine", 42.0)):
-        rms = band_rms((0.2 * torch.sin(2 * torch.pi * hz * time)).expand(1, 12, -1), 100.0)
+        rms = band_rms((0.2 * torch.sin(2 * torch.pi * hz * time)).expand(1, 12, -1))
         assert rms[name][0, 0].item() == pytest.approx(0.2 / 2**0.5, rel=0.1)
         assert all(value[0, 0] < 0.02 for other, value in rms.items() if other != name)
 
@@ -55,7 +55,7 @@ def test_band_power_of_a_sine_lies_in_its_band_with_its_rms():
 def test_the_quiet_part_is_free_of_the_heart(generated):
     level = 0.02
     noisy = generated.signal + level * torch.randn(generated.signal.shape, generator=torch.Generator().manual_seed(0))
-    quiet, clean = (realism.quiet_noise(x, 100.0).median() for x in (noisy, generated.signal))
+    quiet, clean = (realism.quiet_noise(x).median() for x in (noisy, generated.signal))
     assert clean < 0.05 * level and 0.4 * level < quiet < level
 
 
@@ -112,7 +112,7 @@ def test_the_classifier_finds_a_difference_when_there_is_one_and_none_otherwise(
 def test_a_patient_is_never_on_both_sides_of_a_fold(generated):
     signal = generated.signal[sinus_like(generated.signal)][:30]
     names = [f"p{i % 11}" for i in range(30)]
-    _, owner, fold = realism._sample(signal, names, 100.0, seed=3, side=1)
+    _, owner, fold = realism._sample(signal, names, seed=3, side=1)
     for patient in set(names):
         mine = torch.tensor([names[i] == patient for i in owner.tolist()])
         assert fold[mine].unique().numel() == 1

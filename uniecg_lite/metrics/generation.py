@@ -19,14 +19,14 @@ from ..findings import CODES, FINDINGS
 from ..language.requests import Request
 from ..leads import lead_law_residual
 from .reader import Reader
-from .reports import angle_difference, finding_scores, macro_f1, table_of
+from .reports import difference, finding_scores, macro_f1, table_of
 
-ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it cannot be measured)
-    "rate_bpm": ("hr", "bpm", 60.0),
-    "pr_ms": ("pr", "ms", 100.0),
-    "qrs_ms": ("qrs", "ms", 60.0),
-    "qt_ms": ("qt", "ms", 150.0),
-    "axis_deg": ("axis", "deg", 90.0),
+ERRORS = {  # number: (its name in a request, name of its error, unit, the error where it cannot be measured)
+    "rate_bpm": ("rate", "hr", "bpm", 60.0),
+    "pr_ms": ("pr", "pr", "ms", 100.0),
+    "qrs_ms": ("qrs", "qrs", "ms", 60.0),
+    "qt_ms": ("qt", "qt", "ms", 150.0),
+    "axis_deg": ("axis", "axis", "deg", 90.0),
 }
 ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
 EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
@@ -45,12 +45,9 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
             Errors of the axis go around the circle.
     """
     out = {}
-    for key, (name, unit, missing) in ERRORS.items():
-        asked = ~wanted[key].isnan() if key in wanted else torch.zeros(0, dtype=torch.bool)
-        if not asked.any():
-            continue
-        value, true = measured[key][asked], wanted[key][asked]
-        error = (angle_difference(value, true) if key == "axis_deg" else (value - true).abs()).nan_to_num(missing)
+    for key in (key for key in ERRORS if key in wanted and not wanted[key].isnan().all()):
+        _, name, unit, missing = ERRORS[key]
+        error = difference(key, measured[key], wanted[key])[~wanted[key].isnan()].nan_to_num(missing)
         out[f"{name}_median_error_{unit}"] = error.median().item()
         out[f"{name}_mean_error_{unit}"] = error.mean().item()
     return out
@@ -58,11 +55,8 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
 
 def requested(requests: list[Request]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """What B requests name: numbers as in `ERRORS`, (B,) with NaN where they are open, and findings (B, F) bool."""
-    fields = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs", "qt_ms": "qt", "axis_deg": "axis"}
-    numbers = {
-        name: torch.tensor([math.nan if getattr(r, key) is None else float(getattr(r, key)) for r in requests])
-        for name, key in fields.items()
-    }
+    open_as_nan = ((key, [getattr(r, name) for r in requests]) for key, (name, *_) in ERRORS.items())
+    numbers = {key: torch.tensor([math.nan if v is None else float(v) for v in values]) for key, values in open_as_nan}
     return numbers, table_of(requests)
 
 
@@ -185,12 +179,11 @@ def memorised(train: torch.Tensor, held_out: torch.Tensor, generated: torch.Tens
         0.5 where nothing was memorised, 1 where all was. memorised.distance_ratio, the median distance of generated
         ones over that of held-out ones: 1 and 0.
     """
-    train = _cloud(train)
-    near_generated, near_held = (_apart(_cloud(points), train).amin(1) for points in (generated, held_out))
-    closer, equal = near_generated[:, None] < near_held, near_generated[:, None] == near_held  # (M, K)
+    one, other = (_apart(_cloud(points), _cloud(train)).amin(1) for points in (generated, held_out))  # (M,), (K,)
+    closer, equal = one[:, None] < other, one[:, None] == other  # (M, K)
     return {
         "memorised.share_closer": (closer.double() + 0.5 * equal.double()).mean().item(),
-        "memorised.distance_ratio": (near_generated.median() / near_held.median().clamp(min=1e-12)).item(),
+        "memorised.distance_ratio": (one.median() / other.median().clamp(min=1e-12)).item(),
     }
 
 
@@ -225,13 +218,12 @@ class ClipPair:
     """
 
     def __init__(self, features: torch.Tensor, texts: list[str]):
-        counted = [_counted(text) for text in texts]
+        values: dict[str, list[float]] = {}
+        for name, value in (pair for text in texts for pair in _counted(text).items()):
+            values.setdefault(name, []).append(value)
         # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
-        self.usual = dict.fromkeys(sorted({word for words in counted for word in words}), 0.0)
-        for name in (word for word in self.usual if word.endswith("#")):
-            values = [words[name] for words in counted if name in words]
-            self.usual[name] = sum(values) / len(values)
-        sides = features.double(), self._table(counted)
+        self.usual = {w: sum(values[w]) / len(values[w]) if w.endswith("#") else 0.0 for w in sorted(values)}
+        sides = features.double(), self._table(texts)
         self.scalers = [_scaler(side) for side in sides]
         x, y = (scale(side) for scale, side in zip(self.scalers, sides))  # (N, D), (N, W)
         left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
@@ -245,11 +237,11 @@ class ClipPair:
 
     def texts(self, texts: list[str]) -> torch.Tensor:
         """M requests in words -> (M, SHARED) of length 1; unknown words are passed over."""
-        return F.normalize(self.scalers[1](self._table([_counted(text) for text in texts])) @ self.maps[1], dim=1)
+        return F.normalize(self.scalers[1](self._table(texts)) @ self.maps[1], dim=1)
 
-    def _table(self, counted: list[dict[str, float]]) -> torch.Tensor:
+    def _table(self, texts: list[str]) -> torch.Tensor:
         """(N, W): what stands in each text, of the words in `usual`."""
-        rows = [[words.get(word, usual) for word, usual in self.usual.items()] for words in counted]
+        rows = [[words.get(word, usual) for word, usual in self.usual.items()] for words in map(_counted, texts)]
         return torch.tensor(rows, dtype=torch.float64)
 
 
@@ -288,37 +280,34 @@ def _inverse_root(table: torch.Tensor) -> torch.Tensor:
     return vector / (value.clamp(min=0) + CLIP_SHRINK).sqrt() @ vector.T
 
 
-class PersonFit:
-    """Ridge regressions from features to sex and age, fitted on true ECGs: are they to be seen in a generated one?
+def person_scores(
+    held_out: torch.Tensor, generated: torch.Tensor, female: torch.Tensor, age: torch.Tensor
+) -> dict[str, float]:
+    """Are sex and age to be seen in ECGs generated for the first M of N patients, as in these patients' own ECGs?
 
-    The reader was never told either of them. An ECG shows both weakly, so a generated one is held against true ones.
+    Ridge regressions from features to either are fitted on the other patients' true ECGs. The reader was never told
+    either of them. An ECG shows both weakly, so a generated one is held against true ones.
 
     Args:
-        features: (N, D) of true ECGs, `Reader.features`.
+        held_out: (N, D) of true ECGs, `Reader.features`; generated: (M, D).
         female: (N,) bool.
         age: (N,) years.
+
+    Returns:
+        sex_accuracy and age_correlation of the generated ones, true_sex_accuracy and true_age_correlation of their own.
     """
-
-    def __init__(self, features: torch.Tensor, female: torch.Tensor, age: torch.Tensor):
-        self.scaler = _scaler(features.double())
-        x = self.scaler(features.double())  # (N, D)
-        wanted = torch.stack([2 * female.double() - 1, age.double()], 1)  # (N, 2)
-        self.mean = wanted.mean(0)
-        ridge = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
-        self.weight = torch.linalg.solve(ridge, x.T @ (wanted - self.mean))  # (D, 2)
-
-    def read(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(M, D) features -> (M,) bool female and (M,) years."""
-        predicted = self.scaler(features.double()) @ self.weight + self.mean
-        return predicted[:, 0] > 0, predicted[:, 1].float()
-
-
-def person_scores(
-    fit: PersonFit, features: torch.Tensor, female: torch.Tensor, age: torch.Tensor, name: str = ""
-) -> dict[str, float]:
-    """`<name>sex_accuracy` and `<name>age_correlation` of ECGs (M, D) whose sex and age (M,) are known."""
-    read_female, read_age = fit.read(features)
-    return {
-        f"{name}sex_accuracy": (read_female == female).float().mean().item(),
-        f"{name}age_correlation": torch.corrcoef(torch.stack([read_age, age.float()]))[0, 1].nan_to_num().item(),
-    }
+    n, known = len(generated), held_out.double()
+    scale = _scaler(known[n:])
+    x = scale(known[n:])  # (N - M, D)
+    wanted = torch.stack([2 * female.double() - 1, age.double()], 1)  # (N, 2)
+    mean = wanted[n:].mean(0)
+    ridge = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    weight = torch.linalg.solve(ridge, x.T @ (wanted[n:] - mean))  # (D, 2)
+    out = {}
+    for name, features in (("", generated), ("true_", held_out[:n])):
+        sex, years = (scale(features.double()) @ weight + mean).T  # (M,) each
+        out[f"{name}sex_accuracy"] = ((sex > 0) == female[:n]).float().mean().item()
+        out[f"{name}age_correlation"] = (
+            torch.corrcoef(torch.stack([years.float(), age[:n].float()]))[0, 1].nan_to_num().item()
+        )
+    return out

@@ -19,7 +19,8 @@ from ..training import fit, inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
-FACT_WIDTH = NUMBERS + len(CODES) + 12 * len(LEAD_SIGNS)
+PARTS = (NUMBERS, len(CODES), 12 * len(LEAD_SIGNS))  # of the table of facts
+FACT_WIDTH = sum(PARTS)
 POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
 
 
@@ -36,13 +37,12 @@ def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
-    n, f = NUMBERS, NUMBERS + len(CODES)
-    known = ~table[:, :n].isnan()
-    numbers = F.smooth_l1_loss(predicted[:, :n], table[:, :n].nan_to_num(), reduction="none")
-    numbers = (numbers * known).sum() / known.sum()
-    found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])
-    signs = F.binary_cross_entropy_with_logits(predicted[:, f:], table[:, f:])
-    return numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
+    (numbers, found, signs), (values, codes, leads) = predicted.split(PARTS, 1), table.split(PARTS, 1)
+    known = ~values.isnan()
+    numbers = F.smooth_l1_loss(numbers, values.nan_to_num(), reduction="none")
+    found = F.binary_cross_entropy_with_logits(found, codes)
+    signs = F.binary_cross_entropy_with_logits(signs, leads)
+    return (numbers * known).sum() / known.sum() + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
 
 
 def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
@@ -52,10 +52,11 @@ def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torc
         {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, findings (B, F) as logits, signs (B, S, 12) as logits in the
         order of LEAD_SIGNS; a logit above 0 says that it is there.
     """
-    numbers = {key: predicted[:, i] * scale + middle for i, (key, (middle, scale)) in enumerate(SCALES.items())}
-    n, f = NUMBERS, NUMBERS + len(CODES)
-    numbers["axis_deg"] = torch.rad2deg(torch.atan2(predicted[:, n - 1], predicted[:, n - 2]))
-    return numbers, predicted[:, n:f], predicted[:, f:].unflatten(1, (len(LEAD_SIGNS), 12))
+    values, found, signs = predicted.split(PARTS, 1)
+    *intervals, cosine, sine = values.unbind(1)
+    numbers = {key: value * scale + middle for value, (key, (middle, scale)) in zip(intervals, SCALES.items())}
+    numbers["axis_deg"] = torch.rad2deg(torch.atan2(sine, cosine))
+    return numbers, found, signs.unflatten(1, (len(LEAD_SIGNS), 12))
 
 
 class Reader(nn.Module):
