@@ -114,14 +114,14 @@ from uniecg_lite.metrics import chain as chain_scores, qa, real_records as real
 from uniecg_lite.metrics.chain import generated_metrics, generation_requests, routing_prompts
 from uniecg_lite.metrics.conflict import conflict_metrics, conflict_scores
 from uniecg_lite.metrics.generation import (
-    clip_scores, ClipPair, control, fid, fidelity, manifolds, memorised, number_errors, person_scores,
+    clip_scores, control, fid, fidelity, manifolds, memorised, number_errors, person_scores,
     requested, standard
 )
 from uniecg_lite.metrics.grounded import contradictions, grounded, grounded_one, Judged, REQUIRED
 from uniecg_lite.metrics.qa import chance_scores, draw_questions, majority, qa_scores
-from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, Reader, train_reader
+from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, fresh_patients, Reader
 from uniecg_lite.metrics.real_records import (
-    groups_of_findings, load_real_records, manifest_rows, real_signals, statements
+    groups_of_findings, load_real_records, manifest_rows, load_signals, statements
 )
 from uniecg_lite.metrics.realism import (
     band_rms, comparable, compare as realism_of, quiet_noise, separability, sinus_like, statistics
@@ -467,7 +467,15 @@ def chain() -> tuple:
 
     torch.manual_seed(seed)
     reader = Reader()
-    run("reader", lambda f: train_reader(reader, P.reader, seed, f), reader)
+
+    def train_reader(folder):
+        loop = TrainingLoop({"reader": reader}, P.reader, seed, folder, "reader")
+        for step in loop:
+            signal, table = fresh_patients(step.number, P.reader.batch, seed)
+            step.learn(facts_loss(reader(signal), table))
+        return loop.history
+
+    run("reader", train_reader, reader)
     with store.writing("reader") as folder:
         save_reader(reader, folder)
     plain_texts, ecgs = Corpus(train.truth()), clean_ecgs(train)
@@ -1055,7 +1063,8 @@ def _texts_scored() -> dict:
         out[f"{name}.findings"] = sha(finding_scores(table_of(said_), table_of(truth)))
         out[f"{name}.macro_f1"] = digits(macro_f1(table_of(said_), table_of(truth)))
         out[f"{name}.each"] = sha([grounded_one(t, r) for t, r in zip(texts, truth)])
-        out[f"{name}.contradictions"] = sha([contradictions(parse(t)) for t in texts])
+        against = [{c: [*contradictions(c, s)] for c in sorted(s.findings)} for s in map(parse, texts)]
+        out[f"{name}.contradictions"] = sha([{c: why[0] for c, why in each.items() if why} for each in against])
     judged = [Judged(parse(t), r) for t, r in zip(sets["mixed"], truth)]
     out["judged"] = sha([[j.points(c) for c in sorted(j.truth.findings)] + [j.false_leads] for j in judged])
     out["required"] = sha(REQUIRED)
@@ -1095,9 +1104,7 @@ def _signals_scored() -> dict:
     out |= {"fid": digits(fid(one, other))} | many("manifolds", manifolds(one, other))
     out |= many("fidelity", fidelity(one, other)) | many("memorised", memorised(one, other, third))
     texts = [r.text() for r in corpus().requests]
-    pair = ClipPair(features[:150], texts[:150])
-    out |= many("clip", clip_scores(pair, features[150:180], texts[150:180]))
-    out |= {"clip.ecgs": kept(pair.ecgs(features[150:180])), "clip.texts": kept(pair.texts(texts[150:180]))}
+    out |= many("clip", clip_scores(features[:150], texts[:150], features[150:180], texts[150:180]))
     female, age = truth["female"].bool(), truth["age"]
     order = [*range(200, 300), *range(200)]  # the first hundred are asked for, the others known
     found = person_scores(features[order], features[200:], female[order], age[order])
@@ -1149,7 +1156,7 @@ def _real_scored() -> dict:
         sha(records.patients),
     ]
     out["refused"] = {k: bare(v) for k, v in records.left_out.items()} | {"flagged": records.flagged}
-    names, signals, people, refused = real_signals(folder)
+    names, signals, people, refused = load_signals(folder)
     out["signals"] = [len(names), kept(signals), sha(people)]
     torch.manual_seed(0)
     reader = shaken(Reader())

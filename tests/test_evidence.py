@@ -18,7 +18,7 @@ from uniecg_lite.metrics.saliency import (
     evidence_ratio,
     finding_windows,
     name_span,
-    named,
+    named_findings,
     ratios,
     saliency,
     wave_windows,
@@ -254,7 +254,7 @@ def test_evidence_of_a_model_that_looks_at_one_wave_only(monkeypatch):
 def test_evidence_of_a_random_model_is_the_same_twice():
     generated = simulate(3, torch.arange(12))
     model = _Told(tiny.reading_model(), generated)
-    found = named(model, generated, each=1)
+    found = named_findings(model, generated, each=1)
     assert all(NAMES[code] in text and generated.truth["findings"][row, CODES.index(code)] for code, row, text in found)
     again = evidence_ratio(model, generated, tiny.reading_model(1), each=1)
     assert again["evidence.findings"] == len(found) > 3

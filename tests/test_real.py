@@ -21,8 +21,8 @@ from uniecg_lite.metrics.real_records import (
     RealRecords,
     groups_of_findings,
     load_real_records,
+    load_signals,
     manifest_rows,
-    real_signals,
 )
 from uniecg_lite.simulator.simulate import simulate
 
@@ -112,7 +112,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert list(records.flagged) == ["r3"]
     assert records.signal.shape == (3, 12, 1000)
     assert records.labels.sum(0).tolist() == [2]
-    names, signal, _, refused = real_signals(tmp_path)
+    names, signal, _, refused = load_signals(tmp_path)
     assert len(names) == len(signal) == 6 and "r4" in names, "signals need no label"
     assert list(refused) == ["r2"], "what cannot be read is told"
 
@@ -123,7 +123,7 @@ def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(BadArtifact, match="No finding has 3"):
         load_real_records(write_folder(tmp_path, [scp(SR=0)]))
     (tmp_path / "r0.hea").write_text("nothing of use")
-    for load in (load_real_records, real_signals):
+    for load in (load_real_records, load_signals):
         with pytest.raises(BadECG, match="None of 1 records"):
             load(tmp_path)
 

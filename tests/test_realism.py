@@ -11,7 +11,7 @@ from uniecg_lite.errors import BadArtifact, BadECG
 from uniecg_lite.findings import CODES
 from uniecg_lite.leads import from_independent
 from uniecg_lite.metrics import realism
-from uniecg_lite.metrics.real_records import real_signals
+from uniecg_lite.metrics.real_records import load_signals
 from uniecg_lite.metrics.realism import band_rms, compare, ks_distance, sinus_like, statistics
 from uniecg_lite.simulator.hearts import as_recorded
 from uniecg_lite.simulator.simulate import simulate
@@ -81,10 +81,9 @@ def test_distance_of_distributions():
     assert ks_distance(torch.cat([a, torch.tensor([math.nan])]), a) == 0
 
 
-def test_compare_names_each_statistic_with_both_medians(generated):
+def test_compare_names_each_statistic(generated):
     found = compare(generated.signal[:100], 2 * generated.signal[100:])
     assert found["realism.ks.span_mv"] > 0.3 > found["realism.ks.rate_bpm"]
-    assert found["realism.median.span_mv.real"] > 1.5 * found["realism.median.span_mv.simulated"]
     assert {key.split(".")[2] for key in found} >= {"drift_mv", "quiet_mv", "sdnn_ms", "qrs_variation", "non_dipolar"}
 
 
@@ -141,7 +140,7 @@ def recorded(monkeypatch, tmp_path):
     monkeypatch.setenv("UNIECG_REAL_ECG", str(tmp_path / "real"))
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
     monkeypatch.setattr(
-        study, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)], {"lost": "no file"})
+        study, "load_signals", lambda folder: ([], other, [str(i) for i in range(90)], {"lost": "no file"})
     )
     return tmp_path / "real"
 
@@ -205,5 +204,5 @@ def test_real_and_simulated_records_are_still_told_apart(real_records):
 
 def separability_of_real(records, most: int) -> torch.Tensor:
     """The first sinus-like real records."""
-    signal = real_signals(records[0].parent)[1]
+    signal = load_signals(records[0].parent)[1]
     return signal[sinus_like(signal)][:most]

@@ -362,7 +362,7 @@ def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
         BadECG: no record with an undisputed rate can be loaded.
     """
     rates = real_rates(folder)
-    names, signal, refused = load_signals(folder, list(rates))
+    names, signal, _, refused = load_signals(folder, list(rates))
     rate = torch.tensor([rates[name] for name in names])
     prompts = [f"{known_of(ECG.load(folder / name))}{PROMPT}" for name in names]
     back, device = again(model.codec, signal)[1], model.device

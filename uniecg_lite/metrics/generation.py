@@ -31,7 +31,7 @@ ERRORS = {  # number: (its name in a request, name of its error, unit, the error
 ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
 EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
 NEIGHBOURS = 3  # k of the manifolds, as DiffuSETS takes it
-SHARED = 32  # dimensions of a `ClipPair`
+SHARED = 32  # dimensions of the space of `clip_scores`
 CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words would else be learned by heart
 RIDGE = 30.0  # of the ridge: as many samples as features would otherwise be learned by heart
 
@@ -86,11 +86,9 @@ def control(
     """
     signal = signal.float()
     numbers, found = reader.read(standard(signal))
-    measured = numbers | {"rate_bpm": heart_rate(signal, signal.shape[-1] / 10)}
-    out = number_errors(wanted, measured)
+    out = number_errors(wanted, numbers | {"rate_bpm": heart_rate(signal, signal.shape[-1] / 10)})
     if "hr_median_error_bpm" in out:
-        by_reader = number_errors({"rate_bpm": wanted["rate_bpm"]}, numbers)
-        out["hr_median_error_reader_bpm"] = by_reader["hr_median_error_bpm"]
+        out["hr_median_error_reader_bpm"] = number_errors(wanted, numbers)["hr_median_error_bpm"]
     out["findings_macro_f1"] = macro_f1(found, asked)
     out |= {f"f1.{code}": value for code, value in finding_scores(found, asked).items()}
     alike, extra = (asked[:, [CODES.index(code) for code in codes]].any(1) for codes in (ALIKE, EXTRA))
@@ -205,54 +203,40 @@ def _reach(points: torch.Tensor, k: int) -> torch.Tensor:
     return _apart(points, points).kthvalue(k + 1, dim=1).values
 
 
-class ClipPair:
-    """Two linear maps into one space, fitted on true ECGs and their words: do an ECG and a text belong together?
+def clip_scores(known: torch.Tensor, words: list[str], features: torch.Tensor, texts: list[str]) -> dict[str, float]:
+    """Do ECGs and the words that they were made from belong together?
 
     CLIP (Radford et al., arXiv 2103.00020) trains two encoders by contrast and takes the cosine of what they say. Its
-    linear form is canonical correlation (Hotelling, 1936), which is solved, not trained. The pair here stands on the
-    independent reader's features and on counted words: no generator was conditioned on either.
+    linear form is canonical correlation (Hotelling, 1936), which is solved, not trained: two linear maps into one
+    space, fitted on true ECGs and their words. They stand on the independent reader's features and on counted words: no
+    generator was conditioned on either.
 
     Args:
-        features: (N, D) of true ECGs, `Reader.features`.
-        texts: N requests as `Request.text` says them.
-    """
-
-    def __init__(self, features: torch.Tensor, texts: list[str]):
-        values: dict[str, list[float]] = {}
-        for name, value in (pair for text in texts for pair in _counted(text).items()):
-            values.setdefault(name, []).append(value)
-        # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
-        self.usual = {w: sum(values[w]) / len(values[w]) if w.endswith("#") else 0.0 for w in sorted(values)}
-        sides = features.double(), self._table(texts)
-        self.scalers = [_scaler(side) for side in sides]
-        x, y = (scale(side) for scale, side in zip(self.scalers, sides))  # (N, D), (N, W)
-        left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
-        u, shared, v = torch.linalg.svd(left @ (x.T @ y / len(x)) @ right, full_matrices=False)
-        strength = shared[:SHARED].sqrt()  # a dimension counts as far as both sides share it
-        self.maps = left @ u[:, :SHARED] * strength, right @ v.T[:, :SHARED] * strength
-
-    def ecgs(self, features: torch.Tensor) -> torch.Tensor:
-        """(M, D) features -> (M, SHARED) of length 1."""
-        return F.normalize(self.scalers[0](features.double()) @ self.maps[0], dim=1)
-
-    def texts(self, texts: list[str]) -> torch.Tensor:
-        """M requests in words -> (M, SHARED) of length 1; unknown words are passed over."""
-        return F.normalize(self.scalers[1](self._table(texts)) @ self.maps[1], dim=1)
-
-    def _table(self, texts: list[str]) -> torch.Tensor:
-        """(N, W): what stands in each text, of the words in `usual`."""
-        rows = [[words.get(word, usual) for word, usual in self.usual.items()] for words in map(_counted, texts)]
-        return torch.tensor(rows, dtype=torch.float64)
-
-
-def clip_scores(pair: ClipPair, features: torch.Tensor, texts: list[str]) -> dict[str, float]:
-    """Of ECGs (M, D) and the words that they were made from.
+        known: (N, D) of true ECGs, `Reader.features`; words: N requests as `Request.text` says them.
+        features: (M, D) of the ECGs that are scored; texts: M requests. Words that are not known are passed over.
 
     Returns:
         clip_score, the mean cosine of an ECG and its own words; clip_stranger, the same with the next one's words;
         clip_top1, the share of ECGs whose own words are nearest among the M.
     """
-    cosines = pair.ecgs(features) @ pair.texts(texts).T  # (M, M)
+    values: dict[str, list[float]] = {}
+    for word, value in (pair for text in words for pair in _counted(text).items()):
+        values.setdefault(word, []).append(value)
+    # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
+    usual = {word: sum(v) / len(v) if word.endswith("#") else 0.0 for word, v in sorted(values.items())}
+
+    def table(lines: list[str]) -> torch.Tensor:  # (N, W)
+        rows = [[counted.get(word, value) for word, value in usual.items()] for counted in map(_counted, lines)]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    scales = _scaler(known.double()), _scaler(table(words))
+    x, y = scales[0](known.double()), scales[1](table(words))
+    left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
+    u, shared, v = torch.linalg.svd(left @ (x.T @ y / len(x)) @ right, full_matrices=False)
+    strength = shared[:SHARED].sqrt()  # a dimension counts as far as both sides share it
+    one = F.normalize(scales[0](features.double()) @ left @ u[:, :SHARED] * strength, dim=1)  # (M, SHARED)
+    other = F.normalize(scales[1](table(texts)) @ right @ v.T[:, :SHARED] * strength, dim=1)  # (M, SHARED)
+    cosines = one @ other.T  # (M, M)
     own, place = cosines.diagonal(), torch.arange(len(cosines))
     return {
         "clip_score": own.mean().item(),
@@ -296,9 +280,10 @@ def person_scores(
     Returns:
         sex_accuracy and age_correlation of the generated ones, true_sex_accuracy and true_age_correlation of their own.
     """
-    n, known = len(generated), held_out.double()
-    scale = _scaler(known[n:])
-    x = scale(known[n:])  # (N - M, D)
+    n = len(generated)
+    known = held_out[n:].double()
+    scale = _scaler(known)
+    x = scale(known)  # (N - M, D)
     wanted = torch.stack([2 * female.double() - 1, age.double()], 1)  # (N, 2)
     mean = wanted[n:].mean(0)
     ridge = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)

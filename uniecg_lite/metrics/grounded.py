@@ -7,6 +7,7 @@ scores 0.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
@@ -52,13 +53,8 @@ EXPECTED = {  # finding -> number -> what may stand beside it in the same text, 
 NO_PR, NEEDS_PR = (grouped("pr")[kind] for kind in ("none", "needed"))
 
 
-def contradictions(stated: Statements) -> dict[str, str]:
-    """Findings that the rest of the same text speaks against, and why. No truth is needed."""
-    reasons = {code: next(_against(code, stated), None) for code in sorted(stated.findings)}
-    return {code: reason for code, reason in reasons.items() if reason}
-
-
-def _against(code: str, stated: Statements):
+def contradictions(code: str, stated: Statements) -> Iterator[str]:
+    """What speaks against one of the findings in the rest of the same text. No truth is needed."""
     for key, (low, high) in EXPECTED.get(code, {}).items():
         for value in stated.numbers.get(key, ()):
             turned = (value + 165) % 360 - 165 if key == "axis_deg" else value  # an angle from -165 to 195 degrees
@@ -100,15 +96,13 @@ class Judged:
 
     def _near(self, key: str, value: float) -> bool:
         true = getattr(self.truth, key)
-        if math.isnan(true) or math.isnan(value):
-            return math.isnan(true) and math.isnan(value)
-        return difference(key, value, true) <= TOLERANCE[key]
+        return difference(key, value, true) <= TOLERANCE[key] or (math.isnan(value) and math.isnan(true))
 
     # --- conclusions
 
     def contradicted(self, code: str) -> bool:
         """Does something false in the text speak against this true finding?"""
-        return any(_against(code, replace(self.false, findings=self.false.findings | {code})))
+        return any(contradictions(code, replace(self.false, findings=self.false.findings | {code})))
 
     def belief(self, code: str) -> float:
         """How firmly a true finding is said: 1, 0.5 if only as possible, 0 if not or if it is denied."""
@@ -129,10 +123,10 @@ class Judged:
 
     def support(self, code: str) -> float:
         """The share of a true finding's required evidence that is told and true."""
-        values = self.told(REQUIRED[code])
+        values = self.shares(REQUIRED[code])
         return sum(values) / len(values) if values else float("rate_bpm" in self.right_numbers)
 
-    def told(self, items) -> list[float]:
+    def shares(self, items) -> list[float]:
         """How far each piece of evidence is told, 0 to 1, of those where the truth has something to tell."""
         values = []
         for name, *leads in items:
@@ -199,7 +193,7 @@ def _completeness(j: Judged) -> float:
 
 def _relevance(j: Judged) -> float:
     """The required evidence that is told, over that and every false number, lead or sign."""
-    values = j.told(dict.fromkeys(item for code in sorted(j.truth.findings) for item in REQUIRED[code]))
+    values = j.shares(dict.fromkeys(item for code in sorted(j.truth.findings) for item in REQUIRED[code]))
     wrong = len(j.false.numbers) + j.false_leads + len(j.stated.evidence - j.truth.findings)
     return _share(sum(values), len(values), wrong)
 

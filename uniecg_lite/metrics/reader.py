@@ -4,18 +4,15 @@ It had no part in training the model it scores, and it learns from simulated pat
 intervals, axis and findings: numbers on unit scales, findings and signs per lead as logits.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..beats import RHYTHM, representative_beat, rhythm_features
-from ..config import Training
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
-from ..training import fit, inference
+from ..training import inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
@@ -109,18 +106,10 @@ class Reader(nn.Module):
         return numbers, logits > 0
 
 
-def train_reader(reader: Reader, plan: Training, seed: int, folder: Path) -> dict:
-    """Train on patients of its own, noisy and clean, sharp and smooth alike."""
-    device = next(reader.parameters()).device
-
-    def loss(step, generator):
-        index = torch.arange(step * plan.batch, (step + 1) * plan.batch)
-        generated = simulate(POPULATION + seed, index, noise=step % 3 != 0, first_beat=0.3 if step % 3 == 0 else None)
-        signal = generated.signal
-        if step % 2:  # a generated ECG is a little smoother than a recorded one
-            signal = F.avg_pool1d(signal, 3, 1, 1, count_include_pad=False)
-        return facts_loss(reader.train()(signal.to(device)), facts(generated.truth).to(device))
-
-    history = fit("reader", {"reader": reader}, loss, plan, seed=seed, folder=folder)
-    reader.requires_grad_(False).eval()
-    return history
+def fresh_patients(step: int, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the reader learns from in a step: (B, 12, 1000) mV and `facts` (B, FACT_WIDTH) of simulated patients of its
+    own, noisy and clean, sharp and smooth alike: a generated ECG is a little smoother than a recorded one."""
+    index, clean = torch.arange(step * batch, (step + 1) * batch), step % 3 == 0
+    drawn = simulate(POPULATION + seed, index, noise=not clean, first_beat=0.3 if clean else None)
+    signal = F.avg_pool1d(drawn.signal, 3, 1, 1, count_include_pad=False) if step % 2 else drawn.signal
+    return signal, facts(drawn.truth)

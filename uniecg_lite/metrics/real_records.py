@@ -77,13 +77,18 @@ def manifest_rows(folder: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def load_signals(folder: str | Path, names: list[str]) -> tuple[list[str], torch.Tensor, dict[str, str]]:
-    """The usable ones of these records: names, (N, 12, 1000) mV at 100 Hz; and why each other one is refused.
+def load_signals(
+    folder: str | Path, names: list[str] | None = None
+) -> tuple[list[str], torch.Tensor, list[str], dict[str, str]]:
+    """The usable ones of these records, by default of all in the manifest, labelled or not: names, (N, 12, 1000) mV at
+    100 Hz, patients (see `RealRecords`); and why each other record is refused.
 
     Raises:
+        BadArtifact: no manifest.
         BadECG: not one of them can be used.
     """
-    signals, refused = {}, {}
+    patients = {row["record"]: row.get("patient_id") or row["record"] for row in manifest_rows(folder)}
+    names, signals, refused = list(patients) if names is None else names, {}, {}
     for name in names:
         try:
             signals[name] = torch.from_numpy(ECG.load(Path(folder) / name).standard().signal)
@@ -92,7 +97,7 @@ def load_signals(folder: str | Path, names: list[str]) -> tuple[list[str], torch
     if not signals:
         why = "".join(f" ({name}: {reason})" for name, reason in list(refused.items())[:1])
         raise BadECG(f"None of {len(names)} records in {folder} can be used{why}: choose a folder of readable records.")
-    return list(signals), torch.stack(list(signals.values())), refused
+    return list(signals), torch.stack(list(signals.values())), [patients[name] for name in signals], refused
 
 
 def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
@@ -105,7 +110,7 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
     rows = {row["record"]: row for row in manifest_rows(folder) if row["label_group"] != "unlabelled"}
     left_out = {name: "no statements" for name, row in rows.items() if not statements(row)}
     left_out |= {name: "paediatric" for name, row in rows.items() if "paediatric" in row["flags"]}  # ours are adults
-    names, signal, refused = load_signals(folder, [name for name in rows if name not in left_out])
+    names, signal, patients, refused = load_signals(folder, [name for name in rows if name not in left_out])
     groups = groups_of_findings()
     labels = [_labels(rows[name], groups) for name in names]
     scored = [g for g in groups if sum(one[g] for one in labels) >= fewest]
@@ -117,23 +122,10 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
         labels=torch.tensor([[one[g] for g in scored] for one in labels]),
         groups=scored,
         codes=[groups[g][0] for g in scored],
-        patients=[rows[name]["patient_id"] or name for name in names],
+        patients=patients,
         left_out=left_out | refused,
         flagged={name: rows[name]["flags"] for name in names if rows[name]["flags"]},
     )
-
-
-def real_signals(folder: str | Path) -> tuple[list[str], torch.Tensor, list[str], dict[str, str]]:
-    """Every usable record, labelled or not: names, (N, 12, 1000) mV at 100 Hz, patients (see `RealRecords`); and why
-    each other record is refused.
-
-    Raises:
-        BadArtifact: no manifest.
-        BadECG: no record can be used.
-    """
-    rows = {row["record"]: row for row in manifest_rows(folder)}
-    names, signal, refused = load_signals(folder, list(rows))
-    return names, signal, [rows[name]["patient_id"] or name for name in names], refused
 
 
 def grouped(values: torch.Tensor, codes: list[list[str]]) -> torch.Tensor:

@@ -106,7 +106,7 @@ def saliency(model, signal: torch.Tensor, texts: list[str], names: list[str]) ->
     return torch.cat(out).masked_fill(signal == signal[..., ::4].median(-1, keepdim=True).values, 0)
 
 
-def named(model, simulated, each: int = 4) -> list[tuple[str, int, str]]:
+def named_findings(model, simulated, each: int = 4) -> list[tuple[str, int, str]]:
     """True findings that the model's own reports name, up to `each` records per finding: (code, record, report)."""
     true = simulated.truth["findings"]  # (B, F)
     pairs = [(code, row) for code in GROUP for row in true[:, CODES.index(code)].nonzero()[:each, 0].tolist()]
@@ -139,7 +139,7 @@ def evidence_ratio(model, simulated, control, each: int = 4) -> dict[str, float]
         over groups; `evidence.control` and `.control.<group>`, the same of the control, which a trained model must
         exceed; `evidence.findings`, how many were looked at.
     """
-    found = named(model, simulated, each)
+    found = named_findings(model, simulated, each)
     if not found:
         return {"evidence.findings": 0}
     codes, rows, texts = map(list, zip(*found))

@@ -27,7 +27,7 @@ from ..generator.vae import LATENT, VAE, compand, expand
 from ..language.conversations import Corpus
 from ..language.requests import Request
 from ..leads import from_independent
-from ..metrics.generation import ClipPair, clip_scores, control, fidelity, memorised, number_errors, requested, standard
+from ..metrics.generation import clip_scores, control, fidelity, memorised, number_errors, requested, standard
 from ..metrics.reader import Reader
 from ..store import Store
 from ..training import device_and_why, fit, inference, rows_of
@@ -144,7 +144,7 @@ class StudyContext:
     rare: tuple[str, ...]  # codes
     real: torch.Tensor  # (2 n, 256) features of other held-out patients' clean ECGs
     known: torch.Tensor  # (N, 256) features of the training ECGs
-    pair: ClipPair  # of those and their words
+    words: list[str]  # the N requests of the training ECGs
     kept: dict = field(default_factory=dict)  # see `material`
 
     def material(self, generated: Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -198,7 +198,6 @@ def prepare(store: Store, training: int | None = None) -> StudyContext:
     rows = [*range(n), *sorted(carriers)]
     ecgs, held_out, reader = clean_ecgs(train), clean_ecgs(test), load_reader(store)
     rng = random.Random(1)
-    known = reader.features(standard(ecgs))
     return StudyContext(
         store=store,
         ecgs=ecgs,
@@ -210,8 +209,8 @@ def prepare(store: Store, training: int | None = None) -> StudyContext:
         n=n,
         rare=rare,
         real=reader.features(standard(held_out[n : 3 * n])),
-        known=known,
-        pair=ClipPair(known, [request.few_measures(rng).text() for request in corpus.requests]),
+        known=reader.features(standard(ecgs)),
+        words=[request.few_measures(rng).text() for request in corpus.requests],
     )
 
 
@@ -307,7 +306,7 @@ def crowd(room: StudyContext, signal: torch.Tensor) -> dict[str, float]:
     wanted, asked = requested(room.requests[:k])
     features = room.reader.features(standard(signal))
     out = control(room.reader, signal, wanted, asked) | fidelity(room.real, features)
-    out |= clip_scores(room.pair, features, [request.text() for request in room.requests[:k]])
+    out |= clip_scores(room.known, room.words, features, [request.text() for request in room.requests[:k]])
     return out | memorised(room.known, room.real, features)
 
 
