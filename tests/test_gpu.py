@@ -22,7 +22,7 @@ from uniecg_lite.generator.beat_plan import PLAN as DRAWN
 from uniecg_lite.generator.beat_plan import average_beats
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
-from uniecg_lite.metrics.reader import Reader, train_reader
+from uniecg_lite.metrics.reader import Reader, facts_loss, fresh_patients
 
 PLAN = replace(tiny.PLAN, steps=1)
 
@@ -99,6 +99,15 @@ def denoiser(put):
     return making.train_denoiser, generator, material, tiny.corpus()
 
 
+def reader(put):
+    def train(net, plan, seed, folder):
+        for step in training.TrainingLoop({"reader": net}, plan, seed, folder):
+            signal, table = map(put, fresh_patients(step.number, plan.batch, seed))
+            step.learn(facts_loss(net(signal), table))
+
+    return train, put(Reader(8))
+
+
 def fsq_tokenizer(put):
     return diagecg_stages.train_tokenizer, put(new_codec(tiny.PROFILE, facts=None)), tiny.Patients()
 
@@ -130,7 +139,7 @@ TRAININGS = {  # what trains, and draws that are decided beforehand
     "RR model": (part_of_generator(tiny.train_rr, "rhythm"), {}),
     "average beat": (part_of_generator(tiny.train_average_beat, "average_beat"), {}),
     "denoiser": (denoiser, {}),
-    "reader": (lambda put: (train_reader, put(Reader(8))), {}),
+    "reader": (reader, {}),
     "FSQ tokenizer": (fsq_tokenizer, {}),
     "fact tokens": (lambda put: (tiny.train_facts, put(new_codec(tiny.PROFILE)).facts, tiny.Patients()), {}),
     "forecasting": (diagecg(diagecg_stages.forecast), {}),

@@ -164,7 +164,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     if variant == "gem":
         out |= conflict_metrics(model, *room.seen("both"), room.readings)
         strangers = simulate(STRANGERS, torch.arange(5 * P.study_scored // 2))
-        out |= evidence_ratio(model, strangers, control=untrained(room.store, seed))
+        out |= evidence_ratio(model, strangers, untrained(room.store, seed))
         model.add_ecg_tokens(P.ecg_tokens)
         train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
         after = read(model, room, "both")
