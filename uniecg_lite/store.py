@@ -113,7 +113,9 @@ class Store:
         try:
             return load_file(self.path(name) / f"{file}.safetensors")
         except (OSError, SafetensorError) as reason:
-            raise BadArtifact(f"'{name}' is damaged ({reason}): run notebook {PRODUCERS.get(name, '?')} again.") from None
+            raise BadArtifact(
+                f"'{name}' is damaged ({reason}): run notebook {PRODUCERS.get(name, '?')} again."
+            ) from None
 
     @contextmanager
     def writing(self, name: str, inputs: tuple[str, ...] = (), **about) -> Iterator[Path]:
