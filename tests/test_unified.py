@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -29,15 +30,7 @@ from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.model import tokens_per_ecg
-from uniecg_lite.stages import (
-    CachedTokens,
-    Collator,
-    align_mapper,
-    pretrain,
-    projection_alignment,
-    stage1,
-    train_tokens,
-)
+from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 
 PROMPTS = [
     "Interpret this ECG.",
@@ -199,7 +192,7 @@ def test_pretraining_lowers_the_loss_and_trains_the_llm_alone(tmp_path):
     model = tiny.reading_model()
     before = weights(model)
     plan = tiny.replace(tiny.PLAN, steps=20, lr=5e-3)
-    history = pretrain(model, tiny.corpus(), plan, 0, tmp_path)
+    history = tiny.pretrain(model, tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0]
     moved = changed(model, before)
     assert moved and all(name.startswith("llm.") for name in moved)
@@ -209,7 +202,7 @@ def test_projection_alignment_changes_the_projections_alone(views, tmp_path):
     model = tiny.reading_model()
     before = weights(model)
     plan = tiny.replace(tiny.PLAN, steps=6)  # enough for a step with the image and one with the signal
-    projection_alignment(model, tiny.corpus(), views, plan, 0, tmp_path)
+    train_reading(model, tiny.corpus(), views, {"alignment": plan}, 0, tmp_path)
     assert changed(model, before) == {"w_ts.weight", "w_ts.bias", "w_tsi.weight", "w_tsi.bias"}
     assert not any(p.requires_grad for p in model.parameters())
 
@@ -217,7 +210,7 @@ def test_projection_alignment_changes_the_projections_alone(views, tmp_path):
 def test_stage1_changes_llm_and_projections_and_no_encoder(views, tmp_path):
     model = tiny.reading_model()
     before = weights(model)
-    stage1(model, tiny.corpus(), views, tiny.replace(tiny.PLAN, steps=6), 0, tmp_path)
+    train_reading(model, tiny.corpus(), views, {"stage1": tiny.replace(tiny.PLAN, steps=6)}, 0, tmp_path)
     moved = changed(model, before)
     assert {name.split(".")[0] for name in moved} == {"llm", "w_ts", "w_tsi"}
     assert {n for n in before if n.startswith("llm.")} <= moved, "full-parameter tuning"
@@ -255,7 +248,7 @@ def test_new_rows_do_not_change_what_is_read(model):
 def test_mapper_alignment_trains_mapper_and_rows_on_text_alone(tmp_path, whole):
     model = tiny.whole_model()
     before = weights(model)
-    history = align_mapper(model, tiny.corpus(), model.generator.condition, tiny.PLAN, 0, tmp_path)
+    history = tiny.align_mapper(model, tiny.corpus(), tiny.PLAN, 0, tmp_path)
     moved = changed(model, before)
     assert moved and all(n.startswith("mapper.") or "trainable_tokens_delta" in n for n in moved)
     assert any(n.startswith("mapper.") for n in moved) and any("trainable_tokens_delta" in n for n in moved)
@@ -265,10 +258,23 @@ def test_mapper_alignment_trains_mapper_and_rows_on_text_alone(tmp_path, whole):
 def test_mapper_alignment_leaves_the_row_that_decides(tmp_path):
     model = tiny.whole_model()
     before = {name: p.detach().clone() for name, p in model.token_rows().items()}
-    align_mapper(model, tiny.corpus(), model.generator.condition, tiny.PLAN, 0, tmp_path)
+    tiny.align_mapper(model, tiny.corpus(), tiny.PLAN, 0, tmp_path)
     for name, p in model.token_rows().items():
         assert torch.equal(p[0], before[name][0]), "[ECG_1] decides when, and stays"
         assert not torch.equal(p[1:], before[name][1:])
+
+
+@pytest.mark.parametrize("notebook", ["07_ecg_tokens", "08_mapper_alignment"])
+def test_the_loop_of_a_notebook_is_the_one_that_studies_run(notebook, tmp_path):
+    [cell] = [source for source in tiny.code_cells(notebook) if "for step in loop:" in source]
+    mine, theirs, corpus = tiny.whole_model(), tiny.whole_model(), tiny.corpus()
+    known = vars(tiny.defined_in(notebook)) | {"model": mine, "corpus": corpus, "new": mine.token_rows(), "seed": 0}
+    known |= {"P": replace(tiny.PROFILE, tokens=tiny.PLAN, mapper=tiny.PLAN), "condition": mine.generator.condition}
+    known |= {"store": tiny.store(tmp_path), "parts": {"mapper": mine.mapper.requires_grad_(True), "llm": mine.llm}}
+    exec(cell, known)
+    study = train_tokens if notebook.startswith("07") else tiny.align_mapper
+    assert known["loop"].history["loss"] == study(theirs, corpus, tiny.PLAN, 0, tmp_path / "study")["loss"]
+    assert all(map(torch.equal, mine.state_dict().values(), theirs.state_dict().values()))
 
 
 # --- batches
@@ -536,8 +542,7 @@ def test_another_language_model_takes_its_place(family, tmp_path, monkeypatch, v
     assert tokenizer.bos_token_id is not None and tokenizer.pad_token_id is not None
     model = UniECG(llm, tokenizer, *new_encoders(size)).eval()
     corpus, plan = tiny.corpus(), tiny.replace(tiny.PLAN, steps=2, batch=2)
-    projection_alignment(model, corpus, views, plan, 0, tmp_path / "a")
-    stage1(model, corpus, views, plan, 0, tmp_path / "b")
+    train_reading(model, corpus, views, {"alignment": plan, "stage1": plan}, 0, tmp_path)
     model.add_ecg_tokens(size.ecg_tokens)
     frozen, rows = model.fingerprint(("trainable_tokens",)), {n: p.clone() for n, p in model.token_rows().items()}
     assert len(rows) == (1 if llm.config.tie_word_embeddings else 2), "an untied output layer has rows of its own"

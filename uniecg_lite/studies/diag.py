@@ -32,7 +32,7 @@ from ..metrics.chain import real_folder
 from ..metrics.chain import reports as unified_reports
 from ..metrics.qa import answers, draw_questions, qa_scores
 from ..simulator.simulate import simulate
-from ..stages import projection_alignment, stage1
+from ..stages import train_reading
 from ..store import Store
 from ..training import device_and_why
 from .study import ABOUT, hashes, open_split, size, train_once
@@ -212,11 +212,9 @@ def measure_vectors(room: Patients, seed: int, folder: Path) -> dict[str, float]
     """
     torch.manual_seed(seed)
     P, train, test = room.store.profile, room.train, room.test
-    plan = plans(P, "vectors")
     model, views = load_reading(room.store, "language"), load_views(room.store, train, test)[0]
     corpus = Corpus(train.truth(), train.column("patient"))
-    projection_alignment(model, corpus, views, plan["alignment"], seed, folder / "alignment")
-    stage1(model, corpus, views, plan["stage1"], seed, folder / "stage1")
+    train_reading(model, corpus, views, plans(P, "vectors"), seed, folder)
     model.eval()
     corpus = Corpus(test.truth(), test.column("patient"))
     asked = draw_questions(corpus, QUESTIONS * P.study_scored, 0)

@@ -25,9 +25,9 @@ from ..metrics.chain import generation_requests
 from ..metrics.generation import control, fidelity, requested, standard
 from ..metrics.reader import Reader
 from ..model import Mapper, UniECG
-from ..stages import align_mapper
+from ..stages import mapper_loss, rows_but_the_first
 from ..store import Store
-from ..training import Step, device_and_why, inference
+from ..training import TrainingLoop, device_and_why, inference
 from .study import ABOUT, hashes, open_split, size
 
 
@@ -114,7 +114,7 @@ class StudyContext:
 
 
 def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int, folder: Path) -> dict:
-    """Train `model.mapper` and the [ECG] rows but the first in this way; returns the history of `align_mapper`.
+    """Train `model.mapper` and the [ECG] rows but the first in this way, as notebook 08 does; returns the history.
 
     A row of the denoising loss costs as much as all else together, so every other row of a batch has it; without the
     squared error, which is then only watched, the rest of the batch is left out.
@@ -122,24 +122,26 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
     generator, corpus = room.generator, room.corpus
     latents, plans = (part.to(model.device) for part in room.clean) if way.denoising else (None, None)
 
-    def loss(step: Step) -> dict[str, torch.Tensor]:
-        rows = step.rows(len(corpus.reports))
-        rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
-        pairs = [corpus.sample("generate", row, step.rng) for row in rows.tolist()]
-        with torch.no_grad():
-            target = generator.condition([words for _, words in pairs])  # (B, D_c)
-            shown = way.attached and step.number % 2
-            ecg = model.project(model.encode_signal(room.train.signal(rows.tolist())), None) if shown else None
-        mapped = model.mapper(model.ecg_states([prompt for prompt, _ in pairs], ecg)).float()  # (B, D_c)
-        mse = F.mse_loss(mapped, target.float())
-        total = mse if way.mse else 0.0
-        if way.denoising:
-            total = total + generator.loss(latents[rows[noised]], plans[rows[noised]], mapped[noised], step.generator)
-        return {"loss": total, "mse": mse}
-
-    history = align_mapper(model, corpus, generator.condition, plan, seed, folder, loss)
+    model.mapper.requires_grad_(True).train()
+    with rows_but_the_first(model):
+        parts = {"mapper": model.mapper, "llm": model.llm}
+        loop = TrainingLoop(parts, plan, seed, folder, "mapper", weight_decay=0.0)
+        for step in loop:
+            rows = step.rows(len(corpus.reports))
+            rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
+            pairs = [corpus.sample("generate", row, step.rng) for row in rows.tolist()]
+            ecg = None
+            if way.attached and step.number % 2:
+                with torch.no_grad():
+                    ecg = model.project(model.encode_signal(room.train.signal(rows.tolist())), None)
+            mse, mapped = mapper_loss(model, generator.condition, pairs, ecg)
+            total = mse if way.mse else 0.0
+            if way.denoising:
+                chosen = rows[noised]
+                total = total + generator.loss(latents[chosen], plans[chosen], mapped[noised], step.generator)
+            step.learn(total, mse=mse)
     model.eval()
-    return history
+    return loop.history
 
 
 def settings(store: Store, variant: str) -> dict:

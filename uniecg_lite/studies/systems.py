@@ -29,7 +29,7 @@ from ..metrics.reports import report_scores
 from ..metrics.saliency import evidence_ratio
 from ..model import UniECG
 from ..simulator.simulate import simulate
-from ..stages import MODES, CachedTokens, projection_alignment, stage1, train_tokens
+from ..stages import MODES, CachedTokens, train_reading, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
 from .study import ABOUT, hashes, open_split, train_once
@@ -200,8 +200,8 @@ def trained(room: Material, variant: str, seed: int, folder: Path) -> UniECG:
     P, modes = room.store.profile, modes_of(variant)
 
     def train():
-        projection_alignment(model, room.corpus, room.views, P.study_alignment, seed, folder / "alignment", modes=modes)
-        stage1(model, room.corpus, room.views, P.study_stage1, seed, folder / "stage1", modes=modes)
+        plans = {"alignment": P.study_alignment, "stage1": P.study_stage1}
+        train_reading(model, room.corpus, room.views, plans, seed, folder, modes)
 
     def weights():
         return {name: p for name, p in model.named_parameters() if not name.startswith("phi_")}
