@@ -762,7 +762,7 @@ def _encoders() -> dict:
     out |= {"phi_s": kept(signal, 4), "phi_v": kept(image, 4), "phi.tokens": [phi_s.tokens, phi_v.tokens, phi_s.whole]}
     ids = coca.report_ids(words(), corpus().reports[:6]) % 150
     out["report_ids"] = kept(coca.report_ids(words(), corpus().reports[:6]))
-    out["captioner"] = kept(captioner.write(captioner.read(ids), signal), 4)
+    out["captioner"] = kept(captioner.predict(captioner.encode_text(ids), signal), 4)
     out |= many("coca", coca.coca_loss(captioner, [signal, image], ids, 0))
     out |= many("coca.few", coca.coca_loss(captioner, [signal, image], ids, 0, 1))
     out["retrieval"] = digits(coca.retrieval(signal, captioner, ids, 0))
@@ -798,7 +798,7 @@ def _unified() -> dict:
     for name, (s, v) in views.items():
         shown = model.project(s, v)
         out[f"project.{name}"] = None if shown is None else kept(shown)
-        out[f"loss.{name}"] = digits(model.answer_loss(prompts, answers, shown))
+        out[f"loss.{name}"] = digits(tiny.answer_loss(model, prompts, answers, shown))
         out[f"loss.{name}.whole"] = digits(
             model(ids, None, x if s is not None else None, raster(x) if v is not None else None, labels).loss
         )
@@ -947,9 +947,11 @@ def _diag() -> dict:
     chatter, read, codes = Collator(model, corpus()), codec.read_tokens(x), codec.encode(x)
     prompts, answers = ["Interpret this ECG."] * 6, [chatter.ids(r) for r in corpus().reports[:6]]
     out["said"] = kept(read, 4)
-    out["loss.none"] = digits(model.answer_loss(prompts, answers, None))
-    out["loss"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
-    out["loss.two"] = digits(model.answer_loss(prompts, answers, model.block(torch.stack([read, read.flip(0)], 1))))
+    out["loss.none"] = digits(tiny.answer_loss(model, prompts, answers, None))
+    out["loss"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
+    out["loss.two"] = digits(
+        tiny.answer_loss(model, prompts, answers, model.block(torch.stack([read, read.flip(0)], 1)))
+    )
     turns = [[(p, a), ("And?", a)] for p, a in zip(prompts, answers)]
     out["loss.talk"] = digits(model.loss(model.batch(turns), model.block(read[:, None]), rates=True))
     for parts in (1, 4, 16):
@@ -974,9 +976,9 @@ def _diag() -> dict:
     }
     for p in model.adapters().values():
         p.add_(0.02)
-    out["loss.adapted"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
+    out["loss.adapted"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
     model.merge()
-    out["loss.merged"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
+    out["loss.merged"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
     return {f"diag.{key}": value for key, value in out.items()}
 
 

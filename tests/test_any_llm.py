@@ -76,9 +76,9 @@ def test_a_language_model_of_another_family_learns_every_stage(family, tmp_path)
     rng, rows = random.Random(1), range(12)
     asked = [fill(phrasings("generate", "seen")[row % 4], corpus.requests[row], rng) for row in rows]
     wanted = [model.ecg_ids[:1]] * len(asked)
-    before = model.answer_loss(asked, wanted).item()
+    before = tiny.answer_loss(model, asked, wanted).item()
     train_tokens(model, corpus, replace(STEPS, steps=40, lr=5e-2), 0, tmp_path / "07")
-    assert model.eval().answer_loss(asked, wanted).item() < before
+    assert tiny.answer_loss(model.eval(), asked, wanted).item() < before
     emitted = [answer[0] == model.ecg_ids[0] for answer in model.write(asked)]
     assert sum(emitted) >= 10, "[ECG_1] is emitted where an ECG is asked for"
 

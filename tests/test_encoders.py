@@ -132,9 +132,9 @@ def by_hand(captioner, views, ids, pad) -> tuple[float, float]:
         sentence, words, count = [], 0.0, 0
         for i in range(n):
             row = ids[i : i + 1, : length[i]]  # without its padding
-            text = captioner.read(row)
+            text = captioner.encode_text(row)
             sentence.append(text[0, -1].double())
-            states = captioner.write(text[:, :-1], tokens[i : i + 1])[0].double()
+            states = captioner.predict(text[:, :-1], tokens[i : i + 1])[0].double()
             scores = states @ captioner.embed.weight.double().T
             for t in range(length[i] - 1):
                 words -= (scores[t] - scores[t].logsumexp(0))[row[0, t + 1]].item()
@@ -194,17 +194,17 @@ def test_later_words_do_not_change_earlier_states(encoders, captioner, ids):
     tokens, cut = views_of(encoders)[0], 9
     changed = ids.clone()
     changed[:, cut:] = torch.randint(3, len(tiny.tokenizer()), changed[:, cut:].shape)
-    text, other = captioner.read(ids), captioner.read(changed)
+    text, other = captioner.encode_text(ids), captioner.encode_text(changed)
     torch.testing.assert_close(text[:, :cut], other[:, :cut], atol=1e-6, rtol=1e-6)
-    written, rewritten = captioner.write(text, tokens), captioner.write(other, tokens)
+    written, rewritten = captioner.predict(text, tokens), captioner.predict(other, tokens)
     torch.testing.assert_close(written[:, :cut], rewritten[:, :cut], atol=1e-6, rtol=1e-6)
     assert (written[:, cut:] - rewritten[:, cut:]).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_the_lower_half_reads_text_alone_and_the_upper_half_looks(encoders, captioner, ids):
-    text = captioner.read(ids)
-    one, two = (captioner.write(text, view) for view in (views_of(encoders)[0], views_of(encoders)[0].flip(0)))
+    text = captioner.encode_text(ids)
+    one, two = (captioner.predict(text, view) for view in (views_of(encoders)[0], views_of(encoders)[0].flip(0)))
     assert (one - two).abs().max() > 1e-4, "another ECG, other words"
 
 
@@ -219,7 +219,7 @@ def test_report_ids_hold_each_report_between_begin_and_end(ids):
 @torch.no_grad()
 def test_retrieval_counts_nearest_reports(captioner, ids):
     pad = tiny.tokenizer().pad_token_id
-    sentence = captioner.read(ids)[torch.arange(6), (ids != pad).sum(1) - 1]
+    sentence = captioner.encode_text(ids)[torch.arange(6), (ids != pad).sum(1) - 1]
     assert coca.retrieval(sentence[:, None], captioner, ids, pad) == 1
     swapped = sentence[[1, 0, 2, 3, 4, 5], None]
     assert coca.retrieval(swapped, captioner, ids, pad) == pytest.approx(4 / 6)

@@ -151,7 +151,7 @@ def test_answer_loss_equals_a_loop_over_conversations(model, with_ecg):
     answers = [Collator(model, tiny.corpus()).ids(text) for text in (*tiny.corpus().reports[:3], "Yes.", "A")]
     assert len({len(a) for a in answers}) > 2 and len({len(model.prompt_ids(p)) for p in PROMPTS}) > 2
     ecg = model.project(*ecg_tokens(model, len(PROMPTS))) if with_ecg else None
-    found = model.answer_loss(PROMPTS, answers, ecg).item()
+    found = tiny.answer_loss(model, PROMPTS, answers, ecg).item()
     assert found == pytest.approx(loss_by_hand(model, PROMPTS, answers, ecg), abs=1e-4)
 
 
@@ -183,7 +183,8 @@ def test_forward_is_that_of_transformers_models(model, view):
 def test_the_ecg_matters_to_the_answer(model):
     answers = [Collator(model, tiny.corpus()).ids(tiny.corpus().reports[0])]
     losses = [
-        model.answer_loss(PROMPTS[:1], answers, model.project(*ecg_tokens(model, 1, seed))).item() for seed in (0, 1)
+        tiny.answer_loss(model, PROMPTS[:1], answers, model.project(*ecg_tokens(model, 1, seed))).item()
+        for seed in (0, 1)
     ]
     assert abs(losses[0] - losses[1]) > 1e-3
 
@@ -238,10 +239,10 @@ def test_token_training_changes_the_new_rows_alone(tmp_path):
 def test_new_rows_do_not_change_what_is_read(model):
     other = tiny.reading_model()
     signal, image = ecg_tokens(model, 3)
-    before = other.answer_loss(PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image))
+    before = tiny.answer_loss(other, PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image))
     other.add_ecg_tokens(4)
     logits_before = before.item()
-    after = other.answer_loss(PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image)).item()
+    after = tiny.answer_loss(other, PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image)).item()
     assert after == pytest.approx(logits_before, abs=1e-2), "only four more words compete"
 
 
@@ -430,9 +431,11 @@ def test_a_reading_model_comes_back(chain, stage):
     ecg = ecg_tokens(mine, 2)
     answers = [[5, 6, 7], [8, 9]]
     if stage == "language":
-        assert torch.equal(back.answer_loss(PROMPTS[:2], answers, None), mine.answer_loss(PROMPTS[:2], answers, None))
+        assert torch.equal(
+            tiny.answer_loss(back, PROMPTS[:2], answers, None), tiny.answer_loss(mine, PROMPTS[:2], answers, None)
+        )
         return
-    losses = [m.answer_loss(PROMPTS[:2], answers, m.project(*ecg)) for m in (mine, back)]
+    losses = [tiny.answer_loss(m, PROMPTS[:2], answers, m.project(*ecg)) for m in (mine, back)]
     assert torch.equal(*losses) and mine.write(PROMPTS[:2], *ecg) == back.write(PROMPTS[:2], *ecg)
     assert back.stage == stage
 
@@ -556,7 +559,7 @@ def test_another_language_model_takes_its_place(family, tmp_path, monkeypatch, v
         assert states.shape == (len(PROMPTS), size.ecg_tokens, 32)
         torch.testing.assert_close(model.ecg_states(PROMPTS[2:3])[0], states[2], atol=1e-4, rtol=1e-4)
         answers = [[5, 6, 7, 8], [9]]
-        loss = model.answer_loss(PROMPTS[:2], answers, model.project(*views.get([0, 1], "both")))
+        loss = tiny.answer_loss(model, PROMPTS[:2], answers, model.project(*views.get([0, 1], "both")))
         ecg = model.project(*views.get([0, 1], "both"))
         assert loss.item() == pytest.approx(loss_by_hand(model, PROMPTS[:2], answers, ecg), abs=1e-4)
     assert "[ECG_1]" not in tokenizer.decode(model.prompt_ids("x")) and len(model.texts(model.write(PROMPTS[:2]))) == 2

@@ -132,6 +132,11 @@ def whole_model(seed: int = 0) -> UniECG:
     return model.requires_grad_(False).eval()
 
 
+def answer_loss(model, prompts: list[str], answers: list[list[int]], ecg: torch.Tensor | None = None) -> torch.Tensor:
+    """The loss of B prompts, each with its answer as ids."""
+    return model.loss(model.batch([[turn] for turn in zip(prompts, answers)]), ecg)
+
+
 def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
     """The loop of notebook 03."""
     collator = Collator(model, corpus)

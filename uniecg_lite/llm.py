@@ -191,12 +191,6 @@ class ECGLanguageModel(nn.Module):
         logits = self.logits(before.flatten(0, 1)[batch.places]).float()  # (N, V)
         return self.rates.loss(logits, batch) if rates else F.cross_entropy(logits, batch.target)
 
-    def answer_loss(
-        self, prompts: list[str], answers: list[list[int]], ecg: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """`loss` of B prompts, each with its answer as ids, end token included."""
-        return self.loss(self.batch([[turn] for turn in zip(prompts, answers)]), ecg)
-
     # ---- answering ----------------------------------------------------------------------------------------------
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """B prompts for `generate`: embeddings (B, S + T, D) and mask; padding goes before the words and is masked.
@@ -205,12 +199,12 @@ class ECGLanguageModel(nn.Module):
             BadRequest: a prompt without words, or with too many.
         """
         heads = [self.prompt_ids(p) for p in prompts]
-        words = max(map(len, heads)) - len(self._head[0]) - len(self._tail[1])
+        longest, pad = max(map(len, heads)), self.tokenizer.pad_token_id
+        words = longest - len(self._head[0]) - len(self._tail[1])
         if not all(p.strip() for p in prompts):
             raise BadRequest("The prompt is empty: ask a question, or describe the ECG to make.")
         if words > self.max_prompt:
             raise BadRequest(f"The prompt has {words} tokens, more than {self.max_prompt}: please shorten it.")
-        longest, pad = max(map(len, heads)), self.tokenizer.pad_token_id
         ids = torch.tensor([h[:1] + [pad] * (longest - len(h)) + h[1:] for h in heads], device=self.device)
         mask = torch.tensor([[1] + [0] * (longest - len(h)) + [1] * (len(h) - 1) for h in heads], device=self.device)
         embeds = self.splice(ids, ecg)

@@ -117,18 +117,11 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         ]
         return torch.cat(parts, 1) if parts else None
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        signal: torch.Tensor | None = None,
-        image: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-    ) -> CausalLMOutput:
+    def forward(self, input_ids, attention_mask=None, signal=None, image=None, labels=None) -> CausalLMOutput:
         """As models of transformers do; the ECG comes after the begin token.
 
         Args:
-            input_ids: (B, T).
+            input_ids: tensor (B, T).
             attention_mask: (B, T), 0 where padding stands; None for no padding.
             signal: (B, 12, 1000) mV, or None.
             image: (B, 1, 256, 500) uint8 ink, or None.
@@ -145,9 +138,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             attention_mask = torch.cat([attention_mask[:, :1], seen, attention_mask[:, 1:]], 1)
         hidden = self.lm.base_model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
         logits = self.logits(hidden[:, extra:])  # (B, T, V): place t foretells word t + 1
-        ahead, loss = logits[:, :-1].flatten(0, 1).float(), None
-        if labels is not None:
-            loss = F.cross_entropy(ahead, labels[:, 1:].flatten(), ignore_index=IGNORED)
+        ahead = logits[:, :-1].flatten(0, 1)
+        loss = None if labels is None else F.cross_entropy(ahead.float(), labels[:, 1:].flatten(), ignore_index=IGNORED)
         return CausalLMOutput(loss, logits)
 
     # ---- stage 2: [ECG] tokens ----------------------------------------------------------------------------------
@@ -168,7 +160,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         words = [begun, *(ids[-1] for ids in pieces[1:])]
         for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
             spread = 0.05 * rows[: min(self.ecg_ids)].std()
-            rows[self.ecg_ids] = rows[words] + spread * torch.randn(n, rows.shape[1], device=rows.device)
+            rows[self.ecg_ids] = rows[words] + spread * torch.randn_like(rows[words])
         self.wrap_rows()
 
     def wrap_rows(self) -> None:
@@ -190,15 +182,13 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         and only the rows after it with one.
         """
         inputs, base = self.prompt_batch(prompts, ecg), self.lm.base_model
-        mask = inputs["attention_mask"]  # (B, S + T)
-        rows = torch.tensor(self.ecg_ids, device=mask.device).expand(len(prompts), -1)  # (B, n)
+        rows = torch.tensor(self.ecg_ids, device=self.device).expand(len(prompts), -1)  # (B, n)
+        mask = torch.cat([inputs["attention_mask"], torch.ones_like(rows)], 1)  # (B, S + T + n)
+        before, after = (mask.cumsum(1) - 1).clamp(min=0).tensor_split([-rows.shape[1]], 1)  # places behind padding
         with torch.no_grad():
-            read = base(**inputs, position_ids=_places(mask), use_cache=True).past_key_values
-        mask = torch.cat([mask, torch.ones_like(rows)], 1)
-        places, embeds = _places(mask)[:, -rows.shape[1] :], self.embed(rows)
-        return base(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=places, past_key_values=read, use_cache=True
-        ).last_hidden_state
+            read = base(**inputs, position_ids=before, use_cache=True).past_key_values
+        how = dict(attention_mask=mask, position_ids=after, past_key_values=read, use_cache=True)
+        return base(inputs_embeds=self.embed(rows), **how).last_hidden_state
 
     @inference()
     def conditions(self, prompts: list[str], batch: int = 64) -> torch.Tensor:
@@ -326,8 +316,3 @@ def tokens_per_ecg(phi: nn.Module) -> int:
 def within(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors of a file whose names start with `name.`, without it."""
     return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-
-
-def _places(mask: torch.Tensor) -> torch.Tensor:
-    """Positions (B, T) of words behind their padding."""
-    return (mask.cumsum(1) - 1).clamp(min=0)

@@ -79,11 +79,10 @@ class Collator:
         to tell a request from a restatement by its first word, and which facts it holds by the others.
         """
         kinds = self.corpus.kinds(len(rows), rng, mix)
-        pairs = [self.corpus.sample(kind, int(row), rng) for kind, row in zip(kinds, rows)]
-        wanted = [kind == "generate" for kind in kinds]
+        drawn = [(kind == "generate", *self.corpus.sample(kind, int(row), rng)) for kind, row in zip(kinds, rows)]
         return [
-            [(prompt, generate if generate and ecg else self.ids(WANTED * ecg + answer))]
-            for (prompt, answer), ecg in zip(pairs, wanted)
+            [(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))]
+            for wanted, prompt, answer in drawn
         ]
 
     def stage2(self, step: Step) -> list[Dialogue]:
@@ -159,14 +158,8 @@ def mapper_loss(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request. Text only.
 
-    Args:
-        model: with [ECG] tokens and mapper.
-        condition: the text encoder.
-        pairs: B prompts, each with the request in canonical words.
-        ecg: (B, S, D_lm) embeddings of ECGs beside the prompts, in a study alone.
-
-    Returns:
-        the loss, and the mapped vectors (B, D_c).
+    `pairs` are B prompts, each with its request in canonical words; a study shows ECGs (B, S, D_lm) beside them.
+    Returns the loss, and the mapped vectors (B, D_c).
     """
     with torch.no_grad():
         target = condition([words for _, words in pairs])  # (B, D_c)
