@@ -69,13 +69,12 @@ from uniecg_lite.course.lesson import check, confirm, shape, sums
 from uniecg_lite.course.verify import verify
 from uniecg_lite.diagecg import diagecg_metrics
 from uniecg_lite.diagecg.diagecg_metrics import (
-    attention, attention_metrics, codec_metrics, entropy, fact_attention, fact_metrics,
-    gaussian_rate, look_back, overlap, own_fact, qa_named, report_metrics, token_waves,
-    wave_ratios, waves_kept
+    attention, attention_metrics, codec_metrics, overlap, qa_named, report_metrics,
+    token_waves, waves_kept
 )
 from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
-    codes_of, forecast, train_facts, train_tokenizer as train_codec, tune, windows
+    codes_of, forecast, train_tokenizer as train_codec, tune, windows
 )
 from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
@@ -89,21 +88,21 @@ from uniecg_lite.encoders import (
 )
 from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
 from uniecg_lite.generator.beat_plan import (
-    average_beats, AverageBeat, HZ, LENGTH, nearest_rate, place_template, RRModel, shown, waves
+    average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
 )
-from uniecg_lite.generator.denoiser import Denoiser, flops, matched_width, new_denoiser
+from uniecg_lite.generator.denoiser import Denoiser, new_denoiser
 from uniecg_lite.generator.diffusion import Design, path_of, with_faults
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import (
-    clean_ecgs, read_once, train_average_beat, train_denoiser, train_rr, train_text_encoder, train_vae
+    AVERAGED, clean_ecgs, DROP_CONDITION, train_denoiser, train_vae
 )
-from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder
+from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder, waves
 from uniecg_lite.generator.vae import compand, expand, VAE
 from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
-from uniecg_lite.language.ecg_qa import ecg_grounding, ecg_qa
+from uniecg_lite.language.ecg_qa import ecg_qa
 from uniecg_lite.language.question_facts import sides, TOPICS, undecided
 from uniecg_lite.language.questions import (
-    answer_text, ask, compare as compare_two, full_answer, parse_answer, TEMPLATES, words as question_words
+    ask, full_answer, listed, parse_answer, TEMPLATES, words as question_words
 )
 from uniecg_lite.language.report_parser import parse, parse_report
 from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
@@ -152,7 +151,7 @@ from uniecg_lite.studies.mapping import LinearMapper
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
 from uniecg_lite.studies.systems import settle, shared_size, SharedProjection, trivial_report
-from uniecg_lite.training import fit, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
+from uniecg_lite.training import fit, inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -478,13 +477,44 @@ def chain() -> tuple:
     run("vae", lambda f: train_vae(vae, ecgs, P.vae, seed, f), vae)
     rng = random.Random(seed)
     condition = TextEncoder(train_tokenizer([r.with_fewer_facts(rng).text() for r in plain_texts.requests], 400))
-    run("condition", lambda f: train_text_encoder(condition, plain_texts, P.condition, seed, f), condition)
+    asked, rng = plain_texts.requests, random.Random(seed)
+
+    def train_loop(part, name, parts, loss, **how):  # the loops of notebook 06
+        def train(folder):
+            loop = TrainingLoop({part: parts}, getattr(P, part), seed, folder, name, **how)
+            for step in loop:
+                step.learn(loss(step))
+            parts.eval()
+            return loop.history
+
+        return train
+
+    def facts_loss(step):
+        rows = step.rows(len(asked)).tolist()
+        return condition.facts_loss([asked[row].with_fewer_facts(step.rng) for row in rows])
+
+    run("condition", train_loop("condition", "condition encoder", condition, facts_loss), condition)
     usual, times = average_beats(ecgs)
-    read = read_once(condition, plain_texts, seed)
+    requested = [request.with_fewer_facts(rng).text() for request in asked]
+    with inference():
+        read = torch.cat([condition(requested[i : i + 256]) for i in range(0, len(requested), 256)])
     out["usual_beats"] = {"beats": kept(usual), "times": kept(times), "read_once": kept(read)}
     rhythm, beat = RRModel(condition.settings["width"]), AverageBeat(condition.settings["width"])
-    run("rhythm", lambda f: train_rr(rhythm, times, read, P.rhythm, seed, f), rhythm)
-    run("usual_beat", lambda f: train_average_beat(beat, usual, read, P.average_beat, seed, f), beat)
+
+    def rhythm_loss(step):
+        rows = step.rows(len(times))
+        return rhythm.loss(times[rows], read[rows])
+
+    run("rhythm", train_loop("rhythm", "rhythm", rhythm, rhythm_loss), rhythm)
+    beat.start(usual)
+    components = beat.components(usual)
+
+    def beat_loss(step):
+        rows = step.rows(len(usual))
+        drop = torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION
+        return beat.loss(components[rows], torch.where(drop, beat.null, read[rows]), step.generator)
+
+    run("usual_beat", train_loop("average_beat", "usual beat", beat, beat_loss, ema=AVERAGED), beat)
     denoiser = Denoiser(P.unet_width, condition.settings["width"])
     made = Generator(vae, condition, rhythm, beat, denoiser, P.sample_steps, P.guidance)
     material = made.material(ecgs)
@@ -513,7 +543,17 @@ def chain() -> tuple:
     torch.manual_seed(seed)
     codec = new_codec(P)
     run("diag_tokenizer", lambda f: train_codec(codec, train, P.diag_tokenizer, seed, f), codec)
-    run("diag_facts", lambda f: train_facts(codec.facts, train, P.diag_facts, seed, f), codec.facts)
+    codec.facts.requires_grad_(True).train()
+
+    def train_facts(folder):
+        loop = TrainingLoop({"facts": codec.facts}, P.diag_facts, seed, folder, "fact words")
+        for step in loop:
+            rows = step.rows(len(train))
+            step.learn(codec.facts.loss(train.signal(rows), {name: value[rows] for name, value in facts.items()}))
+        codec.facts.eval()
+        return loop.history
+
+    run("diag_facts", train_facts, codec.facts)
     codes = {"codes": codes_of(codec, train), "read": codes_of(codec, train, kind="read")}
     out["codes"] = {name: kept(value) for name, value in codes.items()}
     with store.writing("diag_tokenizer", inputs=("cohort",)) as folder:
@@ -685,27 +725,27 @@ def part_questions() -> dict:
         for split in ("seen", "unseen") * 3:
             drawn.append(text.asked(rng, split, template.template_id))
         first = drawn[0]
-        shown = f"{first.ecg_id} {first.question} -> {answer_text(first)} | {first.evidence}"
+        shown = f"{first.ecg_id} {first.question} -> {listed(first.answer)} | {first.evidence}"
         out[f"template.{template.template_id}"] = [sha(drawn), sha([full_answer(q) for q in drawn]), shown[:160]]
     rng, found = random.Random(8), []
     for row in range(100):
-        asked = text.ask(row, rng)
+        asked = text.ask((row,), rng)
         found += [asked, *text.more(asked, 3, rng)]
     out["ask"] = [len(found), sha(found)]
     rng, found = random.Random(9), []
     for first, second in [*text.pairs[:20], *zip(range(40), range(40, 80))]:
         with contextlib.suppress(Exception):
-            found.append(compare_two(text.readings[first], text.readings[second], rng, same_patient=first % 2 == 0))
+            found.append(ask((text.readings[first], text.readings[second]), rng, same_patient=first % 2 == 0))
         with contextlib.suppress(Exception):
-            found.append(ask(text.readings[first], rng, "unseen", None, text.readings[second]))
+            found.append(ask((text.readings[first],), rng, "unseen", other=text.readings[second]))
     out["compare"] = [len(found), sha(found)]
-    out["talk"] = sha(text.dialogue(list(range(100)), random.Random(4)))
-    out["kinds"] = sha(text.kinds(200, random.Random(5), TEXT_MIX))
+    out["talk"] = sha([pair for _, *pair in text.dialogue(list(range(100)), random.Random(4))])
+    out["kinds"] = sha([kind for kind, *_ in text.dialogue(list(range(200)), random.Random(5), TEXT_MIX)])
     drawn, learned = draw_questions(text, 200, 0), draw_questions(text, 300, 1, "seen")
     out["drawn"] = [sha(drawn), sha([text.noted(q) for q in drawn])]
     out["majority"] = sha([majority(learned), majority(learned, "question_id")])
     out |= many("chance", chance_scores(learned, drawn))
-    mixed = [full_answer(q) if i % 3 else answer_text(drawn[i - 1]) for i, q in enumerate(drawn)]
+    mixed = [full_answer(q) if i % 3 else listed(drawn[i - 1].answer) for i, q in enumerate(drawn)]
     out |= many("scores", qa_scores(drawn, mixed))
     out["routing"] = sha(routing_prompts(text, 60))
     out["wishes"] = sha([r.text() for r in generation_requests(cohort.load(cohort_folder(), "test"), 20)])
@@ -726,13 +766,8 @@ def part_questions() -> dict:
     folder = new("published")
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["lead V5", "lead V6"], ecg_id=[12], attribute=["inverted t-waves"])
-    turns = [{"from": "human", "value": "<image>\nRead it."}, {"from": "gpt", "value": " Sinus rhythm. "}]
-    ground = dict(id="s7", ecg="files/s7", image="s7.png", conversations=turns, machine_measurements={"HR": 70})
     (folder / "qa.json").write_text(json.dumps([row]))
-    (folder / "grounding.json").write_text(json.dumps([ground | {"report": "Sinus rhythm."}]))
     out["published.qa"] = plain(ecg_qa(folder / "qa.json"))
-    read = ecg_grounding(folder / "grounding.json")
-    out["published.grounding"] = [plain(read), read[0].prompt, read[0].answer]
     return out
 
 
@@ -865,7 +900,7 @@ def _generators() -> dict:
         "laid_out": kept(place_template(beats, times)),
     }
     share = torch.linspace(0.1, 1.2, 4)
-    out |= {"waves": kept(waves(share)), "nearest_rate": plain(nearest_rate(waves(share)))}
+    out["waves"] = kept(waves(share))
 
     def drawn(seed=5):
         return torch.Generator().manual_seed(seed)
@@ -897,14 +932,11 @@ def _generators() -> dict:
     out["make"] = [plain(ecg) | {"signal": sha(ecg.signal.tobytes())} for ecg in made.make(told[:1], 2)]
     torch.manual_seed(0)
     other = ConditionalVAE(16, told.shape[1])
-    plans = made.plans(ecgs[:4])
+    plans = made.material(ecgs[:4])[1]
     torch.manual_seed(1)
     out |= many("conditional.loss", other.loss(ecgs[:4], told, plans))
     out |= {"conditional": kept(other.signals(told, plans, 4), 4), "conditional.weights": weights(other)}
     out["equal_width"] = equal_width(200_000, told.shape[1])
-    with torch.device("meta"):
-        counted = flops(Denoiser(16, 128), 128)
-    out["flops"] = [counted, matched_width(counted, 128)]
     laptop = dict(vae=VAE(LAPTOP.vae_width), denoiser=Denoiser(LAPTOP.unet_width, told.shape[1]))
     large = dict(vae=PublishedVAE(), denoiser=PublishedDenoiser())
     out |= {f"laptop.{name}.weights": weights(module) for name, module in laptop.items()}
@@ -960,14 +992,8 @@ def _diag() -> dict:
     out["code_logits"] = kept(model.code_logits(codes[:, :20]), 4)
     out["write"] = [sha(model.write(prompts, read[:, None])), model.write(prompts[:1], read[:1, None])[0][:150]]
     out |= {f"go_on.{t}": kept(model.continue_codes(codes[:, :40], 20, 3, t)) for t in (0.0, 0.8)}
-    ecg = model.continued(ECG(x[0].numpy(), 100.0), 4.0)
-    out["continued"] = [kept(ecg.signal), ecg.source]
-    looks = attention(model, prompts, read)
-    out |= {"attention": kept(looks, 4), "look_back": kept(look_back(model, codes[:, :40]), 4)}
-    waves = token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000)
-    out |= {"token_waves": kept(waves), "wave_ratios": kept(wave_ratios(looks[:, :50], waves[..., : looks.shape[1]]))}
-    facts_seen = fact_attention(model, read)
-    out |= {"fact_attention": kept(torch.stack(list(facts_seen.values()))), "own_fact": digits(own_fact(facts_seen))}
+    out["attention"] = kept(attention(model, prompts, read), 4)
+    out["token_waves"] = kept(token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000))
     torch.manual_seed(0)
     model.adapt(SMOKE.diag_rank)
     out |= {
@@ -1128,9 +1154,6 @@ def _signals_scored() -> dict:
     codec = shaken(new_codec(SMOKE))
     out |= many("codec", codec_metrics(codec, signal[:20]))
     out |= many("kept", waves_kept(codec, signal[:20], {k: v[:20] for k, v in truth.items()}))
-    out |= many("facts", fact_metrics(codec.facts, signal[:20], corpus().readings[:20]))
-    out["gaussian_rate"] = plain(gaussian_rate(signal[:100], [0.01, 0.05, 0.1]))
-    out["entropy"] = digits(entropy(codec.encode(signal[:20]), codec.codes))
     report, share = trivial_report(corpus())
     out["trivial"] = [report, digits(share)]
     logits = torch.randn(64, len(CODES), generator=torch.Generator().manual_seed(0))
@@ -1219,7 +1242,6 @@ def _models_scored() -> dict:
     read, waves = codes_of(codec, test, kind="read"), codes_of(codec, test)
     out |= {"codes.read": kept(read), "codes.numbers": kept(codes_of(codec, test, kind="numbers"))}
     out |= many("diag.forecast", diagecg_metrics.forecast_metrics(diag, waves[:6], waves))
-    out |= many("diag.continue", diagecg_metrics.continue_metrics(diag, signal[:3], 5.0))
     out |= many("diag.qa", diagecg_metrics.qa_metrics(diag, test, read, 16, 0))
     texts = Corpus(test.truth(), test.column("patient"))
     out["diag.reports"] = sha(diagecg_metrics.reports(diag, texts, read[:8]))
@@ -1719,15 +1741,10 @@ def _bad_requests() -> dict:
     out["fit"] = said(lambda: fit("net", {"net": net}, None, Training(3, 2, 1e-3), seed=0, folder=folder))
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["V5"], ecg_id=[12], attribute=None)
-    turns = [{"from": "human", "value": "Read it."}, {"from": "gpt", "value": "Sinus rhythm."}]
-    ground = dict(id="s7", ecg="f", image="s7.png", conversations=turns, machine_measurements={}, report="Sinus.")
     spoilt = {"question_type": "x", "attribute_type": "x", "answer": "abc", "template_id": "9", "ecg_id": 12}
     for key, value in {**spoilt, "question": None, "attribute": 3}.items():
         (folder / "qa.json").write_text(json.dumps([row, row | {key: value}]))
         out[f"qa.{key}"] = said(lambda: ecg_qa(folder / "qa.json"))
-    for key, value in {"conversations": [], "machine_measurements": 3, "report": None, "ecg": 1}.items():
-        (folder / "grounding.json").write_text(json.dumps([ground | {key: value}]))
-        out[f"grounding.{key}"] = said(lambda: ecg_grounding(folder / "grounding.json"))
     for text_ in ("", "{}", "[1]", "[", "null"):
         (folder / "qa.json").write_text(text_)
         out[f"qa.{text_}"] = said(lambda: ecg_qa(folder / "qa.json"))

@@ -23,12 +23,11 @@ from uniecg_lite.generator.beat_plan import (
     _place,
     _share,
     shown,
-    waves,
 )
 from uniecg_lite.generator.denoiser import Denoiser
 from uniecg_lite.generator.generator import Generator
-from uniecg_lite.generator.generator_stages import clean_ecgs, train_denoiser, train_text_encoder, train_vae
-from uniecg_lite.generator.text_encoder import TextEncoder
+from uniecg_lite.generator.generator_stages import clean_ecgs, train_denoiser, train_vae
+from uniecg_lite.generator.text_encoder import TextEncoder, waves
 from uniecg_lite.generator.vae import KL_WEIGHT, LATENT, PATCH, SMALL, VAE, compand, expand
 from uniecg_lite.language.requests import Request
 from uniecg_lite.language.tokenizer import train_tokenizer
@@ -432,7 +431,7 @@ def test_the_condition_encoder_learns_the_facts(tmp_path):
     torch.manual_seed(0)
     encoder = TextEncoder(train_tokenizer([r.text() for r in tiny.corpus().requests], 400), width=32)
     plan = tiny.replace(tiny.PLAN, steps=60, batch=16, lr=5e-3)
-    history = train_text_encoder(encoder, tiny.corpus(), plan, 0, tmp_path)
+    history = tiny.train_text_encoder(encoder, tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.7 * history["loss"][0]
     assert not any(p.requires_grad for p in encoder.parameters())
 

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.findings import CODES, EVIDENCE, NAMES, RHYTHMS, SINUS, Reading, column, report
-from uniecg_lite.language.phrases import ALONE
-from uniecg_lite.language.report_parser import FEATURES, parse, parse_report
+from uniecg_lite.findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, RHYTHMS, SINUS, Reading, column, report
+from uniecg_lite.language.report_parser import ALONE, parse, parse_report
 from uniecg_lite.leads import LEADS
 from uniecg_lite.metrics.grounded import (
     ANCHORED,
@@ -36,7 +35,7 @@ def random_reading(rng: random.Random) -> Reading:
     else:
         others = [code for code in CODES if code not in (*RHYTHMS, "NORM")]
         found = {rng.choice(RHYTHMS), *rng.sample(others, rng.randrange(5))}
-        leads = {f: some(T_LEADS if f == "t_inverted" else LEADS, rng) for f in FEATURES if rng.random() < 0.5}
+        leads = {f: some(T_LEADS if f == "t_inverted" else LEADS, rng) for f in LEAD_SIGNS if rng.random() < 0.5}
         found -= {
             code for f, codes in ALONE.items() if f not in leads for code in codes
         }  # "no ST depression" is one claim
@@ -81,7 +80,7 @@ def false_sentences(truth: Reading, rng: random.Random) -> list[str]:
         160 if math.isnan(true) else round(true) + rng.choice((-1, 1)) * (round(TOLERANCE[key]) + rng.randrange(2, 40))
     )
     code, other = rng.sample([code for code in CODES if code not in truth.findings], 2)
-    free = [(f, lead) for f in FEATURES for lead in LEADS if lead not in getattr(truth, f)]
+    free = [(f, lead) for f in LEAD_SIGNS for lead in LEADS if lead not in getattr(truth, f)]
     feature, lead = rng.choice(free)
     out = [
         f"{name} {wrong}{unit}.",
@@ -95,7 +94,7 @@ def false_sentences(truth: Reading, rng: random.Random) -> list[str]:
     out += ["PR none."] if not math.isnan(truth.pr_ms) else []
     out += ["ST level."] if truth.st_up or truth.st_down else []
     out += ["T upright."] if truth.t_inverted else []
-    for f in FEATURES:
+    for f in LEAD_SIGNS:
         there = getattr(truth, f)
         if there and f != "t_tall":
             out += [f"No {WORDS[f].replace('T inverted', 'T wave inversion')}."]

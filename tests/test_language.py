@@ -325,7 +325,7 @@ def test_conversations_are_the_same_for_the_same_seed():
 
 
 def test_an_ecg_is_never_interpreted_without_one():
-    for prompt, answer in tiny.corpus().dialogue(list(range(300)), random.Random(2)):
+    for _, prompt, answer in tiny.corpus().dialogue(list(range(300)), random.Random(2)):
         if prompt in phrasings("interpret", "seen"):
             assert answer == PROMPTS["no_ecg"]
 
@@ -336,7 +336,7 @@ def test_an_ecg_is_never_interpreted_without_one():
 def test_what_is_encoded_comes_back(words):
     rng = random.Random(3)
     texts = [*TEXTS, *tiny.corpus().reports, *map(chat, phrasings("interpret", "unseen"))]
-    texts += [part for pair in tiny.corpus().dialogue(list(range(200)), rng) for part in pair]
+    texts += [part for _, *pair in tiny.corpus().dialogue(list(range(200)), rng) for part in pair]
     for text in texts:
         assert words.decode(encode(words, text)) == text
 

@@ -85,6 +85,14 @@ def test_no_longer_than_a_lesson(path):
 
 
 @every_notebook
+def test_every_prediction_is_answered_before_the_next_one(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    marks = re.findall(r"\*\*Predict\.\*\*|What we see", text.split("## Exercises")[0])
+    waiting = [a for a, b in zip(marks, [*marks[1:], None]) if a == "**Predict.**" and b != "What we see"]
+    assert marks and not waiting, "each Predict is followed by what we see"
+
+
+@every_notebook
 def test_begins_with_a_title_and_a_promise_in_one_sentence(path):
     first = read(path).cells[0]
     assert first.cell_type == "markdown"

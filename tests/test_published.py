@@ -5,7 +5,7 @@ import json
 import pytest
 
 from uniecg_lite.errors import BadArtifact, BadRequest
-from uniecg_lite.language.ecg_qa import ecg_grounding, ecg_qa
+from uniecg_lite.language.ecg_qa import ecg_qa
 from uniecg_lite.metrics.qa import qa_scores
 
 ROW = {
@@ -28,17 +28,6 @@ PAIR = {
     "answer": [],
     "ecg_id": [12, "p10/s40"],
     "attribute": None,
-}
-GROUND = {
-    "id": "s7",
-    "ecg": "files/p10/s7",
-    "image": "s7-0.png",
-    "conversations": [
-        {"from": "human", "value": "<image>\nInterpret this ECG."},
-        {"from": "gpt", "value": "Sinus rhythm at 70 bpm."},
-    ],
-    "machine_measurements": {"HR": 70},
-    "report": "Sinus rhythm.",
 }
 
 
@@ -103,46 +92,15 @@ def test_one_lead_of_one_letter_is_no_broken_answer(tmp_path):
     assert question.answer == ("I",)
 
 
-@pytest.mark.parametrize("load", [ecg_qa, ecg_grounding])
-def test_what_is_no_file_of_rows_is_refused(tmp_path, load):
+def test_what_is_no_file_of_rows_is_refused(tmp_path):
     for path in (tmp_path / "absent.json", tmp_path):
         with pytest.raises(BadRequest, match="no JSON file"):
-            load(path)
+            ecg_qa(path)
     for text, words in (("[{", "no JSON text"), ('{"a": 1}', "no list of rows"), ("[[1]]", "row 0 is no object")):
         path = tmp_path / "rows.json"
         path.write_text(text)
         with pytest.raises(BadArtifact, match=words):
-            load(path)
+            ecg_qa(path)
     (tmp_path / "rows.json").write_bytes(b'["\xff"]')
     with pytest.raises(BadArtifact, match="no JSON text"):
-        load(tmp_path)
-
-
-def test_grounding_rows_are_read_as_published(tmp_path):
-    [row] = ecg_grounding(saved(tmp_path / "grounding.json", [GROUND]))
-    assert (row.id, row.ecg, row.image, row.report) == ("s7", "files/p10/s7", "s7-0.png", "Sinus rhythm.")
-    assert row.conversations[1] == ("gpt", "Sinus rhythm at 70 bpm.") and row.machine_measurements == {"HR": 70}
-    assert (row.prompt, row.answer) == ("Interpret this ECG.", "Sinus rhythm at 70 bpm.")
-
-
-@pytest.mark.parametrize("name", GROUND)
-def test_a_grounding_row_without_a_field_is_refused(tmp_path, name):
-    with pytest.raises(BadArtifact, match=f"row 0 has no '{name}'"):
-        ecg_grounding(saved(tmp_path / "g.json", [without(GROUND, name)]))
-
-
-@pytest.mark.parametrize(
-    "change,words",
-    [
-        ({"conversations": []}, "no answer"),
-        ({"conversations": GROUND["conversations"][:1]}, "no answer"),
-        ({"conversations": GROUND["conversations"][::-1]}, "turn 0 is spoken by 'gpt'"),
-        ({"conversations": [{"from": "human"}]}, "turn 0 has no 'value'"),
-        ({"conversations": ["Interpret."]}, "'conversations'"),
-        ({"ecg": 7}, "'ecg' is 7, not text"),
-        ({"machine_measurements": None}, "'machine_measurements' is None, not text or an object or a list"),
-    ],
-)
-def test_a_wrong_grounding_row_is_refused(tmp_path, change, words):
-    with pytest.raises(BadArtifact, match=words):
-        ecg_grounding(saved(tmp_path / "g.json", [{**GROUND, **change}]))
+        ecg_qa(tmp_path)

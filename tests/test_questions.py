@@ -21,11 +21,9 @@ from uniecg_lite.language.questions import (
     QUESTION_TYPES,
     TEMPLATES,
     Question,
-    answer_text,
     ask,
-    compare,
     full_answer,
-    numbered,
+    listed,
     parse_answer,
 )
 from uniecg_lite.language.report_parser import parse_report
@@ -63,9 +61,9 @@ def all_of(kind, reading: Reading, other: Reading | None = None, same: bool = Tr
     """Every question of a kind about an ECG, or about two, that comes up in n draws: text -> answer."""
     rng = random.Random(1)
     if other is None:
-        generated = [ask(reading, rng, kind=kind) for _ in range(n)]
+        generated = [ask((reading,), rng, kind=kind) for _ in range(n)]
     else:
-        generated = [compare(reading, other, rng, "seen", same, kind) for _ in range(n)]
+        generated = [ask((reading, other), rng, kind=kind, same_patient=same) for _ in range(n)]
     out = {}
     for q in generated:
         assert out.setdefault(q.question, q.answer) == q.answer, "one question has one answer"
@@ -120,7 +118,7 @@ def test_every_template_is_reachable_and_named_alike(drawn):
 def test_paraphrases_share_their_question_id():
     rng, ids, texts = random.Random(2), defaultdict(set), defaultdict(set)
     for _ in range(800):
-        q = ask(INFERIOR, rng, rng.choice(("seen", "unseen")), kind=9)
+        q = ask((INFERIOR,), rng, rng.choice(("seen", "unseen")), kind=9)
         ids[q.attribute].add(q.question_id)
         texts[q.attribute].add(q.question)
     assert all(len(found) == 1 for found in ids.values()) and len(set.union(*ids.values())) == len(ids) > 3
@@ -134,9 +132,9 @@ def test_what_is_seen_is_said_before_what_follows():
     rng = random.Random(3)
 
     def shown_of(kind):
-        return {full_answer(ask(INFERIOR, rng, kind=kind)) for _ in range(200)}
+        return {full_answer(ask((INFERIOR,), rng, kind=kind)) for _ in range(200)}
 
-    shown = {full_answer(ask(INFERIOR, rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
+    shown = {full_answer(ask((INFERIOR,), rng, kind=kind)) for kind in (7, 9, 10, 12, 16) for _ in range(60)}
     raised = {s.partition("?")[0]: s.endswith("yes") for s in shown if "? ST elevation: II, III, aVF. Answer" in s}
     assert {True, False} == set(raised.values()) and all(
         yes == (lead in ("II", "III", "aVF")) for lead, yes in raised.items()
@@ -147,18 +145,18 @@ def test_what_is_seen_is_said_before_what_follows():
     assert shown_of(21) == {"baseline drift: I, V1; static noise: V1. Answer: I, V1"}
     findings = "sinus bradycardia, first degree AV block, ventricular premature beats, inferior ST elevation"
     assert shown_of(2) == {f"normal? findings: {findings}. Answer: no"}
-    two = {full_answer(compare(INFERIOR, SCAR, rng, kind=32)) for _ in range(5)}
+    two = {full_answer(ask((INFERIOR, SCAR), rng, kind=32)) for _ in range(5)}
     assert two == {"heart rate: 52 bpm to 88 bpm, faster. Answer: faster"}
-    stated = {full_answer(compare(INFERIOR, SCAR, rng, kind=kind)) for kind in (28, 29) for _ in range(9)}
+    stated = {full_answer(ask((INFERIOR, SCAR), rng, kind=kind)) for kind in (28, 29) for _ in range(9)}
     assert len(stated) == 2 and any(s.startswith("gone findings: sinus bradycardia, ") for s in stated)
-    stated = {full_answer(compare(INFERIOR, SCAR, rng, kind=33, same_patient=False)) for _ in range(200)}
+    stated = {full_answer(ask((INFERIOR, SCAR), rng, kind=33, same_patient=False)) for _ in range(200)}
     assert len(stated) > 1 and all("? shared " in s and s.endswith(("yes", "no")) for s in stated)
     assert any(s.startswith("sinus bradycardia? shared rhythm: ") for s in stated), "among its own group"
-    stated = {full_answer(compare(INFERIOR, SCAR, rng, kind=30)) for _ in range(20)}
+    stated = {full_answer(ask((INFERIOR, SCAR), rng, kind=30)) for _ in range(20)}
     assert all(" 52 below to 88 within" in s and "PR interval 220 above to" in s for s in stated)
-    newly = {full_answer(compare(SCAR, INFERIOR, rng, kind=30)) for _ in range(20)}
+    newly = {full_answer(ask((SCAR, INFERIOR), rng, kind=30)) for _ in range(20)}
     assert all("heart rate 88 within to 52 below new" in s for s in newly), "what is asked for is marked"
-    assert full_answer(replace(ask(HEALTHY, rng), evidence="", answer=("yes",))) == "yes", (
+    assert full_answer(replace(ask((HEALTHY,), rng), evidence="", answer=("yes",))) == "yes", (
         "published questions have none"
     )
 
@@ -256,7 +254,7 @@ def test_the_axis_points_somewhere():
             assert answer == ((word,) if word in text.lower() else ())
     for degrees in (-32, float("nan")):
         with pytest.raises(BadRequest, match="another ECG"):
-            ask(replace(HEALTHY, axis_deg=degrees), random.Random(0), kind="heart_axis")
+            ask((replace(HEALTHY, axis_deg=degrees),), random.Random(0), kind="heart_axis")
 
 
 def test_noise_is_found_where_it_is():
@@ -288,7 +286,7 @@ def test_the_stage_of_an_infarction():
     both = replace(SCAR, findings=SCAR.findings | {"STE_ANT"})
     for reading in (BLOCKED, both, replace(HEALTHY, findings=frozenset({"SR", "LAFB"}))):
         with pytest.raises(BadRequest, match="another ECG"):
-            ask(reading, random.Random(0), kind="stage_of_infarction")
+            ask((reading,), random.Random(0), kind="stage_of_infarction")
 
 
 def test_what_an_ecg_cannot_tell_is_not_asked():
@@ -309,7 +307,7 @@ def test_what_an_ecg_cannot_tell_is_not_asked():
     assert not about(all_of(None, replace(HEALTHY, rate_bpm=float("nan")), n=2000), "QTc interval")
     assert "STD" in undecided(INFERIOR), "reciprocal depression is neither a finding nor its absence"
     with pytest.raises(BadRequest, match="another ECG"):
-        ask(replace(HEALTHY, findings=frozenset({"VT"})), random.Random(0), kind="extra_systole")
+        ask((replace(HEALTHY, findings=frozenset({"VT"})),), random.Random(0), kind="extra_systole")
 
 
 def test_two_ecgs_of_one_patient():
@@ -380,7 +378,7 @@ def test_how_rare_a_finding_is_does_not_give_the_answer_away(corpus):
 def test_questions_about_single_ecgs_are_even_too():
     rng = random.Random(4)
     readings = tiny.corpus().readings
-    generated = [ask(rng.choice(readings), rng, other=rng.choice(readings)) for _ in range(3000)]
+    generated = [ask((rng.choice(readings),), rng, other=rng.choice(readings)) for _ in range(3000)]
     answers = [q.answer == ("yes",) for q in generated if q.question_type == "single-verify"]
     assert abs(sum(answers) / len(answers) - 0.5) < 0.08
 
@@ -395,9 +393,9 @@ def test_the_same_seed_asks_the_same(corpus):
 
 def test_kinds_that_do_not_exist_are_refused():
     with pytest.raises(BadRequest, match="kind 'rhythms'"):
-        ask(HEALTHY, random.Random(0), kind="rhythms")
+        ask((HEALTHY,), random.Random(0), kind="rhythms")
     with pytest.raises(BadRequest, match="another ECG"):
-        ask(Reading(), random.Random(0), kind=("heart_axis", "numeric_feature", "stage_of_infarction"))
+        ask((Reading(),), random.Random(0), kind=("heart_axis", "numeric_feature", "stage_of_infarction"))
 
 
 # --- conversations
@@ -465,7 +463,7 @@ def test_the_tokenizer_sees_every_word(corpus):
 
     known, rng = words(*corpus.sentences(random.Random(0), 300), *NAMES.values()), random.Random(8)
     asked = [corpus.asked(rng, "unseen") for _ in range(1000)]
-    assert words(*(f"{q.question} {answer_text(q)}" for q in asked)) <= known
+    assert words(*(f"{q.question} {listed(q.answer)}" for q in asked)) <= known
 
 
 # --- scores
@@ -504,8 +502,8 @@ def test_scores_by_type():
 
 
 def test_answers_are_read_back(drawn):
-    assert all(parse_answer(answer_text(q)) == {a.lower() for a in q.answer or ("none",)} for q in drawn)
-    found = scored.qa_scores(drawn, [answer_text(q) for q in drawn])
+    assert all(parse_answer(listed(q.answer)) == {a.lower() for a in q.answer or ("none",)} for q in drawn)
+    found = scored.qa_scores(drawn, [listed(q.answer) for q in drawn])
     assert set(found.values()) == {1.0} and {f"qa.{t}" for t in (*QUESTION_TYPES, *ATTRIBUTE_TYPES)} < set(found)
 
 
@@ -563,7 +561,7 @@ class Shelf:
 def test_the_model_sees_one_ecg_or_two_in_their_order():
     shelf, model = Shelf(60), Knower(lambda prompt: "yes")
     asked = scored.draw_questions(Corpus(shelf.truth(), shelf.names), 40, 0)
-    assert [q.sample_id for q in asked] == list(range(40)) and asked == numbered(asked)
+    assert [q.sample_id for q in asked] == list(range(40))
     stated = scored.answers(model, shelf, asked)
     assert stated == ["yes"] * 40
     (alone, one, image), (compared, two, no_image) = model.shown
@@ -576,7 +574,7 @@ def test_the_model_sees_one_ecg_or_two_in_their_order():
 
 def test_metrics_of_a_model_that_knows():
     shelf = Shelf(60)
-    right = {q.question: answer_text(q) for q in scored.draw_questions(Corpus(shelf.truth(), shelf.names), 40, 3)}
+    right = {q.question: listed(q.answer) for q in scored.draw_questions(Corpus(shelf.truth(), shelf.names), 40, 3)}
     found = scored.qa_metrics(Knower(right.get), shelf, 40, 3)
     assert found["qa.exact_match"] > 0.8, "a text that is asked about two ECGs may have two answers"
     assert found["qa.questions"] == 40 and found["qa.majority.exact_match"] < 0.7

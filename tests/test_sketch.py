@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import train_average_beat
 
 from uniecg_lite.config import Training
 from uniecg_lite.findings import CODES
 from uniecg_lite.generator.beat_plan import COMPONENTS, HZ, LENGTH, SPAN, AverageBeat, average_beats, place_template
-from uniecg_lite.generator.generator_stages import train_average_beat
 from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.simulator.simulate import simulate
 

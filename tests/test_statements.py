@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import real_folder
 
-from uniecg_lite.findings import CODES, EVIDENCE, NAMES, NUMBERS, RHYTHMS, SINUS, Reading, report
+from uniecg_lite.findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, RHYTHMS, SINUS, Reading, report
 from uniecg_lite.language.phrases import PHRASES, words
-from uniecg_lite.language.report_parser import FEATURES, Statements, parse, parse_report
+from uniecg_lite.language.report_parser import Statements, parse, parse_report
 from uniecg_lite.leads import LEADS
 
 ROWS = json.loads((Path(__file__).resolve().parents[1] / "data" / "paraphrases.json").read_text(encoding="utf-8"))
@@ -57,7 +57,7 @@ def test_the_paraphrases_cover_what_they_should():
     assert sum("denied" in row or "leads_denied" in row for row in ROWS) >= 40
     assert sum("uncertain" in row or "leads_uncertain" in row for row in ROWS) >= 30
     assert {key for row in ROWS for key in row.get("numbers", {})} == set(NUMBERS)
-    assert {key for row in ROWS for key in row.get("leads", {})} == set(FEATURES)
+    assert {key for row in ROWS for key in row.get("leads", {})} == set(LEAD_SIGNS)
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -103,7 +103,7 @@ def house_reading(rng: random.Random) -> Reading:
     else:
         others = [code for code in CODES if code not in (*RHYTHMS, "NORM")]
         found = {rng.choice(RHYTHMS), *rng.sample(others, rng.randrange(6))}
-    leads = {f: tuple(x for x in LEADS if rng.random() < 0.3) for f in FEATURES if rng.random() < 0.6}
+    leads = {f: tuple(x for x in LEADS if rng.random() < 0.3) for f in LEAD_SIGNS if rng.random() < 0.6}
     numbers = {key: 10.0 * rng.randrange(7, 50) for key in NUMBERS}
     numbers |= {"rate_bpm": float(rng.randrange(30, 220)), "axis_deg": 10.0 * rng.randrange(-17, 19)}
     numbers |= {"pr_ms": math.nan} if rng.random() < 0.3 else {}
@@ -133,7 +133,7 @@ def test_a_report_that_breaks_off_keeps_what_it_told():
 def test_a_reading_has_only_what_is_asserted():
     text = "No ST elevation in V2. Possible LVH. Possible Q waves in III. Not in atrial fibrillation. Sinus rhythm."
     assert parse_report(text).findings == {"SR"}
-    assert not any(getattr(parse_report(text), feature) for feature in FEATURES)
+    assert not any(getattr(parse_report(text), feature) for feature in LEAD_SIGNS)
 
 
 def test_a_normal_ecg_has_sinus_rhythm_unless_another_is_said():
@@ -154,6 +154,7 @@ def test_a_normal_ecg_has_sinus_rhythm_unless_another_is_said():
         ("v3-6", "V3 V4 V5 V6"),
         ("V1, V3 and V5-V6", "V1 V3 V5 V6"),
         ("v4,5,6", "V4 V5 V6"),
+        ("V1, 12 mm apart", "V1"),
         ("I", "I"),
         ("I and aVL", "I aVL"),
         ("lead I", "I"),
@@ -181,7 +182,7 @@ def test_the_letter_i_is_a_lead_only_among_leads():
 
 def test_any_text_can_be_read():
     rng = random.Random(5)
-    vocabulary = sorted({word for phrase in PHRASES.table for word in phrase}) + [*LEADS, "0.2", "72", "-45", "\n", "?"]
+    vocabulary = sorted({word for phrase in PHRASES for word in phrase}) + [*LEADS, "0.2", "72", "-45", "\n", "?"]
     for _ in range(400):
         text = " ".join(rng.choices(vocabulary, k=rng.randrange(40)))
         stated = parse(text)
@@ -202,7 +203,7 @@ def test_any_text_can_be_read():
 
 
 def test_no_phrase_is_empty():
-    assert all(phrase and all(phrase) for phrase in PHRASES.table)
+    assert all(phrase and all(phrase) for phrase in PHRASES)
 
 
 def test_words_are_made_alike():

@@ -13,9 +13,11 @@ import torch
 from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_encoders, save_reader, save_stage
 from uniecg_lite.config import SMOKE, Training
+from uniecg_lite.encoders import targets
 from uniecg_lite.generator.beat_plan import HZ, LENGTH, AverageBeat, RRModel, average_beats
 from uniecg_lite.generator.denoiser import Denoiser
 from uniecg_lite.generator.generator import Generator
+from uniecg_lite.generator.generator_stages import AVERAGED, DROP_CONDITION
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import VAE
 from uniecg_lite.language.conversations import Corpus
@@ -150,6 +152,48 @@ def align_mapper(model: UniECG, corpus: Corpus, plan: Training, seed: int, folde
     """The loop of notebook 08, as study `mapping` runs it."""
     room = SimpleNamespace(generator=model.generator, corpus=corpus)
     return mapping.align(model, room, mapping.Way(), plan, seed, folder)
+
+
+def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+    """Notebook 06's loop of the text encoder."""
+    loop = TrainingLoop({"condition": encoder}, plan, seed, folder)
+    for step in loop:
+        rows = step.rows(len(corpus.requests)).tolist()
+        step.learn(encoder.facts_loss([corpus.requests[row].with_fewer_facts(step.rng) for row in rows]))
+    return loop.history
+
+
+def train_rr(rhythm: RRModel, times, words, plan: Training, seed: int, folder: Path) -> dict:
+    """Notebook 06's loop of the RR model, on R peaks (N, K) s and conditions (N, D_c)."""
+    loop = TrainingLoop({"rhythm": rhythm}, plan, seed, folder)
+    for step in loop:
+        rows = step.rows(len(times))
+        step.learn(rhythm.loss(times[rows].to(words.device), words[rows.to(words.device)]))
+    return loop.history
+
+
+def train_average_beat(net: AverageBeat, beats, words, plan: Training, seed: int, folder: Path) -> dict:
+    """Notebook 06's loop of the average beat, on beats (N, 8, SPAN) and conditions (N, D_c)."""
+    device = words.device
+    net.start(beats.to(device))
+    components = net.components(beats.to(device))
+    loop = TrainingLoop({"average_beat": net}, plan, seed, folder, ema=AVERAGED)
+    for step in loop:
+        rows = step.rows(len(beats)).to(device)
+        drop = (torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION).to(device)
+        step.learn(net.loss(components[rows], torch.where(drop, net.null, words[rows]), step.generator))
+    return loop.history
+
+
+def train_facts(facts, cohort, plan: Training, seed: int, folder: Path) -> dict:
+    """Notebook 11's loop of fact words."""
+    device = next(facts.parameters()).device
+    wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
+    loop = TrainingLoop({"facts": facts.requires_grad_(True).train()}, plan, seed, folder, "fact words")
+    for step in loop:
+        rows = step.rows(len(cohort))
+        step.learn(facts.loss(cohort.signal(rows).to(device), {name: value[rows] for name, value in wanted.items()}))
+    return loop.history
 
 
 def store(folder: Path, profile=PROFILE, seed: int = 0) -> Store:

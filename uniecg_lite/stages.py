@@ -78,8 +78,7 @@ class Collator:
         A request for an ECG is answered by `generate`, or, before stage 2, by saying what is wanted: the model learns
         to tell a request from a restatement by its first word, and which facts it holds by the others.
         """
-        kinds = self.corpus.kinds(len(rows), rng, mix)
-        drawn = [(kind == "generate", *self.corpus.sample(kind, int(row), rng)) for kind, row in zip(kinds, rows)]
+        drawn = [(kind == "generate", *pair) for kind, *pair in self.corpus.dialogue(rows, rng, mix)]
         return [
             [(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))]
             for wanted, prompt, answer in drawn

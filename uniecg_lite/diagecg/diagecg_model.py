@@ -8,7 +8,6 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..ecg import ECG
 from ..language.tokenizer import encode
 from ..llm import SPARE_ROWS, ECGLanguageModel, hash_of
 from ..training import inference
@@ -83,8 +82,8 @@ class DiagECG(ECGLanguageModel):
         Numbers (B, n, T, D_codec) in place of codes pass `bridge`. Two ECGs are marked by their order (`add_segments`).
         """
         ecg = ecg.to(self.device)
-        body = self.bridge(ecg) if ecg.is_floating_point() else self.embed(self.first + ecg)  # (B, n, T, D)
-        body = self.add_segments(body)
+        body = self.bridge(ecg.float()) if ecg.is_floating_point() else self.embed(self.first + ecg.long())
+        body = self.add_segments(body)  # (B, n, T, D)
         ends = self.embed(torch.tensor([self.start, self.end], device=body.device))  # (2, D)
         ends = ends[:, None, None, None].expand(2, *body.shape[:2], 1, -1)  # (2, B, n, 1, D)
         return torch.cat([ends[0], body.to(ends.dtype), ends[1]], 2).flatten(1, 2)
@@ -138,16 +137,11 @@ class DiagECG(ECGLanguageModel):
         return (generated[:, 2:] - self.first).cpu()
 
     def forecast_signal(self, begun: torch.Tensor, length: int, seed: int = 0) -> torch.Tensor:
-        """(B, 12, l) mV -> (B, 12, length) mV: what codes say of the beginning, then the forecast of the rest."""
+        """(B, 12, l) mV -> (B, 12, length) mV: what codes say of the beginning, then the forecast of the rest, which
+        belongs to no patient."""
         codes = self.codec.encode(begun.to(self.device)).cpu()
         codes = self.continue_codes(codes, self.codec.many(length) - codes.shape[1], seed)
         return self.codec.decode(codes.to(self.device), length).cpu()
-
-    def continued(self, ecg: ECG, seconds: float, total: float = 10.0, seed: int = 0) -> ECG:
-        """The first `seconds` of an ECG, told on to `total` seconds. The result belongs to no patient."""
-        signal = torch.from_numpy(ecg.standard().signal)[None, :, : round(100 * seconds)]
-        wave = self.forecast_signal(signal, round(100 * total), seed)[0].numpy()
-        return ECG(wave, 100.0, source=f"DiagECG-lite, told on from {seconds:g} s; made for teaching, no patient")
 
 
 @torch.no_grad()

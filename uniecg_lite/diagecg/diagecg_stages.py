@@ -7,12 +7,10 @@ from tqdm.auto import tqdm
 
 from ..cohort import Cohort
 from ..config import Training
-from ..encoders import targets
 from ..language.conversations import Corpus
 from ..stages import COMPARE, Collator
 from ..training import Step, TrainingLoop, inference
 from .diagecg_model import DiagECG
-from .fact_tokens import FactWords
 from .fsq_tokenizer import ECGTokenizer
 
 SCALES = (1, 2, 4, 8, 16)  # parts that a record is cut into; DiagECG's windows and horizons: 283+30, 142+15, 70+7, ...
@@ -31,37 +29,22 @@ def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: i
     return loop.history
 
 
-def train_facts(facts: FactWords, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
-    """Train the encoder of fact words to tell the facts of the training patients."""
-    device = next(facts.parameters()).device
-    wanted = {name: value.to(device) for name, value in targets(cohort.truth()).items()}
-    facts.requires_grad_(True).train()
-    loop = TrainingLoop({"facts": facts}, plan, seed, folder, "fact words")
-    for step in loop:
-        rows = step.rows(len(cohort))
-        step.learn(facts.loss(cohort.signal(rows).to(device), {name: value[rows] for name, value in wanted.items()}))
-    facts.eval()
-    return loop.history
-
-
 @inference()
-def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, batch: int = 128, kind: str = "codes") -> torch.Tensor:
+def codes_of(codec: ECGTokenizer, cohort: Cohort, rows=None, kind: str = "codes") -> torch.Tensor:
     """What the tokenizer says of these rows, all by default.
 
     Args:
         codec: trained.
         cohort: N ECGs.
         rows: which of them.
-        batch: how many at a time.
         kind: `codes` (N, T) int16, the wave words; `read`, the words to be read, see `ECGTokenizer.read_tokens`;
             `numbers` (N, T, D) float16, what these were cut from.
     """
     rows = list(range(len(cohort)) if rows is None else rows)
     read_tokens = {"codes": codec.encode, "read": codec.read_tokens, "numbers": codec.uncut}[kind]
-    device, out = next(codec.parameters()).device, []
-    for i in tqdm(range(0, len(rows), batch), desc=kind, leave=False):
-        out.append(read_tokens(cohort.signal(rows[i : i + batch]).to(device)).cpu())
-    return torch.cat([part.half() if kind == "numbers" else part.short() for part in out])
+    parts = tqdm([rows[i : i + 128] for i in range(0, len(rows), 128)], desc=kind, leave=False)
+    device, dtype = next(codec.parameters()).device, torch.half if kind == "numbers" else torch.short
+    return torch.cat([read_tokens(cohort.signal(part).to(device)).cpu().to(dtype) for part in parts])
 
 
 def windows(codes: torch.Tensor, parts: int, books: int = 1) -> torch.Tensor:
@@ -91,8 +74,7 @@ def forecast(model: DiagECG, codes: torch.Tensor, plan: Training, seed: int, fol
 
 def background(corpus: Corpus, row: int) -> str:
     """What is known of a patient before the ECG: `Age 63. Sex female.`"""
-    request = corpus.requests[row]
-    return f"Age {request.age}. Sex {request.sex}."
+    return "Age {0.age}. Sex {0.sex}.".format(corpus.requests[row])
 
 
 def with_background(corpus: Corpus, rows, prompts: list[str], aware: bool = True) -> list[str]:
@@ -120,9 +102,7 @@ def tuning_loss(model: DiagECG, collator: Collator, codes: torch.Tensor, step: S
     if rows.shape[1] == 1:
         first = with_background(collator.corpus, rows[:, 0], [turns[0][0] for turns in dialogues], aware)
         dialogues = [[(prompt, turns[0][1]), *turns[1:]] for prompt, turns in zip(first, dialogues)]
-    shown = codes[rows]
-    shown = model.block(shown.float() if shown.is_floating_point() else shown.long())
-    return model.loss(model.batch(dialogues), shown, rates=True)
+    return model.loss(model.batch(dialogues), model.block(codes[rows]), rates=True)
 
 
 def tune(

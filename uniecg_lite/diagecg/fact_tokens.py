@@ -5,6 +5,7 @@ same: their tokenizers pair acoustic tokens with semantic ones (SpeechTokenizer,
 DiagECG has wave words alone.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,9 +38,14 @@ class Place:
     first: int = 0
 
     @property
-    def size(self) -> int:
-        """How many words this place chooses from."""
-        return 2**self.choices if self.kind == "digits" else self.choices
+    def contents(self) -> list:
+        """What each of its words says: a number, NaN for none, or codes of findings, or leads."""
+        if self.kind == "number":
+            return [*grid(self.fact).tolist(), math.nan]
+        names = GROUPS.get(self.fact, LEADS)[self.first : self.first + self.choices]
+        if self.kind == "one":
+            return [(name,) for name in names]
+        return [tuple(name for i, name in enumerate(names) if word >> i & 1) for word in range(2**self.choices)]
 
 
 PLACES = (
@@ -47,8 +53,9 @@ PLACES = (
     *(Place(name, "one" if name == "rhythm" else "digits", len(codes)) for name, codes in GROUPS.items()),
     *(Place(name, "digits", 6, first) for name in IN_LEADS for first in (0, 6)),
 )
-STARTS = torch.tensor([0, *(place.size for place in PLACES)]).cumsum(0)  # first word of each place, and the end
-WORDS = int(STARTS[-1])
+CONTENTS = [content for place in PLACES for content in place.contents]  # of each word
+WORDS = len(CONTENTS)
+STARTS = torch.tensor([0, *(len(place.contents) for place in PLACES)]).cumsum(0)  # first word of each, and the end
 
 
 class FactWords(nn.Module):
@@ -106,18 +113,14 @@ def words_of(predicted: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def readings_of(words: torch.Tensor) -> list[Reading]:
     """Words (B, PLACES) -> what they say of B ECGs."""
-    columns: dict[str, list] = {}
-    for word, place in zip((words.cpu() - STARTS[:-1]).T, PLACES):
-        if place.kind == "number":
-            columns[place.fact] = torch.cat([grid(place.fact), torch.tensor([torch.nan])])[word].tolist()
-            continue
-        key, names = ("findings", GROUPS[place.fact]) if place.fact in GROUPS else (place.fact, LEADS)
-        digits = word[:, None] // 2 ** torch.arange(place.choices) % 2  # (B, choices)
-        there = F.one_hot(word, place.choices) if place.kind == "one" else digits
-        stated = [tuple(name for name, yes in zip(names[place.first :], row) if yes) for row in there.tolist()]
-        columns[key] = [before + now for before, now in zip(columns.get(key, [()] * len(stated)), stated)]
-    columns["findings"] = [frozenset(codes) for codes in columns["findings"]]
-    return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
+    out = []
+    for row in words.tolist():
+        facts: dict = {"findings": ()}
+        for word, place in zip(row, PLACES):
+            key, content = "findings" if place.fact in GROUPS else place.fact, CONTENTS[word]
+            facts[key] = facts.get(key, ()) + content if isinstance(content, tuple) else content
+        out.append(Reading(**facts | {"findings": frozenset(facts["findings"])}))
+    return out
 
 
 def noisy(signal: torch.Tensor) -> torch.Tensor:
@@ -133,18 +136,13 @@ def noisy(signal: torch.Tensor) -> torch.Tensor:
 
 def meanings() -> list[tuple[str, ...]]:
     """What each fact word says, in words of the language: ("PR interval", "180"), ("ST elevation", "V1", "V2")."""
-    out = []
-    for place in PLACES:
-        if place.kind == "number":
-            stated = [(f"{value:.0f}",) for value in grid(place.fact).tolist()] + [(NONE,)]
-        else:
-            names = [NAMES[code] for code in GROUPS[place.fact]] if place.fact in GROUPS else LEADS[place.first :]
-            there = [[i] for i in range(place.choices)]
-            if place.kind == "digits":
-                there = [[i for i in range(place.choices) if word >> i & 1] for word in range(place.size)]
-            stated = [tuple(names[i] for i in one) or (NONE,) for one in there]
-        out += [(TITLES[place.fact], *one) for one in stated]
-    return out
+
+    def texts(content: float | tuple[str, ...]) -> list[str]:
+        if isinstance(content, tuple):
+            return [NAMES.get(name, name) for name in content] or [NONE]
+        return [NONE if math.isnan(content) else f"{content:.0f}"]
+
+    return [(TITLES[place.fact], *texts(content)) for place in PLACES for content in place.contents]
 
 
 @torch.no_grad()

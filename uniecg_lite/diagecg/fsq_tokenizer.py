@@ -94,10 +94,6 @@ class ECGTokenizer(nn.Module):
         x = self.encoder(x.reshape(b * c, 1, -1) if self.lead_wise else x)  # (B * C, D/C, T)
         return x.reshape(b, -1, x.shape[-1]).transpose(1, 2)  # (B, T, D)
 
-    def numbers_of(self, codes: torch.Tensor) -> torch.Tensor:
-        """Codes (B, T) -> what the decoder gets for them, (B, T / books, D)."""
-        return self.fsq.indices_to_codes(codes.unflatten(1, (-1, self.books)))
-
     def many(self, samples: int) -> int:
         """How many words tell so many samples."""
         return -(-samples // self.stride) * self.books
@@ -130,5 +126,6 @@ class ECGTokenizer(nn.Module):
     @inference()
     def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:
         """Codes (B, T), whole stretches -> (B, 12, L) mV; L is what they last unless given."""
-        x = self.drawn(self.numbers_of(codes), length or codes.shape[1] // self.books * self.stride).float()
+        numbers = self.fsq.indices_to_codes(codes.unflatten(1, (-1, self.books)))  # (B, T / books, D)
+        x = self.drawn(numbers, length or numbers.shape[1] * self.stride).float()
         return from_independent(x) if self.leads == len(ROWS) else x

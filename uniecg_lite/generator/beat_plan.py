@@ -17,7 +17,7 @@ from torch import nn
 from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
 from ..leads import from_independent
 from ..training import inference
-from .diffusion import Flow, guided, level_waves, path_loss
+from .diffusion import Design, Flow, guided, level_waves, path_loss
 from .vae import LATENT, PATCH, ROWS, compand, expand, principal_axes
 
 HZ = 102.4
@@ -25,8 +25,6 @@ LENGTH = LATENT[1] * PATCH  # 1024 samples
 SECONDS = LENGTH / HZ  # 10
 FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, so that only the rhythm is left to say
 FIRST_PEAK = FIRST_BEAT + 0.045  # s: its usual R peak
-WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over 200
-RATES = (20, 260)  # bpm that can be told
 NEAR = (0.02, [0.02 * k for k in range(-5, 7)])  # s: width and places of bumps around each R peak: the QRS complex
 FAR = (0.05, [-0.40, -0.35, -0.30, -0.25, -0.20, -0.15, 0.18, 0.24, 0.30, 0.36, 0.42, 0.50])  # P and T waves
 SHOWN = len(NEAR[1]) + len(FAR[1]) + 6  # channels of `shown`
@@ -40,18 +38,6 @@ EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are
 STEPS = 20  # of the way from noise to a beat
 
 
-def waves(share: torch.Tensor) -> torch.Tensor:
-    """(B,) numbers over 200 -> (B, 1 + 2 len(WAVES)): the number as it is, its sines and its cosines."""
-    angle = 2 * torch.pi * share[:, None] * torch.tensor(WAVES, device=share.device)
-    return torch.cat([share[:, None], angle.sin(), angle.cos()], 1)
-
-
-def nearest_rate(predicted: torch.Tensor) -> torch.Tensor:
-    """What a condition tells of the rate (B, 1 + 2 len(WAVES)), see `waves` -> (B,) the nearest of `RATES` in bpm."""
-    every = waves(torch.arange(*RATES, device=predicted.device).float() / 200)  # (R, 1 + 2 len(WAVES))
-    return torch.cdist(predicted, every).argmin(1) + float(RATES[0])
-
-
 def shown(times: torch.Tensor) -> torch.Tensor:
     """Beats (B, K) s, NaN after the last -> (B, SHOWN, 128): what the denoiser is shown of them, place by place.
 
@@ -59,11 +45,11 @@ def shown(times: torch.Tensor) -> torch.Tensor:
     """
     place = (torch.arange(LATENT[1], device=times.device) + 0.5) * PATCH / HZ  # (128,)
     times = F.pad(times, (0, 2), value=math.nan)
-    away = (place - times[..., None]).nan_to_num(math.inf)  # (B, K, 128), from each beat
-    out = []
-    for width, offsets in (NEAR, FAR):
-        bump = torch.tensor(offsets, device=times.device)[:, None]
-        out.append(torch.exp(-0.5 * ((away[:, :, None] - bump) / width).square()).sum(1))  # (B, bumps, 128)
+    away = (place - times[..., None, None]).nan_to_num(math.inf)  # (B, K, 1, 128), from each beat
+    bumps = [
+        torch.exp(-0.5 * ((away - torch.tensor(offsets, device=times.device)[:, None]) / width).square()).sum(1)
+        for width, offsets in (NEAR, FAR)
+    ]  # (B, bumps, 128)
     gap = times.diff(dim=1)  # (B, K - 1)
     usual = gap.nanmedian(1, keepdim=True).values.nan_to_num(0.8)
     count = (times[..., None] <= place).sum(1)  # (B, 128) beats until here
@@ -74,8 +60,7 @@ def shown(times: torch.Tensor) -> torch.Tensor:
     before = gaps.gather(1, (count - 1).clamp(min=0))
     turn = 2 * torch.pi * (place - begun) / here.clamp(min=0.1)
     phase = [wave(k * turn) for k in (1, 2) for wave in (torch.cos, torch.sin)]
-    out.append(torch.stack([*phase, (here - 0.8) / 0.4, (before - 0.8) / 0.4], 1))
-    return torch.cat(out, 1)
+    return torch.cat([*bumps, torch.stack([*phase, (here - 0.8) / 0.4, (before - 0.8) / 0.4], 1)], 1)
 
 
 class RRModel(nn.Module):
@@ -114,14 +99,12 @@ class RRModel(nn.Module):
         What is said is stretched until the mean rate of the beats within 10 s is the one told.
         """
         predicted, state = self.begin(condition).chunk(2, 1)
-        state, gap = torch.tanh(state)[None].contiguous(), condition.new_full((len(condition),), SHARES[2]).long()
+        state, gap = torch.tanh(state)[None].contiguous(), torch.full((len(condition),), SHARES[2])
         shares = []
         for _ in range(MOST_BEATS - 1):
-            out, state = self.cell(torch.cat([self.gap(gap), predicted], 1)[:, None], state)
-            chance = self.head(out[:, 0]).softmax(1).cpu()
-            gap = torch.multinomial(chance, 1, generator=generator)[:, 0]
+            out, state = self.cell(torch.cat([self.gap(gap.to(condition.device)), predicted], 1)[:, None], state)
+            gap = torch.multinomial(self.head(out[:, 0]).softmax(1).cpu(), 1, generator=generator)[:, 0]
             shares.append(_share(gap + torch.rand(len(gap), generator=generator)))
-            gap = gap.to(condition.device)
         usual = 60 / rate.cpu()[:, None]  # (B, 1) s
         since = F.pad(torch.stack(shares, 1) * usual, (1, 0)).cumsum(1)  # (B, K) s since the first beat
         for _ in range(3):  # a stretch can move a beat over the end
@@ -145,15 +128,12 @@ def _share(place: torch.Tensor) -> torch.Tensor:
 def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, 12, 1024) mV -> the average beat of each (N, 8, SPAN) in companded mV, without its neighbours' waves, and the
     R peaks (N, MOST_BEATS) s, NaN after the last."""
-    beats, times = [], []
+    parts = [representative_beat(part, HZ) for part in ecgs.split(256)]
+    beats, times = torch.cat([beat[:, ROWS] for beat, _, _ in parts]), torch.cat([at for _, _, at in parts])
     since = torch.arange(SPAN, device=ecgs.device) / HZ - BEFORE  # (SPAN,) s from the R peak
-    for part in ecgs.split(256):
-        beat, _, at = representative_beat(part, HZ)
-        gap = at.diff(dim=1).nanmedian(1).values.nan_to_num(0.8)[:, None, None]
-        mine = _fade(SHARE * gap + FADE - since) * _fade(since + (1 - SHARE) * gap + FADE)
-        beats.append(compand(beat[:, ROWS]) * mine)
-        times.append(at)
-    return torch.cat(beats), torch.cat(times)
+    gap = times.diff(dim=1).nanmedian(1).values.nan_to_num(0.8)[:, None, None]
+    mine = _fade(SHARE * gap + FADE - since) * _fade(since + (1 - SHARE) * gap + FADE)
+    return compand(beats) * mine, times
 
 
 def place_template(beat: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
@@ -237,7 +217,7 @@ class AverageBeat(nn.Module):
         return ((components * self.scale) @ self.axes.T + self.mean).unflatten(1, (len(ROWS), SPAN))
 
     def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        steer = F.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, W)
+        steer = F.silu(self.time(level_waves(level)) + self.words(condition))  # (B, W)
         h = self.inward(x)
         for layer in self.layers:
             h = layer(h, steer)
@@ -245,10 +225,10 @@ class AverageBeat(nn.Module):
 
     def loss(self, components: torch.Tensor, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Flow matching of components (B, COMPONENTS) under conditions (B, D_c), see `diffusion.Flow`."""
-        return path_loss(Flow(), lambda x, level: self(x, level, condition), components, generator)
+        return path_loss(Flow(Design()), lambda x, level: self(x, level, condition), components, generator)
 
     @torch.no_grad()
     def sample(self, condition: torch.Tensor, guidance: float, generator: torch.Generator) -> torch.Tensor:
         """Conditions (B, D_c) -> average beats (B, 8, SPAN) in companded mV, guided as `Generator.sample` is."""
         x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
-        return self.beats(Flow().sample_path(guided(self, condition, guidance), x, STEPS, generator))
+        return self.beats(Flow(Design()).sample_path(guided(self, condition, guidance), x, STEPS, generator))

@@ -3,13 +3,9 @@
 Both work on latents and are steered by noise level and condition.
 """
 
-from bisect import bisect_left
-
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from .beat_plan import PLAN
 from .diffusion import Design, level_waves
@@ -17,6 +13,8 @@ from .vae import LATENT
 
 HEADS = 4
 NUMBERS = 3  # rate, age and sex, where they stand beside the words
+CYCLES = (0.5, 1, 2, 4, 8, 12, 16, 24)  # in the ten seconds, of waves that say where a position lies
+LAYERS, NEIGHBOURS = 4, 4  # of the transformer: layers, and places of a latent in one token
 
 
 class Block(nn.Module):
@@ -77,30 +75,37 @@ class Denoiser(nn.Module):
     def __init__(self, width: int, condition: int, words: str = "film"):
         super().__init__()
         channels, length = LATENT
-        self.settings = {"width": width, "condition": condition} | ({"words": words} if words != "film" else {})
+        self.settings = {"width": width, "condition": condition, "words": words}
         widths = [width, 2 * width, 3 * width, 4 * width]
         steer, keys = 4 * width, None if words == "film" else condition
         self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
         self.time = nn.Sequential(nn.Linear(64, steer), nn.SiLU(), nn.Linear(steer, steer))
         self.words = None if keys else nn.Sequential(nn.Linear(condition, steer), nn.SiLU(), nn.Linear(steer, steer))
-        self.register_buffer("place", _places(length), persistent=False)  # (16, 128)
+        angle = 2 * torch.pi * torch.tensor(CYCLES)[:, None] * (torch.arange(length) / length)
+        self.register_buffer("place", torch.cat([angle.sin(), angle.cos()]), persistent=False)  # (16, 128)
         self.inward = nn.Conv1d(channels + len(self.place) + PLAN, width, 3, padding=1)
-        self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
-        for i, w in enumerate(widths):
-            self.down.append(Block(w, w, steer, keys))
-            self.narrow.append(nn.Conv1d(w, widths[i + 1], 4, 2, 1) if i + 1 < len(widths) else nn.Identity())
+        down = [
+            (Block(w, w, steer, keys), nn.Conv1d(w, following, 4, 2, 1) if following else nn.Identity())
+            for w, following in zip(widths, [*widths[1:], None])
+        ]
+        self.down, self.narrow = map(nn.ModuleList, zip(*down))
         self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer, keys)])
-        self.up, self.widen, self.look = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for i in reversed(range(len(widths))):
-            self.up.append(Block(2 * widths[i], widths[i], steer, keys))
-            self.look.append(Attention(widths[i]) if i == 2 else nn.Identity())
-            self.widen.append(nn.ConvTranspose1d(widths[i], widths[i - 1], 4, 2, 1) if i else nn.Identity())
+        up = [
+            (
+                Block(2 * w, w, steer, keys),
+                Attention(w) if w == widths[2] else nn.Identity(),
+                nn.ConvTranspose1d(w, following, 4, 2, 1) if following else nn.Identity(),
+            )
+            for w, following in zip(widths[::-1], [*widths[-2::-1], None])
+        ]
+        blocks, looks, widens = map(nn.ModuleList, zip(*up))
+        self.up, self.widen, self.look = blocks, widens, looks
         self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
 
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
-        steer, keys = self.time(level_waves(level, 64)), None
+        steer, keys = self.time(level_waves(level)), None
         if self.words is not None:
             steer = steer + self.words(condition)
         else:  # (B, T, D_c)
@@ -116,13 +121,6 @@ class Denoiser(nn.Module):
         for block, look, widen in zip(self.up, self.look, self.widen):
             h = widen(look(block(torch.cat([h, kept.pop()], 1), steer, keys)))
         return self.outward(h)
-
-
-def _places(length: int) -> torch.Tensor:
-    """(16, length): where in the ten seconds a position lies, as waves of 1 to 16 cycles and more."""
-    t = torch.arange(length) / length
-    cycles = torch.tensor([0.5, 1, 2, 4, 8, 12, 16, 24])[:, None]
-    return torch.cat([(2 * torch.pi * cycles * t).sin(), (2 * torch.pi * cycles * t).cos()])
 
 
 class _Layer(nn.Module):
@@ -148,38 +146,37 @@ class PatchDenoiser(nn.Module):
     """DiT (Peebles and Xie, arXiv 2212.09748) in one dimension, with the interface of `Denoiser`.
 
     Noisy latents (B, 8, 128), level (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128). A token is
-    `patch` neighbours of a latent and of the plan.
+    `NEIGHBOURS` places of a latent and of the plan.
     """
 
-    def __init__(self, width: int, condition: int, layers: int = 4, patch: int = 4):
+    def __init__(self, width: int, condition: int):
         super().__init__()
-        self.settings = {"width": width, "condition": condition, "layers": layers, "patch": patch}
-        self.patch, (channels, length) = patch, LATENT
+        self.settings, (channels, length) = {"width": width, "condition": condition}, LATENT
         self.null = nn.Parameter(torch.zeros(condition))
         self.time = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
         self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
-        self.inward = nn.Linear((channels + PLAN) * patch, width)
-        self.place = nn.Parameter(0.02 * torch.randn(length // patch, width))
-        self.layers = nn.ModuleList(_Layer(width, width) for _ in range(layers))
+        self.inward = nn.Linear((channels + PLAN) * NEIGHBOURS, width)
+        self.place = nn.Parameter(0.02 * torch.randn(length // NEIGHBOURS, width))
+        self.layers = nn.ModuleList(_Layer(width, width) for _ in range(LAYERS))
         self.norm = nn.LayerNorm(width)
-        self.outward = nn.Linear(width, channels * patch)
+        self.outward = nn.Linear(width, channels * NEIGHBOURS)
         nn.init.zeros_(self.outward.weight)
         nn.init.zeros_(self.outward.bias)
 
     def forward(
         self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
     ) -> torch.Tensor:
-        steer = F.silu(self.time(level_waves(level, 64)) + self.words(condition))  # (B, D)
-        tokens = torch.cat([x, plan], 1).unflatten(2, (-1, self.patch)).transpose(1, 2).flatten(2)  # (B, T, C patch)
+        steer = F.silu(self.time(level_waves(level)) + self.words(condition))  # (B, D)
+        tokens = torch.cat([x, plan], 1).unflatten(2, (-1, NEIGHBOURS)).transpose(1, 2).flatten(2)  # (B, T, 4 C)
         h = self.inward(tokens) + self.place  # (B, T, D)
         for layer in self.layers:
             h = layer(h, steer)
-        out = self.outward(self.norm(h)).unflatten(2, (-1, self.patch))  # (B, T, 8, patch)
+        out = self.outward(self.norm(h)).unflatten(2, (-1, NEIGHBOURS))  # (B, T, 8, 4)
         return out.transpose(1, 2).flatten(2)  # (B, 8, 128)
 
 
 def new_denoiser(design: Design, width: int, condition: int) -> nn.Module:
-    """An untrained denoiser of a design. A transformer gets the width at which it computes as much as the U-Net.
+    """An untrained denoiser of a design. A transformer four times as wide computes about as much as the U-Net.
 
     Args:
         width: of the U-Net.
@@ -188,30 +185,4 @@ def new_denoiser(design: Design, width: int, condition: int) -> nn.Module:
     condition += 0 if design.numbers == "words" else NUMBERS
     if design.family == "unet":
         return Denoiser(width, condition, words=design.words)
-    with torch.device("meta"):
-        target = flops(Denoiser(width, condition), condition)
-    return PatchDenoiser(matched_width(target, condition), condition)
-
-
-def flops(net: nn.Module, condition: int) -> int:
-    """Floating-point operations of one call of a denoiser for one latent, counted by PyTorch without doing them.
-
-    Layers that PyTorch does not count, such as norms, are left out. The net is on the `meta` device.
-    """
-    shapes = (LATENT, (), (condition,), (PLAN, LATENT[1]))
-    inputs = [torch.zeros(1, *shape, device="meta") for shape in shapes]
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
-        net.train()(*inputs)  # eval() and fused attention would hide layers
-    return counter.get_total_flops()
-
-
-def matched_width(target: int, condition: int, layers: int = 4, patch: int = 4) -> int:
-    """The width, a multiple of 16, at which a `PatchDenoiser` needs about `target` operations."""
-
-    def cost(width: int) -> int:
-        with torch.device("meta"):
-            return flops(PatchDenoiser(width, condition, layers, patch), condition)
-
-    widths = range(32, 1025, 16)
-    place = bisect_left(widths, target, key=cost)
-    return min(widths[max(place - 1, 0) : place + 1], key=lambda width: abs(cost(width) - target))
+    return PatchDenoiser(4 * width, condition)

@@ -5,7 +5,7 @@ predicts at latents x (B, 8, 128) and one level for all.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -85,33 +85,30 @@ FAULTS = {  # `ancestral` is to be compared with path="epsilon", `raw` with `unp
 }
 
 
-def with_faults(*names: str, design: Design | None = None) -> Design:
-    """A design with these `FAULTS`, ours where none is given.
+def with_faults(*names: str) -> Design:
+    """Our design with these `FAULTS`.
 
     Raises:
         BadRequest: no such fault.
     """
-    changes = {}
-    for name in names:
-        if name not in FAULTS:
-            raise BadRequest(f"There is no fault '{name}': choose one of {', '.join(FAULTS)}.")
-        changes |= FAULTS[name]
-    return replace(design or Design(), **changes)
+    for name in set(names) - set(FAULTS):
+        raise BadRequest(f"There is no fault '{name}': choose one of {', '.join(FAULTS)}.")
+    return Design(**{switch: value for name in names for switch, value in FAULTS[name].items()})
 
 
 PUBLISHED = with_faults(*FAULTS)
 
 
+@dataclass
 class Flow:
     """Flow matching (Lipman et al., arXiv 2210.02747): x_s = (1 - s) x_0 + s noise; the net says noise - x_0."""
 
-    def __init__(self, all_levels: bool = True):
-        self.all_levels = all_levels
+    design: Design
 
     def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """(n,) levels to train, most of them in the middle, where there is most to learn."""
         level = torch.sigmoid(torch.randn(n, generator=generator) * 1.2 + 0.3)
-        return level if self.all_levels else (1 + level * (LEVELS - 3)) / (LEVELS - 1)
+        return level if self.design.all_levels else (1 + level * (LEVELS - 3)) / (LEVELS - 1)
 
     def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Clean and noise (B, ...) at levels (B,) -> the point on the path and what the net should say there."""
@@ -128,55 +125,49 @@ class Flow:
 
 
 class Diffusion:
-    """DDPM (Ho et al., arXiv 2006.11239) with 1000 levels and linear betas; the net says the noise or the velocity.
+    """DDPM (Ho et al., arXiv 2006.11239) with 1000 levels and linear betas; the net says the noise or the velocity
+    (Salimans and Ho, arXiv 2202.00512).
 
-    Args:
-        prediction: `epsilon`, or `v` (Salimans and Ho, arXiv 2202.00512).
-        all_levels: False leaves out the first and the last level in training.
-        ancestral: walk back by 1000 random steps, whatever is asked; else by DPM-Solver++ (arXiv 2211.01095).
-        clip: keep guesses of the clean latent within -1 to 1, the default of diffusers that the original left on.
+    An ancestral design walks back by 1000 random steps, whatever is asked; else by DPM-Solver++ (arXiv 2211.01095).
+    Guesses of a clean latent that is not of unit scale are kept within -1 to 1, the default of diffusers that the
+    original left on.
     """
 
-    def __init__(
-        self, prediction: str = "epsilon", all_levels: bool = True, ancestral: bool = False, clip: bool = False
-    ):
-        self.all_levels, self.ancestral = all_levels, ancestral
-        kind = {"epsilon": "epsilon", "v": "v_prediction"}[prediction]
+    def __init__(self, design: Design):
+        self.design, kind = design, {"epsilon": "epsilon", "v": "v_prediction"}[design.path]
         self.how = dict(num_train_timesteps=LEVELS, beta_start=BETAS[0], beta_end=BETAS[1], prediction_type=kind)
-        self.ddpm = DDPMScheduler(**self.how, clip_sample=clip)
+        self.ddpm = DDPMScheduler(**self.how, clip_sample=not design.unit_latents)
 
     def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """(n,) levels to train: the 1000 of DDPM over 1000."""
-        low, high = (0, LEVELS) if self.all_levels else (1, LEVELS - 1)
+        low, high = (0, LEVELS) if self.design.all_levels else (1, LEVELS - 1)
         return torch.randint(low, high, (n,), generator=generator) / LEVELS
 
     def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As `Flow.mix`."""
         t = (level * LEVELS).round().long()
         noisy = self.ddpm.add_noise(clean, noise, t)
-        epsilon = self.how["prediction_type"] == "epsilon"
-        return noisy, noise if epsilon else self.ddpm.get_velocity(clean, noise, t)
+        return noisy, noise if self.design.path == "epsilon" else self.ddpm.get_velocity(clean, noise, t)
 
     def sample_path(self, predict: Predict, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
         """As `Flow.sample_path`; the generator draws the noise of ancestral steps."""
-        scheduler = self.ddpm if self.ancestral else DPMSolverMultistepScheduler(**self.how)
-        scheduler.set_timesteps(LEVELS if self.ancestral else steps)
-        noisy = {"generator": generator} if self.ancestral else {}
+        ancestral = self.design.ancestral
+        scheduler = self.ddpm if ancestral else DPMSolverMultistepScheduler(**self.how)
+        scheduler.set_timesteps(LEVELS if ancestral else steps)
+        noisy = {"generator": generator} if ancestral else {}
         for t in scheduler.timesteps:
             x = scheduler.step(predict(x, t / LEVELS), t, x, **noisy).prev_sample
         return x
 
 
-def level_waves(level: torch.Tensor, width: int) -> torch.Tensor:
-    """Levels (B,) -> (B, width) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
-    return get_timestep_embedding(1000 * level.float(), width, downscale_freq_shift=0)
+def level_waves(level: torch.Tensor) -> torch.Tensor:
+    """Levels (B,) -> (B, 64) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
+    return get_timestep_embedding(1000 * level.float(), 64, downscale_freq_shift=0)
 
 
 def path_of(design: Design) -> Flow | Diffusion:
     """The path that a design asks for."""
-    if design.path == "flow":
-        return Flow(design.all_levels)
-    return Diffusion(design.path, design.all_levels, design.ancestral, clip=not design.unit_latents)
+    return Flow(design) if design.path == "flow" else Diffusion(design)
 
 
 def path_loss(
@@ -195,16 +186,16 @@ def guided(net: nn.Module, condition: torch.Tensor, guidance: float | None, *pla
     Guidance g pushes from no condition, `net.null`, towards the condition (Ho and Salimans, 2022); None: the condition
     alone, one call. Both calls see the plan: guidance is about what the words say beyond it.
     """
-    if guidance is not None:
-        condition, plan = torch.cat([condition, net.null.expand_as(condition)]), [torch.cat([p, p]) for p in plan]
 
     @inference()
-    def predict(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
-        both = x if guidance is None else torch.cat([x, x])  # (B, ...) or (2B, ...)
-        stated = net(both, level.expand(len(both)).to(x.device), condition, *plan).float()  # steps are small
-        if guidance is None:
-            return stated
-        with_words, without = stated.chunk(2)
+    def alone(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        return net(x, level.expand(len(x)).to(x.device), condition, *plan).float()  # steps are small
+
+    def against_none(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        with_words, without = alone(torch.cat([x, x]), level).chunk(2)
         return without + guidance * (with_words - without)
 
-    return predict
+    if guidance is None:
+        return alone
+    condition, plan = torch.cat([condition, net.null.expand_as(condition)]), [torch.cat([p, p]) for p in plan]
+    return against_none

@@ -71,26 +71,21 @@ class Generator(nn.Module):
         beats = self.average_beat.sample(condition, guidance, generator) if self.design.sketched else None
         return self.planned(beats, times)
 
-    @torch.no_grad()
-    def plans(self, ecgs: torch.Tensor) -> torch.Tensor:
-        """(N, 12, 1024) mV -> (N, PLAN, 128), the plans that these ECGs would have been drawn from, on their device."""
-        if not self.design.paced:
-            return ecgs.new_zeros(len(ecgs), PLAN, LATENT[1])
-        device = self.vae.scale.device
-        parts = zip(*(part.split(256) for part in average_beats(ecgs)))
-        return torch.cat([self.planned(beats.to(device), times.to(device)).to(ecgs.device) for beats, times in parts])
-
     @inference()
     def planned(self, beats: torch.Tensor | None, times: torch.Tensor) -> torch.Tensor:
         """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""
-        template = times.new_zeros(len(times), *LATENT)
-        if self.design.sketched:
-            template = self.vae.encode(place_template(beats, times))
+        sketched = self.design.sketched
+        template = self.vae.encode(place_template(beats, times)) if sketched else times.new_zeros(len(times), *LATENT)
         return torch.cat([shown(times), template], 1)
 
+    @torch.no_grad()
     def material(self, ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128) and `plans` (N, PLAN, 128)."""
-        return self.latents(ecgs), self.plans(ecgs)
+        """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128), and the plans (N, PLAN, 128) that
+        these ECGs would have been drawn from, on their device."""
+        if not self.design.paced:
+            return self.latents(ecgs), ecgs.new_zeros(len(ecgs), PLAN, LATENT[1])
+        parts = zip(*(part.to(self.vae.scale.device).split(256) for part in average_beats(ecgs)))
+        return self.latents(ecgs), torch.cat([self.planned(*part).to(ecgs.device) for part in parts])
 
     @inference()
     def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
@@ -118,7 +113,7 @@ class Generator(nn.Module):
         plan = self.plan(condition, generator, guidance) if plan is None else plan
         predict = guided(self.denoiser, condition, guidance if self.design.guided else None, plan)
         x = path_of(self.design).sample_path(predict, x, steps or self.steps, generator)
-        return x / self.design.spread + _sketch(plan)
+        return x / self.design.spread + plan[:, -LATENT[0] :]  # and the latents of the sketch
 
     def loss(
         self, latents: torch.Tensor, plan: torch.Tensor, condition: torch.Tensor, generator: torch.Generator
@@ -127,7 +122,7 @@ class Generator(nn.Module):
 
         It learns what the sketch leaves of the latents; by default by flow matching, see `diffusion.Flow`.
         """
-        clean = (latents - _sketch(plan)) * self.design.spread
+        clean = (latents - plan[:, -LATENT[0] :]) * self.design.spread
         return path_loss(path_of(self.design), lambda x, s: self.denoiser(x, s, condition, plan), clean, generator)
 
     @torch.no_grad()
@@ -189,8 +184,3 @@ class Generator(nn.Module):
 
 
 PARTS = ("vae", "condition", "rhythm", "average_beat", "denoiser")
-
-
-def _sketch(plan: torch.Tensor) -> torch.Tensor:
-    """Plans (B, PLAN, 128) -> the latents of their sketches (B, 8, 128)."""
-    return plan[:, -LATENT[0] :]

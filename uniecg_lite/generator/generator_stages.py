@@ -1,6 +1,5 @@
 """What do the parts of the generator learn from, and how is each trained? Afterwards each is frozen."""
 
-import random
 from pathlib import Path
 
 import torch
@@ -9,10 +8,9 @@ from ..cohort import Cohort, population_of
 from ..config import Training
 from ..language.conversations import Corpus
 from ..simulator.simulate import simulate
-from ..training import TrainingLoop, inference
-from .beat_plan import FIRST_BEAT, HZ, LENGTH, AverageBeat, RRModel
+from ..training import TrainingLoop
+from .beat_plan import FIRST_BEAT, HZ, LENGTH
 from .generator import Generator
-from .text_encoder import TextEncoder
 from .vae import VAE
 
 DROP_CONDITION = 0.1
@@ -38,58 +36,6 @@ def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: P
     for step in loop:
         step.learn(**vae.loss(ecgs[step.rows(len(ecgs))].to(device)))
     vae.eval().measure_scale(ecgs[:1024].to(device))
-    return loop.history
-
-
-def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Teach the text encoder to tell the facts of a request, whichever of them are given."""
-    loop = TrainingLoop({"condition": encoder}, plan, seed, folder, "condition encoder")
-    for step in loop:
-        rows = step.rows(len(corpus.requests)).tolist()
-        step.learn(encoder.facts_loss([corpus.requests[row].with_fewer_facts(step.rng) for row in rows]))
-    encoder.eval()
-    return loop.history
-
-
-@inference()
-def read_once(encoder: TextEncoder, corpus: Corpus, seed: int) -> torch.Tensor:
-    """The requests of N patients, each with some of its parts left open -> their conditions (N, D_c).
-
-    Reading costs more than a step of a small network, so those are trained on each request as it was read once.
-    """
-    rng = random.Random(seed)
-    texts = [request.with_fewer_facts(rng).text() for request in corpus.requests]
-    return torch.cat([encoder(texts[i : i + 256]) for i in range(0, len(texts), 256)])
-
-
-def train_rr(
-    rhythm: RRModel, times: torch.Tensor, words: torch.Tensor, plan: Training, seed: int, folder: Path
-) -> dict:
-    """Teach the RR model to predict R peaks (N, K) s from conditions (N, D_c)."""
-    loop = TrainingLoop({"rhythm": rhythm}, plan, seed, folder, "rhythm")
-    for step in loop:
-        rows = step.rows(len(times))
-        step.learn(rhythm.loss(times[rows].to(words.device), words[rows.to(words.device)]))
-    rhythm.eval()
-    return loop.history
-
-
-def train_average_beat(
-    net: AverageBeat, beats: torch.Tensor, words: torch.Tensor, plan: Training, seed: int, folder: Path
-) -> dict:
-    """Teach the net to generate representative beats (N, 8, SPAN) from conditions (N, D_c), dropped for one in ten.
-
-    The average of the weights is kept.
-    """
-    device = words.device
-    net.start(beats.to(device))
-    components = net.components(beats.to(device))  # (N, COMPONENTS)
-    loop = TrainingLoop({"average_beat": net}, plan, seed, folder, "usual beat", ema=AVERAGED)
-    for step in loop:
-        rows = step.rows(len(beats)).to(device)
-        drop = (torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION).to(device)
-        step.learn(net.loss(components[rows], torch.where(drop, net.null, words[rows]), step.generator))
-    net.eval()
     return loop.history
 
 

@@ -9,8 +9,9 @@ from ..findings import CODES
 from ..language.requests import Request
 from ..language.tokenizer import encode, number_rows
 from ..training import inference
-from .beat_plan import WAVES, nearest_rate, waves
 
+WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over its scale
+RATES = (20, 260)  # bpm that can be told
 NUMBER_WIDTH = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
 NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
     "rate": (200, 1.0),
@@ -21,7 +22,7 @@ NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in th
     "axis": (360, 0.5),
 }
 FINDINGS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
-USUAL = {"rate": (80.0, 30.0), "age": (60.0, 18.0)}  # what an open number counts as beside the words, and its spread
+USUAL = ((80.0, 30.0), (60.0, 18.0), (0.5, 0.5))  # what an open rate, age or sex counts as beside the words, and spread
 
 
 class TextEncoder(nn.Module):
@@ -44,24 +45,25 @@ class TextEncoder(nn.Module):
         self.predict = nn.Linear(width, len(NUMBERS) * NUMBER_WIDTH + 1 + len(CODES))  # numbers, sex, findings
 
     def forward(self, texts: list[str]) -> torch.Tensor:
-        x, blank = self._states(texts)
-        x = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
-        return F.layer_norm(self.pool(x).float(), (x.shape[-1],))  # (B, D_c)
+        return self._pooled(self._states(texts)[1])  # (B, D_c)
 
     def tokens(self, texts: list[str]) -> torch.Tensor:
         """Texts -> (B, longest, D_c): a vector for each word; places without a word hold the whole text's vector."""
-        x, blank = self._states(texts)
-        whole = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)
-        x = torch.where(blank[..., None], whole[:, None], x)
+        x, whole = self._states(texts)
         x = torch.cat([x, whole[:, None].expand(-1, self.longest - x.shape[1], -1)], 1)  # (B, longest, D)
+        return self._pooled(x)
+
+    def _pooled(self, x: torch.Tensor) -> torch.Tensor:
         return F.layer_norm(self.pool(x).float(), (x.shape[-1],))
 
     def _states(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The last states (B, T, D), and where there is no word (B, T)."""
+        """The last states (B, T, D), in place of a missing word their mean, and that mean (B, D)."""
         rows = [torch.tensor(encode(self.tokenizer, text)[: self.longest]) for text in texts]
         ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(self.place.device)  # (B, T)
         blank = ids == self.tokenizer.pad_token_id
-        return self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank), blank
+        x = self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank)
+        whole = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)  # (B, D)
+        return torch.where(blank[..., None], whole[:, None], x), whole
 
     def facts_loss(self, requests: list[Request]) -> torch.Tensor:
         """How well the vectors of these requests tell their numbers, sex and findings; open parts do not count."""
@@ -90,7 +92,14 @@ class TextEncoder(nn.Module):
     @inference()
     def rate(self, vectors: torch.Tensor) -> torch.Tensor:
         """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell."""
-        return nearest_rate(self.predict(vectors)[:, :NUMBER_WIDTH].float())
+        every = waves(torch.arange(*RATES, device=vectors.device).float() / NUMBERS["rate"][0])  # (R, NUMBER_WIDTH)
+        return torch.cdist(self.predict(vectors)[:, :NUMBER_WIDTH].float(), every).argmin(1) + float(RATES[0])
+
+
+def waves(share: torch.Tensor) -> torch.Tensor:
+    """(B,) numbers over their scale -> (B, NUMBER_WIDTH): the number as it is, its sines and its cosines."""
+    angle = 2 * torch.pi * share[:, None] * torch.tensor(WAVES, device=share.device)
+    return torch.cat([share[:, None], angle.sin(), angle.cos()], 1)
 
 
 def _number_loss(predicted: torch.Tensor, values: list[int | None], scale: float) -> torch.Tensor:
@@ -105,10 +114,7 @@ def numbers_of(requests: list[Request], scaled: bool) -> torch.Tensor:
 
     As published bpm, years, and 1 for a man; or each with mean 0 and about unit spread.
     """
-    out = []
-    for request in requests:
-        row = [USUAL[key][0] if getattr(request, key) is None else getattr(request, key) for key in ("rate", "age")]
-        out.append([*row, {"male": 1.0, "female": 0.0, None: 0.5}[request.sex]])
-    table = torch.tensor(out)
-    middle, spread = torch.tensor([USUAL["rate"], USUAL["age"], (0.5, 0.5)]).T
+    rows = [(r.rate, r.age, {"male": 1, "female": 0}.get(r.sex)) for r in requests]
+    table = torch.tensor([[m if x is None else float(x) for x, (m, _) in zip(row, USUAL)] for row in rows])
+    middle, spread = torch.tensor(USUAL).T
     return (table - middle) / spread if scaled else table

@@ -5,17 +5,18 @@ write down, fact by fact, before any question is asked: a language model learns 
 tokens of an ECG take their place.
 """
 
+import contextlib
 import math
 import random
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, product
 
 import torch
 
 from ..errors import BadRequest
 from ..findings import CODES, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
-from .questions import Kind, Question, Template, ask, compare, full_answer, listed, matching, words
+from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
 from .requests import NO_ECG, Request, fill, phrasings, questions
 
 GROUPS = grouped("token")  # findings that are noted together
@@ -54,7 +55,6 @@ def notes(r: Reading, which: str = "") -> str:
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
 TEXT_MIX = {"generate": 0.40, "restate": 0.30, "report": 0.12, "question": 0.10, "no_ecg": 0.08}
-ORDER = ("first", "second")  # ECGs that are looked at together
 TRIES = 60  # ECGs looked at for one that a question fits
 
 
@@ -71,10 +71,7 @@ class Corpus:
         self.patients = list(patients or range(len(self.readings)))
         self.pairs = _pairs(self.patients)
         self.carriers = {c: [row for row, r in enumerate(self.readings) if c in r.findings] for c in CODES}
-        self.requests = [
-            _request(int(age), "female" if female else "male", r)
-            for age, female, r in zip(truth["age"].tolist(), truth["female"].tolist(), self.readings)
-        ]
+        self.requests = [_request(r) for r in self.readings]
         self.reports = [report(r) for r in self.readings]
         self.terms = questions()
 
@@ -86,7 +83,7 @@ class Corpus:
         (a question about the ECG).
         """
         if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.4):
-            asked = self.ask(row, rng, split)
+            asked = self.ask((row,), rng, split)
             return asked.question, full_answer(asked) if kind == "ask" else NO_ECG
         if kind in ("interpret", "no_ecg"):
             return rng.choice(phrasings("interpret", split)), self.reports[row] if kind == "interpret" else NO_ECG
@@ -98,10 +95,11 @@ class Corpus:
             return fill("Write the report of {who} with {what}, {rate}.", request, rng), self.reports[row]
         return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
 
-    def ask(self, row: int, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
-        """A question about one ECG; its ecg_id is the row."""
-        other = self.readings[rng.randrange(len(self.readings))]
-        return replace(ask(self.readings[row], rng, split, kind, other), ecg_id=(row,))
+    def ask(self, rows: tuple[int, ...], rng: random.Random, split: str = "seen", *how) -> Question:
+        """A question about one ECG or two; ecg_id holds their rows. `how`: kind and wanted, as in `questions.ask`."""
+        looked_at, same = tuple(self.readings[row] for row in rows), len({self.patients[row] for row in rows}) == 1
+        other = self.readings[rng.randrange(len(self.readings))] if len(rows) == 1 else None
+        return replace(ask(looked_at, rng, split, *how, other=other, same_patient=same), ecg_id=rows)
 
     def asked(self, rng: random.Random, split: str = "seen", kind: Kind = None) -> Question:
         """A question about one ECG or two of this corpus; ecg_id holds their rows.
@@ -115,78 +113,61 @@ class Corpus:
         fitting = [t for t in matching(kind) if self.pairs or "consecutive" not in t.question_type]
         for template in rng.sample(fitting, len(fitting)):
             some = rng.random() < (0.5 if template.form == "verify" else 0.75)
-            for wanted in (some or (template.form == "query" and template.topic in ALWAYS), not some):
-                for _ in range(TRIES):
-                    try:
-                        return self._try(template, rng, split, wanted)
-                    except BadRequest:
-                        continue
+            first = some or (template.form == "query" and template.topic in ALWAYS)
+            for wanted, _ in product((first, not some), range(TRIES)):
+                with contextlib.suppress(BadRequest):
+                    return self._try(template, rng, split, wanted)
         raise BadRequest(f"No ECG here fits a question of kind {kind!r}: give more ECGs, or another kind.")
 
     def more(self, asked: Question, n: int, rng: random.Random, split: str = "seen") -> list[Question]:
         """Up to n more questions about the ECGs of one; of two ECGs some may allow none."""
-        out, rows = [], asked.ecg_id
+        out = []
         for _ in range(n):
-            try:
-                if len(rows) == 1:
-                    out.append(self.ask(rows[0], rng, split))
-                else:
-                    pair, same = [self.readings[row] for row in rows], "consecutive" in asked.question_type
-                    out.append(replace(compare(*pair, rng, split, same), ecg_id=rows))
-            except BadRequest:
-                continue
+            with contextlib.suppress(BadRequest):
+                out.append(self.ask(asked.ecg_id, rng, split))
         return out
 
     def noted(self, asked: Question) -> str:
         """The notes of the ECGs that are asked about; the facts of two say to which one they belong."""
-        order = ORDER if len(asked.ecg_id) > 1 else ("",)
+        order = ("first", "second") if len(asked.ecg_id) > 1 else ("",)
         return " ".join(notes(self.readings[row], which) for row, which in zip(asked.ecg_id, order))
 
     def _try(self, template: Template, rng: random.Random, split: str, wanted: bool) -> Question:
-        """Such a question about an ECG, or two, drawn from all; BadRequest when it does not fit."""
-        kind, (first, second) = template.template_id, (rng.randrange(len(self.readings)) for _ in range(2))
+        """Such a question about an ECG or two drawn from all; BadRequest when they do not fit: two of one patient."""
+        kind, first = template.template_id, rng.randrange(len(self.readings))
         if template.question_type.startswith("single"):
-            asked = ask(self.readings[first], rng, split, kind, self.readings[second], wanted)
-            return replace(asked, ecg_id=(first,))
-        same = "consecutive" in template.question_type
-        if same:
+            return self.ask((first,), rng, split, kind, wanted)
+        second = rng.randrange(len(self.readings))
+        if "consecutive" in template.question_type:
             first, second = rng.choice(self.pairs)
         elif wanted and self.readings[first].findings:  # two that share something, be it rare
             second = rng.choice(self.carriers[rng.choice(sorted(self.readings[first].findings))])
-        if not same and self.patients[first] == self.patients[second]:
-            raise BadRequest("These two ECGs are of one patient.")
-        asked = compare(self.readings[first], self.readings[second], rng, split, same, kind, wanted)
-        return replace(asked, ecg_id=(first, second))
+        return self.ask((first, second), rng, split, kind, wanted)
 
-    def kinds(self, n: int, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[str]:
-        """n kinds of conversation drawn from a mix."""
-        return rng.choices(list(mix), list(mix.values()), k=n)
-
-    def dialogue(self, rows: list[int], rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[tuple[str, str]]:
-        """One conversation per row, of kinds drawn from a mix."""
-        return [self.sample(kind, row, rng) for kind, row in zip(self.kinds(len(rows), rng, mix), rows)]
+    def dialogue(self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX) -> list[tuple[str, str, str]]:
+        """One conversation per row, of a kind drawn from a mix: (kind, prompt, answer)."""
+        kinds = rng.choices(list(mix), list(mix.values()), k=len(rows))
+        return [(kind, *self.sample(kind, int(row), rng)) for kind, row in zip(kinds, rows)]
 
     def sentences(self, rng: random.Random, n: int = 3000) -> list[str]:
         """Texts that show every word of the chain, for the tokenizer."""
         rows = [rng.randrange(len(self.reports)) for _ in range(n)]
-        pairs = self.dialogue(rows, rng)
-        fixed = [t.format(term=a) for a, _ in self.terms for t in phrasings("question", "seen")]
-        return (
-            [part for pair in pairs for part in pair]
-            + [WANTED] * 10
-            + fixed
-            + phrasings("interpret", "seen")
-            + words()
-            + self.reports[:n]
-            + [notes(r) for r in self.readings[: n // 10]]
-        )
+        return [
+            *(part for _, *pair in self.dialogue(rows, rng) for part in pair),
+            *[WANTED] * 10,
+            *(t.format(term=term) for term, _ in self.terms for t in phrasings("question", "seen")),
+            *phrasings("interpret", "seen"),
+            *words(),
+            *self.reports[:n],
+            *(notes(r) for r in self.readings[: n // 10]),
+        ]
 
 
-def _request(age: int, sex: str, r: Reading) -> Request:
+def _request(r: Reading) -> Request:
     """All that could be asked for of this ECG; intervals and axis in tens, as reports tell them."""
     measured = {"pr": r.pr_ms, "qrs": r.qrs_ms, "qt": r.qt_ms, "axis": r.axis_deg}
     predicted = {key: on_paper(value) for key, value in measured.items() if not math.isnan(value)}
-    return Request(age, sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
+    return Request(int(r.age), r.sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
 
 
 def _pairs(patients: list) -> list[tuple[int, int]]:

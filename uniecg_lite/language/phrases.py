@@ -7,20 +7,20 @@ lower case, {name} for each of its `parts`. Texts and tables go through the same
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator
 
-from ..findings import EVIDENCE, INJURY, NAMES, OLD, column, table
+from ..findings import EVIDENCE, NAMES, column, table
 from ..leads import LEADS
 
 WORDINGS = table("wordings")
-REGIONS, ALONE, INFARCTS = (WORDINGS[key] for key in ("regions", "alone", "infarcts"))
-WHERE = {"st_up": INFARCTS["acute"], "q_waves": INFARCTS["old"]}  # feature, region -> findings
-NO_INFARCT = (*INJURY, *OLD)  # "no infarct" denies them
+SAID, DENIED, UNCERTAIN = 0, 1, 2
+Phrase = tuple[str, ...]
+
+_NUMBERS = {"pr": "pr_ms", "pq": "pr_ms", "qtc": "qtc_ms", "corrected": "qtc_ms", "qt": "qt_ms", "axis": "axis_deg"}
 
 _DROPPED = set(WORDINGS["dropped"])
+_PLURAL = re.compile(r"(?<=x)es$|(?<=..[^sui])s$")
 _KEPT = ("rules", "lacks", "excludes")  # a plural would make another word of them
-_SPELLING = (("aemi", "emi"), ("isation", "ization"), ("haem", "hem"))
 _TOKEN = re.compile(r"(?<![\w.)])-\d+(?:\.\d+)?|\d+(?:\.\d+)?(?:(?:st|nd|rd)\b)?|[a-z]+\d*|[.,;:()/?!<>&-]")
 _CLEAN = [
     (re.compile(pattern), instead)
@@ -33,23 +33,14 @@ _CLEAN = [
         (r"(\baxis:?) - ?(?=\d)", r"\1 -"),
         (r"(?<![a-z\d.])\d+ ?[:x] ?\d+(?![\d.])", " "),  # 2:1 block
         (r"(?<=\d)-(?=year|yr|day|month|lead)", " "),
+        (r"aemi", "emi"),
+        (r"isation", "ization"),
+        (r"haem", "hem"),
+        (r"\baxes\b", "axis"),
     )
 ]
 _NEW_LINE = re.compile(r"\n\s*(?=[-*•#\n]|\d+[.)]|[A-Z][a-z])")  # a list or a new sentence, not a wrapped line
-_BEFORE_I, _AFTER_I, _NEXT_TO_I = (set(WORDINGS["lead_i"][key]) for key in ("before", "after", "beside"))
-_V = re.compile(r"v[1-6]")
-
-
-@lru_cache(maxsize=20_000)
-def _alike(word: str) -> str:
-    """One word without plural and British spelling; "" if it says nothing here."""
-    for british, american in _SPELLING:
-        word = word.replace(british, american)
-    if word.endswith(("xes", "axes")):
-        word = "axis" if word == "axes" else word[:-2]
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) and word not in _KEPT:
-        word = word[:-1]
-    return "" if word in _DROPPED else word
+_BEFORE_I, _AFTER_I, _NEXT_TO_I = (WORDINGS["lead_i"][key] for key in ("before", "after", "beside"))
 
 
 def words(text: str) -> list[str]:
@@ -57,115 +48,114 @@ def words(text: str) -> list[str]:
     text = _NEW_LINE.sub(". ", text).lower()
     for pattern, instead in _CLEAN:
         text = pattern.sub(instead, text)
-    raw = _TOKEN.findall(text)
-    for k in (k for k, word in enumerate(raw) if word == "i"):
-        if _is_lead_i(raw[k - 1] if k else "", raw[k + 1] if k + 1 < len(raw) else "."):
-            raw[k] = "lead_i"
-    return [word for word in map(_alike, raw) if word]
+    out, raw = [], [".", *_TOKEN.findall(text), "."]
+    for before, word, after in zip(raw, raw[1:], raw[2:]):
+        alike = "lead_i" if word == "i" and _is_lead_i(before, after) else word
+        out.append(alike if alike in _KEPT else _PLURAL.sub("", alike))
+    return [word for word in out if word not in _DROPPED]
 
 
 def _is_lead_i(before: str, after: str) -> bool:
-    if before in ("type", "mobitz", "grade") or not (after in _AFTER_I or _V.fullmatch(after)):
-        return False
-    begins = after == ":" and before in ("", ".", ";")  # "I: Q waves"
-    return begins or before in _BEFORE_I or after in _NEXT_TO_I or bool(_V.fullmatch(after))
+    begins = after == ":" and before in (".", ";")  # "I: Q waves"
+    among = after in _NEXT_TO_I or (after in _AFTER_I and (begins or before in _BEFORE_I))
+    return among and before not in ("type", "mobitz", "grade")
 
 
-def expand(wordings: Iterable[str]) -> list[tuple[str, ...]]:
+def expand(wordings: Iterable[str]) -> list[Phrase]:
     """Every wording as words; {name} stands for each of its parts."""
-    out = []
-    for one in wordings:
-        names = re.findall(r"\{(\w+)\}", one)
-        for parts in itertools.product(*(WORDINGS["parts"][name] for name in names)):
-            out.append(tuple(words(re.sub(r"\{\w+\}", "%s", one) % parts)))
-    return out
+    return [
+        tuple(words(re.sub(r"\{\w+\}", "%s", one) % parts))
+        for one in wordings
+        for parts in itertools.product(*(WORDINGS["parts"][name] for name in re.findall(r"\{(\w+)\}", one)))
+    ]
 
 
-def _number_in(phrase: tuple[str, ...]) -> tuple[str, ...]:
-    """The number that a finding's wording names on the way: "PR prolonged" names the PR."""
-    named = {"pr": "pr_ms", "pq": "pr_ms", "qtc": "qtc_ms", "corrected": "qtc_ms", "qt": "qt_ms", "axis": "axis_deg"}
-    return next(((key,) for word, key in named.items() if word in phrase), ())
+def in_order(some: Iterable[str]) -> tuple[str, ...]:
+    """Leads in their usual order, each once."""
+    return tuple(sorted(set(some), key=LEADS.index))
 
 
-def _entries() -> Iterator[tuple[list[str], str, object]]:
-    """(wordings, kind, value) of every phrase; of two alike the later one holds."""
-    w = WORDINGS
-    for kind in ("state", "subject"):
-        yield from ((wordings, kind, name) for name, wordings in w[f"{kind}s"].items())
-    yield from ((wordings, "feature", (feature,)) for feature, wordings in w["short"].items())
-    yield from ((row["wordings"], "change", tuple(row["features"])) for row in w["changes"])
-    yield from ((wordings, "key", (key,)) for key, wordings in w["keys"].items())
-    yield w["axes"], "key", (None, "axis_deg", None)  # three angles: the second is the QRS axis
-    yield from ((wordings, "unit", unit) for unit, wordings in w["units"].items())
-    yield from ((wordings, kind, None) for kind, wordings in w["marks"].items())
-    yield from ((w["bounds"], "bound", None), (w["unmeasured"], "unmeasured", None))
-    yield w["no_pr"], "unmeasured", "pr_ms"
-    for polarity, reach in ((1, w["denied"]), (2, w["uncertain"])):
-        yield from ((wordings, kind, polarity) for kind, wordings in reach.items())
-    yield from ((wordings, "age", age) for age, wordings in w["ages"].items())
-    yield from ((wordings, "infarct", age) for age, wordings in w["infarct"].items())
-    yield from (([name], "region", name) for name in REGIONS)
-    yield from _lead_sets()
-    yield from ((row["wordings"], "group", tuple(row["findings"])) for row in w["only_denied"])
-    yield from (([f"{one}:" for one in wordings], "section", name) for name, wordings in w["sections"].items())
-    yield from ((w["nothing"], "nothing", None), (w["limits"], "limits", None))
+def _named(phrase: Phrase, way: str) -> tuple[str, ...]:
+    """The number that a finding's wording names on the way: "PR prolonged" names the PR, "axis deviation" none."""
+    named = () if way == "only denied" else _NUMBERS.items()
+    return next(((key,) for word, key in named if word in phrase), ())
 
 
-def _lead_sets() -> Iterator[tuple[list[str], str, object]]:
-    """Sets of leads, always with the word lead, one or two joined; walls; "inferiorly"."""
-    regions = {name: leads for name, leads in REGIONS.items() if leads}
-    sets = regions | WORDINGS["lead_sets"]
-    for a, b in itertools.permutations(regions, 2):
-        sets |= {f"{a} {joint} {b}": sets[a] + sets[b] for joint in ("and", "or", "/")}
-    for name, leads in sets.items():
-        yield [f"{name} lead"], "leads", tuple(lead for lead in LEADS if lead in leads)
-    yield from (([f"{name} wall"], "region", name) for name in REGIONS)
-    yield from (([f"{name}ly"], "leads", tuple(leads)) for name, leads in regions.items())
+def _lead_sets() -> dict[str, list[str]]:
+    """Name -> leads: of regions, one or two joined, and of other sets."""
+    regions = {name: leads for name, leads in WORDINGS["regions"].items() if leads}
+    pairs = itertools.product(itertools.permutations(regions, 2), ("and", "or", "/"))
+    return {**regions, **WORDINGS["lead_sets"], **{f"{a} {by} {b}": regions[a] + regions[b] for (a, b), by in pairs}}
 
 
-def _phrases() -> dict[tuple[str, ...], tuple]:
-    """Phrase -> (kind, value)."""
-    out = {phrase: (kind, value) for wordings, kind, value in _entries() for phrase in expand(wordings)}
-    for code, wordings in column("wordings").items():  # what features and leads say has none
-        for phrase in expand([NAMES[code], *wordings]):
-            out[phrase] = ("finding", ((code,), _number_in(phrase)))
-    for row in WORDINGS["several"]:
-        out |= {phrase: ("finding", (tuple(row["findings"]), ())) for phrase in expand(row["wordings"])}
-    for row in WORDINGS["normal"]:
-        for phrase in expand(row["wordings"]):
-            out[phrase] = ("normal", (tuple(row["findings"]), _number_in(phrase)))
-    return out
+def _entries() -> list[tuple[str, object, list[str]]]:
+    """(kind, value, wordings) of every phrase; of two alike the later one holds.
+
+    Findings and features have their names and how they count (`report_parser.WAYS`).
+    """
+    named = {"state": "states", "subject": "subjects", "unit": "units", "age": "ages", "infarct": "infarct"}
+    w, ways = WORDINGS, {"several": "", "normal": "reversed", "only_denied": "only denied"}
+    return [
+        *((kind, value, wordings) for kind, key in named.items() for value, wordings in w[key].items()),
+        *((kind, DENIED, wordings) for kind, wordings in w["denied"].items()),
+        *((kind, UNCERTAIN, wordings) for kind, wordings in w["uncertain"].items()),
+        *((kind, None, wordings) for kind, wordings in w["marks"].items()),
+        *((kind, None, w[kind]) for kind in ("unmeasured", "nothing", "limits")),
+        ("bound", None, w["bounds"]),
+        *(("key", (key,), wordings) for key, wordings in w["keys"].items()),
+        ("key", (None, "axis_deg", None), w["axes"]),  # three angles: the second is the QRS axis
+        ("unmeasured", "pr_ms", w["no_pr"]),
+        *(("feature", ((feature,), ""), wordings) for feature, wordings in w["short"].items()),
+        *(("feature", (tuple(row["features"]), "only denied"), row["wordings"]) for row in w["changes"]),
+        *(("section", name, [f"{one}:" for one in wordings]) for name, wordings in w["sections"].items()),
+        *(("region", name, [name, f"{name} wall"]) for name in w["regions"]),
+        *(("leads", in_order(leads), [f"{name} lead"]) for name, leads in _lead_sets().items()),
+        *(("leads", tuple(leads), [f"{name}ly"]) for name, leads in w["regions"].items() if leads),
+        *(("finding", ((code,), ""), [NAMES[code], *more]) for code, more in column("wordings").items()),
+        *(("finding", (tuple(row["findings"]), way), row["wordings"]) for key, way in ways.items() for row in w[key]),
+    ]
 
 
-def sign_words(some: list[str] | tuple[str, ...]) -> tuple[str, ...]:
+def _unjoined(some: Iterable[str]) -> Phrase:
     """Evidence is compared without its commas and joints."""
     return tuple(word for word in some if word not in (",", "and", "with"))
 
 
-def _signs(codes: Iterable[str]) -> dict[tuple[str, ...], str]:
+def _signs(codes: Iterable[str]) -> dict[Phrase, str]:
     """Words of a finding's evidence -> its code."""
-    known = column("evidence_wordings")
-    more = {sign_words(phrase): code for code in codes for phrase in expand(known.get(code, ()))}
-    return more | {sign_words(words(EVIDENCE[code])): code for code in codes}
+    more = column("evidence_wordings")
+    return {_unjoined(one): code for code in codes for one in expand([EVIDENCE[code], *more.get(code, ())])}
 
 
-class Phrases:
-    """A table of phrases that is asked for the longest one at a place."""
-
-    def __init__(self, table: dict[tuple[str, ...], object]):
-        self.table, self.longest = table, {}
-        for phrase in table:
-            self.longest[phrase[0]] = max(self.longest.get(phrase[0], 0), len(phrase))
-
-    def at(self, some: list[str] | tuple[str, ...], place: int):
-        """The longest phrase that begins with this word: (its value, its length), or (None, 1)."""
-        for size in range(self.longest.get(some[place], 0), 0, -1):
-            hit = self.table.get(tuple(some[place : place + size]))
-            if hit is not None:
-                return hit, size
-        return None, 1
+PHRASES = {  # -> (kind, value); with a finding goes the number that its wording names
+    phrase: (kind, (*value, _named(phrase, value[1])) if kind == "finding" else value)
+    for kind, value, wordings in _entries()
+    for phrase in expand(wordings)
+}
+_SIGNS = _signs(EVIDENCE)  # of evidence sentences
+_SIGNS_ANYWHERE = _signs(column("evidence_wordings"))  # what cannot be a sentence about leads or numbers
+_LONGEST = max(map(len, (*PHRASES, *_SIGNS)))
 
 
-PHRASES = Phrases(_phrases())
-SIGN_PHRASES = Phrases(_signs(EVIDENCE))  # for evidence sentences
-SIGNS_ANYWHERE = Phrases(_signs(column("evidence_wordings")))  # what cannot be a sentence about leads or numbers
+def scan(some: Phrase, table: dict[Phrase, object], other: Callable = lambda some, at: (None, 1)) -> Iterator[tuple]:
+    """(place, value) of each run of words that a table has, the longest at its place.
+
+    Args:
+        some: words of a text.
+        table: phrase -> value.
+        other: words and a place where no phrase begins -> a value or None, and its length.
+    """
+    at = 0
+    while at < len(some):
+        runs = (some[at : at + size] for size in range(_LONGEST, 0, -1))
+        value, size = next(((table[run], len(run)) for run in runs if run in table), None) or other(some, at)
+        if value is not None:
+            yield at, value
+        at += size
+
+
+def evidence_in(some: list[str], anywhere: bool = False) -> set[str]:
+    """The findings whose evidence is told in the words of an evidence sentence, or `anywhere` in a text."""
+    plain, denial = _unjoined(some), ("no", "without", "not")
+    signs = scan(plain, _SIGNS_ANYWHERE if anywhere else _SIGNS)
+    return {code for at, code in signs if not (at and plain[at - 1] in denial)}

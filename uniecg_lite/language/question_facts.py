@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from .. import findings
 from ..findings import CODES, NAMES, RANGES, RHYTHMS, Reading, on_paper
@@ -19,17 +20,20 @@ class Facts:
     possible: tuple[Fact, ...] = ()  # all that the reading decides, true or false
     partial: frozenset[str] = frozenset()  # first parts of which something stays undecided: no list can be asked
 
-    @property
+    @cached_property
     def false(self) -> tuple[Fact, ...]:
         """What the reading rules out."""
-        true = set(self.true)
-        return tuple(f for f in self.possible if f not in true)
+        return tuple(f for f in self.possible if f not in self.true)
+
+
+def _facts(truth: dict[Fact, bool], partial: frozenset[str] = frozenset()) -> Facts:
+    """Statement -> is it true?"""
+    return Facts(tuple(fact for fact, true in truth.items() if true), tuple(truth), partial)
 
 
 # ---- findings -------------------------------------------------------------------------------------------------------
 # a conduction block counts as conduction
 _GROUP = {code: group.split()[0] for code, group in findings.column("group").items()}
-GROUPS = tuple(dict.fromkeys(_GROUP.values()))
 GROUP_OF = {NAMES[code]: group for code, group in _GROUP.items()}
 _BEATS = findings.GROUPED["ectopy"]
 _ALL = tuple(c for c in CODES if c != "NORM")
@@ -42,25 +46,21 @@ def undecided(r: Reading) -> frozenset[str]:
     return hidden.union(*(findings.HIDES.get(code, ()) for code in r.findings)) - r.findings
 
 
-def _statements(r: Reading, codes, first: Callable[[str], str]) -> Facts:
-    """Facts about these codes; a reading without a rhythm is not known well enough to say anything."""
+def _statements(r: Reading, codes: tuple[str, ...], about: str = "") -> Facts:
+    """Facts about these codes, without `about` each of its group.
+
+    A reading without a rhythm is not known well enough to say anything.
+    """
     if not r.findings.intersection(RHYTHMS):
         return Facts()
     hidden = undecided(r)
-    return Facts(
-        tuple((first(c), NAMES[c]) for c in codes if c in r.findings),
-        tuple((first(c), NAMES[c]) for c in codes if c not in hidden),
-        frozenset(first(c) for c in codes if c in hidden),
-    )
-
-
-def _normal(r: Reading) -> Facts:
-    return Facts((("ECG", "normal"),) if "NORM" in r.findings else (), (("ECG", "normal"),) if r.findings else ())
+    truth = {(about or _GROUP[c], NAMES[c]): c in r.findings for c in codes if c not in hidden}
+    return _facts(truth, frozenset(about or _GROUP[c] for c in codes if c in hidden))
 
 
 def _any_extra(r: Reading) -> Facts:
-    kinds, fact = _statements(r, _BEATS, lambda c: "beats"), (("ECG", "extra beats"),)
-    return Facts() if kinds.partial or not kinds.possible else Facts(fact if kinds.true else (), fact)
+    kinds = _statements(r, _BEATS, "beats")
+    return _facts({("ECG", "extra beats"): bool(kinds.true)} if kinds.possible and not kinds.partial else {})
 
 
 def _stage(r: Reading) -> Facts:
@@ -69,9 +69,7 @@ def _stage(r: Reading) -> Facts:
     hidden = not r.findings or r.findings.intersection(findings.WIDE) or undecided(r).intersection(findings.OLD)
     if (acute and old) or (hidden and not acute and not old):
         return Facts()
-    stage = "acute" if acute else "old" if old else ""
-    both = (("infarction", "acute"), ("infarction", "old"))
-    return Facts(tuple(f for f in both if f[1] == stage), both)
+    return _facts({("infarction", "acute"): bool(acute), ("infarction", "old"): bool(old)})
 
 
 # ---- signs and noise in leads ---------------------------------------------------------------------------------------
@@ -85,29 +83,11 @@ SIGNS = {  # words -> (field of a reading, leads in which it means something)
 NOISES = {"baseline drift": ("drift", LEADS), "static noise": ("static", LEADS)}
 
 
-def _in_leads(table: dict) -> Callable[[Reading], Facts]:
-    possible = tuple((sign, lead) for sign, (_, leads) in table.items() for lead in leads)
-
-    def facts(r: Reading) -> Facts:
-        return Facts(
-            tuple((s, lead) for s, (key, leads) in table.items() for lead in getattr(r, key) if lead in leads), possible
-        )
-
-    return facts
-
-
-def _turned(topic: Callable[[Reading], Facts]) -> Callable[[Reading], Facts]:
-    possible = tuple((lead, sign) for sign, lead in topic(Reading()).possible)
-
-    def facts(r: Reading) -> Facts:
-        return Facts(tuple((lead, sign) for sign, lead in topic(r).true), possible)
-
-    return facts
-
-
-def _any_noise(r: Reading) -> Facts:
-    noisy = {*r.drift, *r.static}
-    return Facts(tuple(("noise", lead) for lead in LEADS if lead in noisy), tuple(("noise", lead) for lead in LEADS))
+def _in_leads(table: dict, turned: bool = False) -> Callable[[Reading], Facts]:
+    """Signs and their leads; `turned`: leads and their signs."""
+    step = -1 if turned else 1
+    rows = [((sign, lead)[::step], key, lead) for sign, (key, leads) in table.items() for lead in leads]
+    return lambda r: _facts({fact: lead in getattr(r, key) for fact, key, lead in rows})
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
@@ -126,43 +106,34 @@ def _rounded(value: float, row: dict) -> int:
     return on_paper(value, 1 if row["unit"] == "bpm" else 10)
 
 
+def _measured(about: str, r: Reading) -> tuple[float, dict]:
+    """A number and its normal range."""
+    key, name = _NUMBERS[about]
+    return getattr(r, key), RANGES[name]
+
+
 def side(value: float, row: dict) -> str:
-    """Below, within or above a normal range. A QTc at its limit is outside already (Rautaharju et al. 2009)."""
-    closed = row["name"].startswith("QT interval corrected")
-    if value > row["high"] or (closed and value == row["high"]):
-        return "above"
-    return "below" if value < row["low"] or (closed and value == row["low"]) else "within"
+    """Below, within or above a normal range; "" where rounding as on paper would change that.
+
+    A QTc at its limit is outside already (Rautaharju et al. 2009).
+    """
+    low, high, closed = row["low"], row["high"], row["name"].startswith("QT interval corrected")
+    exact, rounded = (
+        "above" if v > high or (closed and v == high) else "below" if v < low or (closed and v == low) else "within"
+        for v in (value, _rounded(value, row))
+    )
+    return exact if exact == rounded else ""
 
 
 def sides(r: Reading) -> dict[str, str]:
-    """Feature -> its side, for what can be measured; "" where rounding as on paper would change the side.
+    """Feature -> its `side`, for what can be measured and decided.
 
     No PR interval without one; QTc only with a rate, and for a known sex, which its limit depends on.
     """
     features = [*_FEATURES, _QTC[r.sex]] if r.sex in _QTC and not math.isnan(r.rate_bpm) else _FEATURES
-    out = {}
-    for feature in features:
-        key, name = _NUMBERS[feature]
-        value, row = getattr(r, key), RANGES[name]
-        if not math.isnan(value):
-            exact = side(value, row)
-            out[feature] = exact if exact == side(_rounded(value, row), row) else ""
-    return out
-
-
-def _decided(r: Reading) -> dict[str, str]:
-    return {feature: s for feature, s in sides(r).items() if s}
-
-
-def _range(r: Reading) -> Facts:
-    decided = _decided(r)
-    return Facts(tuple(decided.items()), tuple((feature, s) for feature in decided for s in SIDES))
-
-
-def _outside(r: Reading) -> Facts:
-    decided = _decided(r)
-    outside = tuple(("features", feature) for feature, s in decided.items() if s != "within")
-    return Facts(outside, tuple(("features", feature) for feature in decided))
+    measured = {feature: _measured(feature, r) for feature in features}
+    known = {feature: side(value, row) for feature, (value, row) in measured.items() if not math.isnan(value)}
+    return {feature: one for feature, one in known.items() if one}
 
 
 def _direction(degrees: float) -> str:
@@ -173,33 +144,34 @@ def _direction(degrees: float) -> str:
 def _axis(r: Reading) -> Facts:
     if math.isnan(r.axis_deg) or _direction(r.axis_deg) != _direction(on_paper(r.axis_deg)):
         return Facts()
-    return Facts((("axis", _direction(r.axis_deg)),), tuple(("axis", a) for a in AXES))
+    return _facts({("axis", one): one == _direction(r.axis_deg) for one in AXES})
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
 TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> names of the two parts, facts
-    "any_finding": (("list", "finding"), lambda r: _statements(r, _ALL, lambda c: "findings")),
-    "finding": (("group", "finding"), lambda r: _statements(r, _BUT_RHYTHMS, _GROUP.__getitem__)),
-    "among": (("group", "finding"), lambda r: _statements(r, _ALL, _GROUP.__getitem__)),  # where one is looked for
-    "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, lambda c: "rhythm")),
-    "normal": (("list", "state"), _normal),
+    "any_finding": (("list", "finding"), lambda r: _statements(r, _ALL, "findings")),
+    "finding": (("group", "finding"), lambda r: _statements(r, _BUT_RHYTHMS)),
+    "among": (("group", "finding"), lambda r: _statements(r, _ALL)),  # where one is looked for
+    "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, "rhythm")),
+    "normal": (("list", "state"), lambda r: _facts({("ECG", "normal"): "NORM" in r.findings} if r.findings else {})),
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
-    "lead_sign": (("lead", "sign"), _turned(_in_leads(SIGNS))),
-    "range": (("feature", "side"), _range),
-    "outside": (("list", "feature"), _outside),
+    "lead_sign": (("lead", "sign"), _in_leads(SIGNS, turned=True)),
+    "range": (("feature", "side"), lambda r: _facts({(f, s): s == x for f, x in sides(r).items() for s in SIDES})),
+    "outside": (
+        ("list", "feature"),
+        lambda r: _facts({("features", f): s != SIDES[1] for f, s in sides(r).items()}),
+    ),
     "axis": (("list", "axis"), _axis),
     "noise": (("noise", "lead"), _in_leads(NOISES)),
-    "lead_noise": (("lead", "noise"), _turned(_in_leads(NOISES))),
-    "any_noise": (("list", "lead"), _any_noise),
-    "extra_beats": (("list", "beats"), lambda r: _statements(r, _BEATS, lambda c: "beats")),
+    "lead_noise": (("lead", "noise"), _in_leads(NOISES, turned=True)),
+    "any_noise": (("list", "lead"), lambda r: _facts({("noise", x): x in (*r.drift, *r.static) for x in LEADS})),
+    "extra_beats": (("list", "beats"), lambda r: _statements(r, _BEATS, "beats")),
     "any_extra_beats": (("list", "beats"), _any_extra),
     "stage": (("list", "stage"), _stage),
     "rate_change": (("feature", "change"), lambda r: Facts()),  # nothing changes within one ECG
 }
 
-
-_LISTS = {"lead_sign": "sign", "lead_noise": "noise"}  # what leads show is found sign by sign
-_MEASURED = ("range", "axis", "rate_change")  # topics of one number
+_SIGN_BY_SIGN = {"lead_sign": "sign", "lead_noise": "noise", "any_noise": "noise"}  # what leads show is found so
 Shown = tuple[str, tuple[str, ...]]  # what is spoken of, and what is seen of it
 
 
@@ -210,41 +182,30 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
     numbers outside their range, all numbers and their sides; of noise of any kind, each kind; of a normal ECG, the
     findings.
     """
-    if topic in _LISTS:
-        return tuple((choice, _true(_LISTS[topic], choice, r)) for choice in choices)
-    if topic == "any_noise":
-        return tuple((noise, _true("noise", noise, r)) for noise in NOISES)
+    if topic in _SIGN_BY_SIGN:
+        return tuple((choice, _true(_SIGN_BY_SIGN[topic], choice, r)) for choice in choices or NOISES)
     if topic == "outside":
-        return ((about, tuple(f"{name} {_sided(name, r)}" for name in _decided(r))),)
+        return ((about, tuple(f"{name} {_sided(name, r)}" for name in sides(r))),)
     if topic == "normal":
         return (("findings", _true("any_finding", "findings", r)),)
-    number = _number(about, r) if topic in _MEASURED else ""
-    return ((about, (*([number] if number else []), *_true(topic, about, r))),)
+    number = (_number(about, r),) if topic in ("range", "axis") else ()
+    return ((about, (*number, *_true(topic, about, r))),)
 
 
 def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
     return tuple(f[1] for f in TOPICS[topic][1](r).true if f[0] == about)
 
 
+def _number(about: str, r: Reading) -> str:
+    """A number as on paper, and its unit; an axis has none."""
+    value, row = _measured(about, r)
+    return str(_rounded(value, row)) if about == "axis" else f"{_rounded(value, row)} {row['unit']}"
+
+
 def _sided(about: str, r: Reading) -> str:
     """A number and its side: `470 above`."""
-    return f"{_value(about, r)} {sides(r)[about]}"
-
-
-def _value(about: str, r: Reading) -> str:
-    """A number as on paper; "" for what is none, or cannot be measured."""
-    if about not in _NUMBERS:
-        return ""
-    key, name = _NUMBERS[about]
-    value = getattr(r, key)
-    return "" if math.isnan(value) else str(_rounded(value, RANGES[name]))
-
-
-def _number(about: str, r: Reading) -> str:
-    """The same with its unit."""
-    value = _value(about, r)
-    unit = RANGES[_NUMBERS[about][1]]["unit"] if value else "degrees"
-    return value if unit == "degrees" else f"{value} {unit}"
+    value, row = _measured(about, r)
+    return f"{_rounded(value, row)} {side(value, row)}"
 
 
 ALWAYS = ("rhythm", "range", "axis", "rate_change")  # topics of which something is true of every ECG
@@ -261,7 +222,7 @@ def _rate_change(first: Reading, second: Reading) -> Facts:
         return Facts()
     step = on_paper(second.rate_bpm, 1) - on_paper(first.rate_bpm, 1)
     stated = CHANGES[2] if abs(step) < SAME_BPM else CHANGES[0] if step > 0 else CHANGES[1]
-    return Facts((("heart rate", stated),), tuple(("heart rate", c) for c in CHANGES))
+    return _facts({("heart rate", change): change == stated for change in CHANGES})
 
 
 def compared(topic: str, relation: str, first: Reading, second: Reading) -> Facts:
@@ -269,21 +230,18 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
     if topic == "rate_change":
         return _rate_change(first, second)
     a, b = TOPICS[topic][1](first), TOPICS[topic][1](second)
-    possible = tuple(f for f in a.possible if f in b.possible)
-    there = {"new": lambda f: f not in a.true and f in b.true, "gone": lambda f: f in a.true and f not in b.true}
-    keep = there.get(relation, lambda f: f in a.true and f in b.true)
-    lost = frozenset(f[0] for f in (*a.true, *b.true) if f not in possible)
-    return Facts(tuple(f for f in possible if keep(f)), possible, lost)
+    before, after, possible = set(a.true), set(b.true), tuple(f for f in a.possible if f in b.possible)
+    true = {"new": after - before, "gone": before - after, "both": before & after}[relation]
+    lost = frozenset(f[0] for f in before | after if f not in possible)
+    return _facts({f: f in true for f in possible}, lost)
 
 
-def side_by_side(topic: str, relation: str, stated: tuple[str, str], first: Reading, second: Reading) -> Shown:
+def side_by_side(topic: str, relation: str, about: str, asked: str, first: Reading, second: Reading) -> Shown:
     """What to look at before a question about two ECGs: what they share, or what is new or gone; numbers in each.
 
     A number that newly lies outside its normal range, or in both, is marked: `heart rate 81 within to 149 above new`.
-
-    `said` is what is spoken of, and what of it is asked about; "" where all of it is.
+    What is asked of `about` is `asked`, or "" where it is all.
     """
-    about, asked = stated
     known = compared(topic, relation, first, second)
     predicted = tuple(one for what, one in known.true if what == about)
     if topic == "rate_change":

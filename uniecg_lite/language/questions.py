@@ -6,8 +6,8 @@ in `data/questions.json`, are our own. What can be asked, and what is true, is i
 
 import random
 import zlib
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from ..errors import BadRequest
 from ..findings import Reading, table
@@ -16,15 +16,6 @@ from .question_facts import ALWAYS, TOPICS, Fact, Facts
 
 NONE = "none"
 ANSWER = "Answer: "  # stands between what is seen and what follows from it
-QUESTION_TYPES = (
-    "single-verify",
-    "single-choose",
-    "single-query",
-    "comparison_consecutive-verify",
-    "comparison_consecutive-query",
-    "comparison_irrelevant-verify",
-    "comparison_irrelevant-query",
-)
 ATTRIBUTE_TYPES = ("scp_code", "noise", "stage_of_infarction", "extra_systole", "heart_axis", "numeric_feature")
 Kind = str | int | Collection[str | int] | None
 
@@ -53,8 +44,8 @@ class Template:
     question_type: str
     attribute_type: str
     topic: str
-    seen: tuple[str, ...]
-    unseen: tuple[str, ...]
+    seen: list[str]
+    unseen: list[str]
     relation: str = ""  # of two ECGs: new, gone or both
 
     @property
@@ -62,20 +53,9 @@ class Template:
         """verify, choose or query."""
         return self.question_type.rsplit("-", 1)[1]
 
-    def phrasings(self, split: str) -> tuple[str, ...]:
-        """The phrasings of a split, `seen` or `unseen`."""
-        return self.seen if split == "seen" else self.unseen
 
-
-TEMPLATES = tuple(
-    Template(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
-    for row in table("questions")["templates"]
-)
-
-
-def answer_text(question: Question) -> str:
-    """The answer alone: items joined by commas, or "none"."""
-    return listed(question.answer)
+TEMPLATES = tuple(Template(**row) for row in table("questions")["templates"])
+QUESTION_TYPES = tuple(dict.fromkeys(template.question_type for template in TEMPLATES))
 
 
 def listed(items: tuple[str, ...]) -> str:
@@ -89,7 +69,7 @@ def full_answer(question: Question) -> str:
     "V2? ST elevation: V1, V2. Answer: yes". Words that lead to an answer help a language model to find it: Wei et al.,
     "Chain-of-thought prompting", arXiv 2201.11903. Where what is seen is what was asked for, nothing follows.
     """
-    answer, evidence = answer_text(question), question.evidence
+    answer, evidence = listed(question.answer), question.evidence
     if question.question_type.endswith("query") and ";" not in evidence and evidence.endswith(f": {answer}"):
         return evidence
     return f"{evidence}. {ANSWER}{answer}" if evidence else answer
@@ -104,68 +84,41 @@ def parse_answer(text: str) -> frozenset[str]:
     return frozenset(item for item in items if item)
 
 
-# ---- three forms of question: (what fills the braces, answer), or None when there is nothing to ask ------------------
-@dataclass(frozen=True)
-class Pool:
-    """What a question may be about."""
-
-    facts: Facts
-    there: tuple[Fact, ...]  # true, to be asked for
-    foils: tuple[Fact, ...]  # false, to be asked for
+# ---- one question ---------------------------------------------------------------------------------------------------
+Pool = tuple[Facts, Collection[Fact], Collection[Fact]]  # what is known; what is true and what is false, to ask for
 
 
-Filled = tuple[dict[str, str], tuple[str, ...]]
+def _fill(form: str, pool: Pool, wanted: bool, rng: random.Random) -> tuple[dict[str, str], tuple[str, ...]] | None:
+    """What fills the braces of a template, and the answer; None when there is nothing to ask.
 
-
-def _pick(facts, rng: random.Random) -> Fact:
-    """One statement; what is said is drawn first, so that frequent words do not crowd out rare ones."""
-    stated = rng.choice(list(dict.fromkeys(f[1] for f in facts)))
-    return rng.choice([f for f in facts if f[1] == stated])
-
-
-def _verify(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
-    candidates = pool.there if wanted else pool.foils
+    What is said is drawn first, so that frequent words do not crowd out rare ones.
+    """
+    facts, there, foils = pool
+    mentioned = {f[0] for f in facts.true} if form == "query" else ()
+    candidates = there if wanted else [f for f in foils if f[0] not in mentioned]
     if not candidates:
         return None
-    about, stated = _pick(candidates, rng)
-    return {"0": about, "1": stated}, ("yes" if wanted else "no",)
-
-
-def _choose(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
-    candidates, facts = pool.there if wanted else pool.foils, pool.facts
-    if not candidates:
-        return None
-    one = _pick(candidates, rng)
-    others = [f for f in facts.possible if f[0] == one[0] and f != one and (wanted or f not in facts.true)]
-    wrong = [f for f in others if f in pool.foils]
+    stated = rng.choice(list(dict.fromkeys(f[1] for f in candidates)))
+    one = about, _ = rng.choice([f for f in candidates if f[1] == stated])
+    alike = [f for f in facts.possible if f[0] == about]
+    if form == "verify":
+        return {"0": about, "1": stated}, ("yes" if wanted else "no",)
+    if form == "query":
+        every = ", ".join(f[1] for f in alike)
+        return {"0": about, "1": "", "all": every}, tuple(f[1] for f in alike if f in facts.true)
+    others = [f for f in alike if f != one and (wanted or f not in facts.true)]
+    wrong = [f for f in others if f in foils]
     others = wrong if wrong and rng.random() < 0.85 else others  # now and then both are there
     if not others:
         return None
     pair = [one, rng.choice(others)]
     rng.shuffle(pair)
-    stated = tuple(f[1] for f in facts.true if f in pair)
-    return {"0": one[0], "1": "", "a": pair[0][1], "b": pair[1][1]}, stated
+    return {"0": about, "1": "", "a": pair[0][1], "b": pair[1][1]}, tuple(f[1] for f in facts.true if f in pair)
 
 
-def _query(pool: Pool, wanted: bool, rng: random.Random) -> Filled | None:
-    mentioned = {f[0] for f in pool.facts.true}
-    candidates = pool.there if wanted else tuple(f for f in pool.foils if f[0] not in mentioned)
-    if not candidates:
-        return None
-    about = _pick(candidates, rng)[0]
-    every = ", ".join(f[1] for f in pool.facts.possible if f[0] == about)
-    return {"0": about, "1": "", "all": every}, tuple(f[1] for f in pool.facts.true if f[0] == about)
-
-
-_FORMS = {"verify": _verify, "choose": _choose, "query": _query}
-
-
-def _write(
-    template: Template, filled: Filled, rng: random.Random, split: str, looked_at: tuple[Reading, ...]
-) -> Question:
-    stated, answer = filled
-    first, second = TOPICS[template.topic][0]
-    text = rng.choice(template.phrasings(split)).format(**stated, **{first: stated["0"], second: stated["1"]})
+def _write(template: Template, stated: dict, answer: tuple[str, ...], rng, split: str, looked_at) -> Question:
+    names = dict(zip(TOPICS[template.topic][0], (stated["0"], stated["1"])))
+    text = rng.choice(getattr(template, split)).format(**stated, **names)
     asked = tuple(stated[key] for key in ("0", "1", "a", "b") if stated.get(key))
     same = "/".join((str(template.template_id), stated.get("all", ""), *sorted(asked)))
     return Question(
@@ -192,7 +145,7 @@ def _evidence(template: Template, stated: dict[str, str], looked_at: tuple[Readi
         topic, about = "among", known.GROUP_OF[stated["1"]]
     choices = tuple(stated[key] for key in "ab" if key in stated)
     if len(looked_at) == 2:
-        seen = (known.side_by_side(topic, template.relation, (about, stated["1"]), *looked_at),)
+        seen = (known.side_by_side(topic, template.relation, about, stated["1"], *looked_at),)
     else:
         seen = known.shown(topic, about, choices, looked_at[0])
     asked = stated["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
@@ -217,111 +170,75 @@ def matching(kind: Kind = None, start: str = "") -> list[Template]:
     return found
 
 
-def _draw(
-    templates: list[Template],
-    pool_of: Callable,
-    wanted: bool | None,
-    rng: random.Random,
-    split: str,
-    looked_at: tuple[Reading, ...],
-) -> Question:
-    """Decide first whether to ask for something that is there, then find a template that the facts allow it."""
-    order = rng.sample(templates, len(templates))
-    coin = rng.random() < 0.5
-    passes = ((coin, False), (True, False), (False, False), (False, True)) if wanted is None else ((wanted, False),)
-    for i, (there, loose) in enumerate(passes):
-        for template in order:
-            some = wanted is None and i == 0 and template.form != "verify" and rng.random() < 0.5
-            pool = pool_of(template, loose)
-            filled = _FORMS[template.form](pool, there or some, rng)
-            named = template.form != "query" or "{all}" in template.seen[0]
-            if filled and (named or filled[0]["0"] not in pool.facts.partial):
-                return _write(template, filled, rng, split, looked_at)
-    raise BadRequest("Nothing of this kind can be asked about this ECG: choose another kind, or another ECG.")
-
-
-def _only(one: Facts, other: Facts) -> tuple[Fact, ...]:
-    """What is true of one ECG and ruled out in the other."""
-    false = set(other.possible).difference(other.true)
-    return tuple(f for f in one.true if f in false)
+def _pool(template: Template, looked_at: tuple[Reading, ...], other: Reading | None, wanted, loose: bool) -> Pool:
+    topic = TOPICS[template.topic][1]
+    if len(looked_at) == 1:
+        own = topic(*looked_at)
+        if other is None or loose:
+            return own, own.true, own.false if own.true or loose or wanted is False else ()
+        elsewhere = topic(other)
+        ruled_out = [f for f in elsewhere.true if f in own.false]
+        return own, [f for f in own.true if f in elsewhere.false], ruled_out
+    facts = known.compared(template.topic, template.relation, *looked_at)
+    either = {f for reading in looked_at for f in topic(reading).true}
+    foils = [f for f in facts.false if f in either or template.topic in ALWAYS]
+    if template.form == "query" or loose:
+        foils = foils or facts.false
+    elif wanted is None and not (facts.true and foils):
+        return Facts(), (), ()  # either answer must be possible, or one of them would be the rule
+    return facts, facts.true, foils
 
 
 def ask(
-    reading: Reading,
+    looked_at: tuple[Reading, ...],
     rng: random.Random,
     split: str = "seen",
     kind: Kind = None,
-    other: Reading | None = None,
     wanted: bool | None = None,
+    other: Reading | None = None,
+    same_patient: bool = True,
 ) -> Question:
-    """One question about one ECG.
+    """One question about an ECG, or about two: of one patient, the second later than the first, or of two patients.
+
+    What is asked about two and not so is true of one of them, if there is such a thing.
 
     Args:
-        reading: what is true about it.
+        looked_at: what is true about the ECG, or about each of the two.
         rng: the only source of chance.
         split: phrasings `seen` in training or `unseen`.
         kind: a question type, an attribute type, a topic or a template_id, or several of them; None for all.
-        other: another patient. Asked about is then what is true of one of the two alone: over many pairs a question is
-            answered yes as often as no, and how rare a finding is does not give the answer away.
         wanted: True to ask for something that is there, False for something that is not; None for either.
+        other: another patient. Asked about one ECG is then what is true of one of the two alone: over many pairs a
+            question is answered yes as often as no, and how rare a finding is does not give the answer away.
+        same_patient: are both ECGs of one patient?
 
     Raises:
         BadRequest: no such kind, or nothing of this kind can be asked about this ECG.
     """
-
-    def pool(template: Template, loose: bool) -> Pool:
-        topic = TOPICS[template.topic][1]
-        own = topic(reading)
-        if other is None or loose:
-            return Pool(own, own.true, own.false if own.true or loose or wanted is False else ())
-        elsewhere = topic(other)
-        return Pool(own, _only(own, elsewhere), _only(elsewhere, own))
-
-    return _draw(matching(kind, "single"), pool, wanted, rng, split, (reading,))
-
-
-def compare(
-    first: Reading,
-    second: Reading,
-    rng: random.Random,
-    split: str = "seen",
-    same_patient: bool = True,
-    kind: Kind = None,
-    wanted: bool | None = None,
-) -> Question:
-    """One question about two ECGs: of one patient, the second later than the first, or of two patients.
-
-    What is asked about and not so is true of one of the two, if there is such a thing. Arguments and errors as in
-    `ask`.
-    """
-
-    def pool(template: Template, loose: bool) -> Pool:
-        topic, facts = TOPICS[template.topic][1], known.compared(template.topic, template.relation, first, second)
-        either = {*topic(first).true, *topic(second).true}
-        foils = tuple(f for f in facts.false if f in either or template.topic in ALWAYS)
-        if template.form == "query" or loose:
-            foils = foils or facts.false
-        elif wanted is None and not (facts.true and foils):
-            return Pool(Facts(), (), ())  # either answer must be possible, or one of them would be the rule
-        return Pool(facts, facts.true, foils)
-
-    start = f"comparison_{'consecutive' if same_patient else 'irrelevant'}"
-    return _draw(matching(kind, start), pool, wanted, rng, split, (first, second))
-
-
-def numbered(questions: list[Question]) -> list[Question]:
-    """The same questions with sample_id 0, 1, 2, ..."""
-    return [replace(q, sample_id=i) for i, q in enumerate(questions)]
+    compared = "comparison_consecutive" if same_patient else "comparison_irrelevant"
+    templates = matching(kind, "single" if len(looked_at) == 1 else compared)
+    order = rng.sample(templates, len(templates))
+    coin = rng.random() < 0.5  # decided first: is something asked for that is there?
+    passes = ((coin, False), (True, False), (False, False), (False, True)) if wanted is None else ((wanted, False),)
+    for i, (there, loose) in enumerate(passes):
+        for template in order:
+            some = wanted is None and i == 0 and template.form != "verify" and rng.random() < 0.5
+            pool = _pool(template, looked_at, other, wanted, loose)
+            filled = _fill(template.form, pool, there or some, rng)
+            named = template.form != "query" or "{all}" in template.seen[0]
+            if filled and (named or filled[0]["0"] not in pool[0].partial):
+                return _write(template, *filled, rng, split, looked_at)
+    raise BadRequest("Nothing of this kind can be asked about this ECG: choose another kind, or another ECG.")
 
 
 def words() -> list[str]:
     """Texts that hold every word of questions and answers (findings are named in reports)."""
-    lists = (known.SIGNS, known.NOISES, known.SIDES, known.AXES, known.CHANGES, known.GROUPS)
-    stated = [*(one for some in lists for one in some), "acute", "old", "yes", "no", NONE]
-    stated += [
-        f"yes? {relation} {about}: 1 bpm to 1 ms; none. {ANSWER}"
-        for relation in known.RELATIONS.values()
-        for about in ("findings", "features", "rhythm", "ECG", "axis", "noise")
+    lists = (known.SIGNS, known.NOISES, known.SIDES, known.AXES, known.CHANGES, dict.fromkeys(known.GROUP_OF.values()))
+    about = ("findings", "features", "rhythm", "ECG", "axis", "noise")
+    return [
+        *(text for template in TEMPLATES for text in template.seen),
+        *(one for some in lists for one in some),
+        *("acute", "old", "yes", "no", NONE),
+        *(f"yes? {r} {one}: 1 bpm to 1 ms; none. {ANSWER}" for r in known.RELATIONS.values() for one in about),
+        *("heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"),
     ]
-    stated += ["heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"]
-    return [text for t in TEMPLATES for text in t.seen] + stated

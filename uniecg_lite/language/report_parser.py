@@ -1,6 +1,7 @@
 """What does free text claim? Numbers, findings and leads, stated, denied or left uncertain.
 
-Words are made alike and phrases looked up (`phrases`); one pass along them makes claims (`context_parser`).
+Words are made alike and phrases looked up (`phrases`); one pass along them makes claims. As in ConText (Harkema et al.
+2009, J Biomed Inform 42:839) "no" or "possible" reach ahead to the end of their list.
 
 - A statement is kept as it was said: true or not, right leads or wrong ones.
 - ST depression and T inversion with leads are statements about leads; without leads, or in a conclusion, findings.
@@ -9,15 +10,13 @@ Words are made alike and phrases looked up (`phrases`); one pass along them make
 - An infarct with no word of its age is an old one. An incomplete bundle branch block is none of the findings.
 """
 
+import math
 import re
 from dataclasses import dataclass, field
 
-from ..findings import LEAD_SIGNS, RHYTHMS, Reading
+from ..findings import INJURY, OLD, RHYTHMS, Reading
 from ..leads import LEADS
-from .context_parser import DENIED, SAID, Claim, ContextParser
-from .phrases import ALONE, PHRASES, SIGN_PHRASES, SIGNS_ANYWHERE, WORDINGS, Phrases, sign_words, words
-
-FEATURES = LEAD_SIGNS
+from .phrases import DENIED, PHRASES, SAID, UNCERTAIN, WORDINGS, evidence_in, in_order, scan, words
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,6 @@ class Statements:
         return any(vars(self).values())
 
 
-_LEAD = {"lead_i": "I", **{lead.lower(): lead for lead in LEADS if lead != "I"}}
-_JOINTS = {",", "and", "&", "/", "or", "plus", "lead", "-", "to", "through", "thru"}
-_RANGE = {"-", "to", "through", "thru"}
 _EVIDENCE = re.compile(
     r"\b(?:evidence|criteria|rationale)\b[^.:\n]{0,40}:(.*?)(?=\.(?:\s|$)|\n|$|\b(?:conclusion|impression|diagnosis)\s*:)",
     re.IGNORECASE | re.DOTALL,
@@ -50,12 +46,10 @@ _EVIDENCE = re.compile(
 def parse(text: str) -> Statements:
     """What does this text say? Any text may come; of what is not understood nothing is kept."""
     plain = words(_EVIDENCE.sub("", text))
-    evidence = _told(plain, SIGNS_ANYWHERE)
-    for match in _EVIDENCE.finditer(text):
-        evidence += _told(words(match[1]), SIGN_PHRASES)
-    parser = ContextParser(_items(plain))
-    numbers = {key: tuple(values) for key, values in parser.numbers.items()}
-    return _statements(parser.claims, numbers, frozenset(evidence))
+    evidence = evidence_in(plain, anywhere=True).union(*(evidence_in(words(e)) for e in _EVIDENCE.findall(text)))
+    items = [item for _, item in scan(tuple(plain), PHRASES, _lead_or_number)]
+    parser = ContextParser([*items, _BREAK, _BREAK])
+    return _statements(parser.claims, parser.numbers, frozenset(evidence))
 
 
 def parse_report(text: str) -> Reading:
@@ -64,80 +58,331 @@ def parse_report(text: str) -> Reading:
     What it denies or doubts is not in it. A normal ECG without another rhythm has sinus rhythm.
     """
     stated = parse(text)
-    found = stated.findings
-    if "NORM" in found and not found & set(RHYTHMS):
-        found = found | {"SR"}
-    return Reading(**{key: values[0] for key, values in stated.numbers.items()}, **stated.leads, findings=found)
+    implied = {"SR"} if "NORM" in stated.findings and not stated.findings & set(RHYTHMS) else set()
+    numbers = {key: values[0] for key, values in stated.numbers.items()}
+    return Reading(**numbers, **stated.leads, findings=stated.findings | implied)
 
 
-def _told(some: list[str], signs: Phrases) -> list[str]:
-    """The findings whose evidence is told in these words."""
-    out, at, some = [], 0, sign_words(some)
-    while at < len(some):
-        code, size = signs.at(some, at) if some[at] in signs.longest else (None, 1)
-        if code and not (at and some[at - 1] in ("no", "without", "not")):
-            out.append(code)
-        at += size
-    return out
+# --- words -> items: (kind, value) of phrases, numbers and lists of leads; other words are passed over
+
+_BREAK = ("break", None)
+_LEAD = {"lead_i": "I", **{lead.lower(): lead for lead in LEADS if lead != "I"}}
+_RANGE = {"-", "to", "through", "thru"}
+_JOINTS = {",", "and", "&", "/", "or", "plus", *_RANGE}
 
 
-def _items(some: list[str]) -> list[tuple]:
-    """Words -> (kind, value): phrases, numbers and lists of leads; other words are passed over."""
-    out, at = [], 0
-    while at < len(some):
-        word = some[at]
-        item, size = PHRASES.at(some, at) if word in PHRASES.longest else (None, 1)
-        if item is None and word in _LEAD:
-            leads, size = _leads(some, at)
-            item = ("leads", leads)
-        elif item is None and (word[0].isdigit() or word[0] == "-") and not word[-1].isalpha():
-            item = ("number", float(word))
-        if item is not None:
-            out.append(item)
-        at += size
-    return [*out, ("break", None)]
+def _lead_or_number(some: tuple[str, ...], at: int) -> tuple[tuple | None, int]:
+    """What no phrase is: (an item or None, its length in words)."""
+    word = some[at]
+    if word in _LEAD:
+        return _leads(some, at)
+    is_number = (word[0].isdigit() or word[0] == "-") and not word[-1].isalpha()
+    return ("number", float(word)) if is_number else None, 1
 
 
-def _leads(some: list[str], at: int) -> tuple[tuple[str, ...], int]:
+def _leads(some: tuple[str, ...], at: int) -> tuple[tuple, int]:
     """A list such as "V1-V4", "II, III and aVF" or "V4,5,6" -> its leads in order, and its length in words."""
-    found, start, joint = [_LEAD[some[at]]], at, ""
-    end = at = at + 1
-    while at < len(some):
-        lead = _LEAD.get(some[at])
-        if lead is None and joint and found[-1][0] == "V" and some[at] in "123456":
-            follows = some[at + 1] if at + 1 < len(some) else "."
-            lead = None if PHRASES.table.get((follows,), ("",))[0] == "unit" else "V" + some[at]
+    found, joint, size = [_LEAD[some[at]]], "", 1
+    for ahead, (word, after) in enumerate(zip(some[at + 1 :], (*some[at + 2 :], ".")), 2):
+        lead = _LEAD.get(word)
+        if joint and found[-1][0] == "V" and re.fullmatch("[1-6]", word) and PHRASES.get((after,), _BREAK)[0] != "unit":
+            lead = f"V{word}"
         if lead:
             first, last = sorted((LEADS.index(found[-1]), LEADS.index(lead)))
             found += LEADS[first : last + 1] if joint in _RANGE else [lead]
-            at, joint = at + 1, ""
-            end = at
-        elif some[at] in _JOINTS:
-            joint, at = some[at] if some[at] != "lead" else joint, at + 1
-        else:
+            joint, size = "", ahead
+        elif word not in ("lead", *_JOINTS):
             break
-    return tuple(lead for lead in LEADS if lead in found), end - start
+        elif word != "lead":
+            joint = word
+    return ("leads", in_order(found)), size
+
+
+# --- items -> claims
+
+_KEEPS_REGION = {"region", "and", "or", "comma", "slash", "age", "state", "subject", "ahead", "either"}
+_ENDS_LIST = {"break", "question", "ahead", "either", "behind", "with", "colon", "key", "section"}
+_NO_SCOPE = (SAID, 0, False)
+REGIONS, INFARCTS, ALONE = (WORDINGS[key] for key in ("regions", "infarcts", "alone"))
+WHERE = {"st_up": INFARCTS["acute"], "q_waves": INFARCTS["old"]}  # feature, region -> findings
+DROPPED = 3
+WAYS = {  # how a claim counts when it is said, denied, or uncertain
+    "": (SAID, DENIED, UNCERTAIN),
+    "only denied": (DROPPED, DENIED, DROPPED),  # "bundle branch block": which one?
+    "reversed": (DENIED, DROPPED, DROPPED),  # "T upright" denies an inversion; "T not upright" says too little
+}
+
+
+@dataclass
+class Claim:
+    """One thing said on the way: findings, or features with or without leads."""
+
+    polarity: int
+    codes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    leads: tuple[str, ...] | None = None
+    way: str = ""  # one of `WAYS`
+    placed: bool = False  # "inferior ST elevation": the finding says where
+    concluded: bool = False
+    infarct: tuple[str, tuple[str, ...]] | None = None  # its age and regions; either may still be told
+
+
+def _placed(codes: dict[str, list[str]], regions) -> tuple[str, ...]:
+    """The findings of these regions."""
+    return tuple(code for name in regions for code in codes.get(name, ()))
+
+
+class ContextParser:
+    """One pass over the items of a text, which end with two breaks; each kind of item has its method."""
+
+    def __init__(self, items: list[tuple]):
+        self.items, self.claims, self.numbers, self.concluding, self.taken = items, [], {}, False, -1
+        self._clear()
+        for self.at, (kind, value) in enumerate(items):
+            getattr(self, f"_{kind}")(value)
+            self.regions = self.regions if kind in _KEEPS_REGION else []
+
+    # --- where a sentence stands
+
+    def _clear(self) -> None:
+        self.start = self.segment = len(self.claims)  # where the sentence began, and what a word may reach back to
+        self.scope = _NO_SCOPE  # (polarity, number of claims when it opened, may it reach back)
+        self.open, self.closed = [], []  # features that wait for leads, and those that just got some
+        self.subject, self.state, self.pending, self.likewise, self.age = "", "", None, None, ""
+        self.keys, self.regions, self.named = [], [], ""
+        self.foreign = False  # leads that come now belong to waves that are not looked for: flat T, tall R
+
+    def _kind(self, ahead: int) -> str:
+        return self.items[self.at + ahead][0]  # before the first item stand the breaks of the end
+
+    def _list_goes_on(self, *joints: str) -> bool:
+        """Does "or" (or "and") still come in this list?"""
+        kinds = (kind for kind, _ in self.items[self.at + 1 : self.at + 41])
+        return next((kind in joints for kind in kinds if kind in joints or kind in _ENDS_LIST), False)
+
+    def _end_scope(self) -> None:
+        if self.scope[2] and len(self.claims) == self.scope[1]:
+            self._mark_behind(self.scope[0])
+        self.scope, self.segment = _NO_SCOPE, len(self.claims)
+
+    def _mark_behind(self, polarity: int) -> None:
+        for claim in self.claims[self.segment :]:
+            claim.polarity = claim.polarity or polarity
+
+    def _break(self, section: str | None = None) -> None:
+        self._end_scope()
+        self._flush()
+        ends = section or len(self.claims) > self.start  # a conclusion is one sentence
+        self.concluding = section == "conclusion" if ends else self.concluding
+        self._clear()
+
+    _section = _break
+
+    def _question(self, _) -> None:
+        ends = len(self.claims) > self.segment
+        self._behind(UNCERTAIN)
+        if ends:
+            self._break()
+
+    def _comma(self, _) -> None:
+        if not self._list_goes_on("or"):
+            self._end_scope()
+        waits = self._kind(1) == "leads" and self.pending is None
+        if not waits and not self._list_goes_on("or", "and"):
+            self._flush()
+        self.keys, self.state, self.age, self.foreign, self.likewise, self.named = [], "", "", False, None, ""
+
+    def _and(self, _) -> None:
+        self.likewise = self.closed[0].leads if self.closed else self.likewise
+
+    def _with(self, _) -> None:
+        self._and(None)
+        self._end_scope()
+
+    def _colon(self, _) -> None:
+        if len(self.claims) > self.scope[1]:
+            self.scope = _NO_SCOPE
+
+    def _ahead(self, polarity: int) -> None:
+        if self._kind(-1) in ("and", "with", "or"):
+            self.segment = len(self.claims)
+        if self.scope[:2] != (DENIED, len(self.claims)):  # "no evidence to suggest"
+            self.scope = (polarity, len(self.claims), self._kind(0) == "either" or self._kind(-1) == "colon")
+
+    _either = _ahead
+
+    def _behind(self, polarity: int) -> None:
+        if len(self.claims) > self.segment:
+            self._mark_behind(polarity)
+            self.scope = _NO_SCOPE
+        else:
+            self._ahead(polarity)
+
+    _or = _slash = _dash = _at = _bound = _nothing = lambda self, _: None  # only their neighbours look at these
+
+    # --- findings
+
+    def _claim(self, way: str = "", **about) -> Claim:
+        denied_before = self.scope[0] == DENIED and len(self.claims) > self.scope[1]
+        polarity = SAID if way == "reversed" and denied_before else self.scope[0]  # "no STE and upright T waves"
+        self.claims.append(Claim(polarity, way=way, **about))
+        return self.claims[-1]
+
+    def _finding(self, value) -> None:
+        codes, way, keys = value
+        self._claim(way, codes=codes)
+        self.keys = list(keys) or self.keys
+
+    def _limits(self, _) -> None:
+        if self.named or self.subject:
+            self._state("plain")
+        else:
+            self._claim(codes=("NORM",))
+
+    def _region(self, name: str) -> None:
+        last = self._last_infarct()
+        if last and not last.infarct[1] and self._kind(-1) == "infarct":
+            self._place_infarct(last, last.infarct[0], (name,))
+        else:
+            self.regions.append(name)
+
+    def _age(self, age: str) -> None:
+        last = self._last_infarct()
+        if last and last.infarct[1] and self.scope[0] == SAID:
+            self._place_infarct(last, age, last.infarct[1])
+        self.age = age
+
+    def _infarct(self, age: str) -> None:
+        self._place_infarct(self._claim(), self.age or age, tuple(self.regions))
+
+    def _last_infarct(self) -> Claim | None:
+        return next((claim for claim in self.claims[self.start :][-1:] if claim.infarct), None)
+
+    def _place_infarct(self, claim: Claim, age: str, regions: tuple[str, ...]) -> None:
+        codes = _placed(INFARCTS[age], regions)
+        claim.codes, claim.way, claim.infarct = codes or (*INJURY, *OLD), "" if codes else "only denied", (age, regions)
+
+    # --- features and leads
+
+    def _subject(self, subject: str) -> None:
+        self.subject, self.named = subject, ""
+        if subject == "q":
+            self._feature((("q_waves",), ""))
+        elif subject == "other":
+            self.open, self.closed, self.foreign = [], [], True
+        elif self.state:
+            self._joined(self.state)
+        self.state = ""
+
+    def _state(self, state: str) -> None:
+        if state == "other":
+            self.open, self.closed, self.foreign = [], [], True
+        denied = WORDINGS["normal_number"].get(self.named)  # "axis: normal"
+        if state == "plain" and denied and self._kind(1) != "number":
+            self._claim("reversed", codes=tuple(denied))
+        if "other" not in (state, self.subject) and not (self.subject and self._joined(state)):
+            self.state = state
+
+    def _joined(self, state: str) -> bool:
+        """ST and elevation -> a feature; False if they do not belong together."""
+        features = WORDINGS["features"].get(self.subject, {}).get(state, ())
+        if features:
+            self._feature((tuple(features), "reversed" if state == "plain" else ""))
+        return state == "plain" or bool(features)
+
+    def _feature(self, value) -> None:
+        features, way = value
+        if self.closed:
+            self.open, self.closed = [], []
+        codes = _placed(WHERE.get(features[0], {}), self.regions)
+        if codes:
+            self._claim(codes=codes)
+        inside = () if codes or way else in_order(lead for name in self.regions for lead in REGIONS[name])
+        about = {"placed": bool(codes), "concluded": self.concluding or bool(inside)}
+        self.open.append(self._claim(way, features=features, leads=inside or None, **about))
+        self.foreign, self.regions = False, []
+
+    def _leads(self, leads) -> None:
+        self.likewise, waiting = None, self.open or self.closed
+        for claim in waiting:
+            claim.leads = leads if self.open else in_order((*claim.leads, *leads))
+        if waiting:
+            self.open, self.closed = [], waiting
+        elif not self.foreign:
+            self.pending = leads
+
+    def _flush(self) -> None:
+        """Features that got no leads take those that stood before them; "with Q waves" those of what it goes with."""
+        for claim in self.open:
+            alike = claim.features != ("st_down",) and claim.way != "reversed"
+            claim.leads = claim.leads or self.pending or (self.likewise if alike else None)
+        if self.open:
+            self.open, self.pending = [], None
+
+    # --- numbers
+
+    def _key(self, keys) -> None:
+        taken = self.taken == self.at
+        self.keys = [] if taken else [*self.keys, *keys] if self._kind(-1) == "slash" else list(keys)
+        self.subject, self.state, self.named = "other", "", keys[-1]
+
+    def _unit(self, unit: str) -> None:
+        if unit == "s" and self._kind(-1) != "number":
+            self._subject("other")  # the S wave
+
+    def _unmeasured(self, key) -> None:
+        key = key or (self.keys.pop(0) if self.keys else None)
+        if key:
+            self.numbers.setdefault(key, []).append(math.nan)
+
+    def _number(self, value: float) -> None:
+        unit = self.items[self.at + 1][1] if self._kind(1) == "unit" else ""
+        ranged = "dash" in (self._kind(-1), self._kind(1)) and "number" in (self._kind(-2), self._kind(2))
+        if self._kind(-1) == "bound" or ranged:
+            self.keys = self.keys[1:]
+        elif unit != "other" and (key := self._key_of(unit)) and (scaled := _scaled(value, unit, key)) is not None:
+            self.numbers.setdefault(key, []).append(scaled)
+
+    def _key_of(self, unit: str) -> str | None:
+        """Which number is this? Its unit tells, or the name before it, or the name right after it."""
+        by_unit = {"bpm": "rate_bpm", "degree": "axis_deg"}.get(unit)
+        if by_unit:
+            self.keys = [key for key in self.keys if key != by_unit]
+            return by_unit
+        if self.keys:
+            return self.keys.pop(0)
+        if unit and self._kind(2) == "key":
+            self.taken = self.at + 2
+            return self.items[self.taken][1][0]
+        rhythm = any(code in RHYTHMS for claim in self.claims[self.segment :] for code in claim.codes)
+        return "rate_bpm" if self._kind(-1) == "at" and rhythm else None
+
+
+def _scaled(value: float, unit: str, key: str) -> float | None:
+    """A number in ms, bpm or degrees; None if it is no such number."""
+    in_ms = key.endswith("_ms")
+    if unit in ("ms", "s") and not in_ms or (in_ms and not unit and 3 <= value < 20):
+        return None
+    return round(1000 * value, 3) if unit == "s" or (in_ms and not unit and value < 3) else value
+
+
+# --- claims -> statements
 
 
 def _statements(claims: list[Claim], numbers: dict, evidence: frozenset[str]) -> Statements:
     """Claims put together: one set for each way of saying."""
-    codes, leads, denials = (set(), set(), set()), ({}, {}, {}), []  # said, denied, uncertain
+    codes, leads, denials = [set() for _ in range(4)], [{} for _ in range(4)], []  # said, denied, uncertain, dropped
     for claim in claims:
-        way = claim.polarity
-        if claim.reversed:  # "T upright" denies; "T not upright" says too little
-            if way != SAID:
-                continue
-            way = DENIED
-        if claim.only_denied and way != DENIED:
-            continue
+        way = WAYS[claim.way][claim.polarity]
         codes[way].update(_codes(claim, way))
         if way == DENIED and claim.features and (claim.leads or not claim.placed):
             denials.append((claim.features, claim.leads or LEADS))
         elif claim.leads:
             for feature in claim.features:
                 leads[way].setdefault(feature, set()).update(claim.leads)
-    stated, denied, uncertain = map(frozenset, codes)
-    shown, _, doubted = ({f: tuple(x for x in LEADS if x in there) for f, there in d.items()} for d in leads)
+    stated, denied, uncertain, _ = map(frozenset, codes)
+    shown, _, doubted, _ = ({feature: in_order(there) for feature, there in one.items()} for one in leads)
+    numbers = {key: tuple(values) for key, values in numbers.items()}
     return Statements(numbers, stated, denied, uncertain, shown, tuple(denials), doubted, evidence)
 
 
@@ -145,10 +390,7 @@ def _codes(claim: Claim, way: int) -> set[str]:
     """The findings of a claim, or those that its features stand for without leads or in a conclusion."""
     if not claim.features:
         return set(claim.codes)
-    if claim.leads:
-        table = ALONE if claim.concluded and way != DENIED else {}
-    elif claim.placed or (way == DENIED and (claim.reversed or claim.only_denied)):
-        table = {}
-    else:
-        table = ALONE | WORDINGS["denied_alone"] if way == DENIED else ALONE
+    denied = way == DENIED
+    counts = claim.concluded and not denied if claim.leads else not (claim.placed or (denied and claim.way))
+    table = {**ALONE, **(WORDINGS["denied_alone"] if denied else {})} if counts else {}
     return {code for feature in claim.features for code in table.get(feature, ())}

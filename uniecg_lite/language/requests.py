@@ -50,17 +50,13 @@ class Request:
     @staticmethod
     def parse(text: str) -> "Request":
         """Read canonical words back."""
-        age, rate, sex = (re.search(p, text) for p in (r"Age (\d+)", r"Rate (\d+)", r"Sex (female|male)"))
-        measured = {key: re.search(rf"\b{name} (-?\d+)\.", text) for key, name in MEASURES.items()}
-        stated = re.search(r"Findings: ([^.]*)\.", text)
-        names = {part.strip() for part in stated.group(1).split(",")} if stated else set()
-        return Request(
-            int(age[1]) if age else None,
-            sex[1] if sex else None,
-            int(rate[1]) if rate else None,
-            tuple(code for code in CODES if NAMES[code] in names),
-            **{key: int(found[1]) for key, found in measured.items() if found},
-        )
+        patterns = {"age": r"Age (\d+)", "rate": r"Rate (\d+)"}
+        patterns |= {key: rf"\b{name} (-?\d+)\." for key, name in MEASURES.items()}
+        numbers = {key: int(found[1]) for key, pattern in patterns.items() if (found := re.search(pattern, text))}
+        sex, stated = re.search(r"Sex (female|male)", text), re.search(r"Findings: ([^.]*)\.", text)
+        names = {part.strip() for part in stated[1].split(",")} if stated else set()
+        found = tuple(code for code in CODES if NAMES[code] in names)
+        return Request(sex=sex[1] if sex else None, findings=found, **numbers)
 
     def with_fewer_facts(self, rng: random.Random) -> "Request":
         """The same request with some of its parts left open."""
@@ -79,12 +75,10 @@ class Request:
 
 def fill(template: str, request: Request, rng: random.Random) -> str:
     """Say a request in the words of a template, with one of the wordings of each part."""
-    who, age, sex = PROMPTS["who"], request.age, request.sex
-    if age is not None:
-        person = rng.choice(who[sex] if sex else who["age_only"]).format(age=age)
-    else:
-        person = rng.choice(who[f"{sex}_only"] if sex else who["nobody"])
-    rate = rng.choice(PROMPTS["rate"]).format(rate=request.rate) if request.rate else rng.choice(PROMPTS["any_rate"])
+    age, sex = request.age, request.sex
+    known = (sex or "age_only") if age is not None else f"{sex}_only" if sex else "nobody"
+    person = rng.choice(PROMPTS["who"][known]).format(age=age)
+    rate = rng.choice(PROMPTS["rate" if request.rate else "any_rate"]).format(rate=request.rate)
     rate = ", ".join([rate, *(rng.choice(PROMPTS[k]).format(value=getattr(request, k)) for k in request.measures)])
     names = [rng.choice(PROMPTS["synonyms"][code]) for code in request.findings]
     what = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0] if names else "anything"
@@ -94,11 +88,6 @@ def fill(template: str, request: Request, rng: random.Random) -> str:
 
 def questions() -> list[tuple[str, str]]:
     """Terms and what they mean: (term, answer), from the findings table and the normal ranges."""
-    pairs = [
-        (rng_name, CRITERIA[code]) for code in CODES for rng_name in {NAMES[code], *PROMPTS["synonyms"][code][-1:]}
-    ]
-    for row in RANGES.values():
-        pairs.append(
-            (f"the normal {row['name']}", f"The normal {row['name']} is {row['low']} to {row['high']} {row['unit']}.")
-        )
-    return sorted(pairs)
+    terms = {(term, CRITERIA[code]) for code in CODES for term in (NAMES[code], *PROMPTS["synonyms"][code][-1:])}
+    wording = "The normal {name} is {low} to {high} {unit}."
+    return sorted(terms | {(f"the normal {row['name']}", wording.format(**row)) for row in RANGES.values()})

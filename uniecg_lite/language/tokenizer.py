@@ -59,13 +59,9 @@ def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFa
 
 def _number_merges() -> list[tuple[str, str]]:
     """Merges that build every number up to LARGEST_NUMBER after a space, and up to 99 without one."""
-    space, digits = "Ġ", "0123456789"
-    merges = [(space, d) for d in digits]
-    for length in (2, 3):
-        merges += [
-            (space + str(n)[:-1], str(n)[-1]) for n in range(10 ** (length - 1), min(10**length, LARGEST_NUMBER + 1))
-        ]
-    return merges + [(str(n)[0], str(n)[1]) for n in range(10, 100)]
+    space, two, large = "Ġ", range(10, 100), range(10, LARGEST_NUMBER + 1)
+    spaced = [(space + str(n)[:-1], str(n)[-1]) for n in large]
+    return [*((space, digit) for digit in "0123456789"), *spaced, *((str(n)[0], str(n)[1]) for n in two)]
 
 
 def chat(prompt: str) -> str:

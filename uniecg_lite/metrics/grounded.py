@@ -9,8 +9,8 @@ scores 0.
 import math
 
 from ..errors import BadRequest
-from ..findings import RHYTHMS, Reading, column, grouped
-from ..language.report_parser import FEATURES, Statements, parse
+from ..findings import LEAD_SIGNS, RHYTHMS, Reading, column, grouped
+from ..language.report_parser import Statements, parse
 from ..leads import LEADS
 from .reports import angle_difference
 
@@ -34,7 +34,7 @@ class Judged:
         self.stated, self.truth = stated, truth
         self.right_numbers = {key for key, values in stated.numbers.items() if all(self._near(key, v) for v in values)}
         self.wrong_numbers = set(stated.numbers) - self.right_numbers
-        self.true_pairs = {(feature, lead) for feature in FEATURES for lead in getattr(truth, feature)}
+        self.true_pairs = {(feature, lead) for feature in LEAD_SIGNS for lead in getattr(truth, feature)}
         pairs = {(feature, lead) for feature, leads in stated.leads.items() for lead in leads}
         denials = [_pairs(*denial) for denial in stated.leads_denied]
         self.false_denials = [denial for denial in denials if denial & self.true_pairs]
@@ -148,7 +148,7 @@ def required(code: str) -> list[tuple]:
     out = []
     for item in REQUIRED[code]:
         feature = item.removeprefix("@")
-        if feature in FEATURES:
+        if feature in LEAD_SIGNS:
             out.append((feature, LEADS if item[0] == "@" else tuple(PLACES[code])))
         else:
             out.append((code,) if item == "sign" else (item,))

@@ -3,12 +3,13 @@
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from ..cohort import Cohort
 from ..language.conversations import Corpus
-from ..language.questions import NONE, QUESTION_TYPES, Question, answer_text, numbered, parse_answer
+from ..language.questions import NONE, QUESTION_TYPES, Question, listed, parse_answer
 from .chain import views_of
 
 COMPARED = 0.25  # share of questions about two ECGs
@@ -16,7 +17,7 @@ COMPARED = 0.25  # share of questions about two ECGs
 
 def gold(question: Question) -> frozenset[str]:
     """The true items in small letters; {"none"} when there is none."""
-    return parse_answer(answer_text(question))
+    return parse_answer(listed(question.answer))
 
 
 def _scores(questions: list[Question], right: list[bool], prefix: str) -> dict[str, float]:
@@ -69,7 +70,7 @@ def draw_questions(corpus: Corpus, n: int, seed: int, split: str = "unseen") -> 
     rng = random.Random(f"{seed}/questions/{split}")
     two = round(COMPARED * n) if len(corpus.readings) > 1 else 0
     kinds = [[t for t in QUESTION_TYPES if t.startswith(start)] for start in ("single", "comparison")]
-    return numbered([corpus.asked(rng, split, kinds[i >= n - two]) for i in range(n)])
+    return [replace(corpus.asked(rng, split, kinds[i >= n - two]), sample_id=i) for i in range(n)]
 
 
 def answer_each(questions: list[Question], write: Callable[[list[str], torch.Tensor], list[str]]) -> list[str]:

@@ -262,7 +262,7 @@ def trained_vae(room: StudyContext, known: torch.Tensor, seed: int, folder: Path
     width = known.shape[1]
     model = ConditionalVAE(equal_width(size(room.generator.denoiser), width), width).to(device_and_why()[0])
     budget = room.store.profile.study_denoiser
-    plans = room.generator.plans(room.ecgs)
+    plans = room.material(room.generator)[1]
     train_conditional_vae(model, room.ecgs, known, plans, budget, seed, folder / "conditional_vae")
     return model
 
