@@ -13,12 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTr
 
 from .config import Profile
 from .errors import BadArtifact, BadRequest
-from .language.conversations import ORDER
 from .language.tokenizer import PLAIN_TEMPLATE, encode, number_rows
 from .training import device_and_why, inference
 
 Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
+ORDER = ("first", "second")  # ECGs that are looked at together
 IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 RATES = (20, 301)  # bpm: numbers that can follow "Rate"
 RATE_WEIGHT = 3.0  # words that a rate counts for
