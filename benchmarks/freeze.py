@@ -38,7 +38,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -61,7 +61,7 @@ from uniecg_lite.beats import (
 )
 from uniecg_lite.checkpoints import (
     load_codec, load_codes, load_diagecg, load_encoders, load_generator, load_reader, load_reading, new_codec,
-    new_diagecg, new_encoders, save_adapters, save_codec, save_merged, save_reader, save_stage
+    new_encoders, save_part, save_stage
 )
 from uniecg_lite.config import BUDGETS, LAPTOP, profile as find_profile, PROFILES, SMOKE, Training
 from uniecg_lite.course import results
@@ -79,14 +79,14 @@ from uniecg_lite.diagecg.diagecg_stages import (
 from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
 from uniecg_lite.drawing import (
-    against, alt_text, bars, compare, figure, grid, losses as loss_figure, png, read_page, save_page, trace_mm
+    alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page
 )
 from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster, segments
 from uniecg_lite.encoders import (
     FactProbes, grid as grid_of, GRIDS, place_on_grid, amplify_small_waves, spread_on_grid, targets
 )
-from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report
+from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report, table
 from uniecg_lite.generator.beat_plan import (
     average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
 )
@@ -141,17 +141,15 @@ from uniecg_lite.simulator.schedule import schedule as beat_schedule
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
-from uniecg_lite.studies import grid as study_grid
 from uniecg_lite.studies.augmentation import best_threshold, means
 from uniecg_lite.studies.claims import system_table
 from uniecg_lite.studies.diag import codec_of, CODES_VARIANTS, joint_width
 from uniecg_lite.studies.grid import run_study, STUDIES, study_list
-from uniecg_lite.studies.making import ConditionalVAE, costs, default_steps, DESIGNS, equal_width, fewest, nearest
-from uniecg_lite.studies.mapping import LinearMapper
+from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width, fewest
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
-from uniecg_lite.studies.systems import settle, shared_size, SharedProjection, trivial_report
-from uniecg_lite.training import fit, inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
+from uniecg_lite.studies.systems import settle, SharedProjection, trivial_report
+from uniecg_lite.training import inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -469,7 +467,7 @@ def chain() -> tuple:
     reader = Reader()
     run("reader", lambda f: train_reader(reader, P.reader, seed, f), reader)
     with store.writing("reader") as folder:
-        save_reader(reader, folder)
+        save_part(reader, folder)
     plain_texts, ecgs = Corpus(train.truth()), clean_ecgs(train)
     out["clean_ecgs"] = kept(ecgs)
     torch.manual_seed(seed)
@@ -557,18 +555,20 @@ def chain() -> tuple:
     codes = {"codes": codes_of(codec, train), "read": codes_of(codec, train, kind="read")}
     out["codes"] = {name: kept(value) for name, value in codes.items()}
     with store.writing("diag_tokenizer", inputs=("cohort",)) as folder:
-        save_codec(codec, folder, **codes)
-    diag = new_diagecg(store)
+        save_part(codec, folder)
+        save_tensors(codes, folder / "codes")
+    diag = load_diagecg(store, "language")
     torch.manual_seed(seed)
     diag.adapt(P.diag_rank)
     run("diag_forecast", lambda f: forecast(diag, load_codes(store), P.diag_forecast, seed, f), diag.llm)
     with store.writing("diag_forecast", inputs=("diag_tokenizer", "language")) as folder:
-        save_adapters(diag, folder)
+        diag.llm.save_pretrained(folder / "adapter")
     run("diag_tuning", lambda f: tune(diag, texts, load_codes(store, "read"), P.diag_tuning, seed, f), diag.llm)
     with store.writing("diagecg", inputs=("diag_forecast", "diag_tokenizer")) as folder:
-        save_adapters(diag, folder)
+        diag.llm.save_pretrained(folder / "adapter")
         diag.merge()
-        save_merged(diag, folder)
+        diag.llm.save_pretrained(folder / "llm")
+        diag.tokenizer.save_pretrained(folder / "llm")
     return store, out
 
 
@@ -873,8 +873,9 @@ def _unified() -> dict:
         states = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(1))
         out |= {f"mapper.{layers}": kept(mapper(states), 4), f"weights.mapper.{layers}": weights(mapper)}
     torch.manual_seed(0)
-    linear, shared = LinearMapper(32, 128, 4), SharedProjection(32, 48)
-    out |= {"linear": kept(linear(states), 4), "shared": kept(shared(states), 4), "shared.size": shared_size(32, 48)}
+    linear, shared = nn.Sequential(nn.Flatten(), nn.Linear(4 * 32, 128)), SharedProjection(32, 48)
+    out |= {"linear": kept(linear(states), 4), "shared": kept(shared(states), 4)}
+    out["shared.size"] = sum(p.numel() for p in shared.parameters())
     return {f"unified.{key}": value for key, value in out.items()}
 
 
@@ -914,7 +915,6 @@ def _generators() -> dict:
     out["usual_beat"] = kept(beat(parts, torch.linspace(0.1, 0.9, 4), told), 4)
     out["usual_beat.loss"] = digits(beat.loss(parts, told, drawn()))
     out["usual_beat.sample"] = kept(beat.sample(told, 1.5, drawn()), 4)
-    out["nearest"] = plain(nearest(told, told.roll(1, 0)))
     for name, design in DESIGNS.items():
         one = generator(design)
         asked = one.conditions(requests)
@@ -1019,14 +1019,13 @@ def part_trainings() -> dict:
         torch.manual_seed(1)
         net = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 5))
 
-        def loss(step, g, net=net):
-            rows = rows_of(step, 2, 8, len(x))
-            return {"loss": (net(x[rows]) - x[rows]).square().mean(), "noise": torch.rand(1, generator=g)[0]}
-
         with losses() as found:
-            history = fit(name, {"net": net}, loss, Training(30, 8, 1e-2, 3), seed=2, folder=new("fit"), **how)
+            loop = TrainingLoop({"net": net}, Training(30, 8, 1e-2, 3), 2, new("fit"), name, **how)
+            for step in loop:
+                rows = step.rows(len(x))
+                step.learn((net(x[rows]) - x[rows]).square().mean(), noise=torch.rand(1, generator=step.generator)[0])
         out[f"fit.{name}"] = {"losses": found, "weights": size(net)}
-        out[f"fit.{name}"]["history"] = [plain(history[key]) for key in ("loss", "noise")]
+        out[f"fit.{name}"]["history"] = [plain(loop.history[key]) for key in ("loss", "noise")]
     out["schedule"] = [digits(schedule(step, Training(50, 8, 1e-3, 5))) for step in range(0, 50, 7)]
     out["step_generator"] = plain(torch.rand(3, generator=torch.Generator().manual_seed(step_seed(1, 5))))
     out["rows_of"] = [sha(rows_of(step, 1, 8, 30)) for step in range(6)]
@@ -1254,7 +1253,7 @@ def _models_scored() -> dict:
 def _committed() -> dict:
     """Tables, sums and verdicts from the committed results, and verdicts at the edges."""
     out = {"producers": sha(PRODUCERS), "sizes": sha(SIZES), "budgets": sha(BUDGETS), "study_list": sha(study_list())}
-    out |= {f"profile.{name}": sha(profile.asdict()) for name, profile in PROFILES.items()}
+    out |= {f"profile.{name}": sha(asdict(profile)) for name, profile in PROFILES.items()}
     files = results.load_all()
     for file in files:
         name = f"{file['profile']}.{file['machine']}.{file['seed']}"
@@ -1267,7 +1266,7 @@ def _committed() -> dict:
     out |= {f"study_claims.{key}": sha(claim) for key, claim in results.claims(found).items()}
     out["studies"] = results.studies_table(STUDIES_FOLDER).splitlines()
     out["systems"] = system_table(root=STUDIES_FOLDER).splitlines()
-    out["published"] = sha(results.published_rows())
+    out["published"] = sha(table("published")["scores"]["rows"])
     readme = new("readme") / "README.md"
     readme.write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
     out["readme"] = results.update_readme(readme)
@@ -1280,8 +1279,7 @@ def _committed() -> dict:
         if len(first) == 2:
             shared = sorted(set(cells[first[0]]) & set(cells[first[1]]))[:5]
             out[f"paired.{name}"] = [plain(paired(name, (first[0], m), (first[1], m))) for m in shared]
-    out["costs"] = plain(costs("fid_ratio_to_floor"))
-    out["sampling"] = [default_steps(), fewest({2: 3.0, 4: 1.01, 6: 1.0, 10: 1.0})]
+    out["fewest"] = fewest({2: 3.0, 4: 1.01, 6: 1.0, 10: 1.0})
     worse = {key: (value * 0.5 if isinstance(value, float) else value) for key, value in found.items()}
     more = {key: (value * 1.5 if isinstance(value, float) else value) for key, value in found.items()}
     for name, changed in (("worse", worse), ("more", more), ("none", {})):
@@ -1297,7 +1295,7 @@ def part_drawing() -> dict:
 
     matplotlib.rcParams["font.family"] = "DejaVu Sans"
     made = patients()
-    out = {"raster": kept(raster(made.signal[:32])), "raster.thick": kept(raster(made.signal[:4], 2.0))}
+    out = {"raster": kept(raster(made.signal[:32]))}
     out["segments"] = plain(list(segments()))
     folder = new("pages")
     for i, (age, sex) in enumerate(((63, "female"), (None, None), (40, "male"))):
@@ -1310,15 +1308,12 @@ def part_drawing() -> dict:
         ]
         out |= {f"page.{i}.pixels": _pixels(page.read_bytes()), f"alt.{i}": alt_text(ecg)}
         out[f"figure.{i}"] = _pixels(png(figure(ecg, "A title " * (1 + 20 * i))))
-        out[f"trace.{i}"] = kept(trace_mm(ecg, "V2", 1.0, 2.5))
     pair = [ECG(x.numpy(), 100.0) for x in made.signal[3:5]]
     history = {"loss": [3.0, 2.0, 1.5], "mse": [1.0, 0.5, 0.2]}
     figures = {
         "compare": compare(pair, ["one", "other"], title="Two"),
         "losses": loss_figure(history, ("loss", "mse"), "Training"),
         "bars": bars({"a": 0.5, "b": 0.8}, "Bars", 0.7),
-        "grid": grid([[1.0, 2.0], [3.0, 4.0]], "Grid", "rows", "columns"),
-        "against": against([1.0, 2.0], [1.5, 1.9], "Against"),
     }
     return out | {f"figure.{name}": _pixels(png(each)) for name, each in figures.items()}
 
@@ -1422,8 +1417,6 @@ def _bad_signals() -> dict:
     for name, some in sets.items():
         out[f"leads.{name}"] = said(lambda s=some: ECG.from_leads(s, 500))
     out["lead.V9"] = said(lambda: ecg["V9"])
-    for seconds, start in ((10.5, 0), (5, 6), (2, -1), (0, 0)):
-        out[f"crop.{seconds}.{start}"] = said(lambda s=seconds, t=start: ecg.crop(s, t))
     out |= {"resample": said(lambda: ecg.resample(20)), "standard": said(lambda: _toy(seconds=9.8).standard())}
     for name in ("a.b", "a b", "ä", ""):
         out[f"save.{name}"] = said(lambda n=name: ecg.save(new("save") / n if n else ""))
@@ -1655,7 +1648,6 @@ def _bad_artifacts() -> dict:
     out["unified.elsewhere"] = said(lambda: UniECG.from_pretrained(folder / "elsewhere"))
     out["unified.empty"] = said(lambda: UniECG.from_pretrained(store.folder))
     out["cohort"] = said(lambda: cohort.load(folder / "nowhere", "train"))
-    out["cohort.none"] = said(lambda: cohort.write(iter(()), folder / "none"))
     for name in ("huge", "LAPTOP", " "):
         out[f"profile.{name}"] = said(lambda n=name: find_profile(n))
     llm = folder / "llm"
@@ -1681,8 +1673,7 @@ def _bad_requests() -> dict:
     for name in STUDIES:
         out[f"study.{name}.empty"] = said(lambda n=name: run_study(n, "smoke", 1, root=folder))
     os.environ.pop("UNIECG_ARTIFACTS")
-    out["find_study"] = said(lambda: study_grid.find_study(""))
-    out["paired"] = said(lambda: paired("table", ("gem", "Average"), ("pulse", "Average"), "product"))
+    out["find_study"] = said(lambda: run_study(""))
     out["verify"] = said(lambda: verify("smoke", 77))
     out["meets"] = said(lambda: results.meets("nothing", 1.0))
     designs = (
@@ -1738,7 +1729,7 @@ def _bad_requests() -> dict:
     out["separability"] = said(lambda: separability(few[:5], few[:20]))
     net = torch.nn.Linear(2, 2).requires_grad_(False)
 
-    out["fit"] = said(lambda: fit("net", {"net": net}, None, Training(3, 2, 1e-3), seed=0, folder=folder))
+    out["fit"] = said(lambda: TrainingLoop({"net": net}, Training(3, 2, 1e-3), 0, folder, "net"))
     row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
     row |= dict(question="Leads?", answer=["V5"], ecg_id=[12], attribute=None)
     spoilt = {"question_type": "x", "attribute_type": "x", "answer": "abc", "template_id": "9", "ecg_id": 12}

@@ -83,4 +83,4 @@ def room(chain):
     """What their cells share."""
     from uniecg_lite.studies import making
 
-    return making.prepare(chain)
+    return making.StudyContext(chain)

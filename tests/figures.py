@@ -83,7 +83,7 @@ def changed(name: str) -> Path:
     if name in RATES:
         append(package / "training.py", RATE.format(rate=RATES[name]))
     if name == "again":
-        left = shutil.ignore_patterns("notebooks", "running", "chain-*.json", "*.part")
+        left = shutil.ignore_patterns("notebooks", "running", "stored", "*.part")
         shutil.copytree(PLACE / "plain" / "artifacts" / "smoke", part / "artifacts" / "smoke", ignore=left)
         shutil.rmtree(part / "results", ignore_errors=True)
         for path in package.rglob("*.py"):

@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 
-from uniecg_lite.checkpoints import load_reader, save_reader
+from uniecg_lite.checkpoints import load_reader, save_part
 from uniecg_lite.config import LAPTOP, PROFILES, SMOKE, profile
 from uniecg_lite.errors import BadArtifact, BadRequest, UniECGError
 from uniecg_lite.metrics.reader import Reader
@@ -223,7 +223,7 @@ def test_profiles(monkeypatch):
 def test_a_reader_comes_back(tmp_path):
     store, reader = tiny.store(tmp_path), Reader(8)
     with store.writing("reader") as folder:
-        save_reader(reader, folder)
+        save_part(reader, folder)
     signal = tiny.patients().signal[:5]
     for mine, back in zip(reader(signal), load_reader(store)(signal)):
         torch.testing.assert_close(mine, back, rtol=0, atol=0)

@@ -21,7 +21,7 @@ from uniecg_lite.generator.vae import LATENT, VAE
 from uniecg_lite.language.requests import Request
 from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.studies.making import ConditionalVAE, equal_width, nearest, train_conditional_vae
+from uniecg_lite.studies.making import ConditionalVAE, equal_width, train_conditional_vae
 
 PATHS = {
     "flow": Flow(Design()),
@@ -319,11 +319,6 @@ def test_an_untrained_transformer_says_nothing_and_then_hears_words_and_beats():
 
 
 # --- other generators
-
-
-def test_the_nearest_request():
-    known = torch.randn(50, 128, generator=seeded())
-    assert nearest(3 * known[[7, 31]], known).tolist() == [7, 31]
 
 
 def test_a_conditional_vae_of_equal_size_learns_and_is_steered(clean, tmp_path):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from tiny import PLAN, PROFILE, Patients, corpus, patients, store, tokenizer
 
-from uniecg_lite.checkpoints import load_adapters, load_diagecg, new_codec, save_adapters, save_codec, save_merged
+from uniecg_lite.checkpoints import load_adapters, load_diagecg, new_codec, save_part
 from uniecg_lite.diagecg.diagecg_metrics import (
     answers,
     attention,
@@ -319,7 +319,7 @@ def test_adapters_come_back_and_merge_into_the_same_model(tmp_path):
             p.add_(0.1 * torch.randn_like(p))
     inputs = ours.splice(torch.tensor([[1, 7, 8]]), ours.block(codes()[:1, None]))
     wanted = ours.llm(inputs_embeds=inputs).logits
-    save_adapters(ours, tmp_path)
+    ours.llm.save_pretrained(tmp_path / "adapter")
     again = load_adapters(model(), tmp_path)
     torch.testing.assert_close(again.splice(torch.tensor([[1, 7, 8]]), again.block(codes()[:1, None])), inputs)
     torch.testing.assert_close(again.llm(inputs_embeds=inputs).logits, wanted)
@@ -333,9 +333,10 @@ def test_adapters_come_back_and_merge_into_the_same_model(tmp_path):
 def test_the_tuned_model_comes_back_from_disk(tmp_path):
     kept, ours = store(tmp_path), model()
     with kept.writing("diag_tokenizer") as folder:
-        save_codec(ours.codec, folder, codes=codes().short())
+        save_part(ours.codec, folder)
     with kept.writing("diagecg", inputs=("diag_tokenizer",)) as folder:
-        save_merged(ours, folder)
+        ours.llm.save_pretrained(folder / "llm")
+        ours.tokenizer.save_pretrained(folder / "llm")
     again = load_diagecg(kept)
     assert (again.start, again.first) == (ours.start, ours.first)
     prompts = ["Read this.", "What is the rate?"]

@@ -79,7 +79,6 @@ def test_raster_ignores_offsets_clips_at_the_strip_and_is_batched():
     batch = torch.cat([signal, signal * 2, signal * 0.5])
     assert torch.equal(raster(batch)[1], raster(signal * 2)[0])
     assert raster(signal[:0]).shape == (0, 1, 256, 500)
-    assert raster(signal, width_px=3.0).float().sum() > 1.7 * raster(signal).float().sum()
 
 
 def test_raster_refuses_other_shapes_and_nan():
@@ -250,12 +249,7 @@ def test_alt_text_says_what_is_shown():
 
 
 def test_show_stores_the_alternative_text(monkeypatch):
-    import IPython
-    import IPython.display
-
-    fig, shown = figure(toy_ecg()), []
-    assert show(fig, "words") is fig  # outside IPython
-    monkeypatch.setattr(IPython, "get_ipython", lambda: object())
-    monkeypatch.setattr(IPython.display, "display", shown.append)
-    assert show(fig, "words") is None
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    show(figure(toy_ecg()), "words")
     assert shown[0].alt == "words" and shown[0].data.startswith(b"\x89PNG")

@@ -152,14 +152,6 @@ def test_standard_form():
         toy_ecg(seconds=9.8).standard()
 
 
-def test_crop():
-    ecg = toy_ecg()
-    np.testing.assert_array_equal(ecg.crop(2.5, 5).signal, ecg.signal[:, 2500:3750])
-    for seconds, start in ((10.5, 0), (5, 6), (2, -1)):
-        with pytest.raises(BadECG, match="Cannot take"):
-            ecg.crop(seconds, start)
-
-
 # --- what is refused
 
 

@@ -10,7 +10,7 @@ from uniecg_lite.course import results
 from uniecg_lite.generator.diffusion import FAULTS
 from uniecg_lite.metrics.generation import standard
 from uniecg_lite.studies import claims, making
-from uniecg_lite.studies.grid import STUDIES, run_study
+from uniecg_lite.studies.grid import run_study
 from uniecg_lite.studies.study import cell_path, summary, write_cell
 
 
@@ -61,7 +61,7 @@ def test_cells(room, tmp_path, variant):
 
 
 def test_a_cell_of_few_patients_has_few_scores_alone(room, monkeypatch):
-    monkeypatch.setattr(making, "FEW", 5)
+    monkeypatch.setattr(room, "few", 5)
     found = making.scores(room, room.theirs[:5])
     assert found and all(name.startswith("few.") for name in found)
     assert {name: v for name, v in making.scores(room, room.theirs).items() if name.startswith("few.")} == found
@@ -73,31 +73,10 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     assert summary("making", "smoke", tmp_path)["simulator"]["findings_macro_f1"][3] == 1, "nothing random: one cell"
     rows = results.studies_table(tmp_path / "none").splitlines()
     assert [row for row in rows if row.startswith("| `making`")][0].endswith("| 0 | not run yet |")
-    assert set(STUDIES["making"].variants) == set(making.VARIANTS)
-
-
-# --- what faults cost
-
-
-def test_each_fault_is_compared_with_the_design_that_lacks_it_alone(tmp_path):
-    few = {"ancestral": 60.0, "published": 90.0}  # 1000 steps: the first few patients alone
-    ours = {"ours": 2.0, "shrunk": 3.0, "unsketched": 2.5, "unpaced": 5.0, "raw": 10.0, "epsilon": 8.0}
-    for variant, value in (ours | few).items():
-        for seed in (0, 1):
-            metrics = {"few.fid": 5 * value * (1 + seed)} | ({} if variant in few else {"fid": value * (1 + seed)})
-            cell = {"variant": variant, "seed": seed, "settings": {}, "metrics": metrics}
-            write_cell(cell_path("making", "laptop", variant, seed, tmp_path), cell)
-    found = making.costs("fid", root=tmp_path)
-    assert list(found) == ["shrunk", "unsketched", "unpaced", "raw", "ancestral", "published"], "no cells, no cost"
-    assert {fault: cost[0] for fault, cost in found.items()} == pytest.approx(
-        {"shrunk": 1.5, "unsketched": 1.25, "unpaced": 2.0, "raw": 2.0, "ancestral": 7.5, "published": 45.0}
-    )
-    assert all(cost[3] == 2 for cost in found.values())
-    assert making.costs("fid", "difference", root=tmp_path)["shrunk"] == pytest.approx((1.5, 1.0, 2.0, 2))
 
 
 def test_a_quick_look_takes_the_first_training_patients_alone(chain, room):
-    quick = making.prepare(chain, training=40)
+    quick = making.StudyContext(chain, training=40)
     assert len(quick.known) == len(quick.ecgs) == 40 < len(room.known)
     assert torch.allclose(quick.known, room.known[:40], atol=1e-4)
     assert quick.requests[: quick.n] == room.requests[: room.n]

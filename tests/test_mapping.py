@@ -12,7 +12,7 @@ from uniecg_lite.checkpoints import save_stage
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.store import save_tensors
-from uniecg_lite.studies import claims, mapping
+from uniecg_lite.studies import claims, making, mapping
 from uniecg_lite.studies.grid import STUDIES, run_study
 from uniecg_lite.studies.study import cell_path, summary, write_cell
 
@@ -42,12 +42,12 @@ def chain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def room(chain):
-    return mapping.prepare(chain)
+    return making.StudyContext(chain)
 
 
 def test_each_way_differs_in_one_thing_alone(chain):
-    assert set(mapping.VARIANTS) == set(mapping.WAYS) | {"chain", "direct"}
-    found = {variant: mapping.settings(chain, variant) for variant in mapping.VARIANTS}
+    assert set(STUDIES["mapping"].variants) == set(mapping.WAYS) | {"chain", "direct"}
+    found = {variant: mapping.settings(chain, variant) for variant in STUDIES["mapping"].variants}
     ours = found["ours"]
     for variant in set(mapping.WAYS) - {"ours", "denoising"}:
         mine = found[variant]["way"]
@@ -97,7 +97,7 @@ def test_squared_error_falls(room, tmp_path):
 
 def test_the_denoising_loss_reaches_the_condition(room):
     condition = room.generator.condition(["Rate 70.", "Rate 120."]).detach().requires_grad_(True)
-    some = [part[:2] for part in room.clean]
+    some = [part[:2] for part in room.material(room.generator)]
     losses = [room.generator.loss(*some, condition, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2], "noise by the generator alone"
     assert torch.autograd.grad(losses[0], condition)[0].abs().max() > 0
@@ -130,7 +130,6 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     assert summary("mapping", "smoke", tmp_path)["direct"]["top1"] == (1, 1, 1, 1)
     rows = results.studies_table(tmp_path / "none").splitlines()
     assert [row for row in rows if row.startswith("| `mapping`")][0].endswith("| 0 | not run yet |")
-    assert set(STUDIES["mapping"].variants) == set(mapping.VARIANTS)
 
 
 # --- claims

@@ -1,25 +1,21 @@
 """Study `sampling`: steps and guidance of the chain's generator, and the rule that chooses the number of steps."""
 
-import math
-
-import pytest
 import torch
 
 from uniecg_lite.config import SMOKE
-from uniecg_lite.errors import BadRequest
 from uniecg_lite.studies import making
-from uniecg_lite.studies.grid import run_study
-from uniecg_lite.studies.study import cell_path, summary, write_cell
+from uniecg_lite.studies.grid import STUDIES, run_study
+from uniecg_lite.studies.study import summary
 
 
 def test_a_cell_differs_from_the_profile_in_steps_or_in_guidance(chain):
     usual = {"steps": SMOKE.sample_steps, "guidance": SMOKE.guidance}
-    for variant in making.SAMPLING_VARIANTS:
+    for variant in STUDIES["sampling"].variants:
         found = making.sampling_settings(chain, variant)
         assert {key for key in usual if found[key] != usual[key]} <= set(making.HOW[variant])
         assert found | making.HOW[variant] == found and "diffusets" in found["inputs"]
     assert {f"steps{n}" for n in making.STEPS} | {f"guidance{g:g}" for g in making.GUIDANCE} == set(making.HOW)
-    assert list(making.HOW) == list(making.SAMPLING_VARIANTS)
+    assert list(making.HOW) == list(STUDIES["sampling"].variants)
 
 
 def test_a_cell_measures_what_was_sampled_that_way(room, tmp_path, monkeypatch):
@@ -42,7 +38,6 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     wanted = {"hr_median_error_bpm", "findings_macro_f1", "fid", "fid_ratio_to_floor", "precision", "recall"}
     assert wanted | {"density", "coverage", "seconds_per_ecg"} <= set(found)
     assert all(value[3] == 2 for value in found.values())
-    assert making.default_steps("smoke", tmp_path) is None, "no number of steps has cells"
 
 
 def test_the_fewest_steps_within_two_hundredths_of_the_best_fid():
@@ -51,20 +46,3 @@ def test_the_fewest_steps_within_two_hundredths_of_the_best_fid():
     assert making.fewest({2: 300.0, 10: 102.0, 50: 100.0}) == 10, "the bound itself is near enough"
     assert making.fewest({2: 110.0, 50: 100.0}, near=0.1) == 2
     assert making.fewest({2: 0.0, 50: 0.0}) == 2
-    with pytest.raises(BadRequest, match="study sampling"):
-        making.fewest({})
-
-
-def test_the_default_is_chosen_by_the_mean_over_seeds(tmp_path):
-    def cells(**fid):
-        for n in making.STEPS:
-            for seed, value in enumerate(fid.get(f"steps{n}", (100.0, 100.0))):
-                cell = {"variant": f"steps{n}", "seed": seed, "settings": {}, "metrics": {"fid": value}}
-                write_cell(cell_path("sampling", "laptop", f"steps{n}", seed, tmp_path), cell)
-
-    cells(steps2=(200.0, 90.0), steps4=(98.0, 104.0), steps50=(99.0, 101.0))
-    assert making.default_steps(root=tmp_path) == 4, "90 with one seed does not save 145 on average"
-    cells(steps2=(100.0, 101.0))
-    assert making.default_steps(root=tmp_path) == 2
-    cells(steps2=(math.nan, math.nan))
-    assert making.default_steps(root=tmp_path) is None, "not measured is not the best"

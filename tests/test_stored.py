@@ -149,12 +149,12 @@ def test_stale_names_the_modules_that_have_changed(tmp_path, monkeypatch):
 
 def test_records_of_a_run_are_gathered(tmp_path):
     store = Store.open(profile("smoke"), 0, tmp_path)
-    stored.write(store.folder / "stored" / "01.json", {"code": "x"})
-    stored.write(store.folder / "stored" / "00.json", {"code": "y"})
+    for number in ("01", "00"):
+        stored.write(store.folder / "stored" / f"{number}.json", {"seed": 0, **dict.fromkeys(stored.KEPT, number)})
     file = stored.gather(store, tmp_path / "results")
     assert file.name == "notebooks.smoke.json"
     assert json.loads(file.read_text()) == stored.read("smoke", tmp_path / "results")
-    assert list(stored.read("smoke", tmp_path / "results")) == ["00", "01"]
+    assert stored.read("smoke", tmp_path / "results") == {n: dict.fromkeys(stored.KEPT, n) for n in ("00", "01")}
     with pytest.raises(BadArtifact, match="run the chain"):
         stored.read("gpu", tmp_path)
 

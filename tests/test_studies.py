@@ -11,7 +11,7 @@ import torch
 
 from uniecg_lite import cohort
 from uniecg_lite.beats import measure_beat
-from uniecg_lite.checkpoints import save_reader
+from uniecg_lite.checkpoints import save_part
 from uniecg_lite.config import LAPTOP, SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.errors import BadRequest, UniECGError
@@ -23,7 +23,6 @@ from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import train_reading
 from uniecg_lite.store import Store, save_tensors
 from uniecg_lite.studies import diag as study_diag
-from uniecg_lite.studies import grid
 from uniecg_lite.studies import systems as study_table
 from uniecg_lite.studies.claims import claim_metrics, system_table, verdicts
 from uniecg_lite.studies.grid import STUDIES, run_study, study_list
@@ -34,11 +33,12 @@ from uniecg_lite.studies.study import (
     provenance,
     read_cell,
     read_cells,
+    size,
     summary,
     summary_table,
     write_cell,
 )
-from uniecg_lite.studies.systems import VIEWS, Material, load_views, settle, trivial_report
+from uniecg_lite.studies.systems import VIEWS, Patients, SharedProjection, settle, trivial_report
 
 # --- the runner, with a study that trains nothing
 
@@ -207,7 +207,7 @@ def test_means_come_with_their_spread(tmp_path):
 def test_comparisons_are_seed_by_seed(tmp_path):
     cells(tmp_path, "s", {"a": [{"x": 2.0}, {"x": 9.0}], "b": [{"x": 1.0}, {"x": 3.0}, {"x": 5.0}]})
     assert paired("s", ("a", "x"), ("b", "x"), root=tmp_path) == (3.5, 1.0, 6.0, 2), "seeds that both have"
-    assert paired("s", ("a", "x"), ("b", "x"), "ratio", root=tmp_path) == (2.5, 2.0, 3.0, 2)
+    assert paired("s", ("a", "x"), ("b", "x"), True, root=tmp_path) == (2.5, 2.0, 3.0, 2)
     cells(tmp_path, "making", {"ours": [{"x": 1.0}, {"x": 3.0}, {"x": 5.0}]})
     cells(tmp_path, "making", {"simulator": [{"x": 4.0}], "begun": [{"x": 4.0}]})
     once = paired("making", ("ours", "x"), ("simulator", "x"), root=tmp_path)
@@ -215,8 +215,6 @@ def test_comparisons_are_seed_by_seed(tmp_path):
     begun = paired("making", ("ours", "x"), ("begun", "x"), root=tmp_path)
     assert begun == (-3.0, -3.0, -3.0, 1), "its other seeds are to come"
     assert paired("s", ("a", "x"), ("b", "y"), root=tmp_path) is None
-    with pytest.raises(BadRequest, match="'difference' or by 'ratio'"):
-        paired("s", ("a", "x"), ("b", "x"), "product", root=tmp_path)
 
 
 # --- verdicts
@@ -372,37 +370,36 @@ def chain(tmp_path_factory):
         model.llm.save_pretrained(room / "llm")
         model.tokenizer.save_pretrained(room / "llm")
     with store.writing("reader") as room:
-        save_reader(Reader(), room)
+        save_part(Reader(), room)
     return store
 
 
 def test_encoder_tokens_are_kept_until_their_source_changes(chain, monkeypatch):
-    room = Material.load(chain)
-    n = len(room.readings)
-    assert n == min(SMOKE.study_scored, n) and len(room.signal) == len(room.seen.signal) == n
-    assert room.views.signal.dtype == torch.float16 and len(room.views.image) == len(room.corpus.reports)
+    room = Patients(chain)
+    learned, seen = room.views
+    n, signal = len(room.readings), room.test.signal(range(len(room.test)))
+    assert n == min(SMOKE.study_scored, n) and len(signal) == len(seen.signal) == n
+    assert learned.signal.dtype == torch.float16 and len(learned.image) == len(room.corpus.reports)
     with torch.no_grad():
         from uniecg_lite.checkpoints import load_encoders
 
-        fresh = load_encoders(chain)[0](room.signal)
-    torch.testing.assert_close(room.seen.signal.float(), fresh, atol=0.02, rtol=0.02)
+        fresh = load_encoders(chain)[0](signal)
+    torch.testing.assert_close(seen.signal.float(), fresh, atol=0.02, rtol=0.02)
     before = chain.meta(VIEWS)["hash"]
     monkeypatch.setattr("uniecg_lite.studies.systems.CachedTokens.encode", None)
-    assert torch.equal(Material.load(chain).views.signal, room.views.signal), "not encoded again"
+    assert torch.equal(Patients(chain).views[0].signal, learned.signal), "not encoded again"
     assert chain.meta(VIEWS)["hash"] == before
-    splits = chain.path("cohort") / "splits"
-    train, test = cohort.load(splits, "train"), cohort.load(splits, "test")
+    fewer = replace(chain, profile=replace(SMOKE, study_scored=1))
     with pytest.raises(TypeError):  # another number of patients: the encoders are called
-        load_views(chain, train, cohort.Cohort(test.table.select([0])))
+        _ = Patients(fewer).views
 
 
 def test_one_shared_projection_has_the_size_of_two():
     for enc, lm in ((160, 160), (32, 32), (768, 4096)):
         two = 2 * (enc + 1) * lm
-        assert two - (enc + lm + 1) < study_table.shared_size(enc, lm) <= two
+        assert two - (enc + lm + 1) < size(SharedProjection(enc, lm)) <= two
     model = tiny.reading_model()
-    study_table.share_projection(model)
-    assert sum(p.numel() for p in model.w_ts.parameters()) == study_table.shared_size(SMOKE.enc_width, SMOKE.lm_width)
+    model.w_ts = model.w_tsi = SharedProjection(SMOKE.enc_width, SMOKE.lm_width)
     signal, image = (torch.randn(2, phi.tokens, SMOKE.enc_width) for phi in (model.phi_s, model.phi_v))
     image[:, 0] = signal[:, 0]  # the same summary
     projected = model.project(signal, image)
@@ -413,24 +410,24 @@ def test_one_shared_projection_has_the_size_of_two():
 
 @pytest.mark.parametrize("variant", ["pulse", "shared", "gem"])
 def test_each_variant_trains_what_it_says(chain, tmp_path, variant):
-    room, plan = Material.load(chain), Training(4, 4, 1e-2, warmup=1)
+    room, plan = Patients(chain), Training(4, 4, 1e-2, warmup=1)
     torch.manual_seed(0)
     model = tiny.reading_model()
     if variant == "shared":
-        study_table.share_projection(model)
+        model.w_ts = model.w_tsi = SharedProjection(SMOKE.enc_width, SMOKE.lm_width)
     before = {name: p.clone() for name, p in model.named_parameters()}
-    modes = study_table.modes_of(variant)
-    train_reading(model, room.corpus, room.views, {"alignment": plan}, 0, tmp_path, modes)
+    modes = study_table.SHOWN[variant]
+    train_reading(model, room.corpus, room.views[0], {"alignment": plan}, 0, tmp_path, modes)
     moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"pulse": {"w_tsi"}, "shared": {"w_ts"}, "gem": {"w_ts", "w_tsi"}}[variant]
     assert (model.w_ts is model.w_tsi) == (variant == "shared")
-    train_reading(model, room.corpus, room.views, {"stage1": plan}, 0, tmp_path, modes)
+    train_reading(model, room.corpus, room.views[0], {"stage1": plan}, 0, tmp_path, modes)
     moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"pulse": {"llm", "w_tsi"}, "shared": {"llm", "w_ts"}, "gem": {"llm", "w_ts", "w_tsi"}}[variant]
 
 
 def test_cells_differ_in_what_they_ask_and_in_nothing_else(chain):
-    found = {variant: study_table.settings(chain, variant) for variant in study_table.VARIANTS}
+    found = {variant: study_table.settings(chain, variant) for variant in STUDIES["table"].variants}
     alike = ("records", "scored", "alignment", "stage1")
     assert all(found[v][key] == found["gem"][key] for v in ("pulse", "shared") for key in alike)
     assert found["pulse"]["modes"] == ["image"] and found["shared"]["modes"] == found["gem"]["modes"]
@@ -463,7 +460,7 @@ def test_the_other_design_answers_the_same_questions(chain, tmp_path, monkeypatc
 def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
     files = run_study("table", "smoke", seeds=1, root=tmp_path)
-    assert len(files) == len(study_table.VARIANTS)
+    assert len(files) == len(STUDIES["table"].variants)
     found = {variant: metrics for variant, metrics in summary("table", "smoke", tmp_path).items()}
     assert all("Average" in metrics and "findings_macro_f1" in metrics for metrics in found.values())
     gem = found["gem"]
@@ -483,4 +480,4 @@ def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):
     run_study("table", "smoke", seeds=1, root=tmp_path)
     again = read_cell(cell_path("table", "smoke", "pulse", 0, tmp_path))
     assert again["metrics"] == old["metrics"] and again["resumed"] and not old["resumed"]
-    assert set(grid.find_study("table").fixed) == {"trivial", "classical"}
+    assert set(STUDIES["table"].fixed) == {"trivial", "classical"}

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
+from uniecg_lite import training
 from uniecg_lite.config import Training
 from uniecg_lite.errors import BadArtifact
-from uniecg_lite.training import EMA, Step, fit, optimizers, rows_of, schedule
+from uniecg_lite.training import Step, TrainingLoop, optimizers, rows_of, schedule
 
 PLAN = Training(steps=60, batch=8, lr=1e-2, warmup=5)
 VARIANTS = {
@@ -38,16 +40,23 @@ def train(folder, variant: str = "plain", plan: Training = PLAN, seed: int = 3, 
     table = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
     answer = table.sum(1, keepdim=True).sin()
 
-    def loss(step, generator):
+    loop = TrainingLoop({"net": net}, plan, seed, folder, "toy", **options, **more)
+    for step in loop:
         if at_step:
-            at_step(step)
-        rows = rows_of(step, seed, plan.batch, len(table))
-        noise = 0.3 * torch.randn(len(rows), 6, generator=generator)
+            at_step(step.number)
+        rows = step.rows(len(table))
+        noise = 0.3 * torch.randn(len(rows), 6, generator=step.generator)
         error = (net.train()(table[rows] + noise) - answer[rows]).square().mean()
-        return {"loss": error, "mse": error.detach()}
+        step.learn(error, mse=error)
+    return loop.history, {name: p.detach().clone() for name, p in net.named_parameters()}
 
-    history = fit("toy", {"net": net}, loss, plan, seed=seed, folder=folder, **options, **more)
-    return history, {name: p.detach().clone() for name, p in net.named_parameters()}
+
+def fit(net: nn.Module, loss, plan: Training, folder, **how) -> dict:
+    """Train a network by `loss(step number)`; returns the history."""
+    loop = TrainingLoop({"net": net}, plan, 0, folder, "toy", **how)
+    for step in loop:
+        step.learn(loss(step.number))
+    return loop.history
 
 
 def same(a: dict, b: dict) -> bool:
@@ -62,7 +71,8 @@ def child(folder: str, variant: str, out: str) -> None:
             print("here", flush=True)
             sys.stdin.read()
 
-    _, weights = train(folder, variant, at_step=stand_still, save_every=0)
+    training.SAVE_EVERY = 0
+    _, weights = train(folder, variant, at_step=stand_still)
     save_file(weights, out)
 
 
@@ -82,7 +92,7 @@ def killed(tmp_path_factory):
     }
     for name, run in runs.items():
         assert run.stdout.readline() == "here\n", f"{name} ended early"
-        assert (folders[name] / "checkpoint" / "state.safetensors").exists()
+        assert (folders[name] / "checkpoint.safetensors").exists()
         run.kill()
         assert run.wait() == -9
         run.stdin.close()
@@ -102,11 +112,17 @@ def test_a_killed_run_ends_with_the_same_weights(killed, variant, tmp_path):
     assert same(weights, resumed_weights)
     for key in ("loss", "mse", "steps"):
         assert resumed[key] == whole[key], key
-    assert not (killed[variant] / "checkpoint").exists(), "a finished run leaves no checkpoint"
+    assert not (killed[variant] / "checkpoint.safetensors").exists(), "a finished run leaves no checkpoint"
 
 
 class Killed(Exception):
     """Stands in for the end of a process."""
+
+
+@pytest.fixture(autouse=True)
+def save_always(monkeypatch):
+    """A checkpoint after every step."""
+    monkeypatch.setattr(training, "SAVE_EVERY", -1)
 
 
 def stopped(folder: Path, step: int, variant: str = "ema", **how) -> Path:
@@ -117,8 +133,8 @@ def stopped(folder: Path, step: int, variant: str = "ema", **how) -> Path:
             raise Killed
 
     with pytest.raises(Killed):
-        train(folder, variant, at_step=stop, save_every=-1, **how)
-    return folder / "checkpoint"
+        train(folder, variant, at_step=stop, **how)
+    return folder / "checkpoint.safetensors"
 
 
 def first_step(folder: Path, variant: str = "ema", **how) -> tuple[int, dict]:
@@ -145,23 +161,29 @@ def test_a_run_stopped_twice_ends_the_same(tmp_path):
     assert began == 30 and same(weights, whole)
 
 
-def test_a_run_killed_between_two_checkpoints_uses_the_new_one(tmp_path):
-    place = stopped(tmp_path / "cut", 20)
-    place.rename(place.with_name("checkpoint.part"))  # the old one was removed, the new one has not got its name
+def test_a_run_killed_while_it_writes_a_checkpoint_uses_the_last_one(tmp_path, monkeypatch):
+    save = training.save_file
+
+    def full(tensors, file, about):
+        if json.loads(about["about"])["step"] == 21:
+            Path(file).write_bytes(b"half of it")
+            raise OSError(28, "No space left on device")
+        save(tensors, file, about)
+
+    monkeypatch.setattr(training, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(tmp_path / "cut", "ema")
+    monkeypatch.setattr(training, "save_file", save)
     _, whole = train(tmp_path / "whole", "ema")
     began, weights = first_step(tmp_path / "cut")
     assert began == 20 and same(weights, whole)
 
 
-def tear(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-@pytest.mark.parametrize("file", ["state.safetensors", "state.json"])
-def test_a_torn_checkpoint_starts_over(tmp_path, file):
+@pytest.mark.parametrize("keep", [0, 100, 2000])
+def test_a_torn_checkpoint_starts_over(tmp_path, keep):
     _, whole = train(tmp_path / "whole", "ema")
     place = stopped(tmp_path / "cut", 20)
-    tear(place / file)
+    place.write_bytes(place.read_bytes()[:keep])
     with pytest.warns(UserWarning, match="damaged .*: it starts over"):
         began, weights = first_step(tmp_path / "cut")
     assert began == 0 and same(weights, whole)
@@ -187,20 +209,22 @@ def test_another_recipe_starts_over(tmp_path, change):
     assert began == 0 and same(weights, fresh)
 
 
-def test_checkpoints_hold_no_pickle_and_say_where_they_are(tmp_path):
-    place = stopped(tmp_path, 9)
-    assert {path.suffix for path in place.iterdir()} == {".safetensors", ".json"}
-    state, tensors = json.loads((place / "state.json").read_text()), load_file(place / "state.safetensors")
-    assert state["step"] == 9 and {key.split("/")[0] for key in tensors} == {"weight", "state", "ema"}
+def test_a_checkpoint_holds_no_pickle_and_says_where_it_is(tmp_path):
+    with safe_open(stopped(tmp_path, 9), "pt") as file:
+        about, names = json.loads(file.metadata()["about"]), list(file.keys())
+    assert about["step"] == 9 and {key.split("/")[0] for key in names} == {"weight", "state", "ema"}
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.safetensors"]
 
 
 def test_checkpoints_are_written_as_often_as_asked(tmp_path, monkeypatch):
     clock = iter(range(0, 100_000, 10))
     monkeypatch.setattr(time, "time", lambda: next(clock))
     saved = []
-    train(tmp_path, save_every=1000, at_step=lambda step: saved.append((tmp_path / "checkpoint").exists()))
+    monkeypatch.setattr(training, "SAVE_EVERY", 1000)
+    train(tmp_path, at_step=lambda step: saved.append((tmp_path / "checkpoint.safetensors").exists()))
     assert not any(saved)
-    train(tmp_path, save_every=5, at_step=lambda step: saved.append((tmp_path / "checkpoint").exists()))
+    monkeypatch.setattr(training, "SAVE_EVERY", 5)
+    train(tmp_path, at_step=lambda step: saved.append((tmp_path / "checkpoint.safetensors").exists()))
     assert all(saved[PLAN.steps + 1 :])
 
 
@@ -220,12 +244,12 @@ def test_the_loss_falls(tmp_path):
 def test_history_is_the_mean_over_ten_steps(tmp_path):
     net, seen = network(), []
 
-    def loss(step, generator):
+    def loss(step):
         value = net(torch.ones(2, 6)).square().mean() + step
         seen.append(value.item())
         return value
 
-    history = fit("toy", {"net": net}, loss, Training(25, 2, 1e-3), seed=0, folder=tmp_path)
+    history = fit(net, loss, Training(25, 2, 1e-3), tmp_path)
     expected = [sum(part) / len(part) for part in (seen[:10], seen[10:20], seen[20:])]
     assert history["loss"] == pytest.approx(expected)
 
@@ -234,30 +258,18 @@ def test_frozen_parameters_stay_and_nothing_to_train_is_refused(tmp_path):
     net = network()
     net[0].requires_grad_(False)
     before = {name: p.clone() for name, p in net.named_parameters()}
-    fit("toy", {"net": net}, lambda s, g: net(torch.ones(2, 6)).mean(), Training(3, 2, 1e-2), seed=0, folder=tmp_path)
+    fit(net, lambda step: net(torch.ones(2, 6)).mean(), Training(3, 2, 1e-2), tmp_path)
     moved = {name for name, p in net.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"3.weight", "3.bias"}
     net.requires_grad_(False)
     with pytest.raises(BadArtifact, match="Nothing trains in 'toy'"):
-        fit("toy", {"net": net}, lambda s, g: torch.zeros(()), PLAN, seed=0, folder=tmp_path)
-
-
-def test_the_average_is_what_a_loop_gives():
-    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-    ema, by_hand = EMA({"w": weight}, 0.9), weight.detach().clone()
-    for step in range(200):
-        with torch.no_grad():
-            weight.add_(torch.tensor([0.1, -0.05]) * (step % 7))
-        ema.update({"w": weight}, step)
-        decay = min(0.9, (1 + step) / (10 + step))
-        by_hand = decay * by_hand + (1 - decay) * weight.detach()
-    torch.testing.assert_close(ema.average["w"], by_hand)
+        fit(net, None, PLAN, tmp_path)
 
 
 def test_the_average_is_left_in_the_modules(tmp_path):
     net, averages = network(), None
 
-    def loss(step, generator):
+    def loss(step):
         nonlocal averages
         now = [p.detach().clone() for p in net.parameters()]
         if step == 0:
@@ -268,11 +280,10 @@ def test_the_average_is_left_in_the_modules(tmp_path):
         return (net(torch.ones(4, 6)) - 3).square().mean()
 
     plan = Training(30, 4, 1e-2, 2)
-    fit("toy", {"net": net}, loss, plan, seed=0, folder=tmp_path / "ema", ema=0.8)
+    fit(net, loss, plan, tmp_path / "ema", ema=0.8)
     after = [p.detach().clone() for p in net.parameters()]
     other = network()
-    fit("toy", {"net": other}, lambda s, g: (other(torch.ones(4, 6)) - 3).square().mean(), plan, seed=0,
-        folder=tmp_path / "plain")  # fmt: skip
+    fit(other, lambda step: (other(torch.ones(4, 6)) - 3).square().mean(), plan, tmp_path / "plain")
     decay = min(0.8, 30 / 39)
     for average, last, left in zip(averages, other.parameters(), after):
         torch.testing.assert_close(left, decay * average + (1 - decay) * last, atol=1e-6, rtol=1e-4)
@@ -306,11 +317,11 @@ def test_fit_takes_the_steps_of_adamw_with_the_schedule_and_clipping(tmp_path):
                 p.grad.mul_(min(1.0, 1.0 / (size.item() + 1e-6)))
             optimizer.step()
 
-    def loss(step, generator):
+    def loss(step):
         with torch.autocast("cpu", enabled=False):
             return mine.loss(step)
 
-    fit("toy", {"net": mine}, loss, plan, seed=0, folder=tmp_path, weight_decay=0.1)
+    fit(mine, loss, plan, tmp_path, weight_decay=0.1)
     torch.testing.assert_close(mine.weight, theirs.weight, atol=1e-7, rtol=1e-6)
     torch.testing.assert_close(mine.offset, theirs.offset, atol=1e-7, rtol=1e-6)
     assert (mine.weight - start).abs().max() > 0.1

@@ -11,7 +11,7 @@ import nbformat
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.checkpoints import new_encoders, save_reader, save_stage
+from uniecg_lite.checkpoints import new_encoders, save_part, save_stage
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.encoders import targets
 from uniecg_lite.generator.beat_plan import HZ, LENGTH, AverageBeat, RRModel, average_beats
@@ -207,7 +207,7 @@ def making_chain(folder: Path) -> Store:
     with chain.writing("cohort") as place:
         cohort.write(cohort.simulated(0, 300), place / "splits")
     with chain.writing("reader") as place:
-        save_reader(Reader(), place)
+        save_part(Reader(), place)
     with chain.writing("diffusets", inputs=("cohort",)) as place:
         generator().save_pretrained(place)
     return chain

@@ -4,7 +4,6 @@ By rules alone, without any network, as every ECG machine does first.
 """
 
 import csv
-import math
 from pathlib import Path
 
 import torch
@@ -15,9 +14,6 @@ MOST_BEATS = 36
 RHYTHM = MOST_BEATS + 21  # features of a rhythm
 LOUD = 3.0  # so that these few are heard among the many numbers of a beat
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
-SHARE = 0.20  # of the usual peak, below which a bend is no QRS complex
-T_AFTER, T_SHARE = 0.30, 0.3  # s after a QRS complex in which a bend of less than this share of it is its T wave
-AGREE = 0.10  # real records whose two reference detectors differ by more are disputed, and left out
 HZ = 100.0  # of `measure_beat`
 R_PEAK = round(BEFORE * HZ)  # where it is in a representative beat, in samples
 EDGE_S = 0.2  # left out at either end by `cut_beats`: PTB-XL holds its last 0.1 s constant
@@ -28,7 +24,8 @@ def r_peaks(signal: torch.Tensor, hz: float) -> torch.Tensor:
     """Where the QRS complexes are: (B, 12, L) mV -> (B, L) bool.
 
     A peak of `slopes` is the largest value within 220 ms to either side, above a fifth of the usual peak, and not the
-    T wave of a larger one. All leads together find beats that lead II alone misses in a bundle branch block.
+    T wave of one that is over three times as large 200 to 300 ms before it. All leads together find beats that lead II
+    alone misses in a bundle branch block.
     """
     return _peaks(slopes(signal, hz), hz)
 
@@ -38,10 +35,9 @@ def _peaks(smooth: torch.Tensor, hz: float) -> torch.Tensor:
     highest = F.max_pool1d(smooth, reach, 1, reach // 2)
     again = F.pad(smooth[..., :-1] >= highest[..., 1:], (1, 0))  # of two equal neighbours the first is the peak
     usual = F.max_pool1d(smooth, round(1.6 * hz), round(1.6 * hz)).median(-1, keepdim=True).values  # (B, 1, 1)
-    far, near = round(T_AFTER * hz), round(0.20 * hz)
+    far, near = round(0.30 * hz), round(0.20 * hz)
     earlier = F.max_pool1d(F.pad(smooth, (far, 0)), far - near + 1, 1)[..., : smooth.shape[-1]]  # 200 to 300 ms before
-    t_wave = smooth < T_SHARE * earlier
-    return ((smooth >= highest) & (smooth > SHARE * usual) & ~t_wave & ~again)[:, 0]
+    return ((smooth >= highest) & (smooth > 0.2 * usual) & ~(smooth < 0.3 * earlier) & ~again)[:, 0]
 
 
 def slopes(signal: torch.Tensor, hz: float) -> torch.Tensor:
@@ -85,16 +81,13 @@ def representative_beat(signal: torch.Tensor, hz: float) -> tuple[torch.Tensor, 
     """
     with torch.no_grad():
         times = peak_times(signal, hz)  # (B, K)
-    n = round((BEFORE + AFTER) * hz)
-    length = signal.shape[-1]
-    start = (times - BEFORE) * hz
-    whole = (start >= 0) & (start + n < length - 1)  # (B, K)
+    n, start = round((BEFORE + AFTER) * hz), (times - BEFORE) * hz
+    whole = (start >= 0) & (start + n < signal.shape[-1] - 1)  # (B, K)
     start = torch.where(whole, start, 0.0)
     first = start.long()
     share = (start - first)[:, None, :, None]
-    window = signal.unfold(2, n + 1, 1)  # (B, 12, L - n, n + 1), a view
     row = torch.arange(len(signal), device=signal.device)[:, None]
-    cut = window[row, :, first].transpose(1, 2)  # (B, 12, K, n + 1)
+    cut = signal.unfold(2, n + 1, 1)[row, :, first].transpose(1, 2)  # (B, 12, K, n + 1)
     beats = cut[..., :n] * (1 - share) + cut[..., 1:] * share
     beats = beats - beats[..., ::4].median(-1, keepdim=True).values.detach()
     weight = whole[:, None, :, None].float()
@@ -124,24 +117,21 @@ def rhythm_features(times: torch.Tensor) -> torch.Tensor:
     share = torch.where(known, gap / mean.clamp(min=0.2) - 1, 0.0)
     variance = share.square().sum(1, keepdim=True) / count
     change = (share.diff(dim=1).abs() * known[:, 1:]).sum(1, keepdim=True) / count
-    rate = torch.where(mean > 0, (60 / mean.clamp(min=0.2) - 80) / 30, 0.0)
-    usual = torch.where(mean > 0, (mean - 0.8) / 0.3, 0.0)
+    rate, usual = torch.where(mean > 0, torch.stack([(60 / mean.clamp(min=0.2) - 80) / 30, (mean - 0.8) / 0.3]), 0.0)
     extent = mean * (share.amax(1, keepdim=True) - share.amin(1, keepdim=True))
     alike = [(share[:, k:] * share[:, :-k]).sum(1, keepdim=True) / count / (variance + 4e-4) for k in (1, 2, 3)]
     quantiles = share.masked_fill(~known, torch.nan).nanquantile(share.new_tensor(QUANTILES), 1).T.nan_to_num()
     step = (gap[:, 1:] / gap[:, :-1]).log().nan_to_num()  # (B, K - 2)
+    numbers = [rate, usual, 3 * extent, 5 * variance.sqrt(), 5 * change, *alike, 4 * quantiles]
     steps = [step.topk(3, 1).values, (-step).topk(3, 1).values]
-    numbers = [rate, usual, 3 * extent, 5 * variance.sqrt(), 5 * change, *alike, 4 * quantiles, *steps]
-    return LOUD * torch.cat([*numbers, times[:, :1].nan_to_num(1.0), 4 * share], 1)
+    return LOUD * torch.cat([*numbers, *steps, times[:, :1].nan_to_num(1.0), 4 * share], 1)
 
 
 def heart_rate(signal: torch.Tensor, hz: float) -> torch.Tensor:
     """60 over the mean interval between the first and the last R peak: (B, 12, L) -> (B,) bpm, NaN under two peaks."""
     peaks = r_peaks(signal, hz)
-    count = peaks.sum(1)
-    place = torch.arange(peaks.shape[1], device=peaks.device).float()
-    first = torch.where(peaks, place, torch.inf).amin(1)
-    last = torch.where(peaks, place, -torch.inf).amax(1)
+    count, first = peaks.sum(1), peaks.int().argmax(1)
+    last = peaks.shape[1] - 1 - peaks.flip(1).int().argmax(1)
     return torch.where(count > 1, 60 * hz * (count - 1) / (last - first), torch.nan)
 
 
@@ -169,16 +159,10 @@ def real_rates(folder: str | Path) -> dict[str, float]:
 
     Disputed records are left out: those whose two reference detectors differ by over 10%, or that lack one of them.
     """
-    rates = {}
     with open(Path(folder) / "manifest.csv", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            try:
-                one, other = float(row["hr_bpm_nk"]), float(row["hr_bpm_nk_pantompkins"])
-            except ValueError:
-                continue
-            if math.isfinite(one) and abs(one - other) <= AGREE * max(one, other):
-                rates[row["record"]] = one
-    return rates
+        rows = {row["record"]: row for row in csv.DictReader(file)}
+    pairs = {k: [float(row[key] or "nan") for key in ("hr_bpm_nk", "hr_bpm_nk_pantompkins")] for k, row in rows.items()}
+    return {record: one for record, (one, other) in pairs.items() if abs(one - other) <= 0.1 * max(one, other)}
 
 
 def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -196,7 +180,8 @@ def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor
     held = steep.gather(1, (first + long).clamp(max=width - 1)) - steep.gather(1, first)
     onset = first.gather(1, held.argmax(1, keepdim=True))[..., None]  # (B, 1, 1)
     place, long = torch.arange(width), long[..., None]
-    level = beat - _mean(beat, (place >= onset - 6) & (place < onset - 2))[..., None]  # (B, 12, W)
+    base = (place >= onset - 6) & (place < onset - 2)  # (B, 1, W)
+    level = beat - (beat * base).sum(2, keepdim=True) / base.sum(2, keepdim=True).clamp(min=1)  # (B, 12, W)
     end = onset + long
     st = level.gather(2, (end + 2).clamp(max=width - 1).expand(-1, level.shape[1], -1))[..., 0]
     late = (place >= end + 8) & (place < torch.maximum(onset + (qt_ms / 10).round().long()[:, None, None], end + 12))
@@ -207,12 +192,6 @@ def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor
     run = inside & (((level > 0) & (place > start)).cumsum(2) == 0) & (level.gather(2, start) < 0)
     q = level.where(run, 0.0).amin(2).clamp(max=0)
     return {"st_mv": st, "t_mv": t, "q_mv": q, "q_wave": (q <= -0.1) & (((level < -0.03) & run).sum(2) >= 3)}
-
-
-def _mean(x: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """Mean of (B, 12, W) over the samples of a mask that broadcasts to it: (B, 12)."""
-    where = where.expand_as(x)
-    return (x * where).sum(2) / where.sum(2).clamp(min=1)
 
 
 def centred(signal: torch.Tensor) -> torch.Tensor:

@@ -65,15 +65,26 @@ def new_codec(profile: Profile, **other) -> ECGTokenizer:
     return ECGTokenizer(**{**sizes, **words, "facts": facts, **other})
 
 
-def save_codec(codec: ECGTokenizer, folder: Path, **stated) -> None:
-    """Write the tokenizer, and what it says of the training split, by kind, see `codes_of`."""
-    _save(codec, folder, "codec")
-    save_tensors(stated, folder / "codes")
+def save_part(part: nn.Module, folder: Path) -> None:
+    """Write the weights and the settings of the tokenizer of DiagECG, or of the independent reader."""
+    save_tensors(part.state_dict(), folder / "weights")
+    (folder / "config.json").write_text(json.dumps(part.settings))
 
 
 def load_codec(store: Store) -> ECGTokenizer:
     """The tokenizer of notebook 11, frozen."""
-    return _load(ECGTokenizer, store, "diag_tokenizer", "codec")
+    return _load_part(ECGTokenizer, store, "diag_tokenizer")
+
+
+def load_reader(store: Store) -> Reader:
+    """The reader of notebook 06, frozen."""
+    return _load_part(Reader, store, "reader").to(device_and_why()[0])
+
+
+def _load_part(kind: type[nn.Module], store: Store, name: str) -> nn.Module:
+    part = kind(**json.loads((store.path(name) / "config.json").read_text()))
+    part.load_state_dict(store.tensors(name, "weights"))
+    return part.requires_grad_(False).eval()
 
 
 def load_codes(store: Store, kind: str = "codes"):
@@ -81,54 +92,19 @@ def load_codes(store: Store, kind: str = "codes"):
     return store.tensors("diag_tokenizer", "codes")[kind]
 
 
-def new_diagecg(store: Store, codec: ECGTokenizer | None = None) -> DiagECG:
-    """The language model of notebook 03 with the words of the ECG, before it has seen one."""
-    return _diagecg(store, "language", codec)
+def load_diagecg(store: Store, name: str = "diagecg", codec: ECGTokenizer | None = None) -> DiagECG:
+    """The tuned model of notebook 13, which reads ECGs, answers, and forecasts them.
 
-
-def save_adapters(model: DiagECG, folder: Path) -> None:
-    """Write LoRA matrices, norms and new rows."""
-    model.llm.save_pretrained(folder / "adapter")
+    Args:
+        store: with the tokenizer of notebook 11, unless there is a `codec`.
+        name: `language` for the language model of notebook 03 with the words of the ECG, before it has seen one.
+        codec: another tokenizer.
+    """
+    model = DiagECG(*load_llm(store.path(name) / "llm"), codec or load_codec(store))
+    return model.eval().to(device_and_why()[0])
 
 
 def load_adapters(model: DiagECG, folder: Path) -> DiagECG:
-    """Put saved adapters onto a model without any."""
+    """Put saved adapters (LoRA matrices, norms and new rows) onto a model without any."""
     model.llm = PeftModel.from_pretrained(model.llm, folder / "adapter").requires_grad_(False)
     return model.eval().to(device_and_why()[0])
-
-
-def save_merged(model: DiagECG, folder: Path) -> None:
-    """Write the language model with the adapters in it, and its tokenizer with the codes as words."""
-    model.llm.save_pretrained(folder / "llm")
-    model.tokenizer.save_pretrained(folder / "llm")
-
-
-def load_diagecg(store: Store) -> DiagECG:
-    """The tuned model of notebook 13: it reads ECGs, answers, and forecasts them."""
-    return _diagecg(store, "diagecg")
-
-
-def save_reader(reader: Reader, folder: Path) -> None:
-    """Write the independent reader's weights and settings."""
-    _save(reader, folder, "reader")
-
-
-def load_reader(store: Store) -> Reader:
-    """The reader of notebook 06, frozen."""
-    return _load(Reader, store, "reader", "reader").to(device_and_why()[0])
-
-
-def _diagecg(store: Store, llm: str, codec: ECGTokenizer | None = None) -> DiagECG:
-    model = DiagECG(*load_llm(store.path(llm) / "llm"), codec or load_codec(store))
-    return model.eval().to(device_and_why()[0])
-
-
-def _save(part: nn.Module, folder: Path, file: str) -> None:
-    save_tensors(part.state_dict(), folder / file)
-    (folder / "config.json").write_text(json.dumps(part.settings))
-
-
-def _load(kind: type[nn.Module], store: Store, name: str, file: str) -> nn.Module:
-    part = kind(**json.loads((store.path(name) / "config.json").read_text()))
-    part.load_state_dict(store.tensors(name, file))
-    return part.requires_grad_(False).eval()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -49,12 +50,8 @@ def interpret(
     from .ecg import ECG
 
     reader = _model(profile, model)
-    if path.suffix.lower() == ".png":
-        answer = reader.respond(prompt, image=str(path))
-    else:
-        answer = reader.respond(prompt, ecg=ECG.load(path, hz=hz))
-    typer.echo(answer.text)
-    typer.echo("Educational, not for diagnosis.")
+    given = {"image": str(path)} if path.suffix.lower() == ".png" else {"ecg": ECG.load(path, hz=hz)}
+    typer.echo(f"{reader.respond(prompt, **given).text}\nEducational, not for diagnosis.")
 
 
 @app.command()
@@ -72,8 +69,7 @@ def generate(
     answer = _model(profile, model).respond(prompt, seed=seed)
     if answer.ecg is None:
         raise UniECGError(f"The model answered in words, it saw no request for an ECG: {answer.text}")
-    saved = answer.ecg.save(out)
-    typer.echo(f"saved {saved}")
+    typer.echo(f"saved {answer.ecg.save(out)}")
     if page:
         typer.echo(f"saved {save_page(answer.ecg, out.with_suffix('.png'))}")
 
@@ -109,23 +105,18 @@ def results(
     need_checkout("results")
     from .config import profile as find_profile
     from .course.results import copy_run, run_file, update_readme
+    from .course.runner import put_back
     from .store import Store
 
     store = Store.open(find_profile(profile), seed)
-    if notebooks:
-        from .course.runner import put_back
-
-        if tables_only:
-            raise BadRequest("--tables-only copies nothing: leave it out to put notebooks back.")
-        for path in put_back(store):
-            typer.echo(f"put back {path}")
+    if notebooks and tables_only:
+        raise BadRequest("--tables-only copies nothing: leave it out to put notebooks back.")
+    lines = [f"put back {path}" for path in put_back(store)] if notebooks else []
     if not tables_only:
-        for path in (copied := copy_run(store)):
-            typer.echo(f"copied to {path}")
-        if not copied:
-            there = "nothing is new" if run_file(store).exists() else f"no finished run in {store.folder}"
-            typer.echo(f"{there}: nothing copied")
-    typer.echo("README.md updated" if update_readme() else "README.md is up to date")
+        there = "nothing is new" if run_file(store).exists() else f"no finished run in {store.folder}"
+        lines += [f"copied to {path}" for path in copy_run(store)] or [f"{there}: nothing copied"]
+    lines.append("README.md updated" if update_readme() else "README.md is up to date")
+    typer.echo("\n".join(lines))
 
 
 @app.command()
@@ -173,7 +164,10 @@ def _model(profile: str, folder: str | None):
     from .training import quiet_libraries
 
     quiet_libraries()
-    return UniECG.from_pretrained(folder or Store.open(find_profile(profile)).finished("unified"))
+    store = Store.open(find_profile(profile))
+    if folder is None:  # whatever the seed that it was trained with
+        folder = replace(store, seed=store.meta("unified")["seed"]).path("unified")
+    return UniECG.from_pretrained(folder)
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 """Which patients, which split, where on disk? One table of simulated patients for each split."""
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pyarrow as pa
 import torch
 from tqdm.auto import tqdm
 
-from .errors import BadArtifact, BadECG
+from .errors import BadArtifact
 from .simulator.simulate import simulate
+from .store import replacing
 
 SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
@@ -50,15 +50,12 @@ class Cohort:
 
     def truth(self, rows=None) -> dict[str, torch.Tensor]:
         """What is true about these rows (all by default): tensors with a leading B."""
-        columns = self.table.remove_columns(["signal", "record", "patient", "source"])
-        part = columns[:] if rows is None else columns[np.asarray(rows)]
-        return {
-            name: torch.from_numpy(np.stack(value) if value.dtype == object else np.array(value))
-            for name, value in part.items()
-        }
+        columns = self.table.remove_columns(["signal", "record", "patient"])
+        part = (columns[:] if rows is None else columns[np.asarray(rows)]).items()
+        return {key: torch.from_numpy(np.stack(x) if x.dtype == object else np.array(x)) for key, x in part}
 
     def column(self, name: str) -> list:
-        """One column as a list: record, patient, source."""
+        """One column as a list: record, patient."""
         return self.table[name][:].tolist()
 
 
@@ -67,22 +64,13 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
 
     Rows are dicts of equally long columns (see `simulated`); the split follows from the patient.
     """
-    folder, room = Path(folder), Path(f"{folder}.part")
-    shutil.rmtree(room, ignore_errors=True)
-    parts: dict[str, list] = {name: [] for name in SPLITS}
-    for chunk in rows:
-        table = pa.table({key: _column(value) for key, value in chunk.items()})
-        splits = np.array([split_of(patient) for patient in chunk["patient"]])
-        for name in SPLITS:
-            parts[name].append(table.filter(pa.array(splits == name)))
-    if not any(len(part) for part in parts["train"]):
-        raise BadECG("No record of this cohort falls into the training split: give more records.")
+    table = pa.concat_tables([pa.table({key: _column(value) for key, value in chunk.items()}) for chunk in rows])
+    splits = np.array([split_of(patient) for patient in table["patient"].to_pylist()])
     datasets.disable_progress_bars()
-    for name, tables in parts.items():
-        datasets.Dataset(pa.concat_tables(tables)).save_to_disk(room / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    room.rename(folder)
-    return folder
+    with replacing(Path(folder)) as room:
+        for name in SPLITS:
+            datasets.Dataset(table.filter(pa.array(splits == name))).save_to_disk(room / name)
+    return Path(folder)
 
 
 def _column(value) -> pa.Array:
@@ -130,7 +118,6 @@ def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:
     return {
         "record": [f"{name}-{visit}" if visit else name for name in names],
         "patient": names,
-        "source": ["simulator"] * len(names),
         "signal": micro.numpy(),
         **{key: fresh.truth[key].numpy() for key in ("female", "findings", "q_wave", *NUMBERS, *PER_LEAD)},
     }

@@ -1,13 +1,15 @@
 """How big is everything? One dial, the profile, sets every size; nothing else needs tuning on a first run."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, make_dataclass, replace
 
 from .errors import BadRequest
 from .findings import table
 
 # seconds of each notebook in the profile laptop, on two cores without bf16 matrix units; see `Profile.notebook_budget`
 BUDGETS = {number: row["seconds"] for number, row in table("notebooks").items()}
+SIZES = table("profiles")  # `meaning`: what each size is; then its value in each profile
+HARDWARE = SIZES["hardware"]  # profile -> whom it is for, where its budget is meant for, and the free memory it needs
 
 
 @dataclass(frozen=True)
@@ -20,62 +22,11 @@ class Training:
     warmup: int = 30  # steps
 
 
-@dataclass(frozen=True)
-class Profile:
-    """Every size of the chain. Widths in channels, layers as they are counted, times in s."""
+class Profile(make_dataclass("Sizes", ["name", *SIZES["meaning"], ("llm", str | None, None)], frozen=True)):
+    """Every size of the chain, as `data/profiles.json` explains and sets them: whole numbers, shares or a `Training`.
 
-    name: str
-    records: int  # simulated patients in the cohort, one record each
-    scored: int  # held-out patients that a score is computed on
-    enc_width: int
-    enc_layers: int
-    lm_width: int
-    lm_layers: int
-    lm_heads: int
-    ecg_tokens: int  # n of [ECG_1]..[ECG_n]
-    map_layers: int
-    vae_width: int
-    unet_width: int
-    sample_steps: int
-    guidance: float
-    seconds_all: int  # budget of all notebooks together, with their kernels' starts
-    seconds_budget: int  # budget of notebooks 00 to 10
-    seconds_share: float  # of each of `BUDGETS`
-    encoders: Training
-    language: Training
-    alignment: Training
-    stage1: Training
-    vae: Training
-    condition: Training
-    rhythm: Training
-    average_beat: Training
-    denoiser: Training
-    tokens: Training
-    mapper: Training
-    reader: Training
-    study_alignment: Training  # of each cell of a study
-    study_stage1: Training
-    study_denoiser: Training
-    study_mapper: Training
-    study_classifier: Training  # of a rare finding, with and without made ECGs
-    study_scored: int  # held-out patients that a cell is scored on
-    diag_strides: tuple[int, ...]  # of the ECG tokenizer's stages: samples of a stretch
-    diag_width: int  # channels of one lead
-    diag_wide: int  # channels of all leads
-    diag_levels: tuple[int, ...]  # of each number of a word
-    diag_books: int  # words of a stretch of time
-    diag_facts_width: int  # of the fact words' encoder
-    diag_facts_layers: int
-    diag_rank: int  # of LoRA
-    diag_tokenizer: Training
-    diag_facts: Training
-    diag_forecast: Training
-    diag_tuning: Training
-    llm: str | None = None  # a folder for AutoModelForCausalLM in place of the pocket language model
-
-    def asdict(self) -> dict:
-        """As plain numbers, for `meta.json`."""
-        return asdict(self)
+    `llm` is a folder for AutoModelForCausalLM in place of the pocket language model, or None.
+    """
 
     def notebook_budget(self, number: str) -> float:
         """Seconds that a notebook may take, by its number; 20 at least."""
@@ -84,14 +35,11 @@ class Profile:
 
 def _read(name: str) -> Profile:
     """A profile of `data/profiles.json`; what it leaves out is as in laptop."""
-    sizes = {}
-    for key, value in (SIZES["laptop"] | SIZES[name]).items():
-        value = tuple(value) if isinstance(value, list) else value
-        sizes[key] = Training(**value) if isinstance(value, dict) else value
-    return Profile(name, **sizes)
+    kinds = {list: tuple, dict: lambda value: Training(**value)}
+    sizes = (SIZES["laptop"] | SIZES[name]).items()
+    return Profile(name, **{key: kinds[type(value)](value) if type(value) in kinds else value for key, value in sizes})
 
 
-SIZES = table("profiles")
 SMOKE, LAPTOP, GPU = (_read(name) for name in ("smoke", "laptop", "gpu"))
 PAPER = _read("paper")  # what is published of the papers' sizes: to count on the `meta` device, never to run
 PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.signal import resample_poly
 
 from . import drawing, ecg_io
-from .errors import BadECG
+from .errors import BadECG, require
 from .leads import LAW_TOLERANCE_MV, LEADS, complete, lead_law_residual, lead_name, repair_hint
 
 PER_MV = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
@@ -45,38 +45,30 @@ class ECG:
             object.__setattr__(self, "age", None if self.age is None else float(self.age))
         except (TypeError, ValueError) as error:
             raise BadECG(f"Signal, hz and age must be numbers ({error}): give mV, Hz and years.") from None
-        self.check()
+        self._check()
 
     @classmethod
     def from_leads(
-        cls,
-        leads: Mapping[str, np.ndarray],
-        hz: float,
-        unit: str | Mapping[str, str] | None = "mV",
-        age: float | None = None,
-        sex: str | None = None,
-        source: str = "",
+        cls, leads: Mapping[str, np.ndarray], hz: float, unit: str | Mapping[str, str] | None = "mV", **about
     ) -> "ECG":
         """An ECG from signals by name, each (L,), in any order; signals that are no ECG lead are ignored.
 
         Needs V1..V6 and at least two limb leads: absent ones follow from the lead laws. `unit` is one of nV, uV, mV, V,
         or a mapping from signal name to unit; None means mV, and is refused later if the size speaks against it.
-        Interior runs of NaN up to 40 ms are bridged by a straight line. Raises BadECG.
+        Interior runs of NaN up to 40 ms are bridged by a straight line. `about`: age, sex and source. Raises BadECG.
         """
         check_rate(hz)
         named: dict[str, np.ndarray] = {}
         for key, values in leads.items():
-            name = lead_name(key)
-            if name is None:
-                continue
-            if name in named:
-                raise BadECG(f"Lead {name} is given twice: keep one signal for each lead.")
-            scale = per_mv(unit.get(key) if isinstance(unit, Mapping) else unit)
-            named[name] = bridge_gaps(_as_samples(name, values) * scale, hz, name)
-        lengths = {len(values) for values in named.values()}
-        if len(lengths) > 1:
-            raise BadECG(f"The leads differ in length ({sorted(lengths)} samples): give 12 leads recorded together.")
-        return cls(complete(named), hz, age, sex, source)
+            if name := lead_name(key):
+                require(name not in named, f"Lead {name} is given twice: keep one signal for each lead.")
+                one = unit.get(key) if isinstance(unit, Mapping) else unit
+                scale = 1.0 if one is None else PER_MV.get(str(one).strip().lower())
+                require(scale, f"The unit {one!r} is not known: use nV, uV, mV or V.")
+                named[name] = scale * _samples(values, hz, name)
+        lengths = sorted({len(values) for values in named.values()})
+        require(len(lengths) < 2, f"The leads differ in length ({lengths} samples): give 12 leads recorded together.")
+        return cls(complete(named), hz, **about)
 
     @classmethod
     def load(cls, path: str | Path, hz: float | None = None, unit: str | None = None) -> "ECG":
@@ -86,57 +78,52 @@ class ECG:
         """
         return cls.from_leads(**ecg_io.read(Path(path), hz, unit))
 
-    def check(self) -> None:
+    def _check(self) -> None:
         """Refuse (BadECG) a wrong shape, rate, age or sex, missing values, dead leads, wrong units and broken laws."""
         x = self.signal
-        if x.ndim != 2 or x.shape[0] != 12:
-            raise BadECG(f"Expected 12 leads as (12, L), got {x.shape}: give the leads in rows, I to V6.")
+        require(
+            x.ndim == 2 and x.shape[0] == 12,
+            f"Expected 12 leads as (12, L), got {x.shape}: give the leads in rows, I to V6.",
+        )
         check_rate(self.hz)
-        if self.seconds < MIN_SECONDS:
-            raise BadECG(f"The record lasts {self.seconds:.2f} s: an ECG of at least {MIN_SECONDS:g} s is needed.")
-        if not np.isfinite(x).all():
-            bad = ", ".join(LEADS[c] for c in np.flatnonzero(~np.isfinite(x).all(1)))
-            raise BadECG(f"Missing values (NaN or infinite) in {bad}: leave out that stretch, or the record.")
-        self._check_amplitude()
-        self._check_laws()
-        if self.age is not None and not 0 <= self.age <= MAX_AGE:
-            raise BadECG(f"Age {self.age:g} is not between 0 and {MAX_AGE:g} years: use None when it is unknown.")
-        if self.sex not in ("female", "male", None):
-            raise BadECG(f'Sex {self.sex!r} is not known here: use "female", "male" or None.')
-
-    def _check_amplitude(self) -> None:
-        span = np.ptp(self.signal, axis=1)  # (12,)
-        if 0 < span.max() < MIN_MV:
-            raise BadECG(
-                f"The largest lead spans only {span.max():.2g} mV, too small for an ECG: "
-                'if the values are in volts, pass unit="V".'
-            )
-        flat = [LEADS[c] for c in np.flatnonzero(span < FLAT_MV)]
-        if flat:
-            raise BadECG(f"Flat over the whole record: {', '.join(flat)}; choose a record without dead leads.")
-        k = math.ceil(0.995 * self.signal.shape[1]) - 1
-        middle = np.median(self.signal, axis=1, keepdims=True)  # (12, 1)
-        large = np.partition(np.abs(self.signal - middle), k, axis=1)[:, k]  # (12,)
-        if large.max() > MAX_MV:
-            raise BadECG(
-                f"Lead {LEADS[large.argmax()]} reaches {large.max():.3g} mV, too large for an ECG: "
-                'if the values are in microvolts, pass unit="uV".'
-            )
-
-    def _check_laws(self) -> None:
-        residual = lead_law_residual(self.signal)
+        require(
+            self.seconds >= MIN_SECONDS,
+            f"The record lasts {self.seconds:.2f} s: an ECG of at least {MIN_SECONDS:g} s is needed.",
+        )
+        bad = ", ".join(LEADS[c] for c in np.flatnonzero(~np.isfinite(x).all(1)))
+        require(not bad, f"Missing values (NaN or infinite) in {bad}: leave out that stretch, or the record.")
+        span = np.ptp(x, axis=1)  # (12,)
+        require(
+            span.max() == 0 or span.max() >= MIN_MV,
+            f"The largest lead spans only {span.max():.2g} mV, too small for an ECG: "
+            'if the values are in volts, pass unit="V".',
+        )
+        flat = ", ".join(LEADS[c] for c in np.flatnonzero(span < FLAT_MV))
+        require(not flat, f"Flat over the whole record: {flat}; choose a record without dead leads.")
+        k = math.ceil(0.995 * x.shape[1]) - 1
+        large = np.partition(np.abs(x - np.median(x, axis=1, keepdims=True)), k, axis=1)[:, k]  # (12,)
+        require(
+            large.max() <= MAX_MV,
+            f"Lead {LEADS[large.argmax()]} reaches {large.max():.3g} mV, too large for an ECG: "
+            'if the values are in microvolts, pass unit="uV".',
+        )
+        residual = lead_law_residual(x)
         if residual > LAW_TOLERANCE_MV:
-            hint = repair_hint(self.signal) or "the names do not fit the signals, or these are not leads of one ECG"
+            hint = repair_hint(x) or "the names do not fit the signals, or these are not leads of one ECG"
             raise BadECG(
                 f"The limb leads break Einthoven's and Goldberger's laws by {residual:.2f} mV "
                 f"(at most {LAW_TOLERANCE_MV:g} is allowed): {hint}."
             )
+        if self.age is not None and not 0 <= self.age <= MAX_AGE:
+            raise BadECG(f"Age {self.age:g} is not between 0 and {MAX_AGE:g} years: use None when it is unknown.")
+        require(
+            self.sex in ("female", "male", None), f'Sex {self.sex!r} is not known here: use "female", "male" or None.'
+        )
 
     def __getitem__(self, name: str) -> np.ndarray:
         """One lead by name, (L,) in mV; raises BadECG for a name that is no lead."""
         lead = lead_name(name)
-        if lead is None:
-            raise BadECG(f"There is no lead {name!r}: use one of {', '.join(LEADS)}.")
+        require(lead, f"There is no lead {name!r}: use one of {', '.join(LEADS)}.")
         return self.signal[LEADS.index(lead)]
 
     def __repr__(self) -> str:
@@ -146,15 +133,6 @@ class ECG:
     def seconds(self) -> float:
         """Length of the record in seconds."""
         return self.signal.shape[1] / self.hz
-
-    def crop(self, seconds: float, start: float = 0.0) -> "ECG":
-        """The `seconds` from `start` (both in s); raises BadECG when the record is shorter than that."""
-        first, count = round(start * self.hz), round(seconds * self.hz)
-        if first < 0 or count < 1 or first + count > self.signal.shape[1]:
-            raise BadECG(
-                f"Cannot take {seconds:g} s from {start:g} s on: the record lasts {self.seconds:g} s, ask for less."
-            )
-        return replace(self, signal=self.signal[:, first : first + count])
 
     def resample(self, hz: float) -> "ECG":
         """The same ECG at another rate: polyphase, anti-aliased, round(L * hz / self.hz) samples.
@@ -166,24 +144,21 @@ class ECG:
         if hz == self.hz:
             return self
         ratio = Fraction(hz / self.hz).limit_denominator(1000)
-        up, down = ratio.numerator, ratio.denominator
-        blocks = math.ceil(10 * max(up, down) / (up * down)) + 1
-        pad = blocks * down  # a whole number of output samples, so that the time axis stays where it was
         count = round(self.signal.shape[1] * hz / self.hz)
-        held = np.pad(self.signal, ((0, 0), (pad, pad)), mode="edge")  # (12, L + 2 pad)
-        signal = resample_poly(held, up, down, axis=1)[:, blocks * up : blocks * up + count]  # (12, count)
-        return replace(self, signal=signal, hz=hz)
+        signal = resample_poly(self.signal, ratio.numerator, ratio.denominator, axis=1, padtype="edge")[:, :count]
+        short = count - signal.shape[1]  # where the fraction is not exact
+        return replace(self, signal=np.pad(signal, ((0, 0), (0, short)), mode="edge"), hz=hz)  # (12, count)
 
     def standard(self) -> "ECG":
         """The form the models read: the first 10 s at 100 Hz, (12, 1000).
 
         A record up to 1 % short is filled by holding its last value; a shorter one raises BadECG.
         """
-        if self.seconds < 0.99 * STANDARD_SECONDS:
-            raise BadECG(f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.")
-        ecg = self.crop(STANDARD_SECONDS + 1) if self.seconds > STANDARD_SECONDS + 1 else self
-        ecg = ecg.resample(STANDARD_HZ)
-        count = round(STANDARD_HZ * STANDARD_SECONDS)
+        require(
+            self.seconds >= 0.99 * STANDARD_SECONDS,
+            f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.",
+        )
+        ecg, count = self.resample(STANDARD_HZ), round(STANDARD_HZ * STANDARD_SECONDS)
         if ecg.signal.shape[1] == count:
             return ecg
         short = max(0, count - ecg.signal.shape[1])
@@ -208,43 +183,29 @@ def check_rate(hz: float) -> None:
         fine = MIN_HZ <= float(hz) <= MAX_HZ
     except (TypeError, ValueError):
         fine = False
-    if not fine:
-        raise BadECG(f"A sampling rate of {hz} Hz is not usable: give samples per second, {MIN_HZ:g} to {MAX_HZ:g}.")
+    require(fine, f"A sampling rate of {hz} Hz is not usable: give samples per second, {MIN_HZ:g} to {MAX_HZ:g}.")
 
 
-def per_mv(unit: str | None) -> float:
-    """The factor from `unit` to mV (None: 1); raises BadECG for a unit that is no voltage."""
-    if unit is None:
-        return 1.0
+def _samples(values, hz: float, name: str) -> np.ndarray:
+    """One lead as (L,) float64, interior runs of NaN up to 40 ms filled by a straight line; refuses longer ones."""
     try:
-        return PER_MV[str(unit).strip().lower()]
-    except KeyError:
-        raise BadECG(f"The unit {unit!r} is not known: use nV, uV, mV or V.") from None
-
-
-def bridge_gaps(values: np.ndarray, hz: float, name: str) -> np.ndarray:
-    """Fill interior runs of NaN up to 40 ms in one lead (L,) by a straight line; raises BadECG for longer ones."""
+        values = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BadECG(f"Lead {name} holds something that is not a number: give plain numbers.") from None
+    require(
+        values.ndim == 1 and values.size,
+        f"Lead {name} has shape {values.shape}: give each lead as one row of samples (L,).",
+    )
     missing = np.isnan(values)
     if not missing.any():
         return values
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], missing, [False])).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
-    longest = (ends - starts).max() / hz
-    if longest > MAX_GAP_S or starts[0] == 0 or ends[-1] == len(values):
-        raise BadECG(
-            f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms, and holds "
-            f"{(~missing).sum() / hz:g} s: only inner gaps up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the "
-            "record or choose another."
-        )
     known = np.flatnonzero(~missing)
+    runs = np.diff(np.concatenate(([-1], known, [len(values)]))) - 1  # NaN before, between and after known samples
+    longest = runs.max() / hz
+    require(
+        longest <= MAX_GAP_S and not runs[0] and not runs[-1],
+        f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms, and holds "
+        f"{len(known) / hz:g} s: only inner gaps up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the "
+        "record or choose another.",
+    )
     return np.interp(np.arange(len(values)), known, values[known])  # (L,)
-
-
-def _as_samples(name: str, values) -> np.ndarray:
-    try:
-        samples = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise BadECG(f"Lead {name} holds something that is not a number: give plain numbers.") from None
-    if samples.ndim != 1 or samples.size == 0:
-        raise BadECG(f"Lead {name} has shape {samples.shape}: give each lead as one row of samples (L,).")
-    return samples

@@ -10,7 +10,7 @@ included. Shapes: B batch, C lead, L sample, W column, H row.
 
 import torch
 
-from .errors import BadECG
+from .errors import require
 
 MM_PER_S = 25.0
 MM_PER_MV = 10.0
@@ -33,29 +33,31 @@ PX_PER_MV = PX_PER_MM * MM_PER_MV
 CPU_STRIPS = 1  # strips painted at a time: in cache, and small enough that threads need not wait for each other
 
 
-def segments():
+def segments() -> list[tuple[str, int, float, float]]:
     """Every piece of trace on the page as (lead, strip 0..3, start in s, length in s): 12 short ones and the rhythm."""
-    for strip, row in enumerate(LAYOUT):
-        for column, lead in enumerate(row):
-            yield lead, strip, column * COLUMN_S, COLUMN_S
-    yield RHYTHM_LEAD, STRIPS - 1, 0.0, PAGE_S
+    cells = [(lead, strip, column) for strip, row in enumerate(LAYOUT) for column, lead in enumerate(row)]
+    short = [(lead, strip, column * COLUMN_S, COLUMN_S) for lead, strip, column in cells]
+    return [*short, (RHYTHM_LEAD, STRIPS - 1, 0.0, PAGE_S)]
 
 
-def raster(signal: torch.Tensor, width_px: float = 1.0) -> torch.Tensor:
+def raster(signal: torch.Tensor) -> torch.Tensor:
     """Draw ECGs (B, 12, 1000) in mV at 100 Hz as ink (B, 1, 256, 500) uint8: 255 is ink, 0 is paper, no grid.
 
-    The layout is that of the paper; the trace is `width_px` thick and anti-aliased. Each lead is drawn about the
-    middle of its strip after its median over the record (of every fourth sample, for speed) is taken off, so that an
-    offset does not push it off the paper; beyond 1.6 mV it runs along the strip's edge. Works on any device. Raises
-    BadECG for another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
+    The layout is that of the paper; the trace is 1 px thick and anti-aliased. Each lead is drawn about the middle of
+    its strip after its median over the record (of every fourth sample, for speed) is taken off, so that an offset does
+    not push it off the paper; beyond 1.6 mV it runs along the strip's edge. Works on any device. Raises BadECG for
+    another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
     """
-    if signal.ndim != 3 or signal.shape[1:] != (12, 2 * WIDTH):
-        shape = tuple(signal.shape)
-        raise BadECG(f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first.")
+    shape = tuple(signal.shape)
+    require(
+        len(shape) == 3 and shape[1:] == (12, 2 * WIDTH),
+        f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first.",
+    )
     top, bottom = _extent(_strips(signal.detach().float()))  # (B, 4, W) each, in px from the strip's top
-    reach = 0.5 * width_px + 0.5
-    low = ((top - reach) * 255).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
-    high = ((bottom + reach) * 255).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
+    low, high = (
+        (255 * edge).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
+        for edge in (top - 1, bottom + 1)  # half the trace and half a pixel
+    )
     rows = ((torch.arange(STRIP_PX, device=signal.device) + 0.5) * 255).to(torch.int16)[:, None]  # (h, 1)
     image = torch.empty(len(low), STRIP_PX, WIDTH, dtype=torch.uint8, device=signal.device)
     chunk = CPU_STRIPS if signal.device.type == "cpu" else max(1, len(low))
@@ -74,8 +76,10 @@ def _strips(signal: torch.Tensor) -> torch.Tensor:
 
 def _extent(strips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Upper and lower end of the trace in each image column, (B, 4, W) each, in px from the strip's top."""
-    if strips.is_cpu and not strips.isfinite().all():
-        raise BadECG("The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.")
+    require(
+        not strips.is_cpu or strips.isfinite().all(),
+        "The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.",
+    )
     y = (STRIP_PX / 2 - PX_PER_MV * strips).clamp_(0.5, STRIP_PX - 0.5)  # (B, 4, L)
     even, odd = y[..., ::2], y[..., 1::2]  # (B, 4, W)
     after = torch.cat((even[..., 1:], odd[..., -1:]), -1)  # (B, 4, W): the next column's first sample

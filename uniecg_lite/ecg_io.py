@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
-from .errors import BadECG, UniECGError
+from .errors import BadECG, UniECGError, require
 from .leads import LEADS, lead_name
 
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
 UNITS_PER_MV = 1000  # what `write` stores: 1 uV per unit
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pdf")
-NPZ_KEYS = ("signal", "hz", "leads", "unit", "age", "sex")
+SCALARS = ("hz", "unit", "age", "sex")  # beside signal and leads in an .npz
 TIME_SCALE = {"time": 1.0, "t": 1.0, "time_s": 1.0, "seconds": 1.0, "time_ms": 1e-3, "ms": 1e-3}
 
 _NOT_YEARS = r"(?!\d|\.\d|[mwd]\b|\s*(?:month|week|day|hour))"
@@ -41,36 +41,25 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
     `hz` and `unit` are for files that do not state them; a stated rate that differs from `hz` by over 1 % is refused.
     """
     suffix = path.suffix.lower()
-    if suffix in IMAGE_SUFFIXES:
-        raise BadECG(f"{path.name} is an image, not a signal file: read it with drawing.read_page.")
-    if path.is_dir():
-        raise BadECG(f"{path.name} is a folder: name one record in it.")
+    image = suffix in IMAGE_SUFFIXES
+    require(not image, f"{path.name} is an image, not a signal file: read it with drawing.read_page.")
+    require(not path.is_dir(), f"{path.name} is a folder: name one record in it.")
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv, ".npy": _read_numpy, ".npz": _read_numpy}
     if suffix in readers:
-        if not path.is_file():
-            raise BadECG(f"There is no file {path}: check the name.")
-        if path.stat().st_size == 0:
-            raise BadECG(f"{path.name} is empty: fetch or export it again.")
-        found = readers[suffix](path)
-    elif suffix in WFDB_SUFFIXES:
-        if path.is_file() and not path.with_suffix(".hea").is_file():
-            raise BadECG(f"The header {path.stem}.hea of {path.name} is missing: put it beside the signals.")
-        found = _read_wfdb(path.with_suffix(""))
-    else:
-        if path.is_file() and not path.with_name(path.name + ".hea").is_file():
-            raise BadECG(f"Files such as {path.name} are not read here: {READABLE}.")
-        found = _read_wfdb(path)
-    found["hz"] = _agreed_rate(path, found.get("hz"), hz)
-    found["unit"] = unit if unit is not None else found.get("unit")
-    return {"source": path.stem, **found}
-
-
-def _agreed_rate(path: Path, stated: float | None, given: float | None) -> float:
-    if stated is None and given is None:
-        raise BadECG(f"{path.name} does not state its sampling rate: pass it, for example hz=500.")
-    if stated is not None and given is not None and abs(stated - given) > 0.01 * abs(given):
-        raise BadECG(f"{path.name} states {stated:g} Hz, but hz={given:g} was passed: leave hz out, or mend the file.")
-    return given if stated is None else stated
+        require(path.is_file(), f"There is no file {path}: check the name.")
+        require(path.stat().st_size, f"{path.name} is empty: fetch or export it again.")
+    found = readers.get(suffix, _read_wfdb)(path)
+    names = found.pop("names")
+    twins = [name for name in names if lead_name(name) and names.count(name) > 1]
+    require(not twins, f"Lead {min(twins, default='')} is given twice: keep one signal for each lead.")
+    rates = [rate for rate in (found["hz"], hz) if rate is not None]
+    require(rates, f"{path.name} does not state its sampling rate: pass it, for example hz=500.")
+    require(
+        abs(rates[0] - rates[-1]) <= 0.01 * abs(rates[-1]),
+        f"{path.name} states {rates[0]:g} Hz, but hz={rates[-1]:g} was passed: leave hz out, or mend the file.",
+    )
+    found |= {"hz": rates[0], "leads": dict(zip(names, found["leads"]))}
+    return {"source": path.stem, **found} | ({} if unit is None else {"unit": unit})
 
 
 def patient(text: str) -> dict:
@@ -80,10 +69,24 @@ def patient(text: str) -> dict:
     return {"age": years if 0 <= years <= 110 else None, "sex": sex and ("female" if sex[1] else "male")}
 
 
-def _read_wfdb(record: Path) -> dict:
+def _rate(text: str | None, sentence: str) -> float | None:
+    """A rate in Hz as a file states it; refuses what is no number with this sentence."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        raise BadECG(sentence) from None
+
+
+# --- Each reader gives names and leads (signals in this order), hz, unit, age and sex.
+
+
+def _read_wfdb(path: Path) -> dict:
+    record = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
     header = record.with_name(record.name + ".hea")
     if not header.is_file():
-        raise BadECG(f"There is no ECG file {record}: {READABLE}.")
+        require(path.is_file(), f"There is no ECG file {record}: {READABLE}.")
+        require(record == path, f"The header {header.name} of {path.name} is missing: put it beside the signals.")
+        raise BadECG(f"Files such as {path.name} are not read here: {READABLE}.")
     lines = _header_lines(header)
     try:
         files = {str(name) for name in getattr(wfdb.rdheader(str(record)), "file_name", None) or ()}
@@ -95,24 +98,24 @@ def _read_wfdb(record: Path) -> dict:
         ) from error
     hz = _stated_rate(header)
     for name in sorted(files):
-        if Path(name).name != name or not (record.parent / name).is_file():
-            raise BadECG(f"The signal file {name} named in {header.name} is missing: put it beside the header.")
+        require(
+            Path(name).name == name and (record.parent / name).is_file(),
+            f"The signal file {name} named in {header.name} is missing: put it beside the header.",
+        )
     try:
         data = wfdb.rdrecord(str(record))
-        signal, names = data.p_signal, [str(name) for name in data.sig_name]
-        leads = {name: signal[:, k] for k, name in enumerate(names)}  # (L,) each
+        names, leads = [str(name) for name in data.sig_name], data.p_signal.T  # (C, L)
     except Exception as error:
         raise BadECG(
             f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
         ) from error
-    _refuse_twins(names)
     units = dict(zip(names, data.units))
     if "/" not in lines[0][0]:  # the reader drops letters that are no ASCII, so that µV would become V
         units |= {name: "uV" for name, line in zip(names, lines[1:]) if re.search(_MICRO, "".join(line[2:3]))}
     comments = "\n".join(data.comments or ())
     source = _SOURCE.search(comments)
-    found = {"leads": leads, "hz": hz, "unit": units, **patient(comments)}
-    return found | ({"source": source[1].strip()} if source else {})
+    about = {"source": source[1].strip()} if source else {}
+    return {"names": names, "leads": leads, "hz": hz, "unit": units, **patient(comments), **about}
 
 
 def _header_lines(header: Path) -> list[list[str]]:
@@ -126,27 +129,23 @@ def _stated_rate(header: Path) -> float | None:
 
     Refuses (BadECG) what it would read wrongly: no gain, in any segment, several samples a frame, gaps.
     """
+    name = header.name
     record, *rest = _header_lines(header)
-    for name, *fields in rest:
-        if "/" in record[0]:
-            if name == "~":
-                raise BadECG(f"The record {header.stem} has a gap between its segments: load one segment alone.")
-            if (segment := header.with_name(f"{name}.hea")).is_file():
+    if "/" in record[0]:
+        for segment in (header.with_name(f"{fields[0]}.hea") for fields in rest):
+            gap = segment.stem == "~"
+            require(not gap, f"The record {header.stem} has a gap between its segments: load one segment alone.")
+            if segment.is_file():
                 _stated_rate(segment)
-        elif re.match(r"0*\.?0*(?![\d.])", "".join(fields[1:2])):
-            raise BadECG(f"The header {header.name} states no gain, so its size is unknown: calibrate the record.")
-        elif re.search(r"x0*([2-9]|1\d)", fields[0]):
-            raise BadECG(f"The header {header.name} states several samples a frame: resample the record to one.")
-    try:
-        return float(re.split("[/(]", record[2])[0]) if len(record) > 2 else None
-    except ValueError:
-        raise BadECG(f"The header {header.name} states a rate of {record[2]!r}: fetch the record again.") from None
-
-
-def _refuse_twins(names: list[str]) -> None:
-    twins = {name for name in names if lead_name(name) and names.count(name) > 1}
-    if twins:
-        raise BadECG(f"Lead {min(twins)} is given twice: keep one signal for each lead.")
+    else:
+        for _, *fields in rest:
+            gain = re.match(r"0*\.?0*(?![\d.])", "".join(fields[1:2]))
+            require(not gain, f"The header {name} states no gain, so its size is unknown: calibrate the record.")
+            several = re.search(r"x0*([2-9]|1\d)", fields[0])
+            require(not several, f"The header {name} states several samples a frame: resample the record to one.")
+    stated = "".join(record[2:3])
+    hz = re.split("[/(]", stated)[0] or None
+    return _rate(hz, f"The header {name} states a rate of {stated!r}: fetch the record again.")
 
 
 def _read_csv(path: Path) -> dict:
@@ -160,41 +159,31 @@ def _read_csv(path: Path) -> dict:
     notes = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#"))
     notes = re.sub(r"[,;]\s*(?=[a-z]+\s*[:=])", "\n", notes, flags=re.IGNORECASE)
     table = [line for line in lines if not line.startswith("#")]
-    if len(table) < 2:
-        raise BadECG(f"{path.name} holds no samples: give a row of lead names, then one row for each sample.")
+    require(len(table) > 1, f"{path.name} holds no samples: give a row of lead names, then one row for each sample.")
     mark = max(",;\t", key=table[0].count)
     header, *rows = csv.reader(table, delimiter=mark)
     matches = [re.match(_NAME_AND_UNIT, name.strip(" '"), re.IGNORECASE) for name in header]  # such as "V1 (uV)"
     names = [match[1] for match in matches]
-    if not any(lead_name(name) for name in names):
-        raise BadECG(
-            f"The first row of {path.name} that is no # comment, {table[0][:40]!r}, names no ECG lead: "
-            "it must hold names such as I, II, V1."
-        )
-    _refuse_twins(names)
-    values = _numbers(path, rows, len(names), decimal_comma=mark == ";")  # (L, columns)
-    columns = {name: values[:, k] for k, name in enumerate(names)}
-    units = {match[1]: match[2] for match in matches if match[2]}
-    stated = {key: match[1] for key in ("hz", "unit") if (match := re.search(rf"\b{key}\s*[:=]\s*(\S+)", notes, re.I))}
+    require(
+        any(map(lead_name, names)),
+        f"The first row of {path.name} that is no # comment, {table[0][:40]!r}, names no ECG lead: "
+        "it must hold names such as I, II, V1.",
+    )
+    comma = "," if mark == ";" else "."
     try:
-        hz = float(stated["hz"]) if "hz" in stated else _rate_from_time(path, columns)
-    except ValueError:
-        raise BadECG(f"{path.name} states a rate that is no number: write, for example, # hz=500.") from None
-    return {"leads": columns, "hz": hz, "unit": units or stated.get("unit"), **patient(notes)}
-
-
-def _numbers(path: Path, rows: list[list[str]], width: int, decimal_comma: bool) -> np.ndarray:
-    """Cells as (L, columns) float64; empty cells become NaN."""
-    try:
-        if any(len(row) != width for row in rows):
+        if {len(row) for row in rows} != {len(names)}:
             raise ValueError("a row has another number of columns than the first")
-        if decimal_comma:
-            rows = [[cell.replace(",", ".") for cell in row] for row in rows]
-        return np.array([[float(cell.strip() or "nan") for cell in row] for row in rows])
+        columns = np.array([[float(cell.strip().replace(comma, ".") or "nan") for cell in row] for row in rows]).T
     except ValueError as error:
         raise BadECG(
             f"{path.name} is not a table of numbers ({error}): give one row for each sample, numbers as 1.5."
         ) from None
+    units = {match[1]: match[2] for match in matches if match[2]}
+    stated = {key: match[1] for key in ("hz", "unit") if (match := re.search(rf"\b{key}\s*[:=]\s*(\S+)", notes, re.I))}
+    hz = _rate(stated.get("hz"), f"{path.name} states a rate that is no number: write, for example, # hz=500.")
+    if hz is None:
+        hz = _rate_from_time(path, dict(zip(names, columns)))
+    return {"names": names, "leads": columns, "hz": hz, "unit": units or stated.get("unit"), **patient(notes)}
 
 
 def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
@@ -203,28 +192,18 @@ def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
         return None
     time = columns[name] * TIME_SCALE[name.lower()]  # (L,) in s
     steps = np.diff(time)
-    if len(steps) == 0 or not np.isfinite(steps).all() or steps.min() <= 0:
-        raise BadECG(f"The column {name} of {path.name} does not rise steadily: mend it, or leave it out and pass hz.")
+    require(
+        len(steps) and np.isfinite(steps).all() and steps.min() > 0,
+        f"The column {name} of {path.name} does not rise steadily: mend it, or leave it out and pass hz.",
+    )
     hz = len(steps) / (time[-1] - time[0])
-    if hz <= 2 and not name.lower().endswith("ms"):
-        raise BadECG(f"The column {name} of {path.name} seems to be in ms, not s: name it time_ms.")
-    if np.abs(steps * hz - 1).max() > 0.5:
-        raise BadECG(f"The samples of {path.name} are not evenly spaced in time: resample it to one rate first.")
+    require(
+        hz > 2 or name.lower().endswith("ms"),
+        f"The column {name} of {path.name} seems to be in ms, not s: name it time_ms.",
+    )
+    even = np.abs(steps * hz - 1).max() <= 0.5
+    require(even, f"The samples of {path.name} are not evenly spaced in time: resample it to one rate first.")
     return round(float(hz), 3)
-
-
-def _by_position(path: Path, signal: np.ndarray, names=LEADS) -> dict:
-    """A (C, L) or (L, C) array to leads by name; the shorter side is taken for the leads."""
-    signal, names = np.asarray(signal), [str(name) for name in names]
-    if signal.ndim == 2 and signal.shape[0] > signal.shape[1]:
-        signal = signal.T
-    if signal.ndim != 2 or len(signal) != len(names):
-        raise BadECG(
-            f"{path.name} has shape {signal.shape}, but {len(names)} leads are named: give (12, L) in the order "
-            "I to V6, or an .npz with signal, hz and leads."
-        )
-    _refuse_twins(names)
-    return dict(zip(names, signal))
 
 
 def _read_numpy(path: Path) -> dict:
@@ -233,51 +212,61 @@ def _read_numpy(path: Path) -> dict:
         archive = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise BadECG(f"{path.name} is not a NumPy file of numbers ({error}): use np.save or np.savez.") from None
-    if path.suffix.lower() == ".npy":
-        return {"leads": _by_position(path, archive)}
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise BadECG(f"{path.name} is not an .npz archive: save it with np.savez(signal=..., hz=...).")
-    with archive:
+    if isinstance(archive, np.ndarray):
+        part = {"signal": archive}
+    else:
         try:
-            part = {key: archive[key] for key in archive.files if key in NPZ_KEYS}
+            with archive:
+                part = {key: archive[key] for key in archive.files if key in ("signal", "leads", *SCALARS)}
         except (ValueError, OSError, zipfile.BadZipFile) as error:
             raise BadECG(f"{path.name} is damaged or holds objects ({error}): save plain arrays.") from None
-    if "signal" not in part:
-        raise BadECG(f"{path.name} holds no array named signal: save it with np.savez(signal=..., hz=...).")
-    text = {key: str(part[key].item()) for key in ("hz", "unit", "age", "sex") if key in part and part[key].size == 1}
-    try:
-        hz = float(text["hz"]) if "hz" in text else None
-    except ValueError:
-        raise BadECG(f"The hz in {path.name} is no number: save the samples per second.") from None
+    require("signal" in part, f"{path.name} holds no array named signal: save it with np.savez(signal=..., hz=...).")
+    signal, names = part["signal"], [str(name) for name in part.get("leads", np.array(LEADS)).ravel()]
+    if signal.ndim == 2 and signal.shape[0] > signal.shape[1]:
+        signal = signal.T  # the shorter side is taken for the leads
+    require(
+        signal.ndim == 2 and len(signal) == len(names),
+        f"{path.name} has shape {signal.shape}, but {len(names)} leads are named: give (12, L) in the order "
+        "I to V6, or an .npz with signal, hz and leads.",
+    )
+    text = {key: str(part[key].item()) for key in SCALARS if key in part and part[key].size == 1}
+    hz = _rate(text.get("hz"), f"The hz in {path.name} is no number: save the samples per second.")
     about = patient(" ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text))
-    leads = _by_position(path, part["signal"], part["leads"].ravel() if "leads" in part else LEADS)
-    return {"leads": leads, "hz": hz, "unit": text.get("unit"), **about}
+    return {"names": names, "leads": signal, "hz": hz, "unit": text.get("unit"), **about}
 
 
 def write(ecg, path: Path) -> Path:
     """Write an ECG as a WFDB record of format 16 at 1 uV per unit; see `ECG.save`."""
     path = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", path.name):
-        raise BadECG(f"A WFDB record cannot be named {path.name!r}: use letters, digits, _ and - only.")
-    if np.abs(ecg.signal).max() * UNITS_PER_MV > 32767:
-        raise BadECG("The signal exceeds 32.767 mV, which format 16 at 1 uV cannot hold: take off its offset first.")
-    about = [f"Age: {ecg.age:g}"] if ecg.age is not None else []
-    about += [f"Sex: {ecg.sex.capitalize()}"] if ecg.sex else []
-    about += [f"Source: {_plain(ecg.source)}"] if _plain(ecg.source) else []
+    require(
+        re.fullmatch(r"[A-Za-z0-9_-]+", path.name),
+        f"A WFDB record cannot be named {path.name!r}: use letters, digits, _ and - only.",
+    )
+    require(
+        np.abs(ecg.signal).max() * UNITS_PER_MV <= 32767,
+        "The signal exceeds 32.767 mV, which format 16 at 1 uV cannot hold: take off its offset first.",
+    )
+    source = unicodedata.normalize("NFKD", ecg.source).encode("ascii", "ignore").decode()  # all that a header keeps
+    about = {
+        "Age": None if ecg.age is None else f"{ecg.age:g}",
+        "Sex": ecg.sex and ecg.sex.capitalize(),
+        "Source": " ".join(source.split()),
+    }
     with saving(path) as room:
         wfdb.wrsamp(
             path.name, fs=ecg.hz, units=["mV"] * 12, sig_name=list(LEADS), fmt=["16"] * 12, write_dir=str(room),
             d_signal=np.rint(ecg.signal.T * UNITS_PER_MV).astype(np.int16),  # (L, 12)
-            adc_gain=[float(UNITS_PER_MV)] * 12, baseline=[0] * 12, comments=about,
+            adc_gain=[float(UNITS_PER_MV)] * 12, baseline=[0] * 12,
+            comments=[f"{key}: {value}" for key, value in about.items() if value],
         )  # fmt: skip
-        for suffix in (".dat", ".hea"):  # the header last: without it there is no record
-            os.replace(room / (path.name + suffix), path.with_name(path.name + suffix))
     return path
 
 
 @contextmanager
 def saving(path: Path) -> Iterator[Path]:
-    """A folder beside `path` to write into and move files from, gone afterwards; so a killed run leaves no half file.
+    """A folder to write into, whose files move beside `path` when the block ends well, in the order of their names.
+
+    So a killed run leaves no half file, and no WFDB record, which begins to be one by its .hea.
 
     Raises:
         UniECGError: the disk refuses.
@@ -286,11 +275,8 @@ def saving(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as room:
             yield Path(room)
+            for file in sorted(Path(room).iterdir()):
+                os.replace(file, path.parent / file.name)
     except OSError as error:
         reason = error.strerror or error
         raise UniECGError(f"Could not write {path} ({reason}): make room or choose another folder.") from None
-
-
-def _plain(text: str) -> str:
-    """One line of ASCII, which is all that a WFDB header keeps."""
-    return " ".join(unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().split())

@@ -15,3 +15,9 @@ class BadArtifact(UniECGError):
 
 class BadRequest(UniECGError):
     """A prompt, option or argument that cannot be honoured."""
+
+
+def require(fine, sentence: str, error: type[UniECGError] = BadECG) -> None:
+    """Raise `error` with this sentence unless `fine`."""
+    if not fine:
+        raise error(sentence)

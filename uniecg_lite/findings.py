@@ -8,6 +8,7 @@ simulator's drawing of it and its criterion.
 import json
 import math
 from dataclasses import dataclass, field
+from itertools import compress
 
 import torch
 
@@ -23,10 +24,6 @@ def table(name: str):
 
 FINDINGS = table("findings")
 CODES = tuple(row["code"] for row in FINDINGS)
-NAMES = {row["code"]: row["name"] for row in FINDINGS}
-CRITERIA = {row["code"]: row["criteria"] for row in FINDINGS}
-EVIDENCE = {row["code"]: row["evidence"] for row in FINDINGS}  # one short phrase each, in the house style
-RHYTHMS = tuple(row["code"] for row in FINDINGS if row["group"] == "rhythm")  # a record has exactly one
 RANGES = table("normal_ranges")
 
 
@@ -41,13 +38,16 @@ def grouped(key: str) -> dict[str, tuple[str, ...]]:
     return {one: tuple(code for code in values if values[code] == one) for one in dict.fromkeys(values.values())}
 
 
+NAMES, CRITERIA = column("name"), column("criteria")
+EVIDENCE = column("evidence")  # one short phrase each, in the house style
+GROUPED = grouped("group")  # group -> codes
+RHYTHMS = GROUPED["rhythm"]  # a record has exactly one
 SINUS = tuple(column("sinus"))  # the rhythms that need no evidence
 WIDE = tuple(column("wide"))  # broad complexes, which hide voltage, ST, T and Q criteria
 INJURY = tuple(column("injury"))  # of a wall, now: ST elevation or its mirror image
 OLD = tuple(column("old"))  # old infarcts
 OTHER_ST = tuple(column("other_st"))  # ST is raised, and by no wall
 NO_SINUS_P = tuple(column("no_p"))  # rhythms without a P wave of the sinus node
-GROUPED = grouped("group")  # group -> codes
 HIDES = {  # code -> findings that it may hide: the row names them, or their group, or a heading they have
     code: frozenset(one for name in names for one in (GROUPED.get(name) or column(name) or (name,)))
     for code, names in column("hides").items()
@@ -75,8 +75,8 @@ def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
     """
     st, t = truth["st_mv"], truth["t_mv"]
     upright, q = (torch.tensor([name in leads for name in LEADS]) for leads in (T_LEADS, Q_LEADS))
-    q_wave = truth.get("q_wave", torch.zeros_like(st)) > 0
-    return torch.stack([q_wave & q, st >= ST_LEVEL, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
+    q = q & (truth["q_wave"] > 0)
+    return torch.stack([q, st >= ST_LEVEL, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
 
 
 # --- What is true about an ECG, in words: `report` writes the house style (`report_parser.parse_report` reads it back).
@@ -112,32 +112,22 @@ class Reading:
 def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     """The simulator's truth of B records -> B readings; which lead shows what by `lead_signs`.
 
-    Without `q_wave`, `drift_mv`, `static_mv`, `age` or `female` in the truth those parts stay empty.
-
     Raises:
         BadRequest: the truth has other findings than `data/findings.json`.
     """
     found = truth["findings"]
     if found.shape[1] != len(CODES):
         raise BadRequest(f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again.")
-    none = torch.zeros_like(truth["st_mv"])
     masks = {
         **dict(zip(LEAD_SIGNS, lead_signs(truth).unbind(1))),  # (B, 12) each
-        "drift": truth.get("drift_mv", none) >= DRIFT_FROM_MV,
-        "static": truth.get("static_mv", none) >= STATIC_FROM_MV,
+        "drift": truth["drift_mv"] >= DRIFT_FROM_MV,
+        "static": truth["static_mv"] >= STATIC_FROM_MV,
     }
-    columns = {key: [_named(row, LEADS) for row in mask.tolist()] for key, mask in masks.items()}
-    columns |= {key: truth[key].tolist() for key in NUMBERS}
-    columns["findings"] = [frozenset(_named(row, CODES)) for row in found.tolist()]
-    if "age" in truth:
-        columns["age"] = truth["age"].tolist()
-    if "female" in truth:
-        columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
+    columns = {key: [tuple(compress(LEADS, row)) for row in mask.tolist()] for key, mask in masks.items()}
+    columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
+    columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]
+    columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
     return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
-
-
-def _named(mask: list[bool], names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name, there in zip(names, mask) if there)
 
 
 def on_paper(value: float, step: int = 10) -> int:
@@ -156,11 +146,13 @@ def _where(what: str, leads: tuple[str, ...]) -> str:
 def report(reading: Reading) -> str:
     """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
     r = reading
-    found = [code for code in CODES if code in r.findings]
-    rhythm = next((NAMES[c] for c in found if c in RHYTHMS), "unknown rhythm")
+    found = [code for code in CODES if code in r.findings]  # rhythms come first
+    names = [NAMES[code] for code in found]
+    names = names if set(found) & set(RHYTHMS) else ["unknown rhythm", *names]
+    reasons = [EVIDENCE[code] for code in found if code not in SINUS]  # a sinus rhythm needs no more than its rate
     sentences = [
         f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
-        f"Rhythm {rhythm}.",
+        f"Rhythm {names[0]}.",
         f"PR {_tens(r.pr_ms)}, QRS {_tens(r.qrs_ms)}, QT {_tens(r.qt_ms)}, QTc {_tens(r.qtc_ms)} ms.",
         f"Axis {_tens(r.axis_deg)} degrees.",
         _where("Q waves", r.q_waves),
@@ -169,20 +161,7 @@ def report(reading: Reading) -> str:
         "" if r.st_up or r.st_down else "ST level.",
         _where("T inverted", r.t_inverted) or "T upright.",
         _where("T tall", r.t_tall),
-        _evidence(found),
-        f"Conclusion: {_conclusion(found)}.",
+        f"Evidence: {'; '.join(reasons)}." if reasons else "",
+        f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",
     ]
     return " ".join(filter(None, sentences))
-
-
-def _evidence(found: list[str]) -> str:
-    """Why each finding is said; a sinus rhythm needs no more than its rate."""
-    phrases = [EVIDENCE[code] for code in found if code not in SINUS]
-    return f"Evidence: {'; '.join(phrases)}." if phrases else ""
-
-
-def _conclusion(found: list[str]) -> str:
-    if found == ["SR", "NORM"]:
-        return NAMES["NORM"]
-    unknown = [] if set(found) & set(RHYTHMS) else ["unknown rhythm"]
-    return ", ".join(unknown + [NAMES[code] for code in found])  # rhythms come first in CODES

@@ -8,11 +8,12 @@ torch tensors alike. Shapes: C lead (12), L sample; leading dimensions are free.
 import math
 import re
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import torch
 
-from .errors import BadECG
+from .errors import require
 
 CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
 LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
@@ -48,8 +49,10 @@ def from_independent(signal):
 
     The result obeys both lead laws exactly, up to rounding. Raises BadECG when the lead dimension is not 8.
     """
-    if signal.ndim < 2 or signal.shape[-2] != 8:
-        raise BadECG(f"Expected (..., 8, L), got {tuple(signal.shape)}: give the leads I, II and V1 to V6.")
+    require(
+        signal.ndim > 1 and signal.shape[-2] == 8,
+        f"Expected (..., 8, L), got {tuple(signal.shape)}: give the leads I, II and V1 to V6.",
+    )
     join = torch.cat if torch.is_tensor(signal) else np.concatenate
     derived = derive_limb_leads(signal[..., :1, :], signal[..., 1:2, :])  # 4 of (..., 1, L)
     return join((signal[..., :2, :], *derived, signal[..., 2:, :]), -2)  # (..., 12, L)
@@ -62,22 +65,17 @@ def lead_law_residual(signal, quantile: float = 0.995):
     does not decide; quantile=1 gives the maximum. Real records stay below 0.0035 mV (rounding). A record holding a
     NaN gets NaN. Also a score for generated ECGs. Raises BadECG when the lead dimension is not 12.
     """
-    if signal.ndim < 2 or signal.shape[-2] != 12 or signal.shape[-1] == 0:
-        raise BadECG(f"The lead laws need 12 leads as (..., 12, L), got {tuple(signal.shape)}.")
-    is_torch = torch.is_tensor(signal)
-    x = signal.detach().float() if is_torch else np.asarray(signal, dtype=np.float32)
+    require(
+        signal.ndim > 1 and signal.shape[-2] == 12 and signal.shape[-1],
+        f"The lead laws need 12 leads as (..., 12, L), got {tuple(signal.shape)}.",
+    )
+    given = torch.is_tensor(signal)
+    x = signal.detach().float() if given else torch.from_numpy(np.array(signal, dtype=np.float32, order="C"))
     derived = derive_limb_leads(x[..., 0, :], x[..., 1, :])
-    errors = [abs(x[..., 2 + k, :] - lead) for k, lead in enumerate(derived)]
-    k = max(1, math.ceil(quantile * x.shape[-1]))
-    if is_torch:
-        worst = torch.stack(errors).amax(0)  # (..., L)
-        figure = worst.kthvalue(k, dim=-1).values  # (...,)
-        figure = figure.masked_fill(worst.isnan().any(-1), math.nan)
-    else:
-        worst = np.stack(errors).max(0)  # (..., L)
-        figure = np.partition(worst, k - 1, axis=-1)[..., k - 1]  # (...,)
-        figure = np.where(np.isnan(worst).any(-1), np.float32(math.nan), figure)
-    return float(figure) if figure.ndim == 0 else figure
+    worst = torch.stack([abs(x[..., 2 + k, :] - lead) for k, lead in enumerate(derived)]).amax(0)  # (..., L)
+    figure = worst.kthvalue(max(1, math.ceil(quantile * x.shape[-1])), dim=-1).values  # (...,)
+    figure = figure.masked_fill(worst.isnan().any(-1), math.nan)
+    return float(figure) if figure.ndim == 0 else figure if given else figure.numpy()
 
 
 def repair_hint(signal: np.ndarray) -> str:
@@ -85,17 +83,14 @@ def repair_hint(signal: np.ndarray) -> str:
 
     `signal` is (12, L) in mV. The best candidate counts only when it brings the residual within tolerance.
     """
-    candidates = []
+    mended = {}
     for a in range(6):
-        flipped = signal.copy()
-        flipped[a] *= -1
-        candidates.append((lead_law_residual(flipped), f"inverting {LEADS[a]} would repair it"))
-        for b in range(a + 1, 6):
-            swapped = signal.copy()
-            swapped[[a, b]] = swapped[[b, a]]
-            candidates.append((lead_law_residual(swapped), f"exchanging {LEADS[a]} and {LEADS[b]} would repair it"))
-    residual, text = min(candidates)
-    return text if residual <= LAW_TOLERANCE_MV else ""
+        mended[f"inverting {LEADS[a]}"] = signal * np.where(np.arange(12) == a, -1, 1)[:, None]
+    for a, b in combinations(range(6), 2):
+        order = [{a: b, b: a}.get(c, c) for c in range(12)]
+        mended[f"exchanging {LEADS[a]} and {LEADS[b]}"] = signal[order]
+    residual, change = min(zip(lead_law_residual(np.stack(list(mended.values()))).tolist(), mended))
+    return f"{change} would repair it" if residual <= LAW_TOLERANCE_MV else ""
 
 
 def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -105,13 +100,13 @@ def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
     """
     missing = [name for name in CHEST if name not in leads]
     limb = [name for name in LIMB if name in leads]
-    if missing or len(limb) < 2:
-        missing += [] if len(limb) >= 2 else [f"{2 - len(limb)} more limb lead{'s' if not limb else ''}"]
-        found = ", ".join(name for name in LEADS if name in leads) or "no ECG lead at all"
-        raise BadECG(
-            f"Leads are missing: {', '.join(missing)} (found: {found}); "
-            "give all 12 leads by name, or at least I, II and V1 to V6."
-        )
+    missing += [] if len(limb) >= 2 else [f"{2 - len(limb)} more limb lead{'s' if not limb else ''}"]
+    found = ", ".join(name for name in LEADS if name in leads) or "no ECG lead at all"
+    require(
+        not missing,
+        f"Leads are missing: {', '.join(missing)} (found: {found}); "
+        "give all 12 leads by name, or at least I, II and V1 to V6.",
+    )
     used = ["I", "II"] if {"I", "II"} <= set(limb) else limb
     inverse = np.linalg.pinv(np.array([LIMB_WEIGHTS[name] for name in used], dtype=float))  # (2, limb)
     base = inverse @ np.stack([leads[name] for name in used])  # (2, L): I and II

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -39,14 +39,10 @@ def fingerprint(folder: Path) -> str:
 
 def commit() -> str:
     """The commit of this checkout, or `unknown`."""
-    if CHECKOUT is None:
+    if CHECKOUT is None or not shutil.which("git"):
         return "unknown"
-    try:
-        return subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
 
 
 def machine() -> str:
@@ -97,14 +93,14 @@ class Store:
             BadArtifact: missing, foreign or stale; the message names the notebook to run.
         """
         meta = self.meta(name)
-        advice = f"run notebook {PRODUCERS.get(name, '?')} again"
+        advice = f"run notebook {PRODUCERS[name]} again"
         if meta["profile"] != self.profile.name or meta["seed"] != self.seed:
             raise BadArtifact(
                 f"'{name}' was made with profile '{meta['profile']}' and seed {meta['seed']}, not "
                 f"'{self.profile.name}' and {self.seed}: {advice}."
             )
-        now = json.loads(json.dumps(self.profile.asdict()))
-        if any(meta["sizes"].get(key) != now[key] for key in SIZES.get(name, now)):
+        now = json.loads(json.dumps(asdict(self.profile)))
+        if any(meta["sizes"].get(key) != now[key] for key in SIZES[name]):
             raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
         for other, hashed in meta["inputs"].items():
             self.path(other)  # and what that one was made from
@@ -112,22 +108,12 @@ class Store:
                 raise BadArtifact(f"'{name}' was made from an older '{other}': {advice}.")
         return self.folder / name
 
-    def finished(self, name: str) -> Path:
-        """The folder of an artifact, with whatever seed it was made.
-
-        Raises:
-            BadArtifact: missing, foreign or stale; the message names the notebook to run.
-        """
-        return replace(self, seed=self.meta(name)["seed"]).path(name)
-
     def tensors(self, name: str, file: str) -> dict[str, Tensor]:
         """The tensors of one safetensors file of an artifact."""
         try:
             return load_file(self.path(name) / f"{file}.safetensors")
         except (OSError, SafetensorError) as reason:
-            raise BadArtifact(
-                f"'{name}' is damaged ({reason}): run notebook {PRODUCERS.get(name, '?')} again."
-            ) from None
+            raise BadArtifact(f"'{name}' is damaged ({reason}): run notebook {PRODUCERS[name]} again.") from None
 
     @contextmanager
     def writing(self, name: str, inputs: tuple[str, ...] = (), **about) -> Iterator[Path]:
@@ -135,31 +121,42 @@ class Store:
 
         `about` goes into `meta.json` (metrics, seconds, losses). A full disk leaves the old artifact as it was.
         """
-        room, place = self.folder / f"{name}.part", self.folder / name
+        place = self.folder / name
         meta = {
             "name": name,
-            "producer": PRODUCERS.get(name, "?"),
+            "producer": PRODUCERS.get(name, "?"),  # a study keeps what no notebook makes
             "profile": self.profile.name,
             "seed": self.seed,
             "commit": commit(),
-            "sizes": self.profile.asdict(),
+            "sizes": asdict(self.profile),
             "inputs": {other: self.meta(other)["hash"] for other in inputs},
             **about,
         }
         try:
-            shutil.rmtree(room, ignore_errors=True)
-            room.mkdir(parents=True)
-            yield room
-            meta["hash"] = fingerprint(room)
-            (room / "meta.json").write_text(json.dumps(meta, indent=1))
+            with replacing(place) as room:
+                yield room
+                meta["hash"] = fingerprint(room)
+                (room / "meta.json").write_text(json.dumps(meta, indent=1))
+                (place / "meta.json").unlink(missing_ok=True)  # killed from here on, nothing passes for whole
         except OSError as reason:
-            shutil.rmtree(room, ignore_errors=True)
             raise UniECGError(
                 f"'{name}' could not be written ({reason}): free some disk space and run again."
             ) from reason
-        (place / "meta.json").unlink(missing_ok=True)  # a run killed from here on leaves nothing that passes for whole
-        shutil.rmtree(place, ignore_errors=True)
-        os.replace(room, place)
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """An empty folder, which takes the place of `folder` when the block ends well; else it goes."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(part, folder)
 
 
 def write_text(path: Path, text: str) -> None:

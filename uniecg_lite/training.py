@@ -4,16 +4,16 @@ import json
 import math
 import os
 import random
-import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 from tqdm.auto import tqdm
 from transformers.utils import logging
@@ -21,6 +21,7 @@ from transformers.utils import logging
 from .config import Training
 from .errors import BadArtifact
 
+SAVE_EVERY = 30.0  # seconds between checkpoints
 BF16_FROM = (8, 0)  # CUDA compute capability; older devices only emulate bfloat16
 
 
@@ -32,12 +33,10 @@ def device_and_why() -> tuple[str, torch.dtype, str]:
         return "cuda", dtype, f"CUDA device {name} found, {words}"
     threads = torch.get_num_threads()
     if torch.cpu.get_capabilities().get("amx_bf16"):
-        return (
-            "cpu",
-            torch.bfloat16,
-            f"no CUDA device; {threads} CPU threads with bf16 matrix units (AMX), bf16 autocast",
-        )
-    return "cpu", torch.float32, f"no CUDA device; {threads} CPU threads without bf16 matrix units, float32"
+        dtype, words = torch.bfloat16, "with bf16 matrix units (AMX), bf16 autocast"
+    else:
+        dtype, words = torch.float32, "without bf16 matrix units, float32"
+    return "cpu", dtype, f"no CUDA device; {threads} CPU threads {words}"
 
 
 def autocast() -> torch.autocast:
@@ -69,11 +68,10 @@ def step_seed(seed: int, step: int) -> int:
 def rows_of(step: int, seed: int, batch: int, total: int) -> torch.Tensor:
     """(batch,) rows of this step: every epoch is a fresh permutation of all rows, seen once each."""
     places = torch.arange(step * batch, (step + 1) * batch)
-    epochs = (places // total).tolist()
-    order = {
-        e: torch.randperm(total, generator=torch.Generator().manual_seed(7919 * (seed + 1) + e)) for e in set(epochs)
-    }
-    return torch.stack([order[e][p % total] for e, p in zip(epochs, places.tolist())])
+    first, last = step * batch // total, ((step + 1) * batch - 1) // total  # epochs
+    seeds = [7919 * (seed + 1) + epoch for epoch in range(first, last + 1)]
+    orders = [torch.randperm(total, generator=torch.Generator().manual_seed(one)) for one in seeds]
+    return torch.cat(orders)[places - first * total]
 
 
 def schedule(step: int, plan: Training) -> float:
@@ -82,19 +80,6 @@ def schedule(step: int, plan: Training) -> float:
         return (step + 1) / plan.warmup
     share = (step - plan.warmup) / max(1, plan.steps - plan.warmup)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share))
-
-
-class EMA:
-    """Exponential moving average of weights: average <- d * average + (1 - d) * weight (Polyak averaging)."""
-
-    def __init__(self, parameters: dict[str, nn.Parameter], decay: float):
-        self.decay = decay
-        self.average = {name: p.detach().clone() for name, p in parameters.items()}
-
-    def update(self, parameters: dict[str, nn.Parameter], step: int) -> None:
-        """One step; the decay warms up, so that the first weights are soon forgotten."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.average.values()), [p.detach() for p in parameters.values()], 1 - decay)
 
 
 def optimizers(
@@ -152,12 +137,12 @@ class TrainingLoop:
         modules: what trains, by name.
         plan: steps, batch, lr, warmup.
         seed: with the step number the only source of randomness.
-        folder: where checkpoints go; a killed run continues from the last one and ends with the same numbers.
+        folder: where the checkpoint goes; a killed run continues from the last one and ends with the same numbers.
         name: shown on the progress bar.
         weight_decay: AdamW's, on matrices only.
-        ema: decay of the moving average that is left in the modules at the end; None for the plain weights.
+        ema: decay of the moving average of the weights that is left in the modules at the end (Polyak averaging); None
+            for the plain weights. The decay warms up, so that the first weights are soon forgotten.
         muon: matrices of linear layers learn by Muon in place of AdamW, see `optimizers`.
-        save_every: seconds between checkpoints.
 
     `history` is {"loss": [...], other parts: [...], "seconds": s, "steps": n}, losses averaged over 10 steps.
     """
@@ -173,33 +158,24 @@ class TrainingLoop:
         weight_decay: float = 0.01,
         ema: float | None = None,
         muon: bool = False,
-        save_every: float = 30.0,
     ):
-        self.name, self.plan, self.seed, self.folder, self.save_every = name, plan, seed, Path(folder), save_every
+        self.name, self.plan, self.seed, self.ema = name, plan, seed, ema
+        self.checkpoint = Path(folder) / "checkpoint.safetensors"
         self.parameters = {
             f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters() if p.requires_grad
         }
         if not self.parameters:
             raise BadArtifact(f"Nothing trains in '{name}': every parameter is frozen.")
         self.optimizers = optimizers(modules, plan, weight_decay, muon)
-        self.ema = EMA(self.parameters, ema) if ema else None
+        self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if ema else {}
         self.history: dict = {"loss": []}
         self._window: dict[str, list[torch.Tensor]] = {}
-        self._seconds = 0.0
-        self.recipe = {
-            "name": name,
-            "plan": [plan.steps, plan.batch, plan.lr, plan.warmup],
-            "weight_decay": weight_decay,
-            "ema": ema,
-            "muon": muon,
-            "seed": seed,
-            "parameters": {n: list(p.shape) for n, p in self.parameters.items()},
-        }
+        shapes = {n: list(p.shape) for n, p in self.parameters.items()}
+        self.recipe = json.dumps([name, asdict(plan), weight_decay, ema, muon, seed, shapes])
 
     def __iter__(self) -> Iterator[Step]:
-        first, plan = self._resume(), self.plan
-        begun = saved = time.time()
-        numbers = range(first, plan.steps)
+        (first, seconds), plan, saved = self._resume(), self.plan, time.time()
+        begun, numbers = saved - seconds, range(first, plan.steps)
         bar = tqdm(numbers, desc=self.name, initial=first, total=plan.steps, mininterval=5, leave=False)
         for number in bar:
             torch.manual_seed(step_seed(self.seed, number))
@@ -209,11 +185,14 @@ class TrainingLoop:
             self._update(step)
             if number % 20 == 0 and self.history["loss"]:
                 bar.set_postfix(loss=f"{self.history['loss'][-1]:.3f}")
-            if time.time() - saved > self.save_every and number + 1 < plan.steps:
-                self._save(number + 1, self._seconds + time.time() - begun)
+            if time.time() - saved > SAVE_EVERY and number + 1 < plan.steps:
+                self._save(number + 1, time.time() - begun)
                 saved = time.time()
-        self._finish()
-        self.history |= {"seconds": self._seconds + time.time() - begun, "steps": plan.steps}
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                p.copy_(self.average.get(name, p)).requires_grad_(False)
+        self.checkpoint.unlink(missing_ok=True)
+        self.history |= {"seconds": time.time() - begun, "steps": plan.steps}
 
     def _update(self, step: Step) -> None:
         for group in (group for one in self.optimizers for group in one.param_groups):
@@ -223,8 +202,10 @@ class TrainingLoop:
         for one in self.optimizers:
             one.step()
             one.zero_grad(set_to_none=True)
-        if self.ema:
-            self.ema.update(self.parameters, step.number)
+        if self.ema:  # average <- d * average + (1 - d) * weight
+            decay = min(self.ema, (1 + step.number) / (10 + step.number))
+            weights = [p.detach() for p in self.parameters.values()]
+            torch._foreach_lerp_(list(self.average.values()), weights, 1 - decay)
         for key, value in step.parts.items():
             self._window.setdefault(key, []).append(value.detach())
         if (step.number + 1) % 10 == 0 or step.number + 1 == self.plan.steps:
@@ -235,87 +216,47 @@ class TrainingLoop:
     def _values(self) -> dict[str, list[float]]:
         return {key: [float(value) for value in values] for key, values in self._window.items()}
 
-    def _finish(self) -> None:
-        with torch.no_grad():
-            for name, p in self.parameters.items():
-                if self.ema:
-                    p.copy_(self.ema.average[name])
-                p.requires_grad_(False)
-        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
-
-    # ---- checkpoints --------------------------------------------------------------------------------------------
-    def _owner(self, p: nn.Parameter) -> torch.optim.Optimizer:
-        return next(o for o in self.optimizers for group in o.param_groups if any(p is q for q in group["params"]))
-
     def _save(self, step: int, seconds: float) -> None:
-        """Write a checkpoint beside the last one, then swap them."""
-        tensors = {f"weight/{n}": p.detach() for n, p in self.parameters.items()}
-        for name, p in self.parameters.items():
-            tensors |= {f"state/{key}/{name}": value for key, value in self._owner(p).state[p].items()}
-        tensors |= {f"ema/{n}": v for n, v in self.ema.average.items()} if self.ema else {}
-        new, place = self.folder / "checkpoint.part", self.folder / "checkpoint"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        save_file({k: v.contiguous() for k, v in tensors.items()}, new / "state.safetensors")
+        """Write a checkpoint in place of the last one, whole or not at all."""
+        tensors = {f"weight/{n}": p for n, p in self.parameters.items()}
+        tensors |= {f"ema/{n}": value for n, value in self.average.items()}
+        for k, one in enumerate(self.optimizers):
+            for i, state in one.state_dict()["state"].items():
+                tensors |= {f"state/{k}/{i}/{slot}": value for slot, value in state.items()}
         about = {"step": step, "seconds": seconds, "history": self.history, "window": self._values()}
-        (new / "state.json").write_text(json.dumps({**about, "recipe": self.recipe}))
-        shutil.rmtree(place, ignore_errors=True)
-        os.replace(new, place)
+        part = self.checkpoint.with_suffix(".part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {key: value.detach().contiguous() for key, value in tensors.items()}
+        save_file(tensors, part, {"about": json.dumps(about), "recipe": self.recipe})
+        os.replace(part, self.checkpoint)
 
-    def _resume(self) -> int:
-        """Load the checkpoint, if there is one of this very run; returns the step to go on from.
+    def _resume(self) -> tuple[int, float]:
+        """Load the checkpoint, if there is one of this very run: the step to go on from, and the seconds until there.
 
         Everything goes to the device of its parameter: a fused optimizer refuses state that lies elsewhere.
         """
-        place = self.folder / "checkpoint"
-        if not (place / "state.json").exists():
-            place = self.folder / "checkpoint.part"  # killed between removing the old and naming the new
-        if not place.exists():
-            return 0
+        if not self.checkpoint.exists():
+            return 0, 0.0
         try:
-            about = json.loads((place / "state.json").read_text())
-            tensors = load_file(place / "state.safetensors")
-        except (OSError, ValueError, SafetensorError) as reason:
+            with safe_open(self.checkpoint, "pt") as file:
+                stated, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as reason:
             warnings.warn(f"The checkpoint of '{self.name}' is damaged ({reason}): it starts over.", stacklevel=3)
-            return 0
-        if about["recipe"] != json.loads(json.dumps(self.recipe)):
-            return 0
-        states: dict[str, dict[str, torch.Tensor]] = {}
-        for key, value in tensors.items():
-            kind, _, name = key.partition("/")
-            if kind == "state":
-                slot, _, name = name.partition("/")
-                states.setdefault(name, {})[slot] = value
+            return 0, 0.0
+        if stated["recipe"] != self.recipe:
+            return 0, 0.0
+        states = [one.state_dict() for one in self.optimizers]
         with torch.no_grad():
-            for name, p in self.parameters.items():
-                p.copy_(tensors[f"weight/{name}"])
-                self._owner(p).state[p] = {slot: value.to(p.device) for slot, value in states.get(name, {}).items()}
-        if self.ema:
-            self.ema.average = {n: tensors[f"ema/{n}"].to(p.device) for n, p in self.parameters.items()}
+            for key, value in tensors.items():
+                kind, _, name = key.partition("/")
+                if kind == "state":
+                    k, i, slot = name.split("/")
+                    states[int(k)]["state"].setdefault(int(i), {})[slot] = value
+                else:
+                    (self.parameters if kind == "weight" else self.average)[name].copy_(value)
+        for one, state in zip(self.optimizers, states):
+            one.load_state_dict(state)
+        about = json.loads(stated["about"])
         self.history = about["history"]
         self._window = {key: [torch.tensor(v) for v in values] for key, values in about["window"].items()}
-        self._seconds = about["seconds"]
-        return about["step"]
-
-
-def fit(
-    name: str,
-    modules: dict[str, nn.Module],
-    loss: Callable[[int, torch.Generator], torch.Tensor | dict],
-    plan: Training,
-    *,
-    seed: int,
-    folder: str | Path,
-    **how,
-) -> dict:
-    """A `TrainingLoop` whose losses come from `loss(step, generator)`: a scalar, or a dict with "loss" and more.
-
-    Returns:
-        the loop's history.
-    """
-    loop = TrainingLoop(modules, plan, seed, folder, name, **how)
-    for step in loop:
-        value = loss(step.number, step.generator)
-        parts = dict(value) if isinstance(value, dict) else {"loss": value}
-        step.learn(parts.pop("loss"), **parts)
-    return loop.history
+        return about["step"], about["seconds"]

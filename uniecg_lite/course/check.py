@@ -1,110 +1,79 @@
 """Is this machine ready for the course? A list of [OK] and [FAIL] lines; each [FAIL] says what to do."""
 
 import os
+import platform
 import shutil
-import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 import psutil
 import torch
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 from transformers import AutoConfig
 
-from ..config import Profile
+from ..config import HARDWARE, Profile
 from ..config import profile as find_profile
 from ..training import device_and_why
 
 GB = 2**30
-MAIN_GB = {"smoke": 4, "laptop": 8, "gpu": 8}  # free main memory that a profile needs
-DEVICE_GB = {"gpu": 40}  # and free memory of the GPU
 DISK_GB = 3
 STAGE1_TOKENS, POCKET_ROWS = 192, 2240  # of the longest conversations with their ECG tokens; of the pocket vocabulary
 Row = tuple[bool, str]
-Lookup = Callable[[str], str]  # name -> installed version
 
 
 def check(profile: str | None = None, artifacts: Path = Path("artifacts")) -> bool:
     """Print the list and say whether every line is [OK]."""
     profile = profile or os.environ.get("UNIECG_PROFILE", "laptop")
-    main = psutil.virtual_memory().available
     device = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
-    rows = [python_row(), *pin_rows(), conflict_row(), device_row(profile), memory_row(profile, main)]
-    if device is not None and profile in MAIN_GB:
-        rows.append(device_memory_row(profile, device))
-    if profile in MAIN_GB:
-        rows.append(batch_row(profile, main if device is None else device))
+    rows = [(True, f"Python {platform.python_version()}"), *pin_rows(), conflict_row(), device_row(profile)]
+    rows += memory_rows(profile, psutil.virtual_memory().available, device)
     rows += [disk_row(Path.cwd()), writable_row(artifacts)]
     for ok, text in rows:
         print(f"[{'OK' if ok else 'FAIL'}] {text}")
     return all(ok for ok, _ in rows)
 
 
-def python_row(version: tuple[int, ...] = sys.version_info[:3]) -> Row:
-    """The package needs Python 3.11 or newer."""
-    text = "Python " + ".".join(map(str, version))
-    return (True, text) if version >= (3, 11) else (False, f"{text} is too old; make env PYTHON=python3.11")
+def pin_rows() -> list[Row]:
+    """One row per direct dependency (no extras): the installed version against the pin of the installed package.
 
-
-def direct_pins() -> dict[str, str]:
-    """{name: version} of the direct dependencies, as the installed package declares them (no extras)."""
-    wanted = [Requirement(line) for line in metadata.requires("uniecg_lite") or []]
-    return {need.name: str(need.specifier).removeprefix("==") for need in wanted if not need.marker}
-
-
-def pin_rows(pins: dict[str, str] | None = None, installed: Lookup = metadata.version) -> list[Row]:
-    """One row per direct dependency: installed version against the pin; `installed` looks a version up by name."""
+    Another torch is fine if it drives a CUDA device.
+    """
     try:
-        pins = direct_pins() if pins is None else pins
+        wanted = [Requirement(line) for line in metadata.requires("uniecg_lite") or []]
     except metadata.PackageNotFoundError:
         return [(False, "uniecg_lite is not installed in this Python; make env, and use the one in .venv or .conda")]
-    return [pin_row(name, pin, installed) for name, pin in pins.items()]
+    rows = []
+    for need in (need for need in wanted if not need.marker):
+        ok, text = installed(need)
+        if not ok and need.name == "torch" and torch.cuda.is_available():
+            ok, text = True, f"{text}: not the pinned {need.specifier}, kept because it works with CUDA here"
+        rows.append((ok, text if ok else f"{text}, the pin is {need.specifier}; python -m pip install {need}"))
+    return rows
 
 
-def pin_row(name: str, pin: str, installed: Lookup) -> Row:
-    """A build suffix such as +cpu does not count; another torch is fine if it drives a CUDA device."""
+def installed(need: Requirement) -> Row:
+    """Whether the installed version is one that is required. A build suffix such as +cpu does not count."""
     try:
-        found = installed(name)
+        version = metadata.version(need.name)
     except metadata.PackageNotFoundError:
-        return False, f"{name} is missing; python -m pip install {name}=={pin}"
-    if found.split("+")[0] == pin:
-        return True, f"{name} {found}"
-    if name == "torch" and torch.cuda.is_available():
-        return True, f"torch {found}: not the pinned {pin}, kept because it works with CUDA here"
-    return False, f"{name} {found}, the pin is {pin}; python -m pip install {name}=={pin}"
+        return False, f"{need.name} is missing"
+    return need.specifier.contains(version, prereleases=True), f"{need.name} {version}"
 
 
 def conflict_row() -> Row:
-    """What packages require of each other, but for our own pins (listed above) and those outside this environment."""
-    installed, home = {}, Path(sys.prefix).resolve()
-    for package in metadata.distributions():
-        installed.setdefault(canonicalize_name(package.name), package)  # the first is the one that is imported
-    ours = [
-        package
-        for name, package in installed.items()
-        if name != "uniecg-lite" and Path(str(package.locate_file(""))).resolve().is_relative_to(home)
-    ]
-    lines = [line for package in ours for line in unmet(package, {k: p.version for k, p in installed.items()})]
+    """What packages of this environment require of others (extras aside), but for our own pins, which are listed."""
+    lines = []
+    for package in metadata.distributions(path=[sysconfig.get_path("purelib")]):
+        for need in map(Requirement, package.requires or []):
+            ok, text = installed(need)
+            applies = need.marker is None or need.marker.evaluate({"extra": ""})
+            if applies and not ok and package.name != "uniecg_lite":
+                lines.append(f"{package.name} requires {need}: {text}")
     if not lines:
         return True, "no dependency conflicts"
     return False, f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
-
-
-def unmet(package: metadata.Distribution, versions: dict[str, str]) -> list[str]:
-    """What a package requires (extras aside) and these installed versions, by canonical name, do not give."""
-    lines = []
-    for need in map(Requirement, package.requires or []):
-        found = versions.get(canonicalize_name(need.name))
-        if need.marker and not need.marker.evaluate({"extra": ""}):
-            continue
-        if found is None:
-            lines.append(f"{package.name} {package.version} requires {need.name}, which is not installed.")
-        elif not need.specifier.contains(found, prereleases=True):
-            lines.append(f"{package.name} {package.version} has requirement {need}, but you have {need.name} {found}.")
-    return lines
 
 
 def device_row(profile: str) -> Row:
@@ -114,25 +83,22 @@ def device_row(profile: str) -> Row:
     return not hint, f"device {device}: {why}{hint}"
 
 
-def memory_row(profile: str, free: int) -> Row:
-    """Free main memory, in bytes, against what the profile needs."""
-    if profile not in MAIN_GB:
-        return False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(MAIN_GB)}"
-    text = f"{free / GB:.1f} GB main memory free, profile {profile} needs {MAIN_GB[profile]}"
-    return (True, text) if free >= MAIN_GB[profile] * GB else (False, f"{text}; close programs or take PROFILE=smoke")
+def free_row(free: int, needed: int, what: str, remedy: str) -> Row:
+    """Free bytes against the GB that are needed."""
+    text = f"{free / GB:.1f} GB {what} {needed}"
+    return (True, text) if free >= needed * GB else (False, f"{text}; {remedy}")
 
 
-def device_memory_row(profile: str, free: int) -> Row:
-    """Free memory of the GPU, in bytes, against what the profile needs."""
-    needed = DEVICE_GB.get(profile, MAIN_GB[profile])
-    text = f"{free / GB:.1f} GB device memory free, profile {profile} needs {needed}"
-    return (True, text) if free >= needed * GB else (False, f"{text}; end what else runs there, or take PROFILE=laptop")
-
-
-def memory_needed(profile: str) -> str:
-    """The memory of a profile in words, for README."""
-    main = f"{MAIN_GB[profile]} GB"
-    return f"{main} main, {DEVICE_GB[profile]} GB device" if profile in DEVICE_GB else main
+def memory_rows(profile: str, main: int, device: int | None) -> list[Row]:
+    """Free main memory, and that of the GPU if there is one, in bytes, against what the profile needs."""
+    if profile not in HARDWARE:
+        return [(False, f"profile {profile!r} is unknown; set UNIECG_PROFILE to one of {', '.join(HARDWARE)}")]
+    needed, words = HARDWARE[profile]["main_gb"], f"memory free, profile {profile} needs"
+    rows = [free_row(main, needed, f"main {words}", "close programs or take PROFILE=smoke")]
+    if device is not None:
+        remedy = "end what else runs there, or take PROFILE=laptop"
+        rows.append(free_row(device, HARDWARE[profile].get("device_gb", needed), f"device {words}", remedy))
+    return [*rows, batch_row(profile, main if device is None else device)]
 
 
 def batch_row(profile: str, free: int) -> Row:
@@ -168,9 +134,7 @@ def largest_batch(P: Profile, free: int) -> int:
 
 def disk_row(folder: Path) -> Row:
     """Free disk space where the course writes."""
-    free = shutil.disk_usage(folder).free
-    text = f"{free / GB:.1f} GB disk free, {DISK_GB} needed"
-    return (True, text) if free >= DISK_GB * GB else (False, f"{text}; delete something, or make clean")
+    return free_row(shutil.disk_usage(folder).free, DISK_GB, "disk free, needed are", "delete something, or make clean")
 
 
 def writable_row(folder: Path) -> Row:

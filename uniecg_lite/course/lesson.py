@@ -34,13 +34,12 @@ def sums(seconds: dict[str, float]) -> dict[str, float]:
 
 def against_budget(profile: Profile, seconds: dict[str, float]) -> str:
     """One line: the seconds of notebooks by number, all and 00 to 10, within or over the profile's budget."""
-    sentences = []
-    budgets = {"total_all": ("all notebooks", profile.seconds_all), "total": ("00 to 10", profile.seconds_budget)}
-    for name, (what, most) in budgets.items():
-        took = sums(seconds).get(name, 0)
-        how = "within" if took <= most else "over"
-        sentences.append(f"{what} {took:.0f} s, {how} the budget of {most} s by {abs(most - took):.0f} s")
-    return "; ".join(sentences)
+    budgets = (("total_all", "all notebooks", profile.seconds_all), ("total", "00 to 10", profile.seconds_budget))
+    spare = [(what, most, most - sums(seconds).get(name, 0)) for name, what, most in budgets]
+    return "; ".join(
+        f"{what} {most - left:.0f} s, {'within' if left >= 0 else 'over'} the budget of {most} s by {abs(left):.0f} s"
+        for what, most, left in spare
+    )
 
 
 class Lesson:
@@ -91,14 +90,12 @@ def shape(name: str, x: torch.Tensor, letters: str, **sizes: int) -> None:
             raise AssertionError(f"{name}: {letter} is {size}, not {sizes[letter]}")
 
 
-def source(*objects, lines: int | None = None) -> None:
-    """Show the code of functions, methods or classes as the package has it; of each the first `lines`, None for all."""
+def source(*objects) -> None:
+    """Show the code of functions, methods or classes as the package has it."""
     from IPython.display import Markdown, display
 
     for each in objects:
-        code = textwrap.dedent(inspect.getsource(each)).rstrip().split("\n")
-        cut = ["    ..."] if lines and lines < len(code) else []
-        display(Markdown("\n".join(["```python", *code[:lines], *cut, "```"])))
+        display(Markdown(f"```python\n{textwrap.dedent(inspect.getsource(each)).rstrip()}\n```"))
 
 
 _tries: Counter = Counter()

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import torch
 
-from ..config import LAPTOP, PROFILES
+from ..config import HARDWARE, LAPTOP, PROFILES
 from ..findings import table
 from ..paths import ROOT
 from ..store import Store, commit, machine, write_text
 from ..studies.claims import claim_metrics, system_table, verdicts
 from ..studies.grid import STUDIES
-from ..studies.study import read_cells
-from .check import memory_needed
+from ..studies.study import markdown, read_cells
 from .lesson import sums
 
 RESULTS = ROOT / "results"
@@ -27,23 +26,19 @@ AIMS = {
 }
 # metric -> its sum, see `lesson.SUMS`
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
-HARDWARE = {  # profile -> what it is for, where its budget is meant for
-    "smoke": ("tests", "2 CPU cores"),
-    "laptop": ("students; the default", "2 CPU cores"),
-    "gpu": ("instructors, reviewers", "one data-centre GPU"),
-}
-# what a notebook trains to make ECGs, beside 07 and 08
-TRAINED = tuple(f"diffusets.{part}" for part in ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser"))
+PARTS = ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser")  # of DiffuSETS
+TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
+# claim -> the figure of the chain that judges it, and what to say of it
+CLAIMS = {claim["id"]: claim["chain"] for claim in table("published")["claims"] if "chain" in claim}
 FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
 LEGIBLE = (0.60, 0.30)  # sex accuracy and age correlation that true ECGs must show before made ones can be judged
 
 
 def derived(metrics: dict[str, float]) -> dict[str, float]:
     """Figures that follow from those of several notebooks."""
-    parts = [f"{name}_seconds" for name in TRAINED] + ["tokens.seconds", "mapper.seconds"]
     out = {}
-    if all(name in metrics for name in parts):
-        out["generation.chain_seconds"] = sum(metrics[name] for name in parts)
+    if metrics.keys() >= TRAINED:
+        out["generation.chain_seconds"] = sum(metrics[name] for name in sorted(TRAINED))
     if metrics.get("generation.fid") and "generation.unified_fid" in metrics:
         out["generation.fid_ratio_unified_to_direct"] = metrics["generation.unified_fid"] / metrics["generation.fid"]
     return out
@@ -65,9 +60,8 @@ def _of_seed(seed: int) -> str:
 
 def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
     """Gather every notebook's figures, and those of its studies, into the run's results file, see `run_file`."""
-    metrics = {}
-    for path in sorted((store.folder / "metrics").glob("[0-9][0-9].json")):
-        metrics |= json.loads(path.read_text())["metrics"]
+    files = sorted((store.folder / "metrics").glob("[0-9][0-9].json"))
+    metrics = {name: value for file in files for name, value in json.loads(file.read_text())["metrics"].items()}
     metrics |= derived(metrics) | studied(store)
     about = {
         "profile": store.profile.name,
@@ -81,9 +75,8 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         "resumed": resumed,
         "seconds": {key: round(took, 1) for key, took in [*sorted(seconds.items()), *sums(seconds).items()]},
     }
-    file = run_file(store)
-    write_text(file, _as_text(about, metrics))
-    return file
+    write_text(run_file(store), _as_text(about, metrics))
+    return run_file(store)
 
 
 def _as_text(about: dict, metrics: dict[str, float]) -> str:
@@ -123,39 +116,22 @@ def claims(metrics: dict[str, float]) -> dict[str, dict]:
     U2 is judged by the study where there is one, else by the share of reports that stage 2 left as they were.
     """
     out = {}
-    if "stage2.reports_identical" in metrics:
-        same = metrics["stage2.reports_identical"]
-        out["U2"] = {
-            "paper": "understanding slightly below the model before stage 2",
-            "ours": f"{same:.3f} of reports identical",
-            "verdict": "reproduced" if same == 1 else "not reproduced",
-        }
-    if "routing.accuracy" in metrics:
-        value = metrics["routing.accuracy"]
-        out["U9"] = {
-            "paper": "the model chooses by itself",
-            "ours": f"accuracy {value:.3f} on unseen phrasings",
-            "verdict": "reproduced" if value >= 0.99 else "not reproduced",
-        }
-    if "generation.true_sex_accuracy" in metrics:
-        out["U10"] = _person_claim({key.removeprefix("generation."): value for key, value in metrics.items()})
+    for name, claim in CLAIMS.items():
+        if claim["figure"] in metrics:
+            holds = metrics[claim["figure"]] >= claim["at_least"] if "at_least" in claim else follows_person(metrics)
+            verdict = {True: "reproduced", False: "not reproduced", None: "not testable here"}[holds]
+            out[name] = {"paper": claim["paper"], "ours": claim["ours"].format(m=metrics), "verdict": verdict}
     return dict(sorted((out | verdicts(metrics)).items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
 
 
-def _person_claim(generated: dict[str, float]) -> dict:
-    """U10: rate, sex and age of made ECGs; of sex and age, as much as of true ECGs or nearly so."""
-    rate, sex, age = (generated[name] for name in ("hr_median_error_bpm", "sex_accuracy", "age_correlation"))
-    true_sex, true_age = generated["true_sex_accuracy"], generated["true_age_correlation"]
-    person = sex - 0.5 >= FOLLOWS * (true_sex - 0.5) and age >= FOLLOWS * true_age
-    verdict = "reproduced" if person and meets("generation.hr_median_error_bpm", rate) else "not reproduced"
+def follows_person(metrics: dict[str, float]) -> bool | None:
+    """U10: whether made ECGs follow rate, sex and age, the last two nearly as true ones do; None if those do not."""
+    names = ("hr_median_error_bpm", "sex_accuracy", "true_sex_accuracy", "age_correlation", "true_age_correlation")
+    rate, sex, true_sex, age, true_age = (metrics[f"generation.{name}"] for name in names)
     if true_sex < LEGIBLE[0] or true_age < LEGIBLE[1]:
-        verdict = "not testable here"
-    return {
-        "paper": "made ECGs follow heart rate, sex and age",
-        "ours": f"heart rate: median error {rate:.1f} bpm; sex is read right in {sex:.2f} of made ECGs "
-        f"({true_sex:.2f} of true ones); age read and asked correlate by {age:.2f} ({true_age:.2f})",
-        "verdict": verdict,
-    }
+        return None
+    person = sex - 0.5 >= FOLLOWS * (true_sex - 0.5) and age >= FOLLOWS * true_age
+    return person and meets("generation.hr_median_error_bpm", rate)
 
 
 def load_all() -> list[dict]:
@@ -201,22 +177,10 @@ def _measured(group: list[dict], name: str) -> str:
     return f"{mean:.4g}{spread}" + ("" if meets(name, mean) else ", missed")
 
 
-def markdown(header: list[str], rows: list[list]) -> str:
-    """Rows as a Markdown table."""
-    lines = [[*header], *rows]
-    text = ["| " + " | ".join(map(str, line)) + " |" for line in lines]
-    return "\n".join([text[0], "|" + "---|" * len(header), *text[1:]])
-
-
 def beside_committed(result: dict) -> str:
     """The table of aims of one run, beside the committed runs."""
     others = [{**other, "profile": f"committed: {other['profile']}"} for other in load_all()]
     return table_of_aims([{**result, "profile": f"this run: {result['profile']}"}, *others])
-
-
-def published_rows() -> list[dict]:
-    """The papers' published scores, from `data/published.json`."""
-    return table("published")["scores"]["rows"]
 
 
 def update_readme(readme: Path | None = None) -> bool:
@@ -254,11 +218,11 @@ def syllabus() -> str:
 def hardware() -> str:
     """The profiles as a Markdown table: how long a user waits for all notebooks, as measured, and at most."""
     rows = []
-    for name, (purpose, where) in HARDWARE.items():
+    for name, about in HARDWARE.items():
         runs = [run for run in load_all() if run["profile"] == name]
         waits = [f"{run['seconds']['total_all'] / 60:.0f} min on {run['machine']}" for run in runs]
-        most = f"{PROFILES[name].seconds_all / 60:.0f} min on {where}"
-        rows.append([f"`{name}`", purpose, ", ".join(waits) or "no results committed", most, memory_needed(name)])
+        most = f"{PROFILES[name].seconds_all / 60:.0f} min on {about['on']}"
+        rows.append([f"`{name}`", about["for"], ", ".join(waits) or "no results committed", most, about["memory"]])
     return markdown(["profile", "for", "all notebooks, measured", "at most", "memory"], rows)
 
 

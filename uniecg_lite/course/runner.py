@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from ..config import profile as find_profile
 from ..course import results, stored
 from ..errors import BadArtifact, BadRequest, UniECGError
 from ..paths import ROOT
-from ..store import NEEDS, PRODUCERS, Store, write_text
+from ..store import NEEDS, PRODUCERS, Store, replacing, write_text
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -37,7 +36,7 @@ def chosen(only: str | None = None, first: str | None = None, last: str | None =
     if only and (first or last):
         raise BadRequest("Ask for one notebook (--only) or for a range (--from, --to), not for both.")
     known = [path.name[:2] for path in chain()]
-    low, high = ((end or default).zfill(2) for end, default in ((only or first, known[0]), (only or last, known[-1])))
+    low, high = (only or first or known[0]).zfill(2), (only or last or known[-1]).zfill(2)
     for number in (low, high):
         if number not in known:
             raise BadRequest(f"There is no notebook '{number}': choose one of {known[0]} to {known[-1]}.")
@@ -51,18 +50,28 @@ def missing(store: Store, paths: list[Path]) -> list[str]:
 
     What one of the notebooks makes itself counts as there. Of what is missing, what it is made from is looked at, too.
     """
-    numbers = {path.name[:2] for path in paths}
-    ask, found = [name for number in numbers for name in NEEDS.get(number, ())], set()
-    while ask:
-        name = ask.pop()
-        if name in found or PRODUCERS[name] in numbers:
-            continue
-        try:
-            store.path(name)
-        except BadArtifact:
-            found.add(name)
-            ask += NEEDS.get(PRODUCERS[name], ())
-    return [name for name in PRODUCERS if name in found]
+    numbers, found = {path.name[:2] for path in paths}, []
+    wanted = {name for number in numbers for name in NEEDS.get(number, ())}
+    for name, maker in reversed(PRODUCERS.items()):
+        if name in wanted and maker not in numbers:
+            try:
+                store.path(name)
+            except BadArtifact:
+                found.insert(0, name)
+                wanted |= {*NEEDS.get(maker, ())}
+    return found
+
+
+def finished(store: Store) -> dict[Path, dict]:
+    """The notebooks at the start of the chain that have run as they are now, and with this seed: path -> record."""
+    out = {}
+    for path in chain():
+        file, executed = _record_file(store, path), store.folder / "notebooks" / path.name
+        known = json.loads(file.read_text()) if file.exists() and executed.exists() else {}
+        if (known.get("seed"), known.get("source")) != (store.seed, _source_hash(path)):
+            break
+        out[path] = known
+    return out
 
 
 def run(
@@ -94,44 +103,54 @@ def run(
         BadArtifact: what a part of the chain starts from is missing.
         UniECGError: a notebook failed.
     """
-    store, paths = Store.open(find_profile(profile), seed), chosen(only, first, last)
-    log = _Log(store)
-    unfinished = log.unfinished()
-    todo = paths if fresh else [path for path in paths if path in unfinished]
+    store, paths, begun = Store.open(find_profile(profile), seed), chosen(only, first, last), time.time()
+    done = {} if fresh else finished(store)
+    todo = [path for path in paths if path not in done]
     if lacking := missing(store, todo) if len(paths) < len(chain()) else []:
         raise BadArtifact(_what_to_run_first(store, todo, lacking))
-    if fresh:
-        log.begin_anew(paths[0])
     print(
         f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; budget of all {len(chain())} "
         f"{store.profile.seconds_all} s"
     )
     for path in paths:
         if path in todo:
-            _run_one(path, log, store)
+            _run_one(path, store, begun)
         else:
-            print(f"  {path.stem:32s} done before, {log.seconds[path.name[:2]]:.0f} s")
-    if left := log.unfinished():
-        numbers = ", ".join(path.name[:2] for path in left)
-        print(f"No results yet, notebooks {numbers} remain: go on with run --from {left[0].name[:2]}.")
+            print(f"  {path.stem:32s} done before, {done[path]['seconds']:.0f} s")
+    done = finished(store)
+    if left := [path.name[:2] for path in chain() if path not in done]:
+        print(f"No results yet, notebooks {', '.join(left)} remain: go on with run --from {left[0]}.")
         return None
-    file = results.write(store, log.seconds, resumed=log.resumed)
-    print(against_budget(store.profile, log.seconds))
+    seconds = {path.name[:2]: known["seconds"] for path, known in done.items()}
+    resumed = len({known["begun"] for known in done.values()}) > 1  # the sum of their seconds is that of no single run
+    file = results.write(store, seconds, resumed)
+    print(against_budget(store.profile, seconds))
     table = "## Figures\n\n" + results.beside_committed(json.loads(file.read_text(encoding="utf-8")))
-    print(f"results {file}\nreport  {report(log.folder, store.folder / 'report', table)}")
+    print(f"results {file}\nreport  {report(store.folder / 'notebooks', store.folder / 'report', table)}")
     return file
 
 
-def _run_one(path: Path, log: "_Log", store: Store) -> None:
-    """Run one notebook of the chain and note it as finished."""
-    number, out = path.name[:2], log.folder / path.name
-    log.start(path)
+def _run_one(path: Path, store: Store, run_begun: float) -> None:
+    """Run one notebook of the chain and note it as finished.
+
+    Until then, it and all after it no longer are; results go, as they were those of a whole chain.
+    """
+    number, out = path.name[:2], store.folder / "notebooks" / path.name
+    for file in (store.folder / "stored").glob("[0-9][0-9].json"):
+        if file.stem >= number:
+            file.unlink()
+    results.run_file(store).unlink(missing_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     begun = time.time()
     _execute(path, out, store)
     seconds = time.time() - begun
-    stored.write(store.folder / "stored" / f"{number}.json", stored.record(out))
-    log.finish(path, seconds)
+    about = {"seed": store.seed, "source": _source_hash(path), "begun": run_begun, "seconds": seconds}
+    stored.write(_record_file(store, path), {**about, **stored.record(out)})
     print(f"  {path.stem:32s} {seconds:.0f} s of {store.profile.notebook_budget(number):.0f} s", flush=True)
+
+
+def _record_file(store: Store, path: Path) -> Path:
+    return store.folder / "stored" / f"{path.name[:2]}.json"
 
 
 def _what_to_run_first(store: Store, todo: list[Path], lacking: list[str]) -> str:
@@ -143,54 +162,6 @@ def _what_to_run_first(store: Store, todo: list[Path], lacking: list[str]) -> st
         f"Before notebook {todo[0].name[:2]} can run, this is missing or no longer fits: {named}; first run "
         f"--profile {store.profile.name}{seed} --from {makers[0]} --to {makers[-1]}."
     )
-
-
-class _Log:
-    """Which notebooks of a chain are finished, and how long each took."""
-
-    def __init__(self, store: Store):
-        self.path, self.folder = store.folder / f"chain-{store.seed}.json", store.folder / "notebooks"
-        self.results = results.run_file(store)
-        known = json.loads(self.path.read_text()) if self.path.exists() else {}
-        self.seconds, self.hashes = known.get("seconds", {}), known.get("hashes", {})
-        self.resumed = known.get("resumed", False)
-        self.earlier = bool(known)
-
-    def unfinished(self) -> list[Path]:
-        """The first notebook that has not run as it is now, and all after it."""
-        for k, path in enumerate(chain()):
-            if self.hashes.get(path.name) != _source_hash(path) or not (self.folder / path.name).exists():
-                return chain()[k:]
-        return []
-
-    def forget(self, path: Path) -> None:
-        """A notebook, and all after it, are no longer finished; results go, as they were those of a whole chain."""
-        self.seconds = {number: took for number, took in self.seconds.items() if number < path.name[:2]}
-        self.hashes = {name: hashed for name, hashed in self.hashes.items() if name < path.name}
-        self.results.unlink(missing_ok=True)
-        self._write()
-
-    def begin_anew(self, path: Path) -> None:
-        """Forget a notebook and all after it; from the first notebook on, it is another run."""
-        self.forget(path)
-        if not self.hashes:
-            self.earlier = self.resumed = False
-
-    def start(self, path: Path) -> None:
-        self.resumed = self.resumed or self.earlier  # times from more than one call: their sum is no single run
-        for other in self.path.parent.glob("chain-*.json"):
-            if other != self.path:
-                other.unlink()  # another seed's artifacts are overwritten from here on
-        self.forget(path)
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def finish(self, path: Path, seconds: float) -> None:
-        self.seconds[path.name[:2]], self.hashes[path.name] = seconds, _source_hash(path)
-        self._write()
-
-    def _write(self) -> None:
-        about = {"seconds": self.seconds, "hashes": self.hashes, "resumed": self.resumed}
-        write_text(self.path, json.dumps(about, indent=1))
 
 
 def _source_hash(path: Path) -> str:
@@ -228,45 +199,39 @@ def put_back(store: Store) -> list[Path]:
     Raises:
         UniECGError: some notebook has not run, or has changed since.
     """
-    log = _Log(store)
-    if left := log.unfinished():
-        raise UniECGError(
-            f"Notebook {left[0].stem} has not run with profile '{store.profile.name}' and seed {store.seed} as it is "
-            "now: run the chain first, then put its notebooks back."
-        )
+    done = finished(store)
     for path in chain():
-        _put_back(log.folder / path.name, path)
-    return [*chain(), stored.gather(store, results.RESULTS)]
+        if path not in done:
+            raise UniECGError(
+                f"Notebook {path.stem} has not run with profile '{store.profile.name}' and seed {store.seed} as it is "
+                "now: run the chain first, then put its notebooks back."
+            )
+    for path in done:
+        _put_back(store.folder / "notebooks" / path.name, path)
+    return [*done, stored.gather(store, results.RESULTS)]
 
 
 def _put_back(executed: Path, place: Path) -> None:
-    """Write an executed notebook over the committed one, without the runner's own cell and marks."""
-    notebook = nbformat.read(executed, as_version=4)
-    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
-    notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec", "language_info") if k in notebook.metadata}
-    for cell in notebook.cells:
-        cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags" and v}
-    for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+    """Write the outputs of an executed notebook into the committed one."""
+    notebook = nbformat.read(place, as_version=4)
+    own = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, (cell, ran) in enumerate(zip(own, stored.code_cells(executed), strict=True), start=1):
+        shown = [o for o in ran.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
+        cell.outputs = [{**o, "execution_count": number} if "execution_count" in o else o for o in shown]
         cell.execution_count = number
-        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
-        for output in cell.outputs:
-            if "execution_count" in output:
-                output["execution_count"] = number
     write_text(place, nbformat.writes(notebook) + "\n")
 
 
 def report(executed: Path, folder: Path, table: str = "") -> Path:
     """Executed notebooks as HTML pages with an index, which shows a Markdown table: the path of `index.html`."""
-    room, links, exporter = folder.with_name(f"{folder.name}.part"), [], HTMLExporter(template_name="lab")
-    shutil.rmtree(room, ignore_errors=True)
-    for path in sorted(set(executed.glob("[0-9][0-9]_*.ipynb")) - set(executed.glob("*.part.ipynb"))):
-        write_text(room / f"{path.stem}.html", exporter.from_filename(str(path))[0])
-        links.append(f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>')
-    write_text(
-        room / "index.html",
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"
-        f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>{markdown2html(table)}</html>",
-    )
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(room, folder)
+    links, exporter = [], HTMLExporter(template_name="lab")
+    with replacing(folder) as room:
+        for path in sorted(path for path in executed.glob("[0-9][0-9]_*.ipynb") if ".part." not in path.name):
+            write_text(room / f"{path.stem}.html", exporter.from_filename(str(path))[0])
+            links.append(f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>')
+        write_text(
+            room / "index.html",
+            "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"
+            f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>{markdown2html(table)}</html>",
+        )
     return folder / "index.html"

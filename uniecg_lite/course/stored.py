@@ -11,6 +11,7 @@ import json
 import re
 from functools import cache
 from itertools import zip_longest
+from modulefinder import ModuleFinder
 from pathlib import Path
 
 import nbformat
@@ -23,6 +24,8 @@ NOT_NUMBERS = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[^<>]* at 0x[^>]*>|\b
 VERSION_OR_NUMBER = re.compile(
     r"\d+(?:\.\d+){2,}\S*|((?:(?<![\w.])-)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)"
 )
+
+KEPT = ("profile", "code", "figures", "modules")  # of a record, in `results/`
 
 
 def numbers_of(outputs: list) -> list[float]:
@@ -52,41 +55,29 @@ def code_hash(cells: list) -> str:
 
 
 @cache
-def looked_at(source: str, package: str) -> tuple[str, set[str]]:
-    """A hash of a module's syntax tree, to which docstrings and comments do not belong, and the names it imports.
-
-    Imports in functions count; a name imported from a package may be a module itself. `table("x")` is `data/x.json`.
-    """
-    tree, names = ast.parse(source), set()
+def module_hash(source: str) -> str:
+    """A hash of a module's code, to which docstrings and comments do not belong."""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "table" and len(node.args) == 1:
-            names.add(f"data/{getattr(node.args[0], 'value', '')}.json")
-        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
         if documented and ast.get_docstring(node, clean=False) is not None:
             node.body.pop(0)
-    return hash_of(ast.unparse(tree)), names
+    return hash_of(ast.unparse(tree))
 
 
 def modules(cells: list, root: Path = ROOT) -> dict[str, str]:
-    """Every module of the package that code cells import, also through others, and every table -> a hash of it."""
-    found, ahead = {}, [name for cell in cells for name in looked_at(cell.source, "")[1]]
-    while ahead:
-        name = ahead.pop()
-        if name.startswith("data/") and (root / name).exists():
-            found[name] = hash_of((root / name).read_text(encoding="utf-8"))
-        place, around = root.joinpath(*name.split(".")), name.rpartition(".")[0]
-        here = [path for path in (place / "__init__.py", place.with_suffix(".py")) if path.exists()]
-        if name.split(".")[0] == "uniecg_lite" and here and name not in found:
-            package = name if here[0].name == "__init__.py" else around
-            found[name], imported = looked_at(here[0].read_text(encoding="utf-8"), package)
-            ahead += [around, *imported]  # the package around it runs first
-    return dict(sorted(found.items()))
+    """Every module of the package that code cells import, also through others and in functions -> a hash of it.
+
+    So is every table: `table("x")` is `data/x.json`.
+    """
+    finder, code = ModuleFinder([str(root)]), "\n".join(cell.source for cell in cells)
+    finder.scan_code(compile(code, "notebook", "exec"), finder.add_module("notebook"))
+    ours = {name: module.__file__ for name, module in finder.modules.items() if name.split(".")[0] == "uniecg_lite"}
+    sources = {name: Path(file).read_text(encoding="utf-8") for name, file in sorted(ours.items())}
+    tables = set(re.findall(r'\btable\("(\w+)"\)', "\n".join([code, *sources.values()])))
+    files = {path.stem: path for path in (root / "data").glob("*.json") if path.stem in tables}
+    hashes = {f"data/{name}.json": hash_of(path.read_text(encoding="utf-8")) for name, path in sorted(files.items())}
+    return hashes | {name: module_hash(source) for name, source in sources.items()}
 
 
 def printed(notebook: Path) -> dict:
@@ -115,7 +106,7 @@ def write(file: Path, entries: dict) -> Path:
 def gather(store: Store, results_folder: Path) -> Path:
     """Put the records of a run into `notebooks.<profile>.json` of a folder of results."""
     files = sorted((store.folder / "stored").glob("[0-9][0-9].json"))
-    records = {file.stem: json.loads(file.read_text()) for file in files}
+    records = {file.stem: {key: json.loads(file.read_text())[key] for key in KEPT} for file in files}
     return write(results_folder / f"notebooks.{store.profile.name}.json", records)
 
 
@@ -147,7 +138,9 @@ def stale(profile: str = "laptop", notebooks: Path = ROOT / "notebooks", known: 
     for path in sorted(notebooks.glob("[0-9][0-9]_*.ipynb")):
         old, cells = known.get(path.name[:2], {"code": None, "modules": None}), code_cells(path)
         changed = ["its code"] if old["code"] != code_hash(cells) else []
-        ran, now = (old["modules"] or {}).items(), modules(cells).items()
-        changed += sorted({name for name, _ in ran ^ now}) if ran else ["modules of its run are not known"]
+        if old["modules"]:
+            changed += sorted({name for name, _ in old["modules"].items() ^ modules(cells).items()})
+        else:
+            changed.append("modules of its run are not known")
         out += [f"{path.stem}: {', '.join(changed)}"] if changed else []
     return out

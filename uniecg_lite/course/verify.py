@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 from ..checkpoints import load_reader, load_reading
 from ..cohort import load
@@ -11,21 +10,6 @@ from ..errors import BadArtifact
 from ..metrics.chain import generation_metrics, real_folder, real_metrics, routing_metrics, stage1_metrics
 from ..store import Store
 from .results import AIMS, committed_file, machine, meets, run_file, value_of
-
-
-def recorded_in(store: Store, committed: bool = False) -> Path:
-    """The results file to compare with: the run's own if there is one and no other is wanted, else the committed one.
-
-    Raises:
-        BadArtifact: there is none.
-    """
-    own, other = run_file(store), committed_file(store.profile.name, machine(), store.seed)
-    file = own if own.exists() and not committed else other
-    if not file.exists():
-        raise BadArtifact(
-            f"There is no results file {file}: run the chain first (make run PROFILE={store.profile.name})."
-        )
-    return file
 
 
 def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -> bool:
@@ -42,17 +26,17 @@ def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -
         BadArtifact: no trained model, no results file, or one that has none of the figures.
     """
     store = Store.open(find_profile(profile), seed)
-    file = recorded_in(store, committed)
+    own, other = run_file(store), committed_file(store.profile.name, machine(), seed)
+    file = own if own.exists() and not committed else other
+    if not file.exists():
+        raise BadArtifact(
+            f"There is no results file {file}: run the chain first (make run PROFILE={store.profile.name})."
+        )
     result = json.loads(file.read_text(encoding="utf-8"))
-    test, model, n = (
-        load(store.path("cohort") / "splits", "test"),
-        load_reading(store, "unified"),
-        store.profile.scored,
-    )
+    test, model, n = load(store.path("cohort") / "splits", "test"), load_reading(store, "unified"), store.profile.scored
     found = stage1_metrics(load_reading(store, "stage1"), test, n) | routing_metrics(model, test)
     found |= generation_metrics(model, load_reader(store), test, n)
-    folder = real_folder()
-    if folder:
+    if folder := real_folder():
         found |= real_metrics(model, folder)
     compared, good = sorted(found.keys() & result["metrics"].keys()), True
     if not compared:

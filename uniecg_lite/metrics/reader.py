@@ -15,7 +15,7 @@ from ..config import Training
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
-from ..training import fit, inference
+from ..training import TrainingLoop, inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
@@ -110,16 +110,16 @@ class Reader(nn.Module):
 
 def train_reader(reader: Reader, plan: Training, seed: int, folder: Path) -> dict:
     """Train on patients of its own, noisy and clean, sharp and smooth alike."""
-    device = next(reader.parameters()).device
-
-    def loss(step, generator):
-        index = torch.arange(step * plan.batch, (step + 1) * plan.batch)
-        generated = simulate(POPULATION + seed, index, noise=step % 3 != 0, first_beat=0.3 if step % 3 == 0 else None)
+    device, loop = (
+        next(reader.parameters()).device,
+        TrainingLoop({"reader": reader.train()}, plan, seed, folder, "reader"),
+    )
+    for step in loop:
+        index, noisy = torch.arange(step.number * plan.batch, (step.number + 1) * plan.batch), step.number % 3 != 0
+        generated = simulate(POPULATION + seed, index, noise=noisy, first_beat=None if noisy else 0.3)
         signal = generated.signal
-        if step % 2:  # a generated ECG is a little smoother than a recorded one
+        if step.number % 2:  # a generated ECG is a little smoother than a recorded one
             signal = F.avg_pool1d(signal, 3, 1, 1, count_include_pad=False)
-        return facts_loss(reader.train()(signal.to(device)), facts(generated.truth).to(device))
-
-    history = fit("reader", {"reader": reader}, loss, plan, seed=seed, folder=folder)
-    reader.requires_grad_(False).eval()
-    return history
+        step.learn(facts_loss(reader(signal.to(device)), facts(generated.truth).to(device)))
+    reader.eval()
+    return loop.history

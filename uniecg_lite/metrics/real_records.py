@@ -22,7 +22,7 @@ from ..ecg import ECG
 from ..errors import BadArtifact, BadECG
 from ..findings import CODES, FINDINGS, table
 from ..simulator.simulate import simulate
-from ..training import fit
+from ..training import TrainingLoop
 from .reader import decode_facts, facts, facts_loss
 from .reports import weighted_f1
 
@@ -275,18 +275,15 @@ def tuned(reader, records: RealRecords, rows: torch.Tensor, plan: Training = TUN
     table, labels = facts(known.truth), records.labels.float()
     share = labels[rows].mean(0).clamp(0.02, 0.98)
     rare = ((1 - share) / share).sqrt().to(device)  # a rare group weighs more, so that it gets said at all
-
-    def loss(step, generator):
-        real = rows[torch.randint(len(rows), (plan.batch,), generator=generator)]
-        old = torch.randint(replay, (plan.batch,), generator=generator)
-        predicted = reader(torch.cat([records.signal[real], known.signal[old]]).to(device)).float()
-        group = grouped(decode_facts(predicted[: plan.batch])[1], records.codes)
-        new = F.binary_cross_entropy_with_logits(group, labels[real].to(device), pos_weight=rare)
-        return 3 * new + facts_loss(predicted[plan.batch :], table[old].to(device))
-
     with tempfile.TemporaryDirectory() as folder:
-        fit("fine-tuning", {"reader": reader}, loss, plan, seed=seed, folder=folder)
-    return reader.requires_grad_(False).eval()
+        for step in TrainingLoop({"reader": reader}, plan, seed, folder, "fine-tuning"):
+            real = rows[torch.randint(len(rows), (plan.batch,), generator=step.generator)]
+            old = torch.randint(replay, (plan.batch,), generator=step.generator)
+            predicted = reader(torch.cat([records.signal[real], known.signal[old]]).to(device)).float()
+            group = grouped(decode_facts(predicted[: plan.batch])[1], records.codes)
+            new = F.binary_cross_entropy_with_logits(group, labels[real].to(device), pos_weight=rare)
+            step.learn(3 * new + facts_loss(predicted[plan.batch :], table[old].to(device)))
+    return reader.eval()
 
 
 def fine_tune(

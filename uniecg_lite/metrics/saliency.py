@@ -103,7 +103,7 @@ def saliency(model, signal: torch.Tensor, texts: list[str], names: list[str], pr
         ids, first, _ = found
         rows.append(torch.tensor(head + ids))
         marks.append(torch.arange(len(rows[-1])) >= len(head) + first)  # the name stands at the end
-    device = model.w_ts.weight.device
+    device = model.device
     ids = nn.utils.rnn.pad_sequence(rows, True, model.tokenizer.pad_token_id).to(device)  # (B, T)
     stated = nn.utils.rnn.pad_sequence(marks, True, False).to(device)  # (B, T)
     model.eval()

@@ -5,8 +5,11 @@ are, weights, batches and the generator's noise. The chain's generator has learn
 know a finding better than the few examples tell: the case of a generator that was trained elsewhere.
 """
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -14,23 +17,20 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..checkpoints import load_generator
-from ..cohort import Cohort
 from ..config import Profile
 from ..findings import CODES
-from ..generator.generator import Generator
 from ..language.conversations import Corpus
 from ..leads import from_independent
 from ..metrics.chain import real_folder
 from ..metrics.generation import standard
-from ..metrics.real_records import RealRecords, load_real_records, weighted_auroc, weighted_f1
+from ..metrics.real_records import load_real_records, weighted_auroc, weighted_f1
 from ..simulator.noise import noise
 from ..store import Store
-from ..training import device_and_why, fit, inference
-from .study import ABOUT, hashes, manifest_hash, open_split
+from ..training import TrainingLoop, device_and_why, inference
+from .study import hashes, manifest_hash, open_split
 
 RARE = ("CRBBB", "LVH", "PVC")  # a block, tall waves, early beats; cardiologists state them in real records, too
 SOURCES = ("plain", "copies", "made", "more")  # what stands beside the examples
-VARIANTS = ABOUT["augmentation"]["variants"]
 SIZES = {"smoke": (8, 40)}  # ECGs beside the examples, and training patients without the finding
 USUAL = (60, 1000)  # the same, for other profiles
 WIDTH = 16  # channels of the classifier
@@ -43,10 +43,9 @@ class Classifier(nn.Module):
 
     def __init__(self, width: int = WIDTH):
         super().__init__()
-        layers = []
-        for inside, outside in ((12, width), (width, width), (width, 2 * width), (2 * width, 2 * width)):
-            layers += [nn.Conv1d(inside, outside, 7, 2, 3), nn.GroupNorm(4, outside), nn.ReLU()]
-        self.body = nn.Sequential(*layers)  # (B, 2 W, 63)
+        sizes = pairwise((12, width, width, 2 * width, 2 * width))
+        layers = [(nn.Conv1d(a, b, 7, 2, 3), nn.GroupNorm(4, b), nn.ReLU()) for a, b in sizes]
+        self.body = nn.Sequential(*(part for layer in layers for part in layer))  # (B, 2 W, 63)
         self.head = nn.Linear(4 * width, 1)
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
@@ -54,46 +53,37 @@ class Classifier(nn.Module):
         return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, 0]
 
 
-@dataclass
-class StudyContext:
-    """Training patients, those who set the threshold, held-out ones, and real records where there are any."""
-
-    store: Store
-    train: Cohort
-    corpus: Corpus
-    generator: Generator
-    chosen: tuple[torch.Tensor, torch.Tensor]  # (n, 12, 1000) mV and (n, F) bool, of the validation split
-    held: tuple[torch.Tensor, torch.Tensor]  # the same, of the test split
-    real: RealRecords | None
-
-
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: patients, classifier, sizes, and the artifacts and real records it starts from."""
-    P, folder = store.profile, real_folder()
-    generated, others = SIZES.get(P.name, USUAL)
-    names, out = ("cohort",), {"records": P.records, "rare": list(RARE), "others": others, "width": WIDTH}
+    P, folder, generated = store.profile, real_folder(), variant.startswith("made")
+    beside, others = SIZES.get(P.name, USUAL)
+    inputs = hashes(store, "cohort", *(["diffusets"] if generated else []))
+    out = {"records": P.records, "rare": list(RARE), "others": others, "width": WIDTH}
     out |= {"classifier": asdict(P.study_classifier)}
-    if not variant.startswith("plain"):
-        out |= {"beside": generated}
-    if variant.startswith("made"):
-        names, out = ("cohort", "diffusets"), out | {"sample_steps": P.sample_steps, "guidance": P.guidance}
-    return out | {"inputs": hashes(store, *names) | {"manifest": folder and manifest_hash(folder)}}
+    out |= {} if variant.startswith("plain") else {"beside": beside}
+    out |= {"sample_steps": P.sample_steps, "guidance": P.guidance} if generated else {}
+    return out | {"inputs": inputs | {"manifest": folder and manifest_hash(folder)}}
 
 
-def prepare(store: Store) -> StudyContext:
+def prepare(store: Store) -> SimpleNamespace:
     """Open the cohort, the chain's generator, and the real records; without them, says so and goes on."""
-    train, folder = open_split(store, "train"), real_folder()
-    chosen, held = (
-        (part.signal(range(len(part))), part.truth()["findings"].bool())
-        for part in (open_split(store, "validation"), open_split(store, "test"))
-    )
+    train, *others = (open_split(store, split) for split in ("train", "validation", "test"))
+    chosen, held = ((part.signal(range(len(part))), part.truth()["findings"].bool()) for part in others)
+    folder = real_folder()
     if folder is None:
         tqdm.write("There are no real records: `real.*` is left out. UNIECG_REAL_ECG names a folder that has them.")
-    real = load_real_records(folder) if folder else None
-    return StudyContext(store, train, Corpus(train.truth()), load_generator(store), chosen, held, real)
+    return SimpleNamespace(
+        profile=store.profile,
+        train=train,
+        corpus=Corpus(train.truth()),
+        generator=load_generator(store),
+        chosen=chosen,  # who set the threshold: (n, 12, 1000) mV and (n, F) bool of the validation split
+        held=held,  # the same of the test split
+        real=load_real_records(folder) if folder else None,
+    )
 
 
-def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
+def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """F1 and AUROC of each rare finding's classifier on held-out simulated and on real records, and their means.
 
     The threshold is the one with the best F1 on the validation split's simulated patients, for both.
@@ -101,58 +91,45 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     source, k = next((name, int(variant[len(name) :])) for name in SOURCES if variant.startswith(name))
     out = {}
     for code in RARE:
-        positive, negative = examples(room, code, source, k, seed)
-        model = trained(room.store.profile, positive, negative, seed, folder / code)
+        model = trained(room.profile, *examples(room, code, source, k, seed), seed, folder / code)
         column = CODES.index(code)
         threshold = best_threshold(logits(model, room.chosen[0]), room.chosen[1][:, column])
         out |= scores(f"simulated.{code}", logits(model, room.held[0]), room.held[1][:, column], threshold)
         if room.real and code in room.real.groups:
             label = room.real.labels[:, room.real.groups.index(code)]
             out |= scores(f"real.{code}", logits(model, room.real.signal), label, threshold)
-        out |= {f"examples.{code}": min(k, len(room.corpus.carriers[code]))}
+        out[f"examples.{code}"] = min(k, len(room.corpus.carriers[code]))
     return out | means(out)
 
 
 def means(found: dict[str, float]) -> dict[str, float]:
     """`simulated.f1`, `simulated.auroc`, `real.f1`, `real.auroc`: means over the findings that have one."""
-    out = {}
-    for where in ("simulated", "real"):
-        for score in ("f1", "auroc"):
-            values = [found[name] for code in RARE if (name := f"{where}.{code}.{score}") in found]
-            values = [value for value in values if value == value]
-            out |= {f"{where}.{score}": sum(values) / len(values)} if values else {}
-    return out
+    names = [(where, score) for where in ("simulated", "real") for score in ("f1", "auroc")]
+    each = {f"{a}.{b}": [found.get(f"{a}.{code}.{b}", math.nan) for code in RARE] for a, b in names}
+    known = {name: [value for value in values if not math.isnan(value)] for name, values in each.items()}
+    return {name: sum(values) / len(values) for name, values in known.items() if values}
 
 
 # ---- examples ---------------------------------------------------------------------------------------------------
-def examples(room: StudyContext, code: str, source: str, k: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def examples(room: SimpleNamespace, code: str, source: str, k: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Positive (P, 12, 1000) and negative (N, 12, 1000) ECGs in mV; the first k positives, and the negatives, are the
     same for every source. A small cohort may hold fewer than k, and none beside them."""
-    beside, others = SIZES.get(room.store.profile.name, USUAL)
-    g = torch.Generator().manual_seed(seed)
-    with_it = torch.zeros(len(room.train), dtype=torch.bool)
-    with_it[room.corpus.carriers[code]] = True
-    parts = [rows.nonzero()[:, 0] for rows in (with_it, ~with_it)]
+    n, others = SIZES.get(room.profile.name, USUAL)
+    g, has = torch.Generator().manual_seed(seed), torch.tensor([code in r.findings for r in room.corpus.readings])
+    parts = [rows.nonzero()[:, 0] for rows in (has, ~has)]
     carriers, without = (rows[torch.randperm(len(rows), generator=g)] for rows in parts)
-    few = room.train.signal(carriers[:k].tolist())
-    positive = [few]
-    again = torch.arange(beside) % len(few)  # (beside,) which example is repeated
+    few, further = room.train.signal(carriers[:k].tolist()), carriers[k : k + n].tolist()
+    again, beside = torch.arange(n) % len(few), few[:0]  # (n,) which example is repeated
+    fresh = from_independent(noise(NOISES + seed, torch.arange(n), torch.arange(1000) / HZ, HZ)[0])  # (n, 12, 1000)
     if source == "copies":
-        positive.append(few[again] + noise_alone(seed, beside))
+        beside = few[again] + fresh
     if source == "made":
         requests = [room.corpus.requests[row] for row in carriers[:k][again].tolist()]
-        with torch.no_grad():
-            signal = room.generator.signals(room.generator.conditions(requests), seed).cpu()
-        positive.append(standard(signal) + noise_alone(seed, beside))
-    further = carriers[k : k + beside].tolist()
+        signal = room.generator.signals(room.generator.conditions(requests), seed).cpu()
+        beside = standard(signal) + fresh
     if source == "more" and further:
-        positive.append(room.train.signal(further))
-    return torch.cat(positive), room.train.signal(without[:others].tolist())
-
-
-def noise_alone(seed: int, n: int) -> torch.Tensor:
-    """The simulator's noise alone: (n, 12, 1000) mV."""
-    return from_independent(noise(NOISES + seed, torch.arange(n), torch.arange(1000) / HZ, HZ)[0])
+        beside = room.train.signal(further)
+    return torch.cat([few, beside]), room.train.signal(without[:others].tolist())
 
 
 # ---- the classifier ---------------------------------------------------------------------------------------------
@@ -162,13 +139,10 @@ def trained(profile: Profile, positive: torch.Tensor, negative: torch.Tensor, se
     torch.manual_seed(seed)
     model, half = Classifier().to(device), plan.batch // 2
     label = torch.cat([torch.ones(half), torch.zeros(half)]).to(device)
-
-    def loss(step, g):
-        drawn = [part[torch.randint(len(part), (half,), generator=g)] for part in (positive, negative)]
-        return F.binary_cross_entropy_with_logits(model(torch.cat(drawn).to(device)).float(), label)
-
-    fit("classifier", {"classifier": model.train()}, loss, plan, seed=seed, folder=folder)
-    return model.requires_grad_(False).eval()
+    for step in TrainingLoop({"classifier": model}, plan, seed, folder, "classifier"):
+        drawn = [part[torch.randint(len(part), (half,), generator=step.generator)] for part in (positive, negative)]
+        step.learn(F.binary_cross_entropy_with_logits(model(torch.cat(drawn).to(device)).float(), label))
+    return model.eval()
 
 
 @inference()
@@ -182,12 +156,11 @@ def logits(model: Classifier, signal: torch.Tensor, batch: int = 256) -> torch.T
 def best_threshold(stated: torch.Tensor, label: torch.Tensor) -> float:
     """The logit of (N,) from which on saying yes gives the best F1 against (N,) bool; inf where nobody has it."""
     if not label.any():
-        return float("inf")
-    order = stated.argsort(descending=True)
-    right = label[order].cumsum(0)  # (N,) when the first ones are called
-    f1 = 2 * right / (torch.arange(1, len(stated) + 1) + label.sum())
-    last = torch.cat([stated[order][1:] != stated[order][:-1], torch.ones(1, dtype=torch.bool)])  # of equal logits
-    return stated[order][int(torch.where(last, f1, -1.0).argmax())].item()
+        return math.inf
+    levels = stated.unique().flip(0)  # (K,) from the highest on
+    called = stated >= levels[:, None]  # (K, N)
+    f1 = 2 * (called & label).sum(1) / (called.sum(1) + label.sum())
+    return levels[f1.argmax()].item()
 
 
 def scores(prefix: str, stated: torch.Tensor, label: torch.Tensor, threshold: float) -> dict[str, float]:

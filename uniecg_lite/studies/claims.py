@@ -11,7 +11,7 @@ import operator
 from pathlib import Path
 
 from ..findings import table
-from .study import SEEDS, Spread, paired, spread_text, summary
+from .study import SEEDS, Spread, markdown, paired, spread_text, summary
 
 GROUPS = table("claims")
 ENDS = ("", ".low", ".high", ".seeds")  # of a metric's name: mean, lowest, highest, number of seeds
@@ -26,13 +26,9 @@ def claim_metrics(group: str | None = None, profile: str = "laptop", root: Path 
         profile: which cells.
         root: where they are kept.
     """
-    out = {}
-    for name in [group] if group else GROUPS:
-        for key, what in GROUPS[name]["metrics"].items():
-            value = _measured(what, profile, root)
-            if value is not None:
-                out |= {key + end: part for end, part in zip(ENDS, value)}
-    return out
+    wanted = {key: what for each in ([group] if group else GROUPS) for key, what in GROUPS[each]["metrics"].items()}
+    found = {key: _measured(what, profile, root) for key, what in wanted.items()}
+    return {key + end: part for key, value in found.items() if value for end, part in zip(ENDS, value)}
 
 
 def _measured(what: str, profile: str, root: Path | None) -> Spread | None:
@@ -41,8 +37,7 @@ def _measured(what: str, profile: str, root: Path | None) -> Spread | None:
     variant, metric, *other = words.split()
     if not other:
         return summary(study, profile, root).get(variant, {}).get(metric)
-    how = {"-": "difference", "/": "ratio"}[other[0]]
-    return paired(study, (variant, metric), (other[1], other[2]), how, profile, root)
+    return paired(study, (variant, metric), (other[1], other[2]), other[0] == "/", profile, root)
 
 
 def verdicts(metrics: dict[str, float], group: str | None = None) -> dict[str, dict]:
@@ -54,8 +49,7 @@ def verdicts(metrics: dict[str, float], group: str | None = None) -> dict[str, d
         metrics: as `claim_metrics` makes them.
         group: as there.
     """
-    groups = [group] if group else GROUPS
-    claims = {name: claim for each in groups for name, claim in GROUPS[each]["claims"].items()}
+    claims = {name: claim for each in ([group] if group else GROUPS) for name, claim in GROUPS[each]["claims"].items()}
     return {name: _judge(claim, metrics) for name, claim in claims.items() if claim["needed"].keys() <= metrics.keys()}
 
 
@@ -63,13 +57,12 @@ def _judge(claim: dict, metrics: dict[str, float]) -> dict:
     wished = claim.get("wished", {})
     words = {key: text for key, text in (claim["needed"] | wished).items() if key in metrics}
     values = [tuple(metrics[key + end] for end in ENDS) for key in words]
-    known = wished.keys() <= metrics.keys()
     holds = all(_holds(rule, metrics) for rule in claim["holds_if"] if rule.split()[0] in metrics)
-    testable = min(value[3] for value in values) >= claim.get("seeds", SEEDS) and (known or not holds)
+    enough = min(value[3] for value in values) >= claim.get("seeds", SEEDS)
     return {
         "paper": claim["paper"],
         "ours": "; ".join(f"{text} {spread_text(value, '.3g')}" for text, value in zip(words.values(), values)),
-        "verdict": ("reproduced" if holds else "not reproduced") if testable else "not testable here",
+        "verdict": _verdict(holds, enough and (not holds or wished.keys() <= metrics.keys())),
     }
 
 
@@ -77,6 +70,10 @@ def _holds(rule: str, metrics: dict[str, float]) -> bool:
     left, sign, *right = rule.split()
     bound = math.prod(metrics[part] if part in metrics else float(part) for part in right if part != "*")
     return RULES[sign](metrics[left], bound)
+
+
+def _verdict(holds: bool, testable: bool) -> str:
+    return ("reproduced" if holds else "not reproduced") if testable else "not testable here"
 
 
 # --- The table of systems: PULSE-lite, GEM-lite and UniECG-lite beside the paper's, a trivial and a classical one.
@@ -97,31 +94,21 @@ SYSTEMS = {  # name: (variant, prefix of its metrics, what the paper calls it)
 
 
 def system_table(profile: str = "laptop", root: Path | None = None) -> str:
-    """Every system and score as a Markdown table: the paper's value, ours with spread, ratio to PULSE, verdict."""
-    cells = summary("table", profile, root)
+    """Every system and score as a Markdown table: the paper's value, ours with spread, ratio to PULSE, verdict.
+
+    The verdict is judged as U1: the paper's ratio or more on average, and above 1 for every seed.
+    """
+    cells, rows = summary("table", profile, root), []
     if not cells:
         return f"Not run yet: `python -m uniecg_lite study table --profile {profile}`."
-    lines = [
-        "| score | system | paper | ours (seeds) | ratio to PULSE, paper | ours | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
     for row in table("published")["scores"]["rows"]:
         name, metric = row["name"] + (" (derived)" if row["derived"] else ""), SCORES[row["id"]]
         for system, (variant, prefix, paper) in SYSTEMS.items():
             value = cells.get(variant, {}).get(prefix + metric)
-            ratio = paired("table", (variant, prefix + metric), ("pulse", metric), "ratio", profile, root)
-            wanted = row["ratio"] if paper == "UniECG" else None
-            verdict = "" if wanted is None or ratio is None else _verdict(ratio, wanted)
-            published = row.get(paper) if paper else None
-            lines.append(
-                f"| {name} | {system} | {'' if published is None else published} | {spread_text(value)} | "
-                f"{wanted or ''} | {'1' if variant == 'pulse' else spread_text(ratio, '.3g')} | {verdict} |"
-            )
-    return "\n".join(lines)
-
-
-def _verdict(ratio: Spread, wanted: float) -> str:
-    """As U1 is judged: the paper's ratio or more on average, and above 1 for every seed."""
-    if ratio[3] < SEEDS:
-        return "not testable here"
-    return "reproduced" if ratio[0] >= wanted and ratio[1] > 1 else "not reproduced"
+            ratio = paired("table", (variant, prefix + metric), ("pulse", metric), True, profile, root)
+            wanted, verdict = row["ratio"] if paper == "UniECG" else "", ""
+            if wanted and ratio:
+                verdict = _verdict(ratio[0] >= wanted and ratio[1] > 1, ratio[3] >= SEEDS)
+            shown = "1" if variant == "pulse" else spread_text(ratio, ".3g")
+            rows.append([name, system, row.get(paper, ""), spread_text(value), wanted, shown, verdict])
+    return markdown(["score", "system", "paper", "ours (seeds)", "ratio to PULSE, paper", "ours", "verdict"], rows)

@@ -5,38 +5,26 @@ language model and the same number of steps.
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
-from ..checkpoints import load_codec, load_codes, load_reading, new_codec, new_diagecg
-from ..cohort import Cohort
+from ..checkpoints import load_codec, load_codes, load_diagecg, load_reading, new_codec
 from ..config import Profile, Training
-from ..diagecg.diagecg_metrics import (
-    attention_metrics,
-    codec_metrics,
-    forecast_metrics,
-    qa_metrics,
-    qa_named,
-    real_metrics,
-    report_metrics,
-    reports,
-    waves_kept,
-)
+from ..diagecg import diagecg_metrics as scored
 from ..diagecg.diagecg_model import DiagECG
 from ..diagecg.diagecg_stages import codes_of, forecast, train_tokenizer, tune
 from ..diagecg.fsq_tokenizer import ECGTokenizer
 from ..language.conversations import Corpus
-from ..metrics.chain import real_folder
-from ..metrics.chain import reports as unified_reports
+from ..metrics.chain import real_folder, reports
 from ..metrics.qa import answers, draw_questions, qa_scores
 from ..simulator.simulate import simulate
 from ..stages import train_reading
 from ..store import Store
 from ..training import device_and_why
-from .study import ABOUT, hashes, open_split, size, train_once
-from .systems import load_views
+from .study import ABOUT, hashes, size, train_once
+from .systems import Patients
 
 CODES_VARIANTS, VARIANTS = ABOUT["diagcodes"]["variants"], ABOUT["diagecg"]["variants"]
 WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
@@ -69,15 +57,13 @@ def joint_width(profile: Profile) -> int:
 
     At the same width it would be larger: it has a matrix for every pair of leads.
     """
-    wanted = size(new_codec(profile, facts=None))
-    widths = range(1, profile.diag_width + 1)
+    wanted, widths = size(new_codec(profile, facts=None)), range(1, profile.diag_width + 1)
     return min(widths, key=lambda w: abs(size(new_codec(profile, facts=None, lead_wise=False, width=w)) - wanted))
 
 
 def codes_settings(store: Store, variant: str) -> dict:
     """What a cell of `diagcodes` depends on."""
-    P = store.profile
-    codec = codec_of(P, variant)
+    P, codec = store.profile, codec_of(store.profile, variant)
     return {
         "records": P.records,
         "scored": P.study_scored,
@@ -88,31 +74,13 @@ def codes_settings(store: Store, variant: str) -> dict:
     }
 
 
-@dataclass
-class Patients:
-    """The patients of both studies."""
-
-    store: Store
-    train: Cohort
-    test: Cohort  # the scored ones alone
-
-    @staticmethod
-    def load(store: Store) -> "Patients":
-        """Open the cohort."""
-        scored = open_split(store, "test").first(store.profile.study_scored)
-        return Patients(store, open_split(store, "train"), scored)
-
-
 def trained_codec(room: Patients, variant: str, seed: int, folder: Path, **more) -> ECGTokenizer:
     """The tokenizer of a cell; its weights are kept in `folder`, so that it trains once."""
     torch.manual_seed(seed)
-    codec, plan = codec_of(room.store.profile, variant, **more), short(room.store.profile.diag_tokenizer)
-    codec = codec.to(device_and_why()[0])
-
-    def train():
-        train_tokenizer(codec, room.train, plan, seed, folder / "codec")
-
-    train_once(train, codec.state_dict, folder / "codec.safetensors")
+    plan = short(room.store.profile.diag_tokenizer)
+    codec = codec_of(room.store.profile, variant, **more).to(device_and_why()[0])
+    kept, where = folder / "codec.safetensors", folder / "codec"
+    train_once(lambda: train_tokenizer(codec, room.train, plan, seed, where), codec.state_dict(), kept)
     return codec.requires_grad_(False).eval()
 
 
@@ -120,11 +88,12 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
     """Train and score one tokenizer."""
     codec = trained_codec(room, variant, seed, folder)
     signal = room.test.signal(range(len(room.test)))
-    return {
-        **codec_metrics(codec, signal),
-        **waves_kept(codec, signal, room.test.truth()),
-        "diagecg.bits_per_ecg": codec.many(signal.shape[-1]) * math.log2(codec.codes),
-    }
+    bits = codec.many(signal.shape[-1]) * math.log2(codec.codes)
+    return (
+        scored.codec_metrics(codec, signal)
+        | scored.waves_kept(codec, signal, room.truth)
+        | {"diagecg.bits_per_ecg": bits}
+    )
 
 
 # ---- models -----------------------------------------------------------------------------------------------------
@@ -154,34 +123,35 @@ def plans(profile: Profile, variant: str) -> dict[str, Training]:
 def prepare(store: Store) -> Patients:
     """Patients; the language model must be there, too."""
     store.path("language")
-    return Patients.load(store)
+    return Patients(store)
 
 
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """Train and score one cell: questions by type, reports, real records, attention."""
-    P = room.store.profile
+    P, test = room.store.profile, room.test
+    learned, corpus = (Corpus(part.truth(), part.column("patient")) for part in (room.train, test))
     if variant == "vectors":
-        return measure_vectors(room, seed, folder)
-    model, known = trained(room, variant, seed, folder)
+        return measure_vectors(room, learned, corpus, seed, folder)
+    model, known = trained(room, learned, variant, seed, folder)
     aware, numbers = variant != "unknown", variant == "continuous"
-    corpus = Corpus(room.test.truth(), room.test.column("patient"))
-    seen = codes_of(model.codec, room.test, kind="numbers" if numbers else "read")
-    out = qa_metrics(model, room.test, seen, QUESTIONS * P.study_scored, 0, aware)
-    out |= report_metrics(reports(model, corpus, seen, aware), corpus)
+    seen = codes_of(model.codec, test, kind="numbers" if numbers else "read")
+    out = scored.qa_metrics(model, test, seen, QUESTIONS * P.study_scored, 0, aware)
+    out |= scored.report_metrics(scored.reports(model, corpus, seen, aware), corpus)
     if variant in WAVES:  # the chain's tokenizer is scored by notebook 11
-        out |= codec_metrics(model.codec, room.test.signal(range(len(room.test))))
+        out |= scored.codec_metrics(model.codec, test.signal(range(len(test))))
     if not numbers:
-        out |= forecast_metrics(model, codes_of(model.codec, room.test), known)
+        out |= scored.forecast_metrics(model, codes_of(model.codec, test), known)
     if variant == "waves":
         strangers = simulate(STRANGERS, torch.arange(P.study_scored))
         shown = model.codec.encode(strangers.signal.to(model.device)).cpu()
-        out |= attention_metrics(model, strangers, shown, control=new_diagecg(room.store, model.codec))
+        control = load_diagecg(room.store, "language", model.codec)
+        out |= scored.attention_metrics(model, strangers, shown, control=control)
     if variant == "full" and real_folder() is not None:
-        out |= real_metrics(model, real_folder())
+        out |= scored.real_metrics(model, real_folder())
     return out
 
 
-def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[DiagECG, torch.Tensor]:
+def trained(room: Patients, corpus: Corpus, variant: str, seed: int, folder: Path) -> tuple[DiagECG, torch.Tensor]:
     """The model of a cell, and the codes of the training patients."""
     P, numbers = room.store.profile, variant == "continuous"
     if variant in WAVES:
@@ -192,31 +162,28 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> tuple[Diag
         codes = load_codes(room.store)
         read = codes_of(codec, room.train, kind="numbers") if numbers else load_codes(room.store, "read")
     torch.manual_seed(seed)
-    model, own = new_diagecg(room.store, codec), plans(P, variant)
+    model, own = load_diagecg(room.store, "language", codec), plans(P, variant)
     model.adapt(P.diag_rank)
     if numbers:
         width = model.llm.get_input_embeddings().weight.shape[1]
         model.bridge = torch.nn.Linear(read.shape[-1], width).to(model.device)
     if "forecast" in own:
         forecast(model, codes, own["forecast"], seed, folder / "forecast")
-    corpus = Corpus(room.train.truth(), room.train.column("patient"))
     tune(model, corpus, read, own["tuning"], seed, folder / "tuning", aware=variant != "unknown")
     return model, codes
 
 
-def measure_vectors(room: Patients, seed: int, folder: Path) -> dict[str, float]:
+def measure_vectors(room: Patients, learned: Corpus, corpus: Corpus, seed: int, folder: Path) -> dict[str, float]:
     """UniECG-lite from the same language model and patients (D7): W_ts and W_tsi aligned, then trained with the LLM.
 
     It is asked the very questions of the other variants and writes the same reports, scored under the same names. The
     seed varies the projections' start, the order of the patients and the words they are asked in.
     """
     torch.manual_seed(seed)
-    P, train, test = room.store.profile, room.train, room.test
-    model, views = load_reading(room.store, "language"), load_views(room.store, train, test)[0]
-    corpus = Corpus(train.truth(), train.column("patient"))
-    train_reading(model, corpus, views, plans(P, "vectors"), seed, folder)
+    P, test = room.store.profile, room.test
+    model, views = load_reading(room.store, "language"), room.views[0]  # in this order, as the first draws by seed
+    train_reading(model, learned, views, plans(P, "vectors"), seed, folder)
     model.eval()
-    corpus = Corpus(test.truth(), test.column("patient"))
     asked = draw_questions(corpus, QUESTIONS * P.study_scored, 0)
-    found = qa_named(qa_scores(asked, answers(model, test, asked)))
-    return found | report_metrics(unified_reports(model, test.signal(range(len(test)))), corpus)
+    found = scored.qa_named(qa_scores(asked, answers(model, test, asked)))
+    return found | scored.report_metrics(reports(model, test.signal(range(len(test)))), corpus)

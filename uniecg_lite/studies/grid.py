@@ -11,32 +11,21 @@ from tqdm.auto import tqdm
 
 from ..config import profile as find_profile
 from ..errors import BadRequest, UniECGError
-from ..store import Store, commit, machine
+from ..store import Store, commit, machine, write_text
 from . import augmentation, diag, making, mapping, realism_steps, systems
-from .study import ABOUT, Study, cell_path, finished_cell, write_cell
+from .study import ABOUT, Study, cell_path, places, read_cell, write_cell
 
 PARTS = {  # of each study: prepare, measure, settings
-    "table": (systems.Material.load, systems.measure, systems.settings),
-    "diagcodes": (diag.Patients.load, diag.codes_measure, diag.codes_settings),
+    "table": (systems.Patients, systems.measure, systems.settings),
+    "diagcodes": (systems.Patients, diag.codes_measure, diag.codes_settings),
     "diagecg": (diag.prepare, diag.measure, diag.settings),
-    "making": (making.prepare, making.measure, making.settings),
-    "sampling": (making.prepare, making.sampling_measure, making.sampling_settings),
-    "mapping": (mapping.prepare, mapping.measure, mapping.settings),
+    "making": (making.StudyContext, making.measure, making.settings),
+    "sampling": (making.StudyContext, making.sampling_measure, making.sampling_settings),
+    "mapping": (making.StudyContext, mapping.measure, mapping.settings),
     "augmentation": (augmentation.prepare, augmentation.measure, augmentation.settings),
     "realism": (realism_steps.prepare, realism_steps.measure, realism_steps.settings),
 }
 STUDIES = {name: Study(name, *PARTS[name], **about) for name, about in ABOUT.items()}
-
-
-def find_study(name: str) -> Study:
-    """The study of this name.
-
-    Raises:
-        BadRequest: no such study.
-    """
-    if name not in STUDIES:
-        raise BadRequest(f"There is no study '{name}': choose one of {', '.join(STUDIES)}.")
-    return STUDIES[name]
 
 
 def study_list() -> str:
@@ -75,7 +64,9 @@ def run_study(
         BadArtifact: the chain has not run so far with this profile, or there are no real records.
         UniECGError: some cells failed; the others are finished and kept.
     """
-    study, store = find_study(name), Store.open(find_profile(profile))
+    if name not in STUDIES:
+        raise BadRequest(f"There is no study '{name}': choose one of {', '.join(STUDIES)}.")
+    study, store = STUDIES[name], Store.open(find_profile(profile))
     if variant is not None and variant not in study.variants:
         raise BadRequest(f"Study '{name}' has no variant '{variant}': choose one of {', '.join(study.variants)}.")
     if seeds < 1:
@@ -88,13 +79,14 @@ def run_study(
     for v, seed in bar:
         bar.set_postfix_str(f"{v}, seed {seed}")
         path = cell_path(name, store.profile.name, v, seed, root)
-        there = finished_cell(path, settings[v], root)
+        known = [place / name / path.name for place in places(store.profile.name, root)]
+        there = next((p for p in known if (cell := read_cell(p)) and cell["settings"] == settings[v]), None)
         files.append(there or path)
         if there:
             if there != path:
                 path.unlink(missing_ok=True)  # of other settings: it would hide the committed one
             continue
-        room = room if room is not None else study.prepare(store)
+        room = room or study.prepare(store)
         try:
             _run_cell(study, store, room, v, seed, settings[v], path)
         except Exception as reason:  # whatever it is, the other cells go on
@@ -109,15 +101,19 @@ def run_study(
 
 
 def _run_cell(study: Study, store: Store, room, variant: str, seed: int, settings: dict, path: Path) -> None:
-    """Train, score and write one cell. Its folder holds checkpoints, and goes when it was made with other settings."""
+    """Train, score and write one cell. Its folder holds checkpoints, and goes when it was made with other settings.
+
+    `clock.json` knows the seconds that earlier, unfinished runs took: each from its start to the last file it wrote.
+    """
     folder = store.folder / "studies" / study.name / f"{variant}-{seed}"
-    known = folder / "settings.json"
-    resumed = known.exists() and json.loads(known.read_text()) == settings
-    if not resumed:
+    clock, spent, begun = folder / "clock.json", 0.0, time.time()
+    last = json.loads(clock.read_text()) if clock.exists() else {}
+    resumed = last.get("settings") == settings
+    if resumed:
+        spent = last["spent"] + max(0.0, max(file.stat().st_mtime for file in folder.rglob("*")) - last["begun"])
+    else:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        known.write_text(json.dumps(settings))
-    begun, spent = time.time(), _clock(folder)
+    write_text(clock, json.dumps({"settings": settings, "spent": spent, "begun": begun}))
     metrics = study.measure(room, variant, seed, folder)
     write_cell(
         path,
@@ -135,13 +131,3 @@ def _run_cell(study: Study, store: Store, room, variant: str, seed: int, setting
             "metrics": metrics,
         },
     )
-
-
-def _clock(folder: Path) -> float:
-    """Seconds that earlier, unfinished runs of a cell took: each from its start to the last file that it wrote."""
-    clock, spent = folder / "clock.json", 0.0
-    if clock.exists():
-        last = json.loads(clock.read_text())
-        spent = last["spent"] + max(0.0, max(path.stat().st_mtime for path in folder.rglob("*")) - last["begun"])
-    clock.write_text(json.dumps({"spent": spent, "begun": time.time()}))
-    return spent

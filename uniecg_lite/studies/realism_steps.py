@@ -4,8 +4,8 @@ All cells have the same simulated hearts, chosen for the same real records; the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 
@@ -21,19 +21,18 @@ from ..simulator.sample import away_from_limits
 from ..simulator.schedule import schedule
 from ..simulator.simulate import heart_signal, simulate
 from ..store import Store
-from .study import ABOUT, manifest_hash
+from .study import manifest_hash
 
-VARIANTS = ABOUT["realism"]["variants"]  # each makes one improvement on the one before
 SIZES = {"smoke": (300, 2)}  # simulated hearts to choose from, passes over the training beats
 USUAL = (1500, 16)  # the same, for other profiles
 
 
-def white_noise(seed: int, index: torch.Tensor, length: int) -> torch.Tensor:
-    """The simplest noise: white, alike at all electrodes, 3 to 25 uV from record to record. (B,) -> (B, 12, L) mV."""
-    level = 0.003 + 0.022 * hashing.uniform(seed, index, 8, 1).float()[..., None] ** 2
-    start = (hashing.uniform(seed, index, 9, 8) * (TABLE - length)).long()  # (B, 8) windows of one long table
-    table = torch.randn(TABLE, generator=torch.Generator().manual_seed(seed))
-    return from_independent(level * table.unfold(0, length, 1)[start])
+def white_noise(index: torch.Tensor) -> torch.Tensor:
+    """The simplest noise: white, alike at all electrodes, 3 to 25 uV by record: (B,) -> (B, 12, 1000) mV."""
+    level = 0.003 + 0.022 * hashing.uniform(0, index, 8, 1).float()[..., None] ** 2
+    start = (hashing.uniform(0, index, 9, 8) * (TABLE - 1000)).long()  # (B, 8) windows of one long table
+    table = torch.randn(TABLE, generator=torch.Generator().manual_seed(0))
+    return from_independent(level * table.unfold(0, 1000, 1)[start])
 
 
 def recorded_noise(index: torch.Tensor) -> torch.Tensor:
@@ -47,24 +46,13 @@ def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda heart
     return from_independent(heart_signal(hearts, schedule(hearts, 10.0), t)[..., :1000])
 
 
-STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # record numbers (B,) -> (B, 12, 1000) mV
-    "textbook-white-noise": lambda index: drawn(index) + white_noise(0, index, 1000),
+STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # (B,) -> (B, 12, 1000) mV; each adds one improvement
+    "textbook-white-noise": lambda index: drawn(index) + white_noise(index),
     "recorded-noise": lambda index: drawn(index) + recorded_noise(index),
     "sharp-qrs": lambda index: drawn(index, qrs) + recorded_noise(index),
     "real-t": lambda index: drawn(index, lambda hearts: qrs(t_wave(hearts))) + recorded_noise(index),
     "simulator": lambda index: simulate(0, index).signal,
 }
-
-
-@dataclass
-class StudyContext:
-    """Real records with a regular, narrow rhythm, and the simulated hearts to set beside them."""
-
-    real: torch.Tensor  # (M, 12, 1000) mV
-    patients: list[str]  # of the real records
-    index: torch.Tensor  # (M,) numbers of simulated records
-    epochs: int
-    refused: int  # real records that could not be read
 
 
 def settings(store: Store, variant: str) -> dict:
@@ -74,43 +62,34 @@ def settings(store: Store, variant: str) -> dict:
         BadArtifact: no real records.
     """
     records, epochs = SIZES.get(store.profile.name, USUAL)
-    size = STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
-    return {
-        "records": records,
-        "epochs": epochs,
-        "simulated_mv": [round(mv, 3) for mv in size.tolist()],
-        "inputs": {"manifest": manifest_hash(_folder())},
-    }
+    folder, size = real_folder(), STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
+    if folder is None:
+        raise BadArtifact(
+            "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
+        )
+    found = {"records": records, "epochs": epochs, "simulated_mv": [round(mv, 3) for mv in size.tolist()]}
+    return found | {"inputs": {"manifest": manifest_hash(folder)}}
 
 
-def prepare(store: Store) -> StudyContext:
-    """Real records, and simulated ones of about their heart rates; nothing of the chain is needed.
-
-    Raises:
-        BadArtifact: no real records.
-    """
+def prepare(store: Store) -> SimpleNamespace:
+    """Real records with a regular, narrow rhythm, and simulated ones of about their rates; nothing of the chain."""
     records, epochs = SIZES.get(store.profile.name, USUAL)
-    _, real, patients, refused = real_signals(_folder())
+    _, real, patients, refused = real_signals(real_folder())
     keep = sinus_like(real)
-    real, patients = real[keep], [p for p, there in zip(patients, keep.tolist()) if there]
     whole = simulate(0, torch.arange(records), noise=False)
-    index = comparable(whole.signal, whole.truth["findings"].bool(), real)
-    return StudyContext(real, patients, index, epochs, len(refused))
+    return SimpleNamespace(
+        real=real[keep],  # (M, 12, 1000) mV
+        patients=[p for p, there in zip(patients, keep.tolist()) if there],
+        index=comparable(whole.signal, whole.truth["findings"].bool(), real[keep]),  # (M,) simulated records' numbers
+        epochs=epochs,
+        refused=len(refused),  # real records that could not be read
+    )
 
 
-def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
+def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """One cell: the figures of `separability`, the distances `realism.ks.<statistic>` (see `compare`), and
     `realism.refused`, how many real records could not be read."""
     signal = STEPS[variant](room.index)
     apart = {name: value for name, value in compare(signal, room.real).items() if name.startswith("realism.ks.")}
     found = separability(signal, room.real, seed, room.patients, epochs=room.epochs)
     return found | apart | {"realism.refused": room.refused}
-
-
-def _folder() -> Path:
-    folder = real_folder()
-    if folder is None:
-        raise BadArtifact(
-            "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
-        )
-    return folder

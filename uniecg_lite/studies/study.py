@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ..cohort import Cohort, load
 from ..config import profile as find_profile
-from ..errors import BadArtifact, BadRequest
+from ..errors import BadArtifact
 from ..findings import table
 from ..paths import ROOT
 from ..store import Store, save_tensors, write_text
@@ -78,12 +78,6 @@ def read_cell(path: Path) -> dict | None:
         raise BadArtifact(f"{path} is no cell of a study: remove it and run the study again.") from None
 
 
-def finished_cell(path: Path, settings: dict, root: Path | None = None) -> Path | None:
-    """Where a cell is finished with these settings: at its own `path`, or among the committed ones; else None."""
-    known = [path] if root else [path, STUDIES_FOLDER / path.parent.name / path.name]
-    return next((p for p in known if (cell := read_cell(p)) and cell["settings"] == settings), None)
-
-
 def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]:
     """Every cell of a study that was run with this profile, by variant and seed; `committed` says where it lies."""
     found = {
@@ -106,16 +100,21 @@ def spread(values: list[float]) -> Spread:
     return sum(values) / len(values), min(values), max(values), len(values)
 
 
-def summary(name: str, profile: str = "laptop", root: Path | None = None) -> dict[str, dict[str, Spread]]:
-    """Variant -> metric -> (mean, lowest, highest, n) over the seeds that have the metric."""
-    values: dict[str, dict[str, list[float]]] = {}
+def by_seed(name: str, profile: str, root: Path | None = None) -> dict[str, dict[str, dict[int, float]]]:
+    """Variant -> metric -> seed -> value, of the seeds that have the metric."""
+    values = {}
     for cell in read_cells(name, profile, root):
         for metric, value in cell["metrics"].items():
             if value is not None:
-                values.setdefault(cell["variant"], {}).setdefault(metric, []).append(value)
+                values.setdefault(cell["variant"], {}).setdefault(metric, {})[cell["seed"]] = value
+    return values
+
+
+def summary(name: str, profile: str = "laptop", root: Path | None = None) -> dict[str, dict[str, Spread]]:
+    """Variant -> metric -> (mean, lowest, highest, n) over the seeds that have the metric."""
     return {
-        variant: {metric: spread(each) for metric, each in sorted(metrics.items())}
-        for variant, metrics in values.items()
+        variant: {metric: spread([*seeds.values()]) for metric, seeds in sorted(metrics.items())}
+        for variant, metrics in by_seed(name, profile, root).items()
     }
 
 
@@ -123,7 +122,7 @@ def paired(
     name: str,
     one: tuple[str, str],
     other: tuple[str, str],
-    how: str = "difference",
+    ratio: bool = False,
     profile: str = "laptop",
     root: Path | None = None,
 ) -> Spread | None:
@@ -133,32 +132,16 @@ def paired(
         name: the study.
         one: (variant, metric).
         other: (variant, metric); the one cell of a variant that is fixed in `name` is compared with every seed.
-        how: `difference` (one - other) or `ratio` (one / other).
+        ratio: one / other in place of one - other.
         profile: which cells.
         root: where they are kept.
-
-    Raises:
-        BadRequest: no such comparison.
     """
-    if how not in ("difference", "ratio"):
-        raise BadRequest(f"Cells are compared by 'difference' or by 'ratio', not by '{how}'.")
-    cells, fixed = read_cells(name, profile, root), ABOUT.get(name, {}).get("fixed", ())
-    ours, theirs = (
-        {
-            cell["seed"]: cell["metrics"][metric]
-            for cell in cells
-            if cell["variant"] == variant and cell["metrics"].get(metric) is not None
-        }
-        for variant, metric in (one, other)
-    )
-    if one[0] in fixed and ours:
-        ours = dict.fromkeys(theirs, *ours.values())
-    if other[0] in fixed and theirs:
-        theirs = dict.fromkeys(ours, *theirs.values())
-    pairs = [(ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())]
-    if how == "ratio":
-        return spread([a / b for a, b in pairs if b]) if any(b for _, b in pairs) else None
-    return spread([a - b for a, b in pairs]) if pairs else None
+    cells, fixed = by_seed(name, profile, root), ABOUT.get(name, {}).get("fixed", ())
+    ours, theirs = (cells.get(variant, {}).get(metric, {}) for variant, metric in (one, other))
+    seeds = [[0 if variant in fixed else seed for variant, _ in (one, other)] for seed in sorted(ours | theirs)]
+    pairs = [(ours[mine], theirs[its]) for mine, its in seeds if mine in ours and its in theirs]
+    found = [a / b for a, b in pairs if b] if ratio else [a - b for a, b in pairs]
+    return spread(found) if found else None
 
 
 def spread_text(value: Spread | None, form: str = ".4g") -> str:
@@ -169,12 +152,17 @@ def spread_text(value: Spread | None, form: str = ".4g") -> str:
     return f"{mean:{form}}" + (f" ({low:{form}} to {high:{form}}, n = {n})" if n > 1 else " (n = 1)")
 
 
+def markdown(header: list[str], rows: list[list]) -> str:
+    """Rows as a Markdown table."""
+    text = ["| " + " | ".join(map(str, line)) + " |" for line in (header, *rows)]
+    return "\n".join([text[0], "|" + "---|" * len(header), *text[1:]])
+
+
 def summary_table(name: str, metrics: list[str], profile: str = "laptop", root: Path | None = None) -> str:
     """Variants against metrics as a Markdown table: mean, and from the lowest to the highest seed."""
-    lines = [f"| variant | {' | '.join(f'`{m}`' for m in metrics)} |", "|---|" + "---|" * len(metrics)]
-    for variant, found in summary(name, profile, root).items():
-        lines.append(f"| {variant} | {' | '.join(spread_text(found.get(m)) for m in metrics)} |")
-    return "\n".join(lines)
+    cells = summary(name, profile, root)
+    rows = [[variant, *(spread_text(found.get(m)) for m in metrics)] for variant, found in cells.items()]
+    return markdown(["variant", *(f"`{m}`" for m in metrics)], rows)
 
 
 def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> str:
@@ -183,15 +171,13 @@ def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> 
     if not cells:
         command = f"python -m uniecg_lite study {name} --profile {profile}"
         return f"Study '{name}' has no cells of profile {profile} yet: {command}."
-    each = {
-        key: ", ".join(sorted({str(cell.get(key, "?")) for cell in cells})) for key in ("machine", "commit", "date")
-    }
+    where, commit, when = (
+        ", ".join(sorted({str(cell.get(key, "?")) for cell in cells})) for key in ("machine", "commit", "date")
+    )
     seconds, ours = sum(cell.get("seconds", 0) for cell in cells), sum(not cell["committed"] for cell in cells)
     whose = "" if root else f" ({ours} of this run, {len(cells) - ours} committed)"
-    return (
-        f"Study '{name}': {len(cells)} cells{whose}, profile {profile}, {each['machine']}, commit {each['commit']}, "
-        f"{each['date']}, {seconds / 60:.0f} min."
-    )
+    about = f"profile {profile}, {where}, commit {commit}, {when}, {seconds / 60:.0f} min."
+    return f"Study '{name}': {len(cells)} cells{whose}, {about}"
 
 
 # --- What cells of several studies share.
@@ -221,20 +207,19 @@ def size(module: torch.nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def train_once(train: Callable[[], object], tensors: Callable[[], dict[str, torch.Tensor]], kept: Path) -> None:
+def train_once(train: Callable[[], object], tensors: dict[str, torch.Tensor], kept: Path) -> None:
     """Train unless the weights are kept already, so that a cell that was killed while it was scored trains once.
 
     Args:
         train: changes the tensors.
-        tensors: () -> the live tensors by name; the kept values are put into them.
+        tensors: the live ones by name; kept values are put into them.
         kept: the `.safetensors` file.
     """
     if not kept.exists():
         train()
         part = kept.with_suffix(".part")
-        save_tensors(tensors(), part)
+        save_tensors(tensors, part)
         os.replace(f"{part}.safetensors", kept)
-    mine = tensors()
     with torch.no_grad():
         for name, tensor in load_file(kept).items():
-            mine[name].copy_(tensor)
+            tensors[name].copy_(tensor)

@@ -5,17 +5,16 @@ patients and the words they are asked in; encoders and language model are the ch
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from tqdm.auto import tqdm
 
 from ..beats import measure_beat
 from ..checkpoints import load_encoders, load_reader, load_reading, new_encoders
-from ..cohort import Cohort
 from ..errors import BadArtifact
 from ..findings import CODES, RHYTHMS, Reading, readings, report
 from ..language.conversations import Corpus
@@ -32,59 +31,47 @@ from ..simulator.simulate import simulate
 from ..stages import MODES, CachedTokens, train_reading, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
-from .study import ABOUT, hashes, open_split, train_once
+from .study import hashes, open_split, size, train_once
 
-VARIANTS, FIXED = ABOUT["table"]["variants"], ABOUT["table"]["fixed"]
 STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
-
-# --- What all cells share: patients, reports, and the encoders' tokens, which are computed once per profile.
-
 VIEWS = "studies/views"
 INPUTS = ("encoders", "cohort")
+SHOWN = {"pulse": ("image",), "gem": MODES, "shared": MODES}  # the views that a variant learns from
 
 
-@dataclass
-class Material:
-    """The patients of a study. Models learn from `corpus` and `views`; scores come from the n test patients."""
+class Patients:
+    """The patients of a study: models learn from the training split, the first ones of the test split are scored."""
 
-    store: Store
-    corpus: Corpus  # of the training split
-    views: CachedTokens  # of the training split
-    signal: torch.Tensor  # (n, 12, 1000) mV
-    truth: dict[str, torch.Tensor]  # of the test patients
-    readings: list[Reading]
-    seen: CachedTokens  # of the test patients
+    def __init__(self, store: Store):
+        self.store, self.train = store, open_split(store, "train")
+        self.test = open_split(store, "test").first(store.profile.study_scored)
+        self.truth = self.test.truth()
+        self.readings: list[Reading] = Corpus(self.truth).readings
 
-    @staticmethod
-    def load(store: Store) -> "Material":
-        """Open the cohort, and the encoders' tokens of training split and test patients."""
-        train, test = open_split(store, "train"), open_split(store, "test").first(store.profile.study_scored)
-        truth, (views, seen) = test.truth(), load_views(store, train, test)
-        signal = test.signal(range(len(test)))
-        return Material(store, Corpus(train.truth()), views, signal, truth, Corpus(truth).readings, seen)
+    @cached_property
+    def corpus(self) -> Corpus:
+        """Of the training split."""
+        return Corpus(self.train.truth())
 
+    @cached_property
+    def views(self) -> tuple[CachedTokens, CachedTokens]:
+        """The encoders' tokens of training and test patients, float16; kept in `artifacts/<profile>/studies/views`.
 
-def load_views(store: Store, train: Cohort, test: Cohort) -> tuple[CachedTokens, CachedTokens]:
-    """The encoders' tokens of both cohorts, float16; kept in `artifacts/<profile>/studies/views`.
+        They are computed again when the encoders, the cohort or sizes of the profile have changed since.
+        """
+        cohorts = {"train": self.train, "test": self.test}
+        try:
+            self.store.path(VIEWS)
+        except BadArtifact:
+            phi_s, phi_v = (part.to(device_and_why()[0]) for part in load_encoders(self.store))
+            with self.store.writing(VIEWS, inputs=INPUTS) as folder:
+                for name, cohort in tqdm(cohorts.items(), desc="encoder tokens", leave=False):
+                    save_tensors(vars(CachedTokens.encode(phi_s, phi_v, cohort)), folder / name)
+        return tuple(CachedTokens(**self.store.tensors(VIEWS, name)) for name in cohorts)
 
-    They are computed again when the encoders or the cohort have changed since, or the number of patients has.
-    """
-    sizes = {"train": len(train), "test": len(test)}
-    if not _fresh(store, sizes):
-        phi_s, phi_v = (part.to(device_and_why()[0]) for part in load_encoders(store))
-        with store.writing(VIEWS, inputs=INPUTS, patients=sizes) as folder:
-            for name, cohort in tqdm({"train": train, "test": test}.items(), desc="encoder tokens", leave=False):
-                views = CachedTokens.encode(phi_s, phi_v, cohort)
-                save_tensors({"signal": views.signal, "image": views.image}, folder / name)
-    return tuple(CachedTokens(**load_file(store.folder / VIEWS / f"{name}.safetensors")) for name in sizes)
-
-
-def _fresh(store: Store, sizes: dict[str, int]) -> bool:
-    try:
-        meta = store.meta(VIEWS)
-    except BadArtifact:
-        return False
-    return meta.get("patients") == sizes and meta["inputs"] == hashes(store, *INPUTS)
+    def seen(self, mode: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Encoder tokens of the test patients: signal, image or both."""
+        return self.views[1].get(range(len(self.test)), mode, device_and_why()[0])
 
 
 # --- What a language model has to beat: one report for everybody, and measurements put into the house style.
@@ -99,28 +86,25 @@ def trivial_report(corpus: Corpus) -> tuple[str, float]:
     medoid: of the patients with the most frequent conclusion, the report of the one whose numbers, on unit scales, have
     the least sum of absolute differences to those of all patients.
     """
-    text, count = Counter(corpus.reports).most_common(1)[0]
-    if count < FREQUENT * len(corpus.reports):
-        text = corpus.reports[_medoid(corpus.readings)]
-        count = corpus.reports.count(text)
-    return text, count / len(corpus.reports)
-
-
-def _medoid(patients: list[Reading]) -> int:
-    usual = Counter(sorted(tuple(sorted(r.findings)) for r in patients)).most_common(1)[0][0]
-    rows = [i for i, r in enumerate(patients) if tuple(sorted(r.findings)) == usual]
-    numbers = [
-        (torch.tensor([getattr(r, key) for r in patients]) - middle) / scale for key, (middle, scale) in SCALES.items()
-    ]
+    patients, reports = corpus.readings, corpus.reports
+    text, count = Counter(reports).most_common(1)[0]
+    if count >= FREQUENT * len(reports):
+        return text, count / len(reports)
+    stated = [tuple(sorted(r.findings)) for r in patients]
+    usual = Counter(sorted(stated)).most_common(1)[0][0]
+    rows = [i for i, findings in enumerate(stated) if findings == usual]
+    numbers = [(torch.tensor([getattr(r, key) for r in patients]) - m) / scale for key, (m, scale) in SCALES.items()]
     axis = torch.deg2rad(torch.tensor([r.axis_deg for r in patients]))
     table = torch.stack([*numbers, axis.cos(), axis.sin()], 1)  # (N, 6)
     table = torch.where(table.isnan(), table.nanmedian(0).values, table)
-    return rows[int(torch.cdist(table[rows], table, p=1).sum(1).argmin())]
+    text = reports[rows[int(torch.cdist(table[rows], table, p=1).sum(1).argmin())]]
+    return text, reports.count(text) / len(reports)
 
 
-def classical_reports(room: Material) -> list[str]:
+def classical_reports(room: Patients) -> list[str]:
     """Reports without a language model: numbers and findings of the independent reader, leads measured on the beat."""
-    numbers, logits, _ = load_reader(room.store).predict(room.signal)
+    signal = room.test.signal(range(len(room.test)))  # (n, 12, 1000) mV
+    numbers, logits, _ = load_reader(room.store).predict(signal)
     found = settle(logits)
     none = found[:, [CODES.index(code) for code in NO_PR]].any(1)
     measured = {
@@ -128,9 +112,9 @@ def classical_reports(room: Material) -> list[str]:
         "pr_ms": torch.where(none, torch.nan, numbers["pr_ms"]),
         "qtc_ms": numbers["qt_ms"] / (60 / numbers["rate_bpm"].clamp(min=20)).sqrt(),  # Bazett
         "findings": found,
-        **measure_beat(room.signal, numbers["qrs_ms"], numbers["qt_ms"]),
+        **measure_beat(signal, numbers["qrs_ms"], numbers["qt_ms"]),
         **{key: torch.zeros(len(found), len(LEADS)) for key in ("drift_mv", "static_mv")},
-        **{key: room.truth[key] for key in ("age", "female") if key in room.truth},
+        **{key: room.truth[key] for key in ("age", "female")},
     }
     return [report(reading) for reading in readings(measured)]
 
@@ -138,10 +122,9 @@ def classical_reports(room: Material) -> list[str]:
 def settle(logits: torch.Tensor) -> torch.Tensor:
     """Finding logits (B, F) -> findings (B, F) that agree: one rhythm, the likeliest; NORM in SR without any other."""
     found, rhythms = logits > 0, [CODES.index(code) for code in RHYTHMS]
-    found[:, rhythms] = False
-    found[torch.arange(len(found)), torch.tensor(rhythms)[logits[:, rhythms].argmax(1)]] = True
     norm, sinus = CODES.index("NORM"), CODES.index("SR")
-    found[:, norm] = False
+    found[:, [*rhythms, norm]] = False
+    found[torch.arange(len(found)), torch.tensor(rhythms)[logits[:, rhythms].argmax(1)]] = True
     found[:, norm] = found[:, sinus] & (found.sum(1) == 1)
     return found
 
@@ -152,60 +135,59 @@ def settle(logits: torch.Tensor) -> torch.Tensor:
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: trainings, patients, and the artifacts it starts from."""
     P = store.profile
-    inputs = {"trivial": ("cohort",), "classical": ("cohort", "reader")}.get(variant, (*INPUTS, "language"))
-    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes(store, *inputs)}
-    if variant in FIXED:
+    start = {"trivial": ("cohort",), "classical": ("cohort", "reader")}
+    inputs = hashes(store, *start.get(variant, (*INPUTS, "language")))
+    out = {"records": P.records, "scored": P.study_scored, "inputs": inputs}
+    if variant not in SHOWN:
         return out
-    out |= {"alignment": asdict(P.study_alignment), "stage1": asdict(P.study_stage1), "modes": list(modes_of(variant))}
-    out["projection_parameters"] = (
-        shared_size(P.enc_width, P.lm_width) if variant == "shared" else 2 * (P.enc_width + 1) * P.lm_width
-    )
+    with torch.device("meta"):
+        shared = size(SharedProjection(P.enc_width, P.lm_width))
+    out |= {"alignment": asdict(P.study_alignment), "stage1": asdict(P.study_stage1), "modes": list(SHOWN[variant])}
+    out["projection_parameters"] = shared if variant == "shared" else 2 * (P.enc_width + 1) * P.lm_width
     return out | ({"tokens": asdict(P.tokens), "ecg_tokens": P.ecg_tokens} if variant == "gem" else {})
 
 
-def measure(room: Material, variant: str, seed: int, folder: Path) -> dict[str, float]:
-    """Train and score one cell."""
+def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """Train and score one cell; of `gem` once more after the [ECG] tokens were trained on text alone (U2)."""
     if variant == "trivial":
         text, share = trivial_report(room.corpus)
-        return scores([text] * len(room.readings), room.readings) | {"share_of_training_reports": share}
+        return scores(room, [text] * len(room.readings)) | {"share_of_training_reports": share}
     if variant == "classical":
-        return scores(classical_reports(room), room.readings)
-    model = trained(room, variant, seed, folder)
+        return scores(room, classical_reports(room))
+    model, P = trained(room, variant, seed, folder), room.store.profile
     if variant == "pulse":
-        return scores(read(model, room, "image"), room.readings)
-    texts = read(model, room, "both")
-    out = scores(texts, room.readings)
+        return scores(room, read(model, room, "image"))
+    before = read(model, room, "both")
+    out = scores(room, before)
     for mode in ("signal", "image"):
-        out |= {f"{mode}.{name}": value for name, value in scores(read(model, room, mode), room.readings).items()}
+        out |= {f"{mode}.{name}": value for name, value in scores(room, read(model, room, mode)).items()}
     if variant == "gem":
-        out |= conflict_metrics(model, *seen(room, "both"), room.readings)
-        strangers = simulate(STRANGERS, torch.arange(5 * room.store.profile.study_scored // 2))
+        out |= conflict_metrics(model, *room.seen("both"), room.readings)
+        strangers = simulate(STRANGERS, torch.arange(5 * P.study_scored // 2))
         out |= evidence_ratio(model, strangers, control=untrained(room.store, seed))
-        out |= after_stage2(model, room, seed, folder, texts, out["Average"])
+        model.add_ecg_tokens(P.ecg_tokens)
+        train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
+        after = read(model, room, "both")
+        out |= {f"uniecg.{name}": value for name, value in scores(room, after).items()}
+        out["stage2_change"] = out["uniecg.Average"] - out["Average"]
+        out["stage2_identical"] = sum(a == b for a, b in zip(before, after)) / len(after)
     return out
 
 
-# ---- models -----------------------------------------------------------------------------------------------------
-def modes_of(variant: str) -> tuple[str, ...]:
-    """The views that a variant learns from."""
-    return ("image",) if variant == "pulse" else MODES
-
-
-def trained(room: Material, variant: str, seed: int, folder: Path) -> UniECG:
+def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     """The model of a cell after alignment and stage 1; its weights are kept in `folder`, so that it trains once."""
     torch.manual_seed(seed)
     model = load_reading(room.store, "language")
     if variant == "shared":
-        share_projection(model)
-    P, modes = room.store.profile, modes_of(variant)
+        lm, enc = model.w_ts.weight.shape
+        model.w_ts = model.w_tsi = SharedProjection(enc, lm).to(model.device)
+    P, modes = room.store.profile, SHOWN[variant]
 
     def train():
         plans = {"alignment": P.study_alignment, "stage1": P.study_stage1}
-        train_reading(model, room.corpus, room.views, plans, seed, folder, modes)
+        train_reading(model, room.corpus, room.views[0], plans, seed, folder, modes)
 
-    def weights():
-        return {name: p for name, p in model.named_parameters() if not name.startswith("phi_")}
-
+    weights = {name: p for name, p in model.named_parameters() if not name.startswith("phi_")}
     train_once(train, weights, folder / "model.safetensors")
     return model.eval()
 
@@ -217,61 +199,22 @@ def untrained(store: Store, seed: int) -> UniECG:
     return model.eval().to(device_and_why()[0])
 
 
-def shared_width(enc: int, lm: int) -> int:
-    """Hidden width of `SharedProjection` with at most as many parameters as two linear projections enc -> lm."""
-    return (2 * (enc + 1) * lm - lm) // (enc + lm + 1)
-
-
-def shared_size(enc: int, lm: int) -> int:
-    """The number of parameters of `SharedProjection`."""
-    h = shared_width(enc, lm)
-    return h * (enc + 1) + lm * (h + 1)
-
-
 class SharedProjection(nn.Sequential):
-    """One projection for both views: enc -> h -> lm with a GELU between, h from `shared_width` (U4)."""
+    """One projection for both views: enc -> h -> lm with a GELU between (U4).
+
+    h is the largest with which it has at most as many parameters as two linear projections enc -> lm.
+    """
 
     def __init__(self, enc: int, lm: int):
-        h = shared_width(enc, lm)
+        h = (2 * (enc + 1) * lm - lm) // (enc + lm + 1)
         super().__init__(nn.Linear(enc, h), nn.GELU(), nn.Linear(h, lm))
 
-    @property
-    def weight(self) -> torch.Tensor:
-        """The first layer's weight, for whoever asks a projection for its device."""
-        return self[0].weight
 
-
-def share_projection(model: UniECG) -> None:
-    """Put one `SharedProjection` in the place of W_ts and W_tsi."""
-    lm, enc = model.w_ts.weight.shape
-    model.w_ts = model.w_tsi = SharedProjection(enc, lm).requires_grad_(False).to(model.w_ts.weight.device)
-
-
-# ---- scores -----------------------------------------------------------------------------------------------------
-def seen(room: Material, mode: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Encoder tokens of the test patients: signal, image or both."""
-    return room.seen.get(range(len(room.readings)), mode, device_and_why()[0])
-
-
-def read(model: UniECG, room: Material, mode: str) -> list[str]:
+def read(model: UniECG, room: Patients, mode: str) -> list[str]:
     """The model's reports of the test patients, seen as signal, image or both."""
-    return model.texts(model.write([PROMPT] * len(room.readings), *seen(room, mode)))
+    return model.texts(model.write([PROMPT] * len(room.readings), *room.seen(mode)))
 
 
-def scores(texts: list[str], readings) -> dict[str, float]:
-    """Grounded scores, interval errors and macro F1 of reports."""
-    return {**report_scores(texts, readings), **grounded(texts, readings)}
-
-
-def after_stage2(model: UniECG, room: Material, seed: int, folder: Path, before: list[str], average: float) -> dict:
-    """The [ECG] tokens injected and trained on text; then the same reports again (U2)."""
-    P = room.store.profile
-    model.add_ecg_tokens(P.ecg_tokens)
-    train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
-    after = read(model, room, "both")
-    found = scores(after, room.readings)
-    return {
-        **{f"uniecg.{name}": value for name, value in found.items()},
-        "stage2_change": found["Average"] - average,
-        "stage2_identical": sum(a == b for a, b in zip(before, after)) / len(after),
-    }
+def scores(room: Patients, texts: list[str]) -> dict[str, float]:
+    """Grounded scores, interval errors and macro F1 of reports of the test patients."""
+    return {**report_scores(texts, room.readings), **grounded(texts, room.readings)}
