@@ -48,9 +48,10 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
 FROZEN = ROOT / "benchmarks" / "frozen.json"
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 torch.set_num_threads(1)
 # fmt: off
+import tiny
 from diffusets_published import parameters, published_schedule, PublishedDenoiser, PublishedVAE
 from llm_judge import chat_report, ChatModel, judged
 from uniecg_lite import cli, cohort
@@ -83,8 +84,7 @@ from uniecg_lite.drawing import (
 from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster, segments
 from uniecg_lite.encoders import (
-    Captioner, coca_loss, FactProbes, grid as grid_of, GRIDS, place_on_grid, report_ids, retrieval, amplify_small_waves,
-    spread_on_grid, targets, encoder_loss
+    FactProbes, grid as grid_of, GRIDS, place_on_grid, amplify_small_waves, spread_on_grid, targets
 )
 from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report, table
 from uniecg_lite.generator.beat_plan import (
@@ -108,7 +108,7 @@ from uniecg_lite.language.report_parser import parse, parse_report
 from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
 from uniecg_lite.language.tokenizer import chat, encode, number_rows, train_tokenizer
 from uniecg_lite.leads import from_independent, lead_law_residual, lead_name, LEADS
-from uniecg_lite.llm import load_llm, pocket_llm
+from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.metrics import chain as chain_scores, qa, real_records as real
 from uniecg_lite.metrics.chain import generated_metrics, generation_requests, routing_prompts
 from uniecg_lite.metrics.conflict import conflict_metrics, conflict_scores
@@ -139,9 +139,7 @@ from uniecg_lite.simulator.noise import noise
 from uniecg_lite.simulator.sample import sample
 from uniecg_lite.simulator.schedule import schedule as beat_schedule
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.stages import (
-    align_mapper, CachedTokens, Collator, pretrain, projection_alignment, stage1, train_tokens
-)
+from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
 from uniecg_lite.studies.augmentation import best_threshold, means
 from uniecg_lite.studies.claims import system_table
@@ -156,6 +154,7 @@ from uniecg_lite.training import inference, quiet_libraries, rows_of, schedule, 
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
 
+coca = tiny.defined_in("02_encoders")  # text decoder and losses
 STEPS = 50  # of each training
 RECORDS = 300  # of the small cohort
 RTOL, ATOL = 1e-5, 1e-8
@@ -416,9 +415,9 @@ def chain() -> tuple:
 
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(texts.reports)
-    ids, pad = report_ids(tokenizer, texts.reports), tokenizer.pad_token_id
+    ids, pad = coca.report_ids(tokenizer, texts.reports), tokenizer.pad_token_id
     phi_s, phi_v = new_encoders(P)
-    captioner = Captioner(len(tokenizer), P.enc_width)
+    captioner = coca.Captioner(len(tokenizer), P.enc_width)
     probes = nn.ModuleList(FactProbes(P.enc_width) for _ in range(2))
     parts, facts = nn.ModuleDict(), targets(train.truth())
     for name, part in (("phi_s", phi_s), ("phi_v", phi_v), ("captioner", captioner), ("probes", probes)):
@@ -429,7 +428,7 @@ def chain() -> tuple:
         for step in loop:
             rows = step.rows(len(train))
             mine = {name: value[rows] for name, value in facts.items()}
-            step.learn(**encoder_loss(parts, train.signal(rows), ids[rows], mine, pad, step.number))
+            step.learn(**coca.encoder_loss(parts, train.signal(rows), ids[rows], mine, pad, step.number))
         parts.eval()
         return loop.history
 
@@ -444,7 +443,7 @@ def chain() -> tuple:
     torch.manual_seed(seed)
     tokenizer = train_tokenizer(texts.sentences(random.Random(seed)))
     model = UniECG(pocket_llm(P, tokenizer), tokenizer, *load_encoders(store))
-    run("language", lambda f: pretrain(model, texts, P.language, seed, f), model.llm)
+    run("language", lambda f: tiny.pretrain(model, texts, P.language, seed, f), model.llm)
     with store.writing("language", inputs=("cohort",)) as folder:
         model.llm.save_pretrained(folder / "llm")
         tokenizer.save_pretrained(folder / "llm")
@@ -452,13 +451,15 @@ def chain() -> tuple:
     model = load_reading(store, "language")
     run(
         "alignment",
-        lambda f: projection_alignment(model, texts, views, P.alignment, seed, f),
+        lambda f: train_reading(model, texts, views, {"alignment": P.alignment}, seed, f)["alignment"],
         *(model.w_ts, model.w_tsi),
     )
     with store.writing("alignment", inputs=("encoders", "language")) as folder:
         save_stage(model, "alignment", folder)
     model = load_reading(store, "alignment")
-    run("stage1", lambda f: stage1(model, texts, views, P.stage1, seed, f), model.llm, model.w_ts, model.w_tsi)
+    plans = {"stage1": P.stage1}
+    whole = (model.llm, model.w_ts, model.w_tsi)
+    run("stage1", lambda f: train_reading(model, texts, views, plans, seed, f)["stage1"], *whole)
     with store.writing("stage1", inputs=("alignment", "encoders", "cohort")) as folder:
         save_stage(model, "stage1", folder)
 
@@ -535,12 +536,13 @@ def chain() -> tuple:
         save_stage(model, "tokens", folder)
     model, made = load_reading(store, "tokens"), load_generator(store)
     torch.manual_seed(seed)
-    model.mapper = Mapper(P.lm_width, made.condition.settings["width"], P.map_layers)
+    model.mapper, model.generator = Mapper(P.lm_width, made.condition.settings["width"], P.map_layers), made
     run(
         "mapper",
-        lambda f: align_mapper(model, plain_texts, made.condition, P.mapper, seed, f),
+        lambda f: tiny.align_mapper(model, plain_texts, P.mapper, seed, f),
         *(model.mapper, model.llm),
     )
+    model.generator = None
     with store.writing("unified", inputs=("tokens", "diffusets")) as folder:
         save_stage(model, "unified", folder)
 
@@ -798,15 +800,15 @@ def _encoders() -> dict:
     out |= {f"targets.{name}": kept(value)["bits"] for name, value in wanted.items()}
     torch.manual_seed(0)
     phi_s, phi_v = (shaken(phi) for phi in new_encoders(SMOKE))
-    captioner, teller, reader = Captioner(150, SMOKE.enc_width), FactProbes(SMOKE.enc_width), shaken(Reader())
+    captioner, teller, reader = coca.Captioner(150, SMOKE.enc_width), FactProbes(SMOKE.enc_width), shaken(Reader())
     signal, image = phi_s(x), phi_v(raster(x))
     out |= {"phi_s": kept(signal, 4), "phi_v": kept(image, 4), "phi.tokens": [phi_s.tokens, phi_v.tokens, phi_s.whole]}
-    ids = report_ids(words(), corpus().reports[:6]) % 150
-    out["report_ids"] = kept(report_ids(words(), corpus().reports[:6]))
-    out["captioner"] = kept(captioner.write(captioner.read(ids), signal), 4)
-    out |= many("coca", coca_loss(captioner, [signal, image], ids, 0))
-    out |= many("coca.few", coca_loss(captioner, [signal, image], ids, 0, 1))
-    out["retrieval"] = digits(retrieval(signal, captioner, ids, 0))
+    ids = coca.report_ids(words(), corpus().reports[:6]) % 150
+    out["report_ids"] = kept(coca.report_ids(words(), corpus().reports[:6]))
+    out["captioner"] = kept(captioner.predict(captioner.encode_text(ids), signal), 4)
+    out |= many("coca", coca.coca_loss(captioner, [signal, image], ids, 0))
+    out |= many("coca.few", coca.coca_loss(captioner, [signal, image], ids, 0, 1))
+    out["retrieval"] = digits(coca.retrieval(signal, captioner, ids, 0))
     told = teller(signal[:, 1 : 1 + len(wanted)])
     out |= many("teller", told) | {"teller.loss": digits(teller.loss(signal[:, 1 : 1 + len(wanted)], wanted))}
     table, said_ = facts(truth), reader(x)
@@ -832,14 +834,17 @@ def _unified() -> dict:
         "seen": [tokens_per_ecg(model.phi_s), tokens_per_ecg(model.phi_v)],
         "prompt_ids": model.prompt_ids("Read this ECG."),
     }
-    whole = [model.prompt_ids(p) + a for p, a in zip(prompts, answers)]
+    whole = [torch.tensor(model.prompt_ids(p) + a) for p, a in zip(prompts, answers)]
+    ids, labels = (nn.utils.rnn.pad_sequence(whole, True, i) for i in (model.tokenizer.pad_token_id, IGNORED))
     turns = model.batch([[turn] for turn in zip(prompts, answers)])
     views = {"none": (None, None), "signal": (signal, None), "image": (None, image), "both": (signal, image)}
     for name, (s, v) in views.items():
         shown = model.project(s, v)
         out[f"project.{name}"] = None if shown is None else kept(shown)
-        out[f"loss.{name}"] = digits(model.answer_loss(prompts, answers, shown))
-        out[f"loss.{name}.whole"] = digits(model.loss(model.labelled(whole, whole), shown))
+        out[f"loss.{name}"] = digits(tiny.answer_loss(model, prompts, answers, shown))
+        out[f"loss.{name}.whole"] = digits(
+            model(ids, None, x if s is not None else None, raster(x) if v is not None else None, labels).loss
+        )
         out[f"loss.{name}.rates"] = digits(model.loss(turns, shown, rates=True))
         out[f"write.{name}"] = sha(model.write(prompts, s, v))
     out["write.said"] = model.texts(model.write(prompts, signal, image))[0][:200]
@@ -858,7 +863,7 @@ def _unified() -> dict:
     model = whole_model()
     out |= {
         "ecg_ids": model.ecg_ids,
-        "wish_ids": model.generate_ids(),
+        "wish_ids": model.ecg_ids[:1],
         "fingerprint.rows": sha(model.fingerprint(("trainable_tokens",))),
     }
     out |= {f"rows.{name}": kept(rows) for name, rows in model.token_rows().items()}
@@ -982,9 +987,11 @@ def _diag() -> dict:
     chatter, read, codes = Collator(model, corpus()), codec.read_tokens(x), codec.encode(x)
     prompts, answers = ["Interpret this ECG."] * 6, [chatter.ids(r) for r in corpus().reports[:6]]
     out["said"] = kept(read, 4)
-    out["loss.none"] = digits(model.answer_loss(prompts, answers, None))
-    out["loss"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
-    out["loss.two"] = digits(model.answer_loss(prompts, answers, model.block(torch.stack([read, read.flip(0)], 1))))
+    out["loss.none"] = digits(tiny.answer_loss(model, prompts, answers, None))
+    out["loss"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
+    out["loss.two"] = digits(
+        tiny.answer_loss(model, prompts, answers, model.block(torch.stack([read, read.flip(0)], 1)))
+    )
     turns = [[(p, a), ("And?", a)] for p, a in zip(prompts, answers)]
     out["loss.talk"] = digits(model.loss(model.batch(turns), model.block(read[:, None]), rates=True))
     for parts in (1, 4, 16):
@@ -1003,9 +1010,9 @@ def _diag() -> dict:
     }
     for p in model.adapters().values():
         p.add_(0.02)
-    out["loss.adapted"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
+    out["loss.adapted"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
     model.merge()
-    out["loss.merged"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
+    out["loss.merged"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
     return {f"diag.{key}": value for key, value in out.items()}
 
 
