@@ -13,11 +13,11 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from . import ecg_image as paper
 from .ecg_io import saving
-from .errors import BadECG, BadRequest, require
+from .errors import BadRequest, refused, require
 from .leads import LEADS
 
 FINE, COARSE, TRACE = "#fbdde2", "#f2a9b6", "black"
@@ -57,8 +57,8 @@ def compare(ecgs, labels, title: str | None = None) -> Figure:
 
     `labels` names the rows, for example "real" and "generated". Raises BadRequest when their numbers differ.
     """
-    if not ecgs or len(ecgs) != len(labels):
-        raise BadRequest(f"compare got {len(ecgs)} ECGs and {len(labels)} labels: give one label for each ECG.")
+    sentence = f"compare got {len(ecgs)} ECGs and {len(labels)} labels: give one label for each ECG."
+    require(0 < len(ecgs) == len(labels), sentence, BadRequest)
     cell, height = COMPARE_S * paper.MM_PER_S, paper.STRIP_MM * len(ecgs)
     middles = [height - (row + 0.5) * paper.STRIP_MM for row in range(len(ecgs))]  # mm from the paper's lower edge
     pieces = [
@@ -156,7 +156,12 @@ def read_page(path: str | Path) -> torch.Tensor:
     The page may have been scaled (540 px wide or more), converted or given an alpha channel, as long as it is whole,
     upright and in colour. Raises BadECG for anything else.
     """
-    pixels = _load(Path(path))  # (h, w, 3)
+    path = Path(path)
+    require(path.is_file(), f"There is no file {path}: check the name.")
+    sentence = f"{path.name} is not an image that can be read ({{reason}}): give a PNG or JPEG page."
+    with refused(sentence), Image.open(path) as stored:
+        image = ImageOps.exif_transpose(stored).convert("RGBA")  # upright as its EXIF note says
+        pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3]  # (h, w, 3)
     height, width, _ = pixels.shape
     require(
         abs(width / height / (paper.PAGE_MM[0] / paper.PAGE_MM[1]) - 1) <= 0.02,
@@ -198,17 +203,6 @@ def _names_in_place(pixels: np.ndarray) -> bool:
     inside = (x > -paper.MARGIN_MM / 2) & (x < paper.PAPER_MM[0]) & (y > -paper.MARGIN_MM / 2) & (y < paper.PAPER_MM[1])
     right = (x % (paper.COLUMN_S * paper.MM_PER_S) < NAME_MM[0]) & (y % paper.STRIP_MM < NAME_MM[1])
     return right[inside].sum() >= MIN_NAMES * inside.sum()
-
-
-def _load(path: Path) -> np.ndarray:
-    """The image as (h, w, 3) uint8, upright as its EXIF note says, laid on white where it is transparent."""
-    require(path.is_file(), f"There is no file {path}: check the name.")
-    try:
-        with Image.open(path) as stored:
-            image = ImageOps.exif_transpose(stored).convert("RGBA")
-            return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3]
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise BadECG(f"{path.name} is not an image that can be read ({error}): give a PNG or JPEG page.") from None
 
 
 def panel(title: str, size: tuple[float, float] = (6.0, 2.6)) -> tuple[Figure, plt.Axes]:

@@ -12,7 +12,7 @@ from itertools import compress
 
 import torch
 
-from .errors import BadRequest
+from .errors import BadRequest, require
 from .leads import LEADS
 from .paths import DATA
 
@@ -115,9 +115,9 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     Raises:
         BadRequest: the truth has other findings than `data/findings.json`.
     """
-    found = truth["findings"]
-    if found.shape[1] != len(CODES):
-        raise BadRequest(f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again.")
+    found = truth["findings"]  # (B, F)
+    sentence = f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again."
+    require(found.shape[1] == len(CODES), sentence, BadRequest)
     masks = {
         **dict(zip(LEAD_SIGNS, lead_signs(truth).unbind(1))),  # (B, 12) each
         "drift": truth["drift_mv"] >= DRIFT_FROM_MV,

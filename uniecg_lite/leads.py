@@ -79,18 +79,16 @@ def lead_law_residual(signal, quantile: float = 0.995):
 
 
 def repair_hint(signal: np.ndarray) -> str:
-    """Name the exchange of two limb leads, or the one inversion, that mends the lead laws; "" when none does.
+    """Name the exchange of two limb leads, or the one inversion, that mends the lead laws, or say that none does.
 
     `signal` is (12, L) in mV. The best candidate counts only when it brings the residual within tolerance.
     """
-    mended = {}
-    for a in range(6):
-        mended[f"inverting {LEADS[a]}"] = signal * np.where(np.arange(12) == a, -1, 1)[:, None]
-    for a, b in combinations(range(6), 2):
-        order = [{a: b, b: a}.get(c, c) for c in range(12)]
-        mended[f"exchanging {LEADS[a]} and {LEADS[b]}"] = signal[order]
+    mended = {f"inverting {a}": signal * np.where(np.array(LEADS) == a, -1, 1)[:, None] for a in LIMB}
+    for a, b in combinations(LIMB, 2):
+        mended[f"exchanging {a} and {b}"] = signal[[LEADS.index({a: b, b: a}.get(c, c)) for c in LEADS]]
     residual, change = min(zip(lead_law_residual(np.stack(list(mended.values()))).tolist(), mended))
-    return f"{change} would repair it" if residual <= LAW_TOLERANCE_MV else ""
+    none = "the names do not fit the signals, or these are not leads of one ECG"
+    return f"{change} would repair it" if residual <= LAW_TOLERANCE_MV else none
 
 
 def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -7,7 +7,7 @@ refused, never mended.
 import json
 from pathlib import Path
 
-from ..errors import BadArtifact, BadRequest
+from ..errors import BadArtifact, BadRequest, refused, require
 from .questions import ATTRIBUTE_TYPES, QUESTION_TYPES, Question
 
 _TYPES = {"question_type": QUESTION_TYPES, "attribute_type": ATTRIBUTE_TYPES}
@@ -32,27 +32,22 @@ def ecg_qa(path: str | Path) -> list[Question]:
     """
     path = Path(path)
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path] if path.is_file() else []
-    if not files:
-        raise BadRequest(f"There is no JSON file at {path}: give a file, or a folder that holds some.")
+    require(files, f"There is no JSON file at {path}: give a file, or a folder that holds some.", BadRequest)
     return [_question(row, f"{file}, row {i}") for file in files for i, row in enumerate(_rows(file))]
 
 
 def _rows(file: Path) -> list:
-    try:
+    with refused(f"{file} is no JSON text ({{reason}}): get it again.", BadArtifact):
         rows = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as reason:
-        raise BadArtifact(f"{file} is no JSON text ({reason}): get it again.") from None
-    if not isinstance(rows, list):
-        raise BadArtifact(f"{file} holds no list of rows: give the published file as it is.")
+    require(isinstance(rows, list), f"{file} holds no list of rows: give the published file as it is.", BadArtifact)
     return rows
 
 
 def _question(row: dict, where: str) -> Question:
-    if not isinstance(row, dict):
-        raise BadArtifact(f"{where} is no object with fields: give the published file as it is.")
+    fields = isinstance(row, dict)
+    require(fields, f"{where} is no object with fields: give the published file as it is.", BadArtifact)
     for name, (kind, wanted) in _FIELDS.items():
-        if name not in row:
-            raise BadArtifact(f"{where} has no '{name}': give the published file as it is.")
+        require(name in row, f"{where} has no '{name}': give the published file as it is.", BadArtifact)
         value = [] if name == "attribute" and row[name] is None else row[name]  # comparisons have none
         if type(value) is not kind:
             raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, not {wanted}: give the published file as it is.")
