@@ -75,12 +75,12 @@ def compare(ecgs, labels, title: str | None = None) -> Figure:
 
 def alt_text(ecg) -> str:
     """One sentence that says what `figure(ecg)` shows, for people who cannot see it."""
-    columns = ", then ".join(f"{a}, {b}, {c}" for a, b, c in zip(*paper.LAYOUT))
+    columns = ", then ".join(map(", ".join, zip(*paper.LAYOUT)))
     who = {"female": "woman", "male": "man", None: "person"}[ecg.sex]
-    whose = f"a {who}" if ecg.age is None else f"a {who} aged {ecg.age:g}"
+    age = "" if ecg.age is None else f" aged {ecg.age:g}"
     swing = np.ptp(ecg.signal, axis=1)  # (12,)
     return (
-        f"12-lead ECG of {whose}, {min(ecg.seconds, paper.PAGE_S):g} s at {ecg.hz:g} Hz on paper at "
+        f"12-lead ECG of a {who}{age}, {min(ecg.seconds, paper.PAGE_S):g} s at {ecg.hz:g} Hz on paper at "
         f"{paper.MM_PER_S:g} mm/s and {paper.MM_PER_MV:g} mm/mV: leads {columns} in four columns of "
         f"{paper.COLUMN_S:g} s above a rhythm strip of lead {paper.RHYTHM_LEAD}; "
         f"the largest swing is {swing.max():.1f} mV in {LEADS[swing.argmax()]}."
@@ -142,8 +142,7 @@ def save_page(ecg, path: str | Path) -> Path:
 
     It is what `figure` shows. Raises UniECGError when the file cannot be written.
     """
-    path = Path(path)
-    path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+    path = Path(path if str(path).lower().endswith(".png") else f"{path}.png")
     with saving(path) as room:
         dpi = PAGE_PX_PER_MM * MM_PER_INCH
         _picture(figure(ecg, dpi=dpi)).save(room / path.name, format="PNG", dpi=(dpi, dpi))

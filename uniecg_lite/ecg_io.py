@@ -85,18 +85,16 @@ def _read_wfdb(path: Path) -> dict:
         require(record == path, f"The header {header.name} of {path.name} is missing: put it beside the signals.")
         raise BadECG(f"Files such as {path.name} are not read here: {READABLE}.")
     lines = _header_lines(header)
-    line = " ".join(lines[0]) if lines else ""
+    line = " ".join(next(iter(lines), ()))
     with refused(
         f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
         "signals, rate and samples): mend it, or fetch the record again."
     ):
         files = {str(name) for name in getattr(wfdb.rdheader(str(record)), "file_name", None) or ()}
     hz = _stated_rate(header)
-    gone = [name for name in files if Path(name).name != name or not (record.parent / name).is_file()]
-    require(
-        not gone,
-        f"The signal file {min(gone, default='')} named in {header.name} is missing: put it beside the header.",
-    )
+    there = {name for name in files if Path(name).name == name and (record.parent / name).is_file()}
+    gone = min(files - there, default="")
+    require(not gone, f"The signal file {gone} named in {header.name} is missing: put it beside the header.")
     with refused(
         f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
     ):
@@ -106,8 +104,7 @@ def _read_wfdb(path: Path) -> dict:
     if "/" not in lines[0][0]:  # the reader drops letters that are no ASCII, so that µV would become V
         units |= {name: "uV" for name, line in zip(names, lines[1:]) if re.search(_MICRO, "".join(line[2:3]))}
     comments = "\n".join(data.comments or ())
-    source = _SOURCE.search(comments)
-    about = {"source": source[1].strip()} if source else {}
+    about = {"source": source[1].strip()} if (source := _SOURCE.search(comments)) else {}
     return {"names": names, "leads": leads, "hz": hz, "unit": units, **patient(comments), **about}
 
 
@@ -207,8 +204,8 @@ def _read_numpy(path: Path) -> dict:
     )
     text = {key: str(part[key].item()) for key in SCALARS if key in part and part[key].size == 1}
     hz = _rate(text.get("hz"), f"The hz in {path.name} is no number: save the samples per second.")
-    about = patient(" ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text))
-    return {"names": names, "leads": signal, "hz": hz, "unit": text.get("unit"), **about}
+    notes = " ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text)
+    return {"names": names, "leads": signal, "hz": hz, "unit": text.get("unit"), **patient(notes)}
 
 
 def write(ecg, path: Path) -> Path:

@@ -13,7 +13,7 @@ from itertools import compress
 import torch
 
 from .errors import BadRequest, require
-from .leads import LEADS
+from .leads import CHEST, LEADS
 from .paths import DATA
 
 
@@ -59,8 +59,7 @@ HIDES = {  # code -> findings that it may hide: the row names them, or their gro
 ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # at J + 20 ms
 ST_DOWN = -0.1
 T_INVERTED = -0.1
-T_TALL = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])
-LOW_SWING = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])  # QRS from peak to peak, below it
+T_TALL = LOW_SWING = torch.tensor([1.0 if name in CHEST else 0.5 for name in LEADS])  # QRS from peak to peak, below it
 T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
 Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
@@ -147,8 +146,7 @@ def report(reading: Reading) -> str:
     """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
     r = reading
     found = [code for code in CODES if code in r.findings]  # rhythms come first
-    names = [NAMES[code] for code in found]
-    names = names if set(found) & set(RHYTHMS) else ["unknown rhythm", *names]
+    names = ["unknown rhythm"] * set(RHYTHMS).isdisjoint(found) + [NAMES[code] for code in found]
     reasons = [EVIDENCE[code] for code in found if code not in SINUS]  # a sinus rhythm needs no more than its rate
     sentences = [
         f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",

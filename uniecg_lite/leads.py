@@ -96,9 +96,9 @@ def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
 
     V1..V6 and any two limb leads are enough. Given leads are kept as they are. Raises BadECG naming what is missing.
     """
-    missing = [name for name in CHEST if name not in leads]
     limb = [name for name in LIMB if name in leads]
-    missing += [] if len(limb) >= 2 else [f"{2 - len(limb)} more limb lead{'s' if not limb else ''}"]
+    more = {0: ["2 more limb leads"], 1: ["1 more limb lead"]}.get(len(limb), [])
+    missing = [*(name for name in CHEST if name not in leads), *more]
     found = ", ".join(name for name in LEADS if name in leads) or "no ECG lead at all"
     require(
         not missing,

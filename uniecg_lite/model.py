@@ -292,7 +292,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         Raises:
             BadArtifact: no model there, one of version 0.1, or damaged; the message says what to run.
         """
-        folder = _fetched(folder, **hub)
+        with refused(f"There is no model in {folder}: run notebook 08, or give another folder.", BadArtifact):
+            folder = Path(folder if Path(folder).is_dir() else snapshot_download(str(folder), **hub))
         with refused(f"The model in {folder} is damaged ({{reason}}): run its notebook again.", BadArtifact):
             about = json.loads((folder / "config.json").read_text())
             sentence = f"{folder} was written by version 0.1: run notebooks 02 to 08 again (make run)."
@@ -315,12 +316,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
 
 
 PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")
-
-
-def _fetched(folder: str | Path, **hub) -> Path:
-    """A folder as it is, or a hub's repository as a folder."""
-    with refused(f"There is no model in {folder}: run notebook 08, or give another folder.", BadArtifact):
-        return Path(folder if Path(folder).is_dir() else snapshot_download(str(folder), **hub))
 
 
 def pooled(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:

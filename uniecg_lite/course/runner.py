@@ -37,9 +37,8 @@ def chosen(only: str | None = None, first: str | None = None, last: str | None =
         raise BadRequest("Ask for one notebook (--only) or for a range (--from, --to), not for both.")
     known = [path.name[:2] for path in chain()]
     low, high = (only or first or known[0]).zfill(2), (only or last or known[-1]).zfill(2)
-    for number in (low, high):
-        if number not in known:
-            raise BadRequest(f"There is no notebook '{number}': choose one of {known[0]} to {known[-1]}.")
+    for one in (low, high):
+        require(one in known, f"There is no notebook '{one}': choose one of {known[0]} to {known[-1]}.", BadRequest)
     require(low <= high, f"No notebook lies from {low} to {high}: give the smaller number to --from.", BadRequest)
     return [path for path in chain() if low <= path.name[:2] <= high]
 

@@ -55,13 +55,12 @@ def _question(row: dict, where: str) -> Question:
             raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, which holds something else than it should.")
         if value not in _TYPES.get(name, (value,)):
             raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, not one of {', '.join(_TYPES[name])}.")
-    answer, ecgs, question_type = row["answer"], row["ecg_id"], row["question_type"]
+    answer, ecgs, asked = row["answer"], row["ecg_id"], row["question_type"]
     if len(answer) > 1 and all(len(item) <= 1 for item in answer):
         raise BadArtifact(
             f"{where}: the answer was taken apart into its letters ({', '.join(answer):.40}): join them, or get the "
             f"file again."
         )
-    count = 1 if question_type.startswith("single") else 2
-    if len(ecgs) != count:
-        raise BadArtifact(f"{where}: a {question_type} question needs {count} ecg_id, not {len(ecgs)}.")
+    count = 1 if asked.startswith("single") else 2
+    require(len(ecgs) == count, f"{where}: a {asked} question needs {count} ecg_id, not {len(ecgs)}.", BadArtifact)
     return Question(**{name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in _FIELDS})
