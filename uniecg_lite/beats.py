@@ -123,8 +123,8 @@ def rhythm_features(times: torch.Tensor) -> torch.Tensor:
     quantiles = share.masked_fill(~known, torch.nan).nanquantile(share.new_tensor(QUANTILES), 1).T.nan_to_num()
     step = (gap[:, 1:] / gap[:, :-1]).log().nan_to_num()  # (B, K - 2)
     numbers = [rate, usual, 3 * extent, 5 * variance.sqrt(), 5 * change, *alike, 4 * quantiles]
-    steps = [step.topk(3, 1).values, (-step).topk(3, 1).values]
-    return LOUD * torch.cat([*numbers, *steps, times[:, :1].nan_to_num(1.0), 4 * share], 1)
+    numbers += [step.topk(3, 1).values, (-step).topk(3, 1).values, times[:, :1].nan_to_num(1.0), 4 * share]
+    return LOUD * torch.cat(numbers, 1)
 
 
 def heart_rate(signal: torch.Tensor, hz: float) -> torch.Tensor:

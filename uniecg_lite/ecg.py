@@ -111,8 +111,7 @@ class ECG:
 
     def __getitem__(self, name: str) -> np.ndarray:
         """One lead by name, (L,) in mV; raises BadECG for a name that is no lead."""
-        lead = lead_name(name)
-        require(lead, f"There is no lead {name!r}: use one of {', '.join(LEADS)}.")
+        require(lead := lead_name(name), f"There is no lead {name!r}: use one of {', '.join(LEADS)}.")
         return self.signal[LEADS.index(lead)]
 
     def __repr__(self) -> str:

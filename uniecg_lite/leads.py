@@ -108,8 +108,8 @@ def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
     used = ["I", "II"] if {"I", "II"} <= set(limb) else limb
     inverse = np.linalg.pinv(np.array([LIMB_WEIGHTS[name] for name in used], dtype=float))  # (2, limb)
     base = inverse @ np.stack([leads[name] for name in used])  # (2, L): I and II
-    derived = {name: np.array(weights) @ base for name, weights in LIMB_WEIGHTS.items() if name not in leads}
-    return np.stack([leads[name] if name in leads else derived[name] for name in LEADS])  # (12, L)
+    whole = {name: np.array(weights) @ base for name, weights in LIMB_WEIGHTS.items()} | {**leads}
+    return np.stack([whole[name] for name in LEADS])  # (12, L)
 
 
 def in_leads(values: torch.Tensor, *names: str) -> torch.Tensor:
