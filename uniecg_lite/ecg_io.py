@@ -244,10 +244,12 @@ def saving(path: Path) -> Iterator[Path]:
     Raises:
         UniECGError: the disk refuses.
     """
-    sentence = f"Could not write {path} ({{reason}}): make room or choose another folder."
-    with refused(sentence, UniECGError, OSError):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as room:
             yield Path(room)
             for file in sorted(Path(room).iterdir()):
                 os.replace(file, path.parent / file.name)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UniECGError(f"Could not write {path} ({reason}): make room or choose another folder.") from None
