@@ -144,12 +144,13 @@ from uniecg_lite.stages import (
 )
 from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
 from uniecg_lite.studies.augmentation import best_threshold, means
-from uniecg_lite.studies.claims import system_table
 from uniecg_lite.studies.diag import codec_of, CODES_VARIANTS, joint_width
 from uniecg_lite.studies.grid import run_study, STUDIES, study_list
 from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width, fewest
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
-from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
+from uniecg_lite.studies.study import (
+    paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table, system_table,
+)
 from uniecg_lite.studies.systems import settle, SharedProjection, trivial_report
 from uniecg_lite.training import inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on

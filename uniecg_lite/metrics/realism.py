@@ -16,14 +16,13 @@ from torchmetrics.functional.classification import binary_auroc
 from ..beats import BEFORE_S, EDGE_S, centred, cut_beats, heart_rate, r_peaks
 from ..errors import BadECG
 from ..findings import CODES
-from ..leads import INDEPENDENT, LEADS
+from ..leads import ROWS
 from .real_records import patient_index
 
 BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": (15.0, 35.0), "fine": (35.0, 49.0)}
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 COMMON = ("SR", "SBRAD", "STACH", "SARRH", "NORM", "LAD", "LAFB", "LVH", "STD", "TINV", "LAE", "PAC", "PVC")  # in both
 FOLDS, BEATS_EACH = 5, 8
-INDEPENDENT_ROWS = [LEADS.index(lead) for lead in INDEPENDENT]
 
 
 def band_rms(signal: torch.Tensor, hz: float) -> dict[str, torch.Tensor]:
@@ -73,7 +72,7 @@ def statistics(signal: torch.Tensor, hz: float = 100.0) -> dict[str, torch.Tenso
     out["qrs_variation"] = (mean(size.square()) - usual.square()).clamp(min=0).sqrt() / usual
     average_beat = mean(cut)  # (B, 12, W)
     out["qrs_ms"] = _steep(average_beat, hz)
-    shape = average_beat[:, INDEPENDENT_ROWS, first : first + qrs.shape[-1]].nan_to_num()
+    shape = average_beat[:, ROWS, first : first + qrs.shape[-1]].nan_to_num()
     energy = torch.linalg.svdvals(shape - shape.mean(-1, keepdim=True)).square()  # (B, 8)
     out["non_dipolar"] = (energy[:, 3:].sum(1) / energy.sum(1)).sqrt()
     return out
