@@ -170,10 +170,10 @@ def test_what_each_design_tells_the_denoiser(base):
     assert raw.shape == (3, 131) and torch.equal(raw[:, 128:], numbers_of(requests, scaled=False))
     other = [replace(r, rate=r.rate + 20, age=r.age - 5) for r in requests]
     assert torch.equal(theirs.conditions(other)[:, :128], raw[:, :128]), "the words do not hold the numbers"
-    tokens = base.condition.tokens(texts)
+    tokens = base.condition(texts, each=True)
     assert tokens.shape == (3, 96, 128)
     torch.testing.assert_close(tokens[:, -1], base.condition(texts), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(base.condition.tokens(texts[:1])[0], tokens[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(base.condition(texts[:1], each=True)[0], tokens[0], atol=1e-5, rtol=1e-5)
     assert (tokens[:, 0] - tokens[:, 1]).abs().max() > 0.05, "a vector for each word"
 
 

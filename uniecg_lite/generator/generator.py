@@ -53,8 +53,7 @@ class Generator(nn.Module):
     def conditions(self, requests: list[Request]) -> torch.Tensor:
         """Requests -> what the design tells the denoiser: (B, D_c), or (B, T, D_c) for `tokens`."""
         if self.design.numbers == "words":
-            texts = [request.text() for request in requests]
-            return self.condition.tokens(texts) if self.design.words == "tokens" else self.condition(texts)
+            return self.condition([request.text() for request in requests], each=self.design.words == "tokens")
         words = self.condition([replace(request, age=None, sex=None, rate=None).text() for request in requests])
         return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
 

@@ -28,14 +28,14 @@ def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
     return out
 
 
-def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path, *told: torch.Tensor) -> dict:
-    """Train the VAE on (N, 12, 1024) mV and what it is told of each, then measure the scale of its latents."""
+def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path, *condition: torch.Tensor) -> dict:
+    """Train the VAE on (N, 12, 1024) mV under their conditions, if any, then measure the scale of its latents."""
     device = vae.scale.device
     vae.start(ecgs[:2048].to(device))
     loop = TrainingLoop({"vae": vae}, plan, seed, folder, "VAE")
     for step in loop:
         rows = step.rows(len(ecgs))
-        step.learn(**vae.loss(*(part[rows].to(device) for part in (ecgs, *told))))
+        step.learn(**vae.loss(*(part[rows].to(device) for part in (ecgs, *condition))))
     vae.eval().measure_scale(ecgs[:1024].to(device))
     return loop.history
 

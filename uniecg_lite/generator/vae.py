@@ -104,14 +104,14 @@ class VAE(nn.Module):
         """(B, 8, 128) latents as they are -> (B, 8, 1024) companded mV, the independent leads, or all twelve."""
         return self.decoder(latent) + self.straight_out(latent)
 
-    def loss(self, signal: torch.Tensor, *told: torch.Tensor) -> dict[str, torch.Tensor]:
+    def loss(self, signal: torch.Tensor, *condition: torch.Tensor) -> dict[str, torch.Tensor]:
         """Squared error of the decoded leads, companded, plus a small KL; all are means. `mse` is in mV squared.
 
-        `told` is what `leads` gets beside the latents: nothing, or what a conditional VAE is told.
+        `condition` is what `leads` gets beside the latents: nothing, or what a conditional VAE is told.
         """
         mean, log_variance = self.distribution(signal)
         sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        generated, leads = self.leads(sample, *told), signal[:, self.rows]
+        generated, leads = self.leads(sample, *condition), signal[:, self.rows]
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         loss = 80 * (F.mse_loss(generated, compand(leads)) + self.kl_weight * kl)
         return {"loss": loss, "mse": F.mse_loss(expand(generated), leads).detach(), "kl": kl.detach()}

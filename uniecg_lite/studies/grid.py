@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..config import profile as find_profile
-from ..errors import BadRequest, UniECGError
+from ..errors import BadRequest, UniECGError, require
 from ..store import Store, commit, machine, write_text
 from . import augmentation, diag, making, mapping, realism_steps, systems
 from .study import ABOUT, Study, cell_path, places, read_cell, write_cell
@@ -64,19 +64,16 @@ def run_study(
         BadArtifact: the chain has not run so far with this profile, or there are no real records.
         UniECGError: some cells failed; the others are finished and kept.
     """
-    if name not in STUDIES:
-        raise BadRequest(f"There is no study '{name}': choose one of {', '.join(STUDIES)}.")
+    require(name in STUDIES, f"There is no study '{name}': choose one of {', '.join(STUDIES)}.", BadRequest)
     study, store = STUDIES[name], Store.open(find_profile(profile))
-    if variant is not None and variant not in study.variants:
-        raise BadRequest(f"Study '{name}' has no variant '{variant}': choose one of {', '.join(study.variants)}.")
-    if seeds < 1:
-        raise BadRequest(f"A study needs at least one seed, not {seeds}: give --seeds 1 or more.")
-    variants = [variant] if variant else list(study.variants)
+    variants, others = list(study.variants) if variant is None else [variant], ", ".join(study.variants)
+    fine = set(variants) <= study.variants.keys()
+    require(fine, f"Study '{name}' has no variant '{variant}': choose one of {others}.", BadRequest)
+    require(seeds >= 1, f"A study needs at least one seed, not {seeds}: give --seeds 1 or more.", BadRequest)
     settings = {v: json.loads(json.dumps(study.settings(store, v))) for v in variants}
     wanted = [(v, seed) for seed in range(seeds) for v in variants if seed == 0 or v not in study.fixed]
     room, failed, files = None, [], []
-    bar = tqdm(wanted, desc=f"study {name}", unit="cell")
-    for v, seed in bar:
+    for v, seed in (bar := tqdm(wanted, desc=f"study {name}", unit="cell")):
         bar.set_postfix_str(f"{v}, seed {seed}")
         path = cell_path(name, store.profile.name, v, seed, root)
         known = [place / name / path.name for place in places(store.profile.name, root)]
@@ -92,11 +89,12 @@ def run_study(
         except Exception as reason:  # whatever it is, the other cells go on
             traceback.print_exc()
             failed.append(f"{v} with seed {seed} ({type(reason).__name__}: {reason})")
-    if failed:
-        raise UniECGError(
-            f"{len(failed)} of {len(wanted)} cells of study '{name}' failed: {'; '.join(failed)}. Mend that and run "
-            "the study again; finished cells and checkpoints are kept."
-        )
+    require(
+        not failed,
+        f"{len(failed)} of {len(wanted)} cells of study '{name}' failed: {'; '.join(failed)}. Mend that and run the "
+        "study again; finished cells and checkpoints are kept.",
+        UniECGError,
+    )
     return files
 
 
@@ -108,8 +106,7 @@ def _run_cell(study: Study, store: Store, room, variant: str, seed: int, setting
     folder = store.folder / "studies" / study.name / f"{variant}-{seed}"
     clock, spent, begun = folder / "clock.json", 0.0, time.time()
     last = json.loads(clock.read_text()) if clock.exists() else {}
-    resumed = last.get("settings") == settings
-    if resumed:
+    if resumed := last.get("settings") == settings:
         spent = last["spent"] + max(0.0, max(file.stat().st_mtime for file in folder.rglob("*")) - last["begun"])
     else:
         shutil.rmtree(folder, ignore_errors=True)

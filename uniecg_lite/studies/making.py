@@ -141,10 +141,9 @@ class StudyContext:
 
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: training, design, patients, and the artifacts it starts from."""
-    P = store.profile
-    inputs = ("cohort", "reader") if variant == "simulator" else ("cohort", "diffusets", "reader")
+    P, inputs = store.profile, hashes(store, "cohort", *(["diffusets"] if variant != "simulator" else []), "reader")
     out = {"records": P.records, "scored": P.study_scored, "few": FEW, "rare": [RARE, CARRIERS], "rates": list(RATES)}
-    out["inputs"] = hashes(store, *inputs)
+    out |= {"inputs": inputs}
     if variant in FIXED:
         return out
     out |= {"denoiser": asdict(P.study_denoiser), "width": P.unet_width}
@@ -160,8 +159,11 @@ def settings(store: Store, variant: str) -> dict:
 
 def swept() -> list[Request]:
     """Sinus rhythm at each of `RATES`, twice."""
-    finding = {rate: ("SBRAD",) if rate < 60 else ("STACH",) if rate > 100 else ("SR", "NORM") for rate in RATES}
-    return [Request(rate=rate, findings=finding[rate]) for rate in RATES for _ in range(2)]
+    return [
+        Request(rate=rate, findings=("SBRAD",) if rate < 60 else ("STACH",) if rate > 100 else ("SR", "NORM"))
+        for rate in RATES
+        for _ in range(2)
+    ]
 
 
 def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
@@ -262,13 +264,3 @@ def sampling_measure(room: StudyContext, variant: str, seed: int, folder: Path) 
     seconds = (time.perf_counter() - begun) / room.n
     found = {name: value for name, value in crowd(room, signal).items() if not name.startswith("f1.")}
     return found | {"seconds_per_ecg": seconds}
-
-
-def fewest(fid: dict[int, float], near: float = 0.02) -> int:
-    """The smallest number of steps whose FID exceeds the best one by no more than the share `near`.
-
-    Args:
-        fid: number of steps -> FID.
-        near: 0.02 is 2%.
-    """
-    return min(steps for steps, value in fid.items() if value <= (1 + near) * min(fid.values()))

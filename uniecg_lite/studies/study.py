@@ -9,21 +9,19 @@ metric, or a product of such. `needed` metrics are told in words; without a `wis
 import json
 import math
 import operator
-import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from ..cohort import Cohort, load
 from ..config import profile as find_profile
 from ..errors import BadArtifact
 from ..findings import table
 from ..paths import ROOT
-from ..store import Store, save_tensors, write_text
+from ..store import Store, write_text
 
 ABOUT = table("studies")  # of each study: its question, its variants in words, and those that run once
 
@@ -161,8 +159,8 @@ def spread_text(value: Spread | None, form: str = ".4g") -> str:
 
 def markdown(header: list[str], rows: list[list]) -> str:
     """Rows as a Markdown table."""
-    text = ["| " + " | ".join(map(str, line)) + " |" for line in (header, *rows)]
-    return "\n".join([text[0], "|" + "---|" * len(header), *text[1:]])
+    first, *others = ("| " + " | ".join(map(str, line)) + " |" for line in (header, *rows))
+    return "\n".join([first, "|" + "---|" * len(header), *others])
 
 
 def summary_table(name: str, metrics: list[str], profile: str = "laptop", root: Path | None = None) -> str:
@@ -233,19 +231,17 @@ def _judge(claim: dict, metrics: dict[str, float]) -> dict:
     wished = claim.get("wished", {})
     words = {key: text for key, text in (claim["needed"] | wished).items() if key in metrics}
     values = [tuple(metrics[key + end] for end in ENDS) for key in words]
-    holds = all(_holds(rule, metrics) for rule in claim["holds_if"] if rule.split()[0] in metrics)
+    holds = all(
+        RULES[sign](metrics[left], math.prod(metrics[x] if x in metrics else float(x) for x in right if x != "*"))
+        for left, sign, *right in map(str.split, claim["holds_if"])
+        if left in metrics
+    )
     enough = min(value[3] for value in values) >= claim.get("seeds", SEEDS)
     return {
         "paper": claim["paper"],
         "ours": "; ".join(f"{text} {spread_text(value, '.3g')}" for text, value in zip(words.values(), values)),
         "verdict": _verdict(holds, enough and (not holds or wished.keys() <= metrics.keys())),
     }
-
-
-def _holds(rule: str, metrics: dict[str, float]) -> bool:
-    left, sign, *right = rule.split()
-    bound = math.prod(metrics[part] if part in metrics else float(part) for part in right if part != "*")
-    return RULES[sign](metrics[left], bound)
 
 
 def _verdict(holds: bool, testable: bool) -> str:
@@ -315,21 +311,3 @@ def manifest_hash(folder: Path) -> str:
 def size(module: torch.nn.Module) -> int:
     """The number of a module's parameters."""
     return sum(p.numel() for p in module.parameters())
-
-
-def train_once(train: Callable[[], object], tensors: dict[str, torch.Tensor], kept: Path) -> None:
-    """Train unless the weights are kept already, so that a cell that was killed while it was scored trains once.
-
-    Args:
-        train: changes the tensors.
-        tensors: the live ones by name; kept values are put into them.
-        kept: the `.safetensors` file.
-    """
-    if not kept.exists():
-        train()
-        part = kept.with_suffix(".part")
-        save_tensors(tensors, part)
-        os.replace(f"{part}.safetensors", kept)
-    with torch.no_grad():
-        for name, tensor in load_file(kept).items():
-            tensors[name].copy_(tensor)
