@@ -93,14 +93,14 @@ class Store:
             BadArtifact: missing, foreign or stale; the message names the notebook to run.
         """
         meta = self.meta(name)
-        advice = f"run notebook {PRODUCERS[name]} again"
+        advice = f"run notebook {PRODUCERS.get(name, '?')} again"
         if meta["profile"] != self.profile.name or meta["seed"] != self.seed:
             raise BadArtifact(
                 f"'{name}' was made with profile '{meta['profile']}' and seed {meta['seed']}, not "
                 f"'{self.profile.name}' and {self.seed}: {advice}."
             )
         now = json.loads(json.dumps(asdict(self.profile)))
-        if any(meta["sizes"].get(key) != now[key] for key in SIZES[name]):
+        if any(meta["sizes"].get(key) != now[key] for key in SIZES.get(name, now)):
             raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
         for other, hashed in meta["inputs"].items():
             self.path(other)  # and what that one was made from
@@ -113,7 +113,9 @@ class Store:
         try:
             return load_file(self.path(name) / f"{file}.safetensors")
         except (OSError, SafetensorError) as reason:
-            raise BadArtifact(f"'{name}' is damaged ({reason}): run notebook {PRODUCERS[name]} again.") from None
+            raise BadArtifact(
+                f"'{name}' is damaged ({reason}): run notebook {PRODUCERS.get(name, '?')} again."
+            ) from None
 
     @contextmanager
     def writing(self, name: str, inputs: tuple[str, ...] = (), **about) -> Iterator[Path]:

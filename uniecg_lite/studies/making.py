@@ -26,7 +26,7 @@ from ..generator.vae import LATENT, VAE, expand
 from ..language.conversations import Corpus
 from ..language.requests import Request
 from ..leads import from_independent
-from ..metrics.generation import ClipPair, clip_scores, control, fidelity, memorised, number_errors, requested, standard
+from ..metrics.generation import clip_scores, control, fidelity, memorised, number_errors, requested, standard
 from ..store import Store
 from ..training import device_and_why, inference
 from .study import ABOUT, hashes, open_split, size
@@ -120,11 +120,6 @@ class StudyContext:
     def known(self) -> torch.Tensor:
         """(N, 256) features of the training ECGs."""
         return self.reader.features(standard(self.ecgs))
-
-    @cached_property
-    def pair(self) -> ClipPair:
-        """Of those and their words."""
-        return ClipPair(self.known, self.words)
 
     def material(self, generated: Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """`Generator.material` of the training ECGs, kept for designs that share it: with the chain's VAE, most do."""
@@ -236,7 +231,7 @@ def crowd(room: StudyContext, signal: torch.Tensor) -> dict[str, float]:
     """
     requests, features = room.requests[: len(signal)], room.reader.features(standard(signal))
     out = control(room.reader, signal, *requested(requests)) | fidelity(room.real, features)
-    out |= clip_scores(room.pair, features, [request.text() for request in requests])
+    out |= clip_scores(room.known, room.words, features, [request.text() for request in requests])
     return out | memorised(room.known, room.real, features)
 
 
