@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -165,17 +166,11 @@ class Generator(nn.Module):
         try:
             about = json.loads((folder / "config.json").read_text())
             tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-            design, parts = Design(**about["design"]), about["parts"]
-            generator = cls(
-                VAE(**parts["vae"]),
-                TextEncoder(tokenizer, **parts["condition"]),
-                RRModel(**parts["rhythm"]),
-                AverageBeat(**parts["average_beat"]),
-                (Denoiser if design.family == "unet" else PatchDenoiser)(**parts["denoiser"]),
-                about["steps"],
-                about["guidance"],
-                design,
-            )
+            design = Design(**about["design"])
+            denoiser = Denoiser if design.family == "unet" else PatchDenoiser
+            kinds = (VAE, partial(TextEncoder, tokenizer), RRModel, AverageBeat, denoiser)
+            built = (kind(**about["parts"][name]) for kind, name in zip(kinds, PARTS))
+            generator = cls(*built, about["steps"], about["guidance"], design)
             generator.load_state_dict(load_file(folder / "generator.safetensors"))
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as reason:
             raise BadArtifact(f"The generator in {folder} is missing or damaged ({reason}): run notebook 06.") from None

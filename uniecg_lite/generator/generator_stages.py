@@ -41,12 +41,7 @@ def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: P
 
 
 def train_denoiser(
-    generator: Generator,
-    material: tuple[torch.Tensor, torch.Tensor],
-    corpus: Corpus,
-    plan: Training,
-    seed: int,
-    folder: Path,
+    generator: Generator, material: tuple[torch.Tensor, ...], corpus: Corpus, plan: Training, seed: int, folder: Path
 ) -> dict:
     """Train the denoiser on `Generator.material` as the design says, see `Generator.loss`; plans are of true beats.
 
@@ -55,8 +50,7 @@ def train_denoiser(
     """
     net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
     latents, plans = material  # (N, 8, 128), (N, PLAN, 128)
-    ema = AVERAGED if design.averaged else None
-    loop = TrainingLoop({"denoiser": net}, plan, seed, folder, "denoiser", ema=ema)
+    loop = TrainingLoop({"denoiser": net}, plan, seed, folder, "denoiser", ema=AVERAGED if design.averaged else None)
     for step in loop:
         rows = step.rows(len(latents))
         with torch.no_grad():

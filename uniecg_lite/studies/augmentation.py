@@ -59,10 +59,9 @@ def settings(store: Store, variant: str) -> dict:
     beside, others = SIZES.get(P.name, USUAL)
     inputs = hashes(store, "cohort", *(["diffusets"] if generated else []))
     out = {"records": P.records, "rare": list(RARE), "others": others, "width": WIDTH}
-    out |= {"classifier": asdict(P.study_classifier)}
+    out |= {"classifier": asdict(P.study_classifier), "inputs": inputs | {"manifest": folder and manifest_hash(folder)}}
     out |= {} if variant.startswith("plain") else {"beside": beside}
-    out |= {"sample_steps": P.sample_steps, "guidance": P.guidance} if generated else {}
-    return out | {"inputs": inputs | {"manifest": folder and manifest_hash(folder)}}
+    return out | ({"sample_steps": P.sample_steps, "guidance": P.guidance} if generated else {})
 
 
 def prepare(store: Store) -> SimpleNamespace:
@@ -166,7 +165,5 @@ def best_threshold(stated: torch.Tensor, label: torch.Tensor) -> float:
 def scores(prefix: str, stated: torch.Tensor, label: torch.Tensor, threshold: float) -> dict[str, float]:
     """`<prefix>.f1` at this threshold, and `<prefix>.auroc`, of logits (N,) against (N,) bool."""
     once = torch.ones(1, len(stated))
-    return {
-        f"{prefix}.f1": weighted_f1(stated >= threshold, label, once).item(),
-        f"{prefix}.auroc": weighted_auroc(stated, label, once).item(),
-    }
+    f1, auroc = weighted_f1(stated >= threshold, label, once), weighted_auroc(stated, label, once)
+    return {f"{prefix}.f1": f1.item(), f"{prefix}.auroc": auroc.item()}

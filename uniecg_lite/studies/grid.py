@@ -38,11 +38,7 @@ def study_list() -> str:
 
 
 def run_study(
-    name: str,
-    profile: str | None = None,
-    seeds: int = 3,
-    variant: str | None = None,
-    root: Path | None = None,
+    name: str, profile: str | None = None, seeds: int = 3, variant: str | None = None, root: Path | None = None
 ) -> list[Path]:
     """Run the cells of a study that are not there yet, seed by seed, from the artifacts of the chain with seed 0.
 
@@ -112,19 +108,7 @@ def _run_cell(study: Study, store: Store, room, variant: str, seed: int, setting
         shutil.rmtree(folder, ignore_errors=True)
     write_text(clock, json.dumps({"settings": settings, "spent": spent, "begun": begun}))
     metrics = study.measure(room, variant, seed, folder)
-    write_cell(
-        path,
-        {
-            "study": study.name,
-            "variant": variant,
-            "profile": store.profile.name,
-            "seed": seed,
-            "machine": machine(),
-            "commit": commit(),
-            "date": date.today().isoformat(),
-            "seconds": round(spent + time.time() - begun, 1),
-            "resumed": resumed,
-            "settings": settings,
-            "metrics": metrics,
-        },
-    )
+    about = {"study": study.name, "variant": variant, "profile": store.profile.name, "seed": seed}
+    about |= {"machine": machine(), "commit": commit(), "date": date.today().isoformat()}
+    seconds = round(spent + time.time() - begun, 1)
+    write_cell(path, {**about, "seconds": seconds, "resumed": resumed, "settings": settings, "metrics": metrics})

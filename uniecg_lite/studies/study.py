@@ -97,6 +97,7 @@ def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]
 # --- The cells of a study together: means with their spread over seeds, comparisons by seed, tables.
 
 Spread = tuple[float, float, float, int]  # mean, lowest, highest, number of seeds
+Metric = tuple[str, str]  # variant, and the metric of it
 SEEDS = 3  # fewer do not bear a verdict
 
 
@@ -124,12 +125,7 @@ def summary(name: str, profile: str = "laptop", root: Path | None = None) -> dic
 
 
 def paired(
-    name: str,
-    one: tuple[str, str],
-    other: tuple[str, str],
-    ratio: bool = False,
-    profile: str = "laptop",
-    root: Path | None = None,
+    name: str, one: Metric, other: Metric, ratio: bool = False, profile: str = "laptop", root: Path | None = None
 ) -> Spread | None:
     """Two metrics compared seed by seed: (mean, lowest, highest, n); None when no seed has both.
 
@@ -278,11 +274,10 @@ def system_table(profile: str = "laptop", root: Path | None = None) -> str:
         for system, (variant, prefix, paper) in SYSTEMS.items():
             value = cells.get(variant, {}).get(prefix + metric)
             ratio = paired("table", (variant, prefix + metric), ("pulse", metric), True, profile, root)
-            wanted, verdict = row["ratio"] if paper == "UniECG" else "", ""
-            if wanted and ratio:
-                verdict = _verdict(ratio[0] >= wanted and ratio[1] > 1, ratio[3] >= SEEDS)
-            shown = "1" if variant == "pulse" else spread_text(ratio, ".3g")
-            rows.append([name, system, row.get(paper, ""), spread_text(value), wanted, shown, verdict])
+            wanted, shown = row["ratio"] if paper == "UniECG" else "", spread_text(ratio, ".3g")
+            judged = wanted and ratio and _verdict(ratio[0] >= wanted and ratio[1] > 1, ratio[3] >= SEEDS)
+            ours = [row.get(paper, ""), spread_text(value), wanted, "1" if variant == "pulse" else shown, judged or ""]
+            rows.append([name, system, *ours])
     return markdown(["score", "system", "paper", "ours (seeds)", "ratio to PULSE, paper", "ours", "verdict"], rows)
 
 
