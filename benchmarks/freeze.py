@@ -142,12 +142,13 @@ from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
 from uniecg_lite.studies.augmentation import best_threshold, means
-from uniecg_lite.studies.claims import system_table
 from uniecg_lite.studies.diag import codec_of, CODES_VARIANTS, joint_width
 from uniecg_lite.studies.grid import run_study, STUDIES, study_list
-from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width, fewest
+from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
-from uniecg_lite.studies.study import paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table
+from uniecg_lite.studies.study import (
+    paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table, system_table,
+)
 from uniecg_lite.studies.systems import settle, SharedProjection, trivial_report
 from uniecg_lite.training import inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
@@ -898,7 +899,7 @@ def _generators() -> dict:
     torch.manual_seed(0)
     out |= many("vae.loss", vae.loss(ecgs[:4]))
     told = condition(texts)
-    out |= {"condition": kept(told, 4), "condition.tokens": kept(condition.tokens(texts), 4)}
+    out |= {"condition": kept(told, 4), "condition.tokens": kept(condition(texts, each=True), 4)}
     out |= {"condition.loss": digits(condition.facts_loss(requests)), "condition.rate": plain(condition.rate(told))}
     out |= {f"numbers_of.{scaled}": kept(numbers_of(requests, scaled)) for scaled in (False, True)}
     beats, times = average_beats(ecgs[:4])
@@ -1303,7 +1304,6 @@ def _committed() -> dict:
         if len(first) == 2:
             shared = sorted(set(cells[first[0]]) & set(cells[first[1]]))[:5]
             out[f"paired.{name}"] = [plain(paired(name, (first[0], m), (first[1], m))) for m in shared]
-    out["fewest"] = fewest({2: 3.0, 4: 1.01, 6: 1.0, 10: 1.0})
     worse = {key: (value * 0.5 if isinstance(value, float) else value) for key, value in found.items()}
     more = {key: (value * 1.5 if isinstance(value, float) else value) for key, value in found.items()}
     for name, changed in (("worse", worse), ("more", more), ("none", {})):

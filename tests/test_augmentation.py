@@ -15,9 +15,8 @@ from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.metrics.real_records import RealRecords
 from uniecg_lite.store import Store
 from uniecg_lite.studies import augmentation
-from uniecg_lite.studies.claims import claim_metrics, verdicts
 from uniecg_lite.studies.grid import STUDIES, run_study
-from uniecg_lite.studies.study import cell_path, summary, write_cell
+from uniecg_lite.studies.study import cell_path, claim_metrics, summary, verdicts, write_cell
 
 CODE = augmentation.RARE[0]
 

@@ -15,13 +15,13 @@ from uniecg_lite.generator.beat_plan import PLAN, SHOWN
 from uniecg_lite.generator.denoiser import Attention, Denoiser, PatchDenoiser, new_denoiser
 from uniecg_lite.generator.diffusion import FAULTS, PUBLISHED, Design, Diffusion, Flow, with_faults
 from uniecg_lite.generator.generator import Generator
-from uniecg_lite.generator.generator_stages import train_denoiser
+from uniecg_lite.generator.generator_stages import train_denoiser, train_vae
 from uniecg_lite.generator.text_encoder import numbers_of
 from uniecg_lite.generator.vae import LATENT, VAE
 from uniecg_lite.language.requests import Request
 from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.studies.making import ConditionalVAE, equal_width, train_conditional_vae
+from uniecg_lite.studies.making import ConditionalVAE, equal_width
 
 PATHS = {
     "flow": Flow(Design()),
@@ -170,10 +170,10 @@ def test_what_each_design_tells_the_denoiser(base):
     assert raw.shape == (3, 131) and torch.equal(raw[:, 128:], numbers_of(requests, scaled=False))
     other = [replace(r, rate=r.rate + 20, age=r.age - 5) for r in requests]
     assert torch.equal(theirs.conditions(other)[:, :128], raw[:, :128]), "the words do not hold the numbers"
-    tokens = base.condition.tokens(texts)
+    tokens = base.condition(texts, each=True)
     assert tokens.shape == (3, 96, 128)
     torch.testing.assert_close(tokens[:, -1], base.condition(texts), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(base.condition.tokens(texts[:1])[0], tokens[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(base.condition(texts[:1], each=True)[0], tokens[0], atol=1e-5, rtol=1e-5)
     assert (tokens[:, 0] - tokens[:, 1]).abs().max() > 0.05, "a vector for each word"
 
 
@@ -329,7 +329,7 @@ def test_a_conditional_vae_of_equal_size_learns_and_is_steered(clean, tmp_path):
     torch.manual_seed(0)
     model, words = ConditionalVAE(16, 128), torch.randn(40, 128)
     plan = tiny.replace(tiny.PLAN, steps=20, batch=8, lr=1e-2)
-    history = train_conditional_vae(model, clean, words, plans(40, seed=2), plan, 0, tmp_path)
+    history = train_vae(model, clean, plan, 0, tmp_path, words, plans(40, seed=2))
     assert history["loss"][-1] < 0.8 * history["loss"][0]
     generated = model.signals(words[:2], plans(2), seed=0)
     assert generated.shape == (2, 12, 1024) and lead_law_residual(generated, quantile=1).max() < 1e-5

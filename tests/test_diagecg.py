@@ -438,8 +438,7 @@ def test_a_joint_tokenizer_has_about_as_many_parameters():
 
 
 def test_claims_need_three_seeds_and_a_gain_in_each(tmp_path):
-    from uniecg_lite.studies.claims import claim_metrics, verdicts
-    from uniecg_lite.studies.study import cell_path, write_cell
+    from uniecg_lite.studies.study import cell_path, claim_metrics, verdicts, write_cell
 
     def cells(gains):
         for seed, gain in enumerate(gains):

@@ -9,7 +9,7 @@ from uniecg_lite.config import SMOKE
 from uniecg_lite.course import results
 from uniecg_lite.generator.diffusion import FAULTS
 from uniecg_lite.metrics.generation import standard
-from uniecg_lite.studies import claims, making
+from uniecg_lite.studies import making, study
 from uniecg_lite.studies.grid import run_study
 from uniecg_lite.studies.study import cell_path, summary, write_cell
 
@@ -100,7 +100,7 @@ def cells(root: Path, seeds: int = 3, **ours: float) -> None:
 
 def verdicts(root: Path) -> dict[str, str]:
     """Claim -> verdict from the cells under a folder."""
-    judged = claims.verdicts(claims.claim_metrics("making", root=root))
+    judged = study.verdicts(study.claim_metrics("making", root=root))
     return {claim: about["verdict"] for claim, about in judged.items()}
 
 
@@ -114,12 +114,12 @@ def test_claims_hold_only_where_every_seed_comes_near_true_ecgs(tmp_path):
         assert verdicts(tmp_path / name) == good | {claim: "not reproduced"}, "one seed of three says otherwise"
     cells(tmp_path / "two", seeds=2)
     assert set(verdicts(tmp_path / "two").values()) == {"not testable here"}
-    assert verdicts(tmp_path / "none") == {} == claims.claim_metrics("making", root=tmp_path / "none")
+    assert verdicts(tmp_path / "none") == {} == study.claim_metrics("making", root=tmp_path / "none")
 
 
 def test_claims_stand_among_the_others_in_the_papers_order(tmp_path):
     cells(tmp_path)
     gains = {f"diag.open.{which}{end}": 0.1 for which in ("qa", "all") for end in ("", ".low", ".high", ".seeds")}
-    found = results.claims(claims.claim_metrics("making", root=tmp_path) | {"routing.accuracy": 1.0} | gains)
+    found = results.claims(study.claim_metrics("making", root=tmp_path) | {"routing.accuracy": 1.0} | gains)
     assert list(found) == ["U9", "S1", "S2", "S3", "S4", "D7"]
     assert all(any(letter.isdigit() for letter in about["ours"]) for about in found.values())

@@ -12,7 +12,7 @@ from uniecg_lite.checkpoints import save_stage
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.store import save_tensors
-from uniecg_lite.studies import claims, making, mapping
+from uniecg_lite.studies import making, mapping, study
 from uniecg_lite.studies.grid import STUDIES, run_study
 from uniecg_lite.studies.study import cell_path, summary, write_cell
 
@@ -151,7 +151,7 @@ def cells(root: Path, seeds: int = 3, **worse: dict[str, float]) -> None:
 
 def verdicts(root: Path) -> dict[str, str]:
     """Claim -> verdict from the cells under a folder."""
-    judged = claims.verdicts(claims.claim_metrics("mapping", root=root))
+    judged = study.verdicts(study.claim_metrics("mapping", root=root))
     return {claim: about["verdict"] for claim, about in judged.items()}
 
 
@@ -175,7 +175,7 @@ def test_a_claim_holds_only_where_every_seed_says_so(tmp_path):
 
 def test_claims_stand_among_the_others_and_need_cells(tmp_path):
     cells(tmp_path)
-    found = results.claims(claims.claim_metrics("mapping", root=tmp_path) | {"routing.accuracy": 1.0})
+    found = results.claims(study.claim_metrics("mapping", root=tmp_path) | {"routing.accuracy": 1.0})
     assert list(found) == ["U6", "U7", "U8", "U9", "U11", "U15"]
     assert all(any(letter.isdigit() for letter in about["ours"]) for about in found.values())
-    assert claims.claim_metrics("mapping", root=tmp_path / "none") == claims.verdicts({}) == {}
+    assert study.claim_metrics("mapping", root=tmp_path / "none") == study.verdicts({}) == {}

@@ -38,11 +38,3 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     wanted = {"hr_median_error_bpm", "findings_macro_f1", "fid", "fid_ratio_to_floor", "precision", "recall"}
     assert wanted | {"density", "coverage", "seconds_per_ecg"} <= set(found)
     assert all(value[3] == 2 for value in found.values())
-
-
-def test_the_fewest_steps_within_two_hundredths_of_the_best_fid():
-    assert making.fewest({50: 100.0, 20: 101.9, 10: 102.1, 4: 180.0}) == 20
-    assert making.fewest({2: 99.0, 10: 100.0, 50: 101.0}) == 2, "more steps need not be better"
-    assert making.fewest({2: 300.0, 10: 102.0, 50: 100.0}) == 10, "the bound itself is near enough"
-    assert making.fewest({2: 110.0, 50: 100.0}, near=0.1) == 2
-    assert making.fewest({2: 0.0, 50: 0.0}) == 2

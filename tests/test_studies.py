@@ -24,11 +24,11 @@ from uniecg_lite.stages import train_reading
 from uniecg_lite.store import Store, save_tensors
 from uniecg_lite.studies import diag as study_diag
 from uniecg_lite.studies import systems as study_table
-from uniecg_lite.studies.claims import claim_metrics, system_table, verdicts
 from uniecg_lite.studies.grid import STUDIES, run_study, study_list
 from uniecg_lite.studies.study import (
     Study,
     cell_path,
+    claim_metrics,
     paired,
     provenance,
     read_cell,
@@ -36,6 +36,8 @@ from uniecg_lite.studies.study import (
     size,
     summary,
     summary_table,
+    system_table,
+    verdicts,
     write_cell,
 )
 from uniecg_lite.studies.systems import VIEWS, Patients, SharedProjection, settle, trivial_report

@@ -19,6 +19,7 @@ CHEST = ("V1", "V2", "V3", "V4", "V5", "V6")
 LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
 LEADS = LIMB + CHEST
 INDEPENDENT = ("I", "II") + CHEST
+ROWS = [LEADS.index(name) for name in INDEPENDENT]  # where they stand among the twelve
 LAW_TOLERANCE_MV = 0.05
 NEIGHBOURS = (("V2", "V3"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"), ("I", "aVL"), ("II", "aVF"), ("III", "aVF"))
 

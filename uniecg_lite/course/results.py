@@ -12,9 +12,8 @@ from ..config import HARDWARE, LAPTOP, PROFILES
 from ..findings import table
 from ..paths import ROOT
 from ..store import Store, commit, machine, write_text
-from ..studies.claims import claim_metrics, system_table, verdicts
 from ..studies.grid import STUDIES
-from ..studies.study import markdown, read_cells
+from ..studies.study import claim_metrics, markdown, read_cells, system_table, verdicts
 from .lesson import sums
 
 RESULTS = ROOT / "results"

@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 from vector_quantize_pytorch import FSQ
 
-from ..leads import INDEPENDENT, LEADS, from_independent
+from ..leads import ROWS, from_independent
 from ..training import inference
 from .fact_tokens import WORDS, FactWords
 
-ROWS = tuple(LEADS.index(name) for name in INDEPENDENT)
 LEVELS = (6, 6, 6, 6)  # 6^4 = 1296 codes, as published
 SLOPE = 0.01  # of LeakyReLU
 
@@ -85,7 +84,7 @@ class ECGTokenizer(nn.Module):
 
     def coded(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, L) mV -> the leads that are coded, (B, C, L)."""
-        return signal[:, list(ROWS)] if self.leads == len(ROWS) else signal
+        return signal[:, ROWS] if self.leads == len(ROWS) else signal
 
     def numbers(self, signal: torch.Tensor) -> torch.Tensor:
         """(B, 12, L) mV -> (B, T, D), before they are cut to levels."""

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
-from ..leads import from_independent
+from ..leads import ROWS, from_independent
 from ..training import inference
 from .diffusion import Design, Flow, guided, level_waves, path_loss
-from .vae import LATENT, PATCH, ROWS, compand, expand, principal_axes
+from .vae import LATENT, PATCH, compand, expand, principal_axes
 
 HZ = 102.4
 LENGTH = LATENT[1] * PATCH  # 1024 samples

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -52,8 +53,7 @@ class Generator(nn.Module):
     def conditions(self, requests: list[Request]) -> torch.Tensor:
         """Requests -> what the design tells the denoiser: (B, D_c), or (B, T, D_c) for `tokens`."""
         if self.design.numbers == "words":
-            texts = [request.text() for request in requests]
-            return self.condition.tokens(texts) if self.design.words == "tokens" else self.condition(texts)
+            return self.condition([request.text() for request in requests], each=self.design.words == "tokens")
         words = self.condition([replace(request, age=None, sex=None, rate=None).text() for request in requests])
         return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
 
@@ -166,17 +166,11 @@ class Generator(nn.Module):
         with refused(sentence, BadArtifact):
             about = json.loads((folder / "config.json").read_text())
             tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-            design, parts = Design(**about["design"]), about["parts"]
-            generator = cls(
-                VAE(**parts["vae"]),
-                TextEncoder(tokenizer, **parts["condition"]),
-                RRModel(**parts["rhythm"]),
-                AverageBeat(**parts["average_beat"]),
-                (Denoiser if design.family == "unet" else PatchDenoiser)(**parts["denoiser"]),
-                about["steps"],
-                about["guidance"],
-                design,
-            )
+            design = Design(**about["design"])
+            denoiser = Denoiser if design.family == "unet" else PatchDenoiser
+            kinds = (VAE, partial(TextEncoder, tokenizer), RRModel, AverageBeat, denoiser)
+            built = (kind(**about["parts"][name]) for kind, name in zip(kinds, PARTS))
+            generator = cls(*built, about["steps"], about["guidance"], design)
             generator.load_state_dict(load_file(folder / "generator.safetensors"))
         return generator.requires_grad_(False).eval().to(device_and_why()[0])
 

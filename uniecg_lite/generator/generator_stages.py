@@ -28,24 +28,20 @@ def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
     return out
 
 
-def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path) -> dict:
-    """Train the VAE on (N, 12, 1024) mV, then measure the scale of its latents."""
+def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path, *condition: torch.Tensor) -> dict:
+    """Train the VAE on (N, 12, 1024) mV under their conditions, if any, then measure the scale of its latents."""
     device = vae.scale.device
     vae.start(ecgs[:2048].to(device))
     loop = TrainingLoop({"vae": vae}, plan, seed, folder, "VAE")
     for step in loop:
-        step.learn(**vae.loss(ecgs[step.rows(len(ecgs))].to(device)))
+        rows = step.rows(len(ecgs))
+        step.learn(**vae.loss(*(part[rows].to(device) for part in (ecgs, *condition))))
     vae.eval().measure_scale(ecgs[:1024].to(device))
     return loop.history
 
 
 def train_denoiser(
-    generator: Generator,
-    material: tuple[torch.Tensor, torch.Tensor],
-    corpus: Corpus,
-    plan: Training,
-    seed: int,
-    folder: Path,
+    generator: Generator, material: tuple[torch.Tensor, ...], corpus: Corpus, plan: Training, seed: int, folder: Path
 ) -> dict:
     """Train the denoiser on `Generator.material` as the design says, see `Generator.loss`; plans are of true beats.
 
@@ -54,8 +50,7 @@ def train_denoiser(
     """
     net, design, device = generator.denoiser, generator.design, generator.vae.scale.device
     latents, plans = material  # (N, 8, 128), (N, PLAN, 128)
-    ema = AVERAGED if design.averaged else None
-    loop = TrainingLoop({"denoiser": net}, plan, seed, folder, "denoiser", ema=ema)
+    loop = TrainingLoop({"denoiser": net}, plan, seed, folder, "denoiser", ema=AVERAGED if design.averaged else None)
     for step in loop:
         rows = step.rows(len(latents))
         with torch.no_grad():

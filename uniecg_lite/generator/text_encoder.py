@@ -44,26 +44,18 @@ class TextEncoder(nn.Module):
         self.pool = nn.Linear(width, width)
         self.predict = nn.Linear(width, len(NUMBERS) * NUMBER_WIDTH + 1 + len(CODES))  # numbers, sex, findings
 
-    def forward(self, texts: list[str]) -> torch.Tensor:
-        return self._pooled(self._states(texts)[1])  # (B, D_c)
-
-    def tokens(self, texts: list[str]) -> torch.Tensor:
-        """Texts -> (B, longest, D_c): a vector for each word; places without a word hold the whole text's vector."""
-        x, whole = self._states(texts)
-        x = torch.cat([x, whole[:, None].expand(-1, self.longest - x.shape[1], -1)], 1)  # (B, longest, D)
-        return self._pooled(x)
-
-    def _pooled(self, x: torch.Tensor) -> torch.Tensor:
-        return F.layer_norm(self.pool(x).float(), (x.shape[-1],))
-
-    def _states(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The last states (B, T, D), in place of a missing word their mean, and that mean (B, D)."""
+    def forward(self, texts: list[str], each: bool = False) -> torch.Tensor:
+        """Texts -> (B, D_c); with `each` (B, longest, D_c), a vector for each word, the whole text's where there is
+        none."""
         rows = [torch.tensor(encode(self.tokenizer, text)[: self.longest]) for text in texts]
         ids = nn.utils.rnn.pad_sequence(rows, True, self.tokenizer.pad_token_id).to(self.place.device)  # (B, T)
         blank = ids == self.tokenizer.pad_token_id
         x = self.body(self.embed(ids) + self.place[: ids.shape[1]], src_key_padding_mask=blank)
-        whole = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)  # (B, D)
-        return torch.where(blank[..., None], whole[:, None], x), whole
+        out = x.masked_fill(blank[..., None], 0).sum(1) / (~blank).sum(1, keepdim=True)  # (B, D), the mean
+        if each:
+            x = torch.where(blank[..., None], out[:, None], x)  # (B, T, D)
+            out = torch.cat([x, out[:, None].expand(-1, self.longest - x.shape[1], -1)], 1)  # (B, longest, D)
+        return F.layer_norm(self.pool(out).float(), (out.shape[-1],))
 
     def facts_loss(self, requests: list[Request]) -> torch.Tensor:
         """How well the vectors of these requests tell their numbers, sex and findings; open parts do not count."""

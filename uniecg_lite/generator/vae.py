@@ -4,11 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..leads import INDEPENDENT, LEADS, from_independent
+from ..leads import LEADS, ROWS, from_independent
 
 LATENT = (8, 128)  # DiffuSETS has 4 channels; in our training time P waves and small Q waves do not survive those
 PATCH = 8  # samples of a latent
-ROWS = [LEADS.index(name) for name in INDEPENDENT]
 SMALL = 0.3  # mV: smaller waves are coded as they are, larger ones pressed together, so that P waves count as well
 KL_WEIGHT = 2.5e-5
 
@@ -58,7 +57,7 @@ class VAE(nn.Module):
 
     def __init__(self, width: int, free_leads: bool = False):
         super().__init__()
-        self.settings = {"width": width, "free_leads": free_leads}
+        self.settings, self.kl_weight = {"width": width, "free_leads": free_leads}, KL_WEIGHT
         self.free_leads, self.rows = free_leads, list(range(len(LEADS))) if free_leads else ROWS
         w, leads = width, len(self.rows)
         self.encoder = nn.Sequential(
@@ -98,20 +97,23 @@ class VAE(nn.Module):
 
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """(B, 8, 128) unit-scale latents -> (B, 12, 1024) mV."""
-        leads = expand(self._leads(latent * self.scale + self.shift).float())
+        leads = expand(self.leads(latent * self.scale + self.shift).float())
         return leads if self.free_leads else from_independent(leads)
 
-    def _leads(self, latent: torch.Tensor) -> torch.Tensor:
+    def leads(self, latent: torch.Tensor) -> torch.Tensor:
         """(B, 8, 128) latents as they are -> (B, 8, 1024) companded mV, the independent leads, or all twelve."""
         return self.decoder(latent) + self.straight_out(latent)
 
-    def loss(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Squared error of the decoded leads, companded, plus a small KL; all are means. `mse` is in mV squared."""
+    def loss(self, signal: torch.Tensor, *condition: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Squared error of the decoded leads, companded, plus a small KL; all are means. `mse` is in mV squared.
+
+        `condition` is what `leads` gets beside the latents: nothing, or what a conditional VAE is told.
+        """
         mean, log_variance = self.distribution(signal)
         sample = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        generated, leads = self._leads(sample), signal[:, self.rows]
+        generated, leads = self.leads(sample, *condition), signal[:, self.rows]
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-        loss = 80 * (F.mse_loss(generated, compand(leads)) + KL_WEIGHT * kl)
+        loss = 80 * (F.mse_loss(generated, compand(leads)) + self.kl_weight * kl)
         return {"loss": loss, "mse": F.mse_loss(expand(generated), leads).detach(), "kl": kl.detach()}
 
     @torch.no_grad()

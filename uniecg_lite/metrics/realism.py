@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import binary_auroc
 from ..beats import BEFORE_S, EDGE_S, centred, cut_beats, heart_rate, r_peaks
 from ..errors import BadECG
 from ..findings import CODES
-from ..leads import INDEPENDENT, LEADS
+from ..leads import ROWS
 from .real_records import patient_index
 
 HZ = 100.0  # of all signals here
@@ -22,7 +22,6 @@ BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": 
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 COMMON = ("SR", "SBRAD", "STACH", "SARRH", "NORM", "LAD", "LAFB", "LVH", "STD", "TINV", "LAE", "PAC", "PVC")  # in both
 FOLDS, BEATS_EACH = 5, 8
-INDEPENDENT_ROWS = [LEADS.index(lead) for lead in INDEPENDENT]
 EDGE, R_PEAK = round(EDGE_S * HZ), round(BEFORE_S * HZ)  # samples left out at the ends; where R is in a cut beat
 QRS = slice(R_PEAK - 8, R_PEAK + 9)  # of a cut beat
 
@@ -60,7 +59,7 @@ def statistics(signal: torch.Tensor) -> dict[str, torch.Tensor]:
     qrs = cut[..., QRS]  # (N, 12, 17)
     size, beat = qrs.amax(-1) - qrs.amin(-1), means(cut, owner, len(signal))  # (N, 12), (B, 12, W)
     usual, squares = (means(values, owner, len(signal)) for values in (size, size.square()))  # (B, 12)
-    shape = beat[:, INDEPENDENT_ROWS, QRS].nan_to_num()
+    shape = beat[:, ROWS, QRS].nan_to_num()
     energy = torch.linalg.svdvals(shape - shape.mean(-1, keepdim=True)).square()  # (B, 8)
     return {
         "quantiles": torch.quantile(centred(signal)[..., EDGE:-EDGE], torch.tensor(QUANTILES), -1).movedim(0, -1),

@@ -7,7 +7,7 @@ know a finding better than the few examples tell: the case of a generator that w
 
 import math
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,10 +59,9 @@ def settings(store: Store, variant: str) -> dict:
     beside, others = SIZES.get(P.name, USUAL)
     inputs = hashes(store, "cohort", *(["diffusets"] if generated else []))
     out = {"records": P.records, "rare": list(RARE), "others": others, "width": WIDTH}
-    out |= {"classifier": asdict(P.study_classifier)}
+    out |= {"classifier": asdict(P.study_classifier), "inputs": inputs | {"manifest": folder and manifest_hash(folder)}}
     out |= {} if variant.startswith("plain") else {"beside": beside}
-    out |= {"sample_steps": P.sample_steps, "guidance": P.guidance} if generated else {}
-    return out | {"inputs": inputs | {"manifest": folder and manifest_hash(folder)}}
+    return out | ({"sample_steps": P.sample_steps, "guidance": P.guidance} if generated else {})
 
 
 def prepare(store: Store) -> SimpleNamespace:
@@ -104,10 +103,11 @@ def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dic
 
 def means(found: dict[str, float]) -> dict[str, float]:
     """`simulated.f1`, `simulated.auroc`, `real.f1`, `real.auroc`: means over the findings that have one."""
-    names = [(where, score) for where in ("simulated", "real") for score in ("f1", "auroc")]
-    each = {f"{a}.{b}": [found.get(f"{a}.{code}.{b}", math.nan) for code in RARE] for a, b in names}
-    known = {name: [value for value in values if not math.isnan(value)] for name, values in each.items()}
-    return {name: sum(values) / len(values) for name, values in known.items() if values}
+    each = {
+        f"{where}.{score}": [x for code in RARE if not math.isnan(x := found.get(f"{where}.{code}.{score}", math.nan))]
+        for where, score in product(("simulated", "real"), ("f1", "auroc"))
+    }
+    return {name: sum(values) / len(values) for name, values in each.items() if values}
 
 
 # ---- examples ---------------------------------------------------------------------------------------------------
@@ -119,17 +119,16 @@ def examples(room: SimpleNamespace, code: str, source: str, k: int, seed: int) -
     parts = [rows.nonzero()[:, 0] for rows in (has, ~has)]
     carriers, without = (rows[torch.randperm(len(rows), generator=g)] for rows in parts)
     few, further = room.train.signal(carriers[:k].tolist()), carriers[k : k + n].tolist()
-    again, beside = torch.arange(n) % len(few), few[:0]  # (n,) which example is repeated
+    again = torch.arange(n) % len(few)  # (n,) which example is repeated
     fresh = from_independent(noise(NOISES + seed, torch.arange(n), torch.arange(1000) / HZ, HZ)[0])  # (n, 12, 1000)
-    if source == "copies":
-        beside = few[again] + fresh
-    if source == "made":
-        requests = [room.corpus.requests[row] for row in carriers[:k][again].tolist()]
-        signal = room.generator.signals(room.generator.conditions(requests), seed).cpu()
-        beside = standard(signal) + fresh
-    if source == "more" and further:
-        beside = room.train.signal(further)
-    return torch.cat([few, beside]), room.train.signal(without[:others].tolist())
+    requests = [room.corpus.requests[row] for row in carriers[:k][again].tolist()]
+    beside = {
+        "plain": lambda: few[:0],
+        "copies": lambda: few[again] + fresh,
+        "made": lambda: standard(room.generator.signals(room.generator.conditions(requests), seed).cpu()) + fresh,
+        "more": lambda: room.train.signal(further) if further else few[:0],
+    }
+    return torch.cat([few, beside[source]()]), room.train.signal(without[:others].tolist())
 
 
 # ---- the classifier ---------------------------------------------------------------------------------------------
@@ -166,7 +165,5 @@ def best_threshold(stated: torch.Tensor, label: torch.Tensor) -> float:
 def scores(prefix: str, stated: torch.Tensor, label: torch.Tensor, threshold: float) -> dict[str, float]:
     """`<prefix>.f1` at this threshold, and `<prefix>.auroc`, of logits (N,) against (N,) bool."""
     once = torch.ones(1, len(stated))
-    return {
-        f"{prefix}.f1": weighted_f1(stated >= threshold, label, once).item(),
-        f"{prefix}.auroc": weighted_auroc(stated, label, once).item(),
-    }
+    f1, auroc = weighted_f1(stated >= threshold, label, once), weighted_auroc(stated, label, once)
+    return {f"{prefix}.f1": f1.item(), f"{prefix}.auroc": auroc.item()}

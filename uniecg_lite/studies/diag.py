@@ -23,8 +23,8 @@ from ..simulator.simulate import simulate
 from ..stages import train_reading
 from ..store import Store
 from ..training import device_and_why
-from .study import ABOUT, hashes, size, train_once
-from .systems import Patients
+from .study import ABOUT, hashes, size
+from .systems import Patients, train_once
 
 CODES_VARIANTS, VARIANTS = ABOUT["diagcodes"]["variants"], ABOUT["diagecg"]["variants"]
 WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
@@ -88,12 +88,8 @@ def codes_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict
     """Train and score one tokenizer."""
     codec = trained_codec(room, variant, seed, folder)
     signal = room.test.signal(range(len(room.test)))
-    bits = codec.many(signal.shape[-1]) * math.log2(codec.codes)
-    return (
-        scored.codec_metrics(codec, signal)
-        | scored.waves_kept(codec, signal, room.truth)
-        | {"diagecg.bits_per_ecg": bits}
-    )
+    bits = {"diagecg.bits_per_ecg": codec.many(signal.shape[-1]) * math.log2(codec.codes)}
+    return scored.codec_metrics(codec, signal) | scored.waves_kept(codec, signal, room.truth) | bits
 
 
 # ---- models -----------------------------------------------------------------------------------------------------
@@ -101,10 +97,9 @@ def settings(store: Store, variant: str) -> dict:
     """What a cell of `diagecg` depends on."""
     P = store.profile
     start = ["encoders"] if variant == "vectors" else [] if variant in WAVES else ["diag_tokenizer"]
-    trainings = {name: asdict(plan) for name, plan in plans(P, variant).items()}
-    rank = {} if variant == "vectors" else {"rank": P.diag_rank}
-    inputs = hashes(store, "cohort", "language", *start)
-    return {"records": P.records, "scored": P.study_scored, **trainings, **rank, "inputs": inputs}
+    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes(store, "cohort", "language", *start)}
+    out |= {name: asdict(plan) for name, plan in plans(P, variant).items()}
+    return out if variant == "vectors" else out | {"rank": P.diag_rank}
 
 
 def plans(profile: Profile, variant: str) -> dict[str, Training]:

@@ -38,11 +38,7 @@ def study_list() -> str:
 
 
 def run_study(
-    name: str,
-    profile: str | None = None,
-    seeds: int = 3,
-    variant: str | None = None,
-    root: Path | None = None,
+    name: str, profile: str | None = None, seeds: int = 3, variant: str | None = None, root: Path | None = None
 ) -> list[Path]:
     """Run the cells of a study that are not there yet, seed by seed, from the artifacts of the chain with seed 0.
 
@@ -66,15 +62,14 @@ def run_study(
     """
     require(name in STUDIES, f"There is no study '{name}': choose one of {', '.join(STUDIES)}.", BadRequest)
     study, store = STUDIES[name], Store.open(find_profile(profile))
-    if variant is not None and variant not in study.variants:
-        raise BadRequest(f"Study '{name}' has no variant '{variant}': choose one of {', '.join(study.variants)}.")
+    variants, others = list(study.variants) if variant is None else [variant], ", ".join(study.variants)
+    fine = set(variants) <= study.variants.keys()
+    require(fine, f"Study '{name}' has no variant '{variant}': choose one of {others}.", BadRequest)
     require(seeds >= 1, f"A study needs at least one seed, not {seeds}: give --seeds 1 or more.", BadRequest)
-    variants = [variant] if variant else list(study.variants)
     settings = {v: json.loads(json.dumps(study.settings(store, v))) for v in variants}
     wanted = [(v, seed) for seed in range(seeds) for v in variants if seed == 0 or v not in study.fixed]
     room, failed, files = None, [], []
-    bar = tqdm(wanted, desc=f"study {name}", unit="cell")
-    for v, seed in bar:
+    for v, seed in (bar := tqdm(wanted, desc=f"study {name}", unit="cell")):
         bar.set_postfix_str(f"{v}, seed {seed}")
         path = cell_path(name, store.profile.name, v, seed, root)
         known = [place / name / path.name for place in places(store.profile.name, root)]
@@ -90,11 +85,12 @@ def run_study(
         except Exception as reason:  # whatever it is, the other cells go on
             traceback.print_exc()
             failed.append(f"{v} with seed {seed} ({type(reason).__name__}: {reason})")
-    if failed:
-        raise UniECGError(
-            f"{len(failed)} of {len(wanted)} cells of study '{name}' failed: {'; '.join(failed)}. Mend that and run "
-            "the study again; finished cells and checkpoints are kept."
-        )
+    require(
+        not failed,
+        f"{len(failed)} of {len(wanted)} cells of study '{name}' failed: {'; '.join(failed)}. Mend that and run the "
+        "study again; finished cells and checkpoints are kept.",
+        UniECGError,
+    )
     return files
 
 
@@ -106,26 +102,13 @@ def _run_cell(study: Study, store: Store, room, variant: str, seed: int, setting
     folder = store.folder / "studies" / study.name / f"{variant}-{seed}"
     clock, spent, begun = folder / "clock.json", 0.0, time.time()
     last = json.loads(clock.read_text()) if clock.exists() else {}
-    resumed = last.get("settings") == settings
-    if resumed:
+    if resumed := last.get("settings") == settings:
         spent = last["spent"] + max(0.0, max(file.stat().st_mtime for file in folder.rglob("*")) - last["begun"])
     else:
         shutil.rmtree(folder, ignore_errors=True)
     write_text(clock, json.dumps({"settings": settings, "spent": spent, "begun": begun}))
     metrics = study.measure(room, variant, seed, folder)
-    write_cell(
-        path,
-        {
-            "study": study.name,
-            "variant": variant,
-            "profile": store.profile.name,
-            "seed": seed,
-            "machine": machine(),
-            "commit": commit(),
-            "date": date.today().isoformat(),
-            "seconds": round(spent + time.time() - begun, 1),
-            "resumed": resumed,
-            "settings": settings,
-            "metrics": metrics,
-        },
-    )
+    about = {"study": study.name, "variant": variant, "profile": store.profile.name, "seed": seed}
+    about |= {"machine": machine(), "commit": commit(), "date": date.today().isoformat()}
+    seconds = round(spent + time.time() - begun, 1)
+    write_cell(path, {**about, "seconds": seconds, "resumed": resumed, "settings": settings, "metrics": metrics})

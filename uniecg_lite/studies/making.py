@@ -17,19 +17,18 @@ from torch import nn
 
 from ..beats import heart_rate
 from ..checkpoints import load_generator, load_reader
-from ..config import Training
 from ..generator.beat_plan import HZ, PLAN
 from ..generator.denoiser import new_denoiser
 from ..generator.diffusion import FAULTS, PUBLISHED, Design, with_faults
 from ..generator.generator import Generator
 from ..generator.generator_stages import clean_ecgs, train_denoiser, train_vae
-from ..generator.vae import LATENT, VAE, compand, expand
+from ..generator.vae import LATENT, VAE, expand
 from ..language.conversations import Corpus
 from ..language.requests import Request
 from ..leads import from_independent
 from ..metrics.generation import clip_scores, control, fidelity, memorised, number_errors, requested, standard
 from ..store import Store
-from ..training import TrainingLoop, device_and_why, inference
+from ..training import device_and_why, inference
 from .study import ABOUT, hashes, open_split, size
 
 # --- A generator to compare with: a conditional VAE.
@@ -38,36 +37,27 @@ SPREAD = 8  # rows of a latent's length that the condition is spread over
 KL_WEIGHT = 0.005  # so large that latents drawn from the prior are like those of ECGs
 
 
-class ConditionalVAE(nn.Module):
-    """A VAE whose decoder is told condition and plan, and whose prior is trained to be sampled from: the generator
-    without diffusion. ECGs (B, 12, 1024) mV, conditions (B, D_c) and plans (B, PLAN, 128) in, ECGs out.
+class ConditionalVAE(VAE):
+    """A VAE whose decoder is told condition (B, D_c) and plan (B, PLAN, 128), and whose prior is trained to be sampled
+    from: the generator without diffusion. ECGs are (B, 12, 1024) mV.
     """
 
     def __init__(self, width: int, condition: int):
-        super().__init__()
-        self.vae = VAE(width)
+        super().__init__(width)
+        self.kl_weight, first = KL_WEIGHT, self.decoder[0]
         self.predicted = nn.Linear(condition, SPREAD * LATENT[1])
-        first = self.vae.decoder[0]
-        self.vae.decoder[0] = nn.Conv1d(LATENT[0] + SPREAD + PLAN, first.out_channels, 3, padding=1)
+        self.decoder[0] = nn.Conv1d(LATENT[0] + SPREAD + PLAN, first.out_channels, 3, padding=1)
 
-    def decode(self, latent: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
+    def leads(self, latent: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
         """Latents (B, 8, 128), conditions and plans -> the eight independent leads (B, 8, 1024) in companded mV."""
         predicted = self.predicted(condition).unflatten(1, (SPREAD, LATENT[1]))  # (B, 8, 128)
-        return self.vae.decoder(torch.cat([latent, predicted, plan], 1)) + self.vae.straight_out(latent)
-
-    def loss(self, signal: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
-        """The error of `VAE.loss` plus a KL that is weighted to be sampled from."""
-        mean, log_variance = self.vae.distribution(signal)
-        latent = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        error = F.mse_loss(self.decode(latent, condition, plan), compand(signal[:, self.vae.rows]))
-        return 80 * (error + KL_WEIGHT * 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean())
+        return self.decoder(torch.cat([latent, predicted, plan], 1)) + self.straight_out(latent)
 
     @inference()
     def signals(self, condition: torch.Tensor, plan: torch.Tensor, seed: int = 0) -> torch.Tensor:
         """Conditions (B, D_c) and plans -> (B, 12, 1024) mV."""
         latent = torch.randn(len(condition), *LATENT, generator=torch.Generator().manual_seed(seed))
-        leads = self.decode(latent.to(condition.device), condition, plan).float()
-        return from_independent(expand(leads))
+        return from_independent(expand(self.leads(latent.to(condition.device), condition, plan).float()))
 
 
 def equal_width(parameters: int, condition: int) -> int:
@@ -75,26 +65,6 @@ def equal_width(parameters: int, condition: int) -> int:
     with torch.device("meta"):
         sizes = {width: size(ConditionalVAE(width, condition)) for width in range(16, 513, 8)}
     return min(sizes, key=lambda width: abs(sizes[width] - parameters))
-
-
-def train_conditional_vae(
-    model: ConditionalVAE,
-    ecgs: torch.Tensor,
-    conditions: torch.Tensor,
-    plans: torch.Tensor,
-    training: Training,
-    seed: int,
-    folder: Path,
-) -> dict:
-    """Train on ECGs (N, 12, 1024) mV, their conditions (N, D_c) and plans (N, PLAN, 128)."""
-    device = model.predicted.weight.device
-    model.vae.start(ecgs[:2048].to(device))
-    loop = TrainingLoop({"model": model}, training, seed, folder, "conditional VAE")
-    for step in loop:
-        rows = step.rows(len(ecgs))
-        step.learn(model.loss(*(part[rows].to(device) for part in (ecgs, conditions, plans))))
-    model.eval()
-    return loop.history
 
 
 # --- What the cells of all studies of made ECGs share.
@@ -166,10 +136,9 @@ class StudyContext:
 
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: training, design, patients, and the artifacts it starts from."""
-    P = store.profile
-    inputs = ("cohort", "reader") if variant == "simulator" else ("cohort", "diffusets", "reader")
+    P, inputs = store.profile, hashes(store, "cohort", *(["diffusets"] if variant != "simulator" else []), "reader")
     out = {"records": P.records, "scored": P.study_scored, "few": FEW, "rare": [RARE, CARRIERS], "rates": list(RATES)}
-    out["inputs"] = hashes(store, *inputs)
+    out |= {"inputs": inputs}
     if variant in FIXED:
         return out
     out |= {"denoiser": asdict(P.study_denoiser), "width": P.unet_width}
@@ -185,8 +154,11 @@ def settings(store: Store, variant: str) -> dict:
 
 def swept() -> list[Request]:
     """Sinus rhythm at each of `RATES`, twice."""
-    finding = {rate: ("SBRAD",) if rate < 60 else ("STACH",) if rate > 100 else ("SR", "NORM") for rate in RATES}
-    return [Request(rate=rate, findings=finding[rate]) for rate in RATES for _ in range(2)]
+    return [
+        Request(rate=rate, findings=("SBRAD",) if rate < 60 else ("STACH",) if rate > 100 else ("SR", "NORM"))
+        for rate in RATES
+        for _ in range(2)
+    ]
 
 
 def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
@@ -209,7 +181,7 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     width = known.shape[1]
     model = ConditionalVAE(equal_width(size(room.generator.denoiser), width), width).to(device)
     budget, plans = room.store.profile.study_denoiser, room.material(room.generator)[1]
-    train_conditional_vae(model, room.ecgs, known, plans, budget, seed, folder / "conditional_vae")
+    train_vae(model, room.ecgs, budget, seed, folder / "conditional_vae", known, plans)
     plan = room.generator.plan(wanted.to(device), torch.Generator().manual_seed(seed))
     return scores(room, model.signals(wanted.to(device), plan, seed).cpu()) | {"parameters": size(model)}
 
@@ -287,13 +259,3 @@ def sampling_measure(room: StudyContext, variant: str, seed: int, folder: Path) 
     seconds = (time.perf_counter() - begun) / room.n
     found = {name: value for name, value in crowd(room, signal).items() if not name.startswith("f1.")}
     return found | {"seconds_per_ecg": seconds}
-
-
-def fewest(fid: dict[int, float], near: float = 0.02) -> int:
-    """The smallest number of steps whose FID exceeds the best one by no more than the share `near`.
-
-    Args:
-        fid: number of steps -> FID.
-        near: 0.02 is 2%.
-    """
-    return min(steps for steps, value in fid.items() if value <= (1 + near) * min(fid.values()))

@@ -132,11 +132,10 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     numbers, asked = requested(requests)
     with torch.no_grad():
         error = (generator.condition.rate(conditions).cpu() - numbers["rate_bpm"]).abs()
-    out |= nearness(conditions, wanted)
-    out["told_hr_median_error_bpm"], out["told_hr_mean_error_bpm"] = error.nanmedian().item(), error.nanmean().item()
+    rates = {"told_hr_median_error_bpm": error.nanmedian().item(), "told_hr_mean_error_bpm": error.nanmean().item()}
     signal = generator.signals(conditions, seed).cpu()  # (n, 12, 1024)
-    found = fidelity(room.real, room.reader.features(standard(signal)))
-    return out | control(room.reader, signal, numbers, asked) | found
+    found = control(room.reader, signal, numbers, asked) | fidelity(room.real, room.reader.features(standard(signal)))
+    return out | nearness(conditions, wanted) | rates | found
 
 
 def bridged(room: StudyContext, variant: str, seed: int, folder: Path) -> tuple[UniECG, dict[str, float]]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import torch
 
-from ..errors import BadArtifact
+from ..errors import BadArtifact, require
 from ..leads import from_independent
 from ..metrics.chain import real_folder
 from ..metrics.real_records import load_signals
@@ -63,10 +63,11 @@ def settings(store: Store, variant: str) -> dict:
     """
     records, epochs = SIZES.get(store.profile.name, USUAL)
     folder, size = real_folder(), STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
-    if folder is None:
-        raise BadArtifact(
-            "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
-        )
+    require(
+        folder,
+        "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv.",
+        BadArtifact,
+    )
     found = {"records": records, "epochs": epochs, "simulated_mv": [round(mv, 3) for mv in size.tolist()]}
     return found | {"inputs": {"manifest": manifest_hash(folder)}}
 

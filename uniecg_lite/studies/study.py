@@ -1,22 +1,27 @@
-"""What is a study, what do its cells on disk say together (means, spreads, comparisons), and what do cells share?"""
+"""What is a study, what do its cells on disk say together, and of the papers' claims, and what do cells share?
+
+`data/claims.json` has, for each group of studies, `metrics` and `claims`. A metric is a mean over seeds, as in
+`table: gem stage2_change`, or a comparison seed by seed, as in `making: ours recall / ours held_out.recall` (or with
+`-`). A claim holds if all its rules do, such as `diag.open.qa.low > 0`; on the right there may be a number, another
+metric, or a product of such. `needed` metrics are told in words; without a `wished` one a claim may fail, not hold.
+"""
 
 import json
 import math
-import os
+import operator
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from ..cohort import Cohort, load
 from ..config import profile as find_profile
 from ..errors import BadArtifact, refused
 from ..findings import table
 from ..paths import ROOT
-from ..store import Store, save_tensors, write_text
+from ..store import Store, write_text
 
 ABOUT = table("studies")  # of each study: its question, its variants in words, and those that run once
 
@@ -90,6 +95,7 @@ def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]
 # --- The cells of a study together: means with their spread over seeds, comparisons by seed, tables.
 
 Spread = tuple[float, float, float, int]  # mean, lowest, highest, number of seeds
+Metric = tuple[str, str]  # variant, and the metric of it
 SEEDS = 3  # fewer do not bear a verdict
 
 
@@ -117,12 +123,7 @@ def summary(name: str, profile: str = "laptop", root: Path | None = None) -> dic
 
 
 def paired(
-    name: str,
-    one: tuple[str, str],
-    other: tuple[str, str],
-    ratio: bool = False,
-    profile: str = "laptop",
-    root: Path | None = None,
+    name: str, one: Metric, other: Metric, ratio: bool = False, profile: str = "laptop", root: Path | None = None
 ) -> Spread | None:
     """Two metrics compared seed by seed: (mean, lowest, highest, n); None when no seed has both.
 
@@ -152,8 +153,8 @@ def spread_text(value: Spread | None, form: str = ".4g") -> str:
 
 def markdown(header: list[str], rows: list[list]) -> str:
     """Rows as a Markdown table."""
-    text = ["| " + " | ".join(map(str, line)) + " |" for line in (header, *rows)]
-    return "\n".join([text[0], "|" + "---|" * len(header), *text[1:]])
+    first, *others = ("| " + " | ".join(map(str, line)) + " |" for line in (header, *rows))
+    return "\n".join([first, "|" + "---|" * len(header), *others])
 
 
 def summary_table(name: str, metrics: list[str], profile: str = "laptop", root: Path | None = None) -> str:
@@ -176,6 +177,106 @@ def provenance(name: str, profile: str = "laptop", root: Path | None = None) -> 
     whose = "" if root else f" ({ours} of this run, {len(cells) - ours} committed)"
     about = f"profile {profile}, {where}, commit {commit}, {when}, {seconds / 60:.0f} min."
     return f"Study '{name}': {len(cells)} cells{whose}, {about}"
+
+
+# --- What the cells say of the papers' claims U1 to U15, S1 to S4 and D1 to D7, and how the systems compare.
+
+GROUPS = table("claims")
+ENDS = ("", ".low", ".high", ".seeds")  # of a metric's name: mean, lowest, highest, number of seeds
+RULES = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+def claim_metrics(group: str | None = None, profile: str = "laptop", root: Path | None = None) -> dict[str, float]:
+    """The metrics of claims from the cells: means, with `.low`, `.high` and `.seeds`; empty without cells.
+
+    Args:
+        group: `table`, `making`, `mapping`, `augmentation` or `diag`; None for all.
+        profile: which cells.
+        root: where they are kept.
+    """
+    wanted = {key: what for each in ([group] if group else GROUPS) for key, what in GROUPS[each]["metrics"].items()}
+    found = {key: _measured(what, profile, root) for key, what in wanted.items()}
+    return {key + end: part for key, value in found.items() if value for end, part in zip(ENDS, value)}
+
+
+def _measured(what: str, profile: str, root: Path | None) -> Spread | None:
+    """`study: variant metric`, or two of them with `-` or `/` between, from the cells."""
+    study, _, words = what.partition(": ")
+    variant, metric, *other = words.split()
+    if not other:
+        return summary(study, profile, root).get(variant, {}).get(metric)
+    return paired(study, (variant, metric), (other[1], other[2]), other[0] == "/", profile, root)
+
+
+def verdicts(metrics: dict[str, float], group: str | None = None) -> dict[str, dict]:
+    """Claim -> {paper, ours, verdict}, of one group or of all; a claim whose metrics are missing is left out.
+
+    The verdict is: reproduced, not reproduced, or not testable here (too few seeds, or a wished metric is missing).
+
+    Args:
+        metrics: as `claim_metrics` makes them.
+        group: as there.
+    """
+    claims = {name: claim for each in ([group] if group else GROUPS) for name, claim in GROUPS[each]["claims"].items()}
+    return {name: _judge(claim, metrics) for name, claim in claims.items() if claim["needed"].keys() <= metrics.keys()}
+
+
+def _judge(claim: dict, metrics: dict[str, float]) -> dict:
+    wished = claim.get("wished", {})
+    words = {key: text for key, text in (claim["needed"] | wished).items() if key in metrics}
+    values = [tuple(metrics[key + end] for end in ENDS) for key in words]
+    holds = all(
+        RULES[sign](metrics[left], math.prod(metrics[x] if x in metrics else float(x) for x in right if x != "*"))
+        for left, sign, *right in map(str.split, claim["holds_if"])
+        if left in metrics
+    )
+    enough = min(value[3] for value in values) >= claim.get("seeds", SEEDS)
+    return {
+        "paper": claim["paper"],
+        "ours": "; ".join(f"{text} {spread_text(value, '.3g')}" for text, value in zip(words.values(), values)),
+        "verdict": _verdict(holds, enough and (not holds or wished.keys() <= metrics.keys())),
+    }
+
+
+def _verdict(holds: bool, testable: bool) -> str:
+    return ("reproduced" if holds else "not reproduced") if testable else "not testable here"
+
+
+# The table of systems: PULSE-lite, GEM-lite and UniECG-lite beside the paper's, a trivial and a classical one.
+
+SCORES = {
+    "grounding": "ECGFeatureGrounding",
+    "evidence": "EvidenceBasedReasoning",
+    "clinical_fidelity": "ClinicalDiagnosticFidelity",
+    "average": "Average",
+}
+SYSTEMS = {  # name: (variant, prefix of its metrics, what the paper calls it)
+    "PULSE-lite": ("pulse", "", "PULSE"),
+    "GEM-lite": ("gem", "", "GEM"),
+    "UniECG-lite": ("gem", "uniecg.", "UniECG"),
+    "trivial": ("trivial", "", None),
+    "classical": ("classical", "", None),
+}
+
+
+def system_table(profile: str = "laptop", root: Path | None = None) -> str:
+    """Every system and score as a Markdown table: the paper's value, ours with spread, ratio to PULSE, verdict.
+
+    The verdict is judged as U1: the paper's ratio or more on average, and above 1 for every seed.
+    """
+    cells, rows = summary("table", profile, root), []
+    if not cells:
+        return f"Not run yet: `python -m uniecg_lite study table --profile {profile}`."
+    for row in table("published")["scores"]["rows"]:
+        name, metric = row["name"] + (" (derived)" if row["derived"] else ""), SCORES[row["id"]]
+        for system, (variant, prefix, paper) in SYSTEMS.items():
+            value = cells.get(variant, {}).get(prefix + metric)
+            ratio = paired("table", (variant, prefix + metric), ("pulse", metric), True, profile, root)
+            wanted, shown = row["ratio"] if paper == "UniECG" else "", spread_text(ratio, ".3g")
+            judged = wanted and ratio and _verdict(ratio[0] >= wanted and ratio[1] > 1, ratio[3] >= SEEDS)
+            ours = [row.get(paper, ""), spread_text(value), wanted, "1" if variant == "pulse" else shown, judged or ""]
+            rows.append([name, system, *ours])
+    return markdown(["score", "system", "paper", "ours (seeds)", "ratio to PULSE, paper", "ours", "verdict"], rows)
 
 
 # --- What cells of several studies share.
@@ -203,21 +304,3 @@ def manifest_hash(folder: Path) -> str:
 def size(module: torch.nn.Module) -> int:
     """The number of a module's parameters."""
     return sum(p.numel() for p in module.parameters())
-
-
-def train_once(train: Callable[[], object], tensors: dict[str, torch.Tensor], kept: Path) -> None:
-    """Train unless the weights are kept already, so that a cell that was killed while it was scored trains once.
-
-    Args:
-        train: changes the tensors.
-        tensors: the live ones by name; kept values are put into them.
-        kept: the `.safetensors` file.
-    """
-    if not kept.exists():
-        train()
-        part = kept.with_suffix(".part")
-        save_tensors(tensors, part)
-        os.replace(f"{part}.safetensors", kept)
-    with torch.no_grad():
-        for name, tensor in load_file(kept).items():
-            tensors[name].copy_(tensor)

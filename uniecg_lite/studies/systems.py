@@ -4,12 +4,15 @@ All three come from the same encoders, LLM, data and steps. The seeds vary the p
 patients and the words they are asked in; encoders and language model are the chain's for all cells.
 """
 
+import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -31,7 +34,7 @@ from ..simulator.simulate import simulate
 from ..stages import MODES, CachedTokens, train_reading, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
-from .study import hashes, open_split, size, train_once
+from .study import hashes, open_split, size
 
 STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
 VIEWS = "studies/views"
@@ -190,6 +193,24 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     weights = {name: p for name, p in model.named_parameters() if not name.startswith("phi_")}
     train_once(train, weights, folder / "model.safetensors")
     return model.eval()
+
+
+def train_once(train: Callable[[], object], tensors: dict[str, torch.Tensor], kept: Path) -> None:
+    """Train unless the weights are kept already, so that a cell that was killed while it was scored trains once.
+
+    Args:
+        train: changes the tensors.
+        tensors: the live ones by name; kept values are put into them.
+        kept: the `.safetensors` file.
+    """
+    if not kept.exists():
+        train()
+        part = kept.with_suffix(".part")
+        save_tensors(tensors, part)
+        os.replace(f"{part}.safetensors", kept)
+    with torch.no_grad():
+        for name, tensor in load_file(kept).items():
+            tensors[name].copy_(tensor)
 
 
 def untrained(store: Store, seed: int) -> UniECG:
