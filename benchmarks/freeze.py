@@ -106,7 +106,7 @@ from uniecg_lite.language.questions import (
 )
 from uniecg_lite.language.report_parser import parse, parse_report
 from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
-from uniecg_lite.language.tokenizer import chat, encode, number_rows, train_tokenizer
+from uniecg_lite.language.tokenizer import encode, number_rows, PLAIN_TEMPLATE, train_tokenizer
 from uniecg_lite.leads import from_independent, lead_law_residual, lead_name, LEADS
 from uniecg_lite.llm import load_llm, pocket_llm
 from uniecg_lite.metrics import chain as chain_scores, qa, real_records as real
@@ -651,7 +651,7 @@ def part_tokenizer() -> dict:
         "language": words(),
         "requests": train_tokenizer([r.with_fewer_facts(rng).text() for r in corpus().requests], 400),
     }
-    out = {"chat": chat("Read this ECG."), "sentences": sha(corpus().sentences(random.Random(0)))}
+    out = {"chat": PLAIN_TEMPLATE.format("Read this ECG."), "sentences": sha(corpus().sentences(random.Random(0)))}
     for name, tokenizer in made.items():
         out[f"{name}.vocabulary"] = [len(tokenizer), sha(sorted(tokenizer.get_vocab().items()))]
         special = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id

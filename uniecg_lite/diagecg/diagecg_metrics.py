@@ -168,8 +168,7 @@ def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor
 # ---- answers ----------------------------------------------------------------------------------------------------
 def reports(model: DiagECG, corpus: Corpus, codes: torch.Tensor, predicted: bool = True) -> list[str]:
     """The model's reports of these patients: words (B, T), and age and sex unless `predicted` is False."""
-    prompts = with_background(corpus, range(len(codes)), [PROMPT] * len(codes), predicted)
-    return model.write(prompts, codes[:, None])
+    return model.write(with_background(corpus, range(len(codes)), [PROMPT] * len(codes), predicted), codes[:, None])
 
 
 def answers(

@@ -7,10 +7,11 @@ refused, never mended.
 import json
 from pathlib import Path
 
-from ..errors import BadArtifact, BadRequest
+from ..errors import BadArtifact, BadRequest, require
 from .questions import ATTRIBUTE_TYPES, QUESTION_TYPES, Question
 
 _TYPES = {"question_type": QUESTION_TYPES, "attribute_type": ATTRIBUTE_TYPES}
+_AS_IT_IS = "give the published file as it is."
 _ITEMS = {"answer": (str,), "attribute": (str,), "ecg_id": (int, str)}  # lists, and what they hold
 _FIELDS = {
     **dict.fromkeys(("template_id", "question_id", "sample_id"), (int, "a whole number")),
@@ -32,8 +33,7 @@ def ecg_qa(path: str | Path) -> list[Question]:
     """
     path = Path(path)
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path] if path.is_file() else []
-    if not files:
-        raise BadRequest(f"There is no JSON file at {path}: give a file, or a folder that holds some.")
+    require(files, f"There is no JSON file at {path}: give a file, or a folder that holds some.", BadRequest)
     return [_question(row, f"{file}, row {i}") for file in files for i, row in enumerate(_rows(file))]
 
 
@@ -42,31 +42,25 @@ def _rows(file: Path) -> list:
         rows = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as reason:
         raise BadArtifact(f"{file} is no JSON text ({reason}): get it again.") from None
-    if not isinstance(rows, list):
-        raise BadArtifact(f"{file} holds no list of rows: give the published file as it is.")
+    require(isinstance(rows, list), f"{file} holds no list of rows: {_AS_IT_IS}", BadArtifact)
     return rows
 
 
 def _question(row: dict, where: str) -> Question:
-    if not isinstance(row, dict):
-        raise BadArtifact(f"{where} is no object with fields: give the published file as it is.")
+    require(isinstance(row, dict), f"{where} is no object with fields: {_AS_IT_IS}", BadArtifact)
     for name, (kind, wanted) in _FIELDS.items():
-        if name not in row:
-            raise BadArtifact(f"{where} has no '{name}': give the published file as it is.")
+        require(name in row, f"{where} has no '{name}': {_AS_IT_IS}", BadArtifact)
         value = [] if name == "attribute" and row[name] is None else row[name]  # comparisons have none
-        if type(value) is not kind:
-            raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, not {wanted}: give the published file as it is.")
-        if any(type(item) not in _ITEMS[name] for item in (value if kind is list else ())):
-            raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, which holds something else than it should.")
-        if value not in _TYPES.get(name, (value,)):
-            raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, not one of {', '.join(_TYPES[name])}.")
+        items, types, told = value if kind is list else (), _TYPES.get(name), f"{where}: '{name}' is {value!r:.60}"
+        require(type(value) is kind, f"{told}, not {wanted}: {_AS_IT_IS}", BadArtifact)
+        fine = all(type(item) in _ITEMS[name] for item in items)
+        require(fine, f"{told}, which holds something else than it should.", BadArtifact)
+        require(not types or value in types, f"{told}, not one of {', '.join(types or ())}.", BadArtifact)
     answer, ecgs, question_type = row["answer"], row["ecg_id"], row["question_type"]
-    if len(answer) > 1 and all(len(item) <= 1 for item in answer):
-        raise BadArtifact(
-            f"{where}: the answer was taken apart into its letters ({', '.join(answer):.40}): join them, or get the "
-            f"file again."
-        )
+    whole = len(answer) < 2 or any(len(item) > 1 for item in answer)
+    letters = f"{where}: the answer was taken apart into its letters ({', '.join(answer):.40})"
+    require(whole, f"{letters}: join them, or get the file again.", BadArtifact)
     count = 1 if question_type.startswith("single") else 2
-    if len(ecgs) != count:
-        raise BadArtifact(f"{where}: a {question_type} question needs {count} ecg_id, not {len(ecgs)}.")
+    needed = f"{where}: a {question_type} question needs {count} ecg_id, not {len(ecgs)}."
+    require(len(ecgs) == count, needed, BadArtifact)
     return Question(**{name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in _FIELDS})
