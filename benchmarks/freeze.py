@@ -984,7 +984,6 @@ def _diag() -> dict:
         out[f"windows.{parts}"] = [kept(cut)["bits"], digits(model.forecast_loss(cut))]
     out["code_logits"] = kept(model.code_logits(codes[:, :20]), 4)
     out["write"] = [sha(model.write(prompts, read[:, None])), model.write(prompts[:1], read[:1, None])[0][:150]]
-    out |= {f"go_on.{t}": kept(model.continue_codes(codes[:, :40], 20, 3, t)) for t in (0.0, 0.8)}
     out["attention"] = kept(attention(model, prompts, read), 4)
     out["token_waves"] = kept(token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000))
     torch.manual_seed(0)

@@ -120,33 +120,6 @@ class DiagECG(ECGLanguageModel):
             out += [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
         return out
 
-    @inference()
-    def continue_codes(self, codes: torch.Tensor, more: int, seed: int = 0, temperature: float = 0.8) -> torch.Tensor:
-        """Codes (B, t) -> (B, t + more): the forecast is drawn, added, and forecast from again."""
-        self.eval()
-        torch.manual_seed(seed)
-        head = codes.new_tensor([self.tokenizer.bos_token_id, self.start]).expand(len(codes), 2)
-        ids = torch.cat([head, codes + self.first], 1).to(self.device)
-        rows = self.llm.get_input_embeddings().weight.shape[0]
-        generated = self.llm.generate(
-            inputs=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=more,
-            min_new_tokens=more,
-            do_sample=temperature > 0,
-            **({"temperature": temperature, "top_k": 0} if temperature > 0 else {}),
-            suppress_tokens=[*range(self.first), *range(self.first + self.codec.codes, rows)],
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
-        return (generated[:, 2:] - self.first).cpu()
-
-    def forecast_signal(self, begun: torch.Tensor, length: int, seed: int = 0) -> torch.Tensor:
-        """(B, 12, l) mV -> (B, 12, length) mV: what codes say of the beginning, then the forecast of the rest, which
-        belongs to no patient."""
-        codes = self.codec.encode(begun.to(self.device)).cpu()
-        codes = self.continue_codes(codes, self.codec.many(length) - codes.shape[1], seed)
-        return self.codec.decode(codes.to(self.device), length).cpu()
-
 
 @torch.no_grad()
 def code_rows(llm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: ECGTokenizer) -> None:

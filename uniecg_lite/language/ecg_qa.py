@@ -51,11 +51,11 @@ def _question(row: dict, where: str) -> Question:
     for name, (kind, wanted) in _FIELDS.items():
         require(name in row, f"{where} has no '{name}': {_AS_IT_IS}", BadArtifact)
         value = [] if name == "attribute" and row[name] is None else row[name]  # comparisons have none
-        items, types, told = value if kind is list else (), _TYPES.get(name), f"{where}: '{name}' is {value!r:.60}"
-        require(type(value) is kind, f"{told}, not {wanted}: {_AS_IT_IS}", BadArtifact)
+        items, types, stated = value if kind is list else (), _TYPES.get(name), f"{where}: '{name}' is {value!r:.60}"
+        require(type(value) is kind, f"{stated}, not {wanted}: {_AS_IT_IS}", BadArtifact)
         fine = all(type(item) in _ITEMS[name] for item in items)
-        require(fine, f"{told}, which holds something else than it should.", BadArtifact)
-        require(not types or value in types, f"{told}, not one of {', '.join(types or ())}.", BadArtifact)
+        require(fine, f"{stated}, which holds something else than it should.", BadArtifact)
+        require(not types or value in types, f"{stated}, not one of {', '.join(types or ())}.", BadArtifact)
     answer, ecgs, question_type = row["answer"], row["ecg_id"], row["question_type"]
     whole = len(answer) < 2 or any(len(item) > 1 for item in answer)
     letters = f"{where}: the answer was taken apart into its letters ({', '.join(answer):.40})"
