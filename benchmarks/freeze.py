@@ -564,7 +564,7 @@ def chain() -> tuple:
     run("diag_tuning", lambda f: tune(diag, texts, load_codes(store, "read"), P.diag_tuning, seed, f), diag.llm)
     with store.writing("diagecg", inputs=("diag_forecast", "diag_tokenizer")) as folder:
         diag.llm.save_pretrained(folder / "adapter")
-        diag.merge()
+        diag.llm = diag.llm.merge_and_unload().requires_grad_(False)
         diag.llm.save_pretrained(folder / "llm")
         diag.tokenizer.save_pretrained(folder / "llm")
     return store, out
@@ -995,7 +995,7 @@ def _diag() -> dict:
     for p in model.adapters().values():
         p.add_(0.02)
     out["loss.adapted"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
-    model.merge()
+    model.llm = model.llm.merge_and_unload()
     out["loss.merged"] = digits(model.answer_loss(prompts, answers, model.block(read[:, None])))
     return {f"diag.{key}": value for key, value in out.items()}
 

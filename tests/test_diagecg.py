@@ -311,7 +311,7 @@ def test_adapters_come_back_and_merge_into_the_same_model(tmp_path):
     torch.testing.assert_close(again.splice(torch.tensor([[1, 7, 8]]), again.block(codes()[:1, None])), inputs)
     torch.testing.assert_close(again.llm(inputs_embeds=inputs).logits, wanted)
     forecasts = ours.code_logits(codes()[:1])
-    ours.merge()
+    ours.llm = ours.llm.merge_and_unload()
     torch.testing.assert_close(ours.splice(torch.tensor([[1, 7, 8]]), ours.block(codes()[:1, None])), inputs)
     torch.testing.assert_close(ours.llm(inputs_embeds=inputs).logits, wanted, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(ours.code_logits(codes()[:1]), forecasts, rtol=1e-4, atol=1e-4)

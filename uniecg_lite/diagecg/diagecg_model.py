@@ -66,10 +66,6 @@ class DiagECG(ECGLanguageModel):
         """What trains: LoRA matrices, norms, and the rows of the new words."""
         return {n: p for n, p in self.llm.named_parameters() if any(a in n for a in ADAPTERS) and "original" not in n}
 
-    def merge(self) -> None:
-        """Add the adapters into the language model: the same answers, and no second matrix beside the first."""
-        self.llm = self.llm.merge_and_unload().requires_grad_(False)
-
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the weights that must never change, by name: the language model's without adapters, the codec's."""
         frozen = super().fingerprint(tuple(self.adapters()) if hasattr(self.llm, "peft_config") else ())
