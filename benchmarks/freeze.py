@@ -1233,8 +1233,8 @@ def _models_scored() -> dict:
     read, waves = codes_of(codec, test, kind="read"), codes_of(codec, test)
     out |= {"codes.read": kept(read), "codes.numbers": kept(codes_of(codec, test, kind="numbers"))}
     out |= many("diag.forecast", diagecg_metrics.forecast_metrics(diag, waves[:6], waves))
-    out |= many("diag.qa", diagecg_metrics.qa_metrics(diag, test, read, 16, 0))
     texts = Corpus(test.truth(), test.column("patient"))
+    out |= many("diag.qa", diagecg_metrics.qa_metrics(diag, texts, read, 16, 0))
     out["diag.reports"] = sha(diagecg_metrics.reports(diag, texts, read[:8]))
     out |= many("diag.real", diagecg_metrics.real_metrics(diag, real_records_folder()))
     strangers = simulate(2, torch.arange(4))
