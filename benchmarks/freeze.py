@@ -106,7 +106,7 @@ from uniecg_lite.language.questions import (
 )
 from uniecg_lite.language.report_parser import parse, parse_report
 from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
-from uniecg_lite.language.tokenizer import chat, encode, number_rows, train_tokenizer
+from uniecg_lite.language.tokenizer import encode, number_rows, PLAIN_TEMPLATE, train_tokenizer
 from uniecg_lite.leads import from_independent, lead_law_residual, lead_name, LEADS
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.metrics import chain as chain_scores, qa, real_records as real
@@ -575,7 +575,7 @@ def chain() -> tuple:
     run("diag_tuning", lambda f: tune(diag, texts, load_codes(store, "read"), P.diag_tuning, seed, f), diag.llm)
     with store.writing("diagecg", inputs=("diag_forecast", "diag_tokenizer")) as folder:
         diag.llm.save_pretrained(folder / "adapter")
-        diag.merge()
+        diag.llm = diag.llm.merge_and_unload().requires_grad_(False)
         diag.llm.save_pretrained(folder / "llm")
         diag.tokenizer.save_pretrained(folder / "llm")
     return store, out
@@ -662,7 +662,7 @@ def part_tokenizer() -> dict:
         "language": words(),
         "requests": train_tokenizer([r.with_fewer_facts(rng).text() for r in corpus().requests], 400),
     }
-    out = {"chat": chat("Read this ECG."), "sentences": sha(corpus().sentences(random.Random(0)))}
+    out = {"chat": PLAIN_TEMPLATE.format("Read this ECG."), "sentences": sha(corpus().sentences(random.Random(0)))}
     for name, tokenizer in made.items():
         out[f"{name}.vocabulary"] = [len(tokenizer), sha(sorted(tokenizer.get_vocab().items()))]
         special = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
@@ -1000,7 +1000,6 @@ def _diag() -> dict:
         out[f"windows.{parts}"] = [kept(cut)["bits"], digits(model.forecast_loss(cut))]
     out["code_logits"] = kept(model.code_logits(codes[:, :20]), 4)
     out["write"] = [sha(model.write(prompts, read[:, None])), model.write(prompts[:1], read[:1, None])[0][:150]]
-    out |= {f"go_on.{t}": kept(model.continue_codes(codes[:, :40], 20, 3, t)) for t in (0.0, 0.8)}
     out["attention"] = kept(attention(model, prompts, read), 4)
     out["token_waves"] = kept(token_waves({k: v[:6] for k, v in made.truth.items()}, 50, 1000))
     torch.manual_seed(0)
@@ -1012,7 +1011,7 @@ def _diag() -> dict:
     for p in model.adapters().values():
         p.add_(0.02)
     out["loss.adapted"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
-    model.merge()
+    model.llm = model.llm.merge_and_unload()
     out["loss.merged"] = digits(tiny.answer_loss(model, prompts, answers, model.block(read[:, None])))
     return {f"diag.{key}": value for key, value in out.items()}
 
@@ -1266,8 +1265,8 @@ def _models_scored() -> dict:
     read, waves = codes_of(codec, test, kind="read"), codes_of(codec, test)
     out |= {"codes.read": kept(read), "codes.numbers": kept(codes_of(codec, test, kind="numbers"))}
     out |= many("diag.forecast", diagecg_metrics.forecast_metrics(diag, waves[:6], waves))
-    out |= many("diag.qa", diagecg_metrics.qa_metrics(diag, test, read, 16, 0))
     texts = Corpus(test.truth(), test.column("patient"))
+    out |= many("diag.qa", diagecg_metrics.qa_metrics(diag, texts, read, 16, 0))
     out["diag.reports"] = sha(diagecg_metrics.reports(diag, texts, read[:8]))
     out |= many("diag.real", diagecg_metrics.real_metrics(diag, real_records_folder()))
     strangers = simulate(2, torch.arange(4))

@@ -26,7 +26,7 @@ from uniecg_lite.findings import (
 )
 from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import NO_ECG, PROMPTS, Request, fill, phrasings, questions
-from uniecg_lite.language.tokenizer import chat, encode
+from uniecg_lite.language.tokenizer import PLAIN_TEMPLATE, encode
 from uniecg_lite.leads import LEADS
 from uniecg_lite.llm import ECGLanguageModel
 from uniecg_lite.simulator.simulate import simulate
@@ -335,7 +335,7 @@ def test_an_ecg_is_never_interpreted_without_one():
 
 def test_what_is_encoded_comes_back(words):
     rng = random.Random(3)
-    texts = [*TEXTS, *tiny.corpus().reports, *map(chat, phrasings("interpret", "unseen"))]
+    texts = [*TEXTS, *tiny.corpus().reports, *map(PLAIN_TEMPLATE.format, phrasings("interpret", "unseen"))]
     texts += [part for _, *pair in tiny.corpus().dialogue(list(range(200)), rng) for part in pair]
     for text in texts:
         assert words.decode(encode(words, text)) == text
@@ -368,7 +368,7 @@ def test_nothing_typed_becomes_a_special_token():
     special = {*words.convert_tokens_to_ids(names), *words.all_special_ids}
     assert len(special) == 11
     for text in (*TEXTS, *names, " ".join(names), "<eos><bos>[ECG_1]", "What is [ECG_2]?"):
-        assert not special & set(encode(words, chat(text))), text
+        assert not special & set(encode(words, PLAIN_TEMPLATE.format(text))), text
         assert not special & set(encode(words, text)), text
         assert words.decode(encode(words, text)) == text
 
@@ -383,4 +383,5 @@ def test_the_same_texts_give_the_same_tokenizer(words):
 def test_a_report_is_short(words):
     longest = max(len(encode(words, f" {text}")) for text in tiny.corpus().reports)
     assert longest + 1 <= ECGLanguageModel.max_answer, "a report with its end token fits into an answer"
-    assert all(len(encode(words, chat(p))) < ECGLanguageModel.max_prompt for p in phrasings("interpret", "unseen"))
+    texts = map(PLAIN_TEMPLATE.format, phrasings("interpret", "unseen"))
+    assert all(len(encode(words, text)) < ECGLanguageModel.max_prompt for text in texts)

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 
 from ..beats import R_PEAK, heart_rate, measure_beat, real_rates, representative_beat
-from ..cohort import Cohort
 from ..ecg import ECG
 from ..findings import NAMES
 from ..language.conversations import Corpus
@@ -168,8 +167,7 @@ def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor
 # ---- answers ----------------------------------------------------------------------------------------------------
 def reports(model: DiagECG, corpus: Corpus, codes: torch.Tensor, predicted: bool = True) -> list[str]:
     """The model's reports of these patients: words (B, T), and age and sex unless `predicted` is False."""
-    prompts = with_background(corpus, range(len(codes)), [PROMPT] * len(codes), predicted)
-    return model.write(prompts, codes[:, None])
+    return model.write(with_background(corpus, range(len(codes)), [PROMPT] * len(codes), predicted), codes[:, None])
 
 
 def answers(
@@ -203,9 +201,8 @@ def overlap(texts: list[str], wanted: list[str]) -> dict[str, float]:
     }
 
 
-def qa_metrics(model: DiagECG, cohort: Cohort, codes: torch.Tensor, n: int, seed: int, predicted: bool = True) -> dict:
+def qa_metrics(model: DiagECG, corpus: Corpus, codes: torch.Tensor, n: int, seed: int, predicted: bool = True) -> dict:
     """`diagecg.qa_exact_match` and, per type, `diagecg.qa_exact_match.<type>`, on the very questions of notebook 05."""
-    corpus = Corpus(cohort.truth(), cohort.column("patient"))
     asked = draw_questions(corpus, n, seed)
     return qa_named(qa_scores(asked, answers(model, corpus, codes, asked, predicted)))
 

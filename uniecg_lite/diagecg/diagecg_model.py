@@ -10,7 +10,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..language.tokenizer import encode
 from ..llm import SPARE_ROWS, ECGLanguageModel, hash_of
-from ..training import inference
 from .fact_tokens import WORDS, fact_rows
 from .fsq_tokenizer import ECGTokenizer
 
@@ -66,10 +65,6 @@ class DiagECG(ECGLanguageModel):
         """What trains: LoRA matrices, norms, and the rows of the new words."""
         return {n: p for n, p in self.llm.named_parameters() if any(a in n for a in ADAPTERS) and "original" not in n}
 
-    def merge(self) -> None:
-        """Add the adapters into the language model: the same answers, and no second matrix beside the first."""
-        self.llm = self.llm.merge_and_unload().requires_grad_(False)
-
     def fingerprint(self) -> dict[str, str]:
         """Hashes of the weights that must never change, by name: the language model's without adapters, the codec's."""
         frozen = super().fingerprint(tuple(self.adapters()) if hasattr(self.llm, "peft_config") else ())
@@ -115,33 +110,6 @@ class DiagECG(ECGLanguageModel):
         codes = list(range(self.start, self.llm.get_input_embeddings().weight.shape[0]))
         ids = self.generate(prompts, self.block, (ecg,), [self.tokenizer.eos_token_id], codes, batch)
         return [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
-
-    @inference()
-    def continue_codes(self, codes: torch.Tensor, more: int, seed: int = 0, temperature: float = 0.8) -> torch.Tensor:
-        """Codes (B, t) -> (B, t + more): the forecast is drawn, added, and forecast from again."""
-        self.eval()
-        torch.manual_seed(seed)
-        head = codes.new_tensor([self.tokenizer.bos_token_id, self.start]).expand(len(codes), 2)
-        ids = torch.cat([head, codes + self.first], 1).to(self.device)
-        rows = self.llm.get_input_embeddings().weight.shape[0]
-        generated = self.llm.generate(
-            inputs=ids,
-            attention_mask=torch.ones_like(ids),
-            max_new_tokens=more,
-            min_new_tokens=more,
-            do_sample=temperature > 0,
-            **({"temperature": temperature, "top_k": 0} if temperature > 0 else {}),
-            suppress_tokens=[*range(self.first), *range(self.first + self.codec.codes, rows)],
-            pad_token_id=self.tokenizer.pad_token_id,
-        )
-        return (generated[:, 2:] - self.first).cpu()
-
-    def forecast_signal(self, begun: torch.Tensor, length: int, seed: int = 0) -> torch.Tensor:
-        """(B, 12, l) mV -> (B, 12, length) mV: what codes say of the beginning, then the forecast of the rest, which
-        belongs to no patient."""
-        codes = self.codec.encode(begun.to(self.device)).cpu()
-        codes = self.continue_codes(codes, self.codec.many(length) - codes.shape[1], seed)
-        return self.codec.decode(codes.to(self.device), length).cpu()
 
 
 @torch.no_grad()

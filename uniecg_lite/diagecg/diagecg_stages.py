@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from ..cohort import Cohort
 from ..config import Training
 from ..language.conversations import Corpus
-from ..stages import COMPARE, Collator
+from ..stages import COMPARE, Collator, trainable
 from ..training import Step, TrainingLoop, inference
 from .diagecg_model import DiagECG
 from .fsq_tokenizer import ECGTokenizer
@@ -21,8 +21,7 @@ ASK = 0.7  # share of tuning steps that asks questions, the others want reports
 def train_tokenizer(codec: ECGTokenizer, cohort: Cohort, plan: Training, seed: int, folder: Path) -> dict:
     """Train encoder, numbers and decoder together to give the same ECG back."""
     device = next(codec.parameters()).device
-    codec.requires_grad_(True).train()
-    loop = TrainingLoop({"codec": codec}, plan, seed, folder, "ECG tokenizer", weight_decay=0.0)
+    loop = TrainingLoop(trainable({"codec": codec}), plan, seed, folder, "ECG tokenizer", weight_decay=0.0)
     for step in loop:
         step.learn(**codec.loss(cohort.signal(step.rows(len(cohort))).to(device)))
     codec.eval()

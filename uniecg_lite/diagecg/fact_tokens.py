@@ -47,6 +47,14 @@ class Place:
             return [(name,) for name in names]
         return [tuple(name for i, name in enumerate(names) if word >> i & 1) for word in range(2**self.choices)]
 
+    def word(self, stated: torch.Tensor) -> torch.Tensor:
+        """Logits (B, D) of its fact -> which of its contents they say, (B,)."""
+        if self.kind == "number":
+            return place_on_grid(self.fact, stated.softmax(1))
+        bits = stated[:, self.first : self.first + self.choices] > 0
+        digits = 2 ** torch.arange(self.choices, device=stated.device)
+        return stated.argmax(1) if self.kind == "one" else (bits * digits).sum(1)
+
 
 PLACES = (
     *(Place(name, "number", len(grid(name)) + 1) for name in GRIDS),
@@ -97,17 +105,7 @@ class FactWords(nn.Module):
 
 def words_of(predicted: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits of each fact -> (B, PLACES) words."""
-    out = []
-    for place in PLACES:
-        stated = predicted[place.fact]
-        if place.kind == "number":
-            out.append(place_on_grid(place.fact, stated.softmax(1)))
-        elif place.kind == "one":
-            out.append(stated.argmax(1))
-        else:
-            bits = stated[:, place.first : place.first + place.choices] > 0
-            out.append((bits * 2 ** torch.arange(place.choices, device=stated.device)).sum(1))
-    words = torch.stack(out, 1)
+    words = torch.stack([place.word(predicted[place.fact]) for place in PLACES], 1)
     return words + STARTS[:-1].to(words.device)
 
 

@@ -11,6 +11,7 @@ from ..errors import BadArtifact, BadRequest, refused, require
 from .questions import ATTRIBUTE_TYPES, QUESTION_TYPES, Question
 
 _TYPES = {"question_type": QUESTION_TYPES, "attribute_type": ATTRIBUTE_TYPES}
+_AS_IT_IS = "give the published file as it is."
 _ITEMS = {"answer": (str,), "attribute": (str,), "ecg_id": (int, str)}  # lists, and what they hold
 _FIELDS = {
     **dict.fromkeys(("template_id", "question_id", "sample_id"), (int, "a whole number")),

@@ -22,23 +22,7 @@ _DROPPED = set(WORDINGS["dropped"])
 _PLURAL = re.compile(r"(?<=x)es$|(?<=..[^sui])s$")
 _KEPT = ("rules", "lacks", "excludes")  # a plural would make another word of them
 _TOKEN = re.compile(r"(?<![\w.)])-\d+(?:\.\d+)?|\d+(?:\.\d+)?(?:(?:st|nd|rd)\b)?|[a-z]+\d*|[.,;:()/?!<>&-]")
-_CLEAN = [
-    (re.compile(pattern), instead)
-    for pattern, instead in (
-        (r"[\u2010-\u2015\u2212]", "-"),
-        (r"[°º]", " degree "),
-        (r"\((?:s|es)\)|(?<=rsr)['´’]", ""),
-        (r"(?<=[a-z])-(?=[a-z1-9])", " "),  # st-t, but v1-v4
-        (r"\bminus (?=\d)", "-"),
-        (r"(\baxis:?) - ?(?=\d)", r"\1 -"),
-        (r"(?<![a-z\d.])\d+ ?[:x] ?\d+(?![\d.])", " "),  # 2:1 block
-        (r"(?<=\d)-(?=year|yr|day|month|lead)", " "),
-        (r"aemi", "emi"),
-        (r"isation", "ization"),
-        (r"haem", "hem"),
-        (r"\baxes\b", "axis"),
-    )
-]
+_CLEAN = [(re.compile(pattern), instead) for pattern, instead in WORDINGS["alike"].items()]
 _NEW_LINE = re.compile(r"\n\s*(?=[-*•#\n]|\d+[.)]|[A-Z][a-z])")  # a list or a new sentence, not a wrapped line
 _BEFORE_I, _AFTER_I, _NEXT_TO_I = (WORDINGS["lead_i"][key] for key in ("before", "after", "beside"))
 

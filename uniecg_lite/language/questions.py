@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from ..errors import BadRequest
+from ..errors import BadRequest, require
 from ..findings import Reading, table
 from . import question_facts as known
 from .question_facts import ALWAYS, TOPICS, Fact, Facts
@@ -165,8 +165,8 @@ def matching(kind: Kind = None, start: str = "") -> list[Template]:
         if t.question_type.startswith(start)
         and (not kinds or kinds & {t.template_id, t.question_type, t.attribute_type, t.topic})
     ]
-    if not found:
-        raise BadRequest(f"No question of kind {kind!r} is asked about such ECGs: data/questions.json has the kinds.")
+    refused = f"No question of kind {kind!r} is asked about such ECGs: data/questions.json has the kinds."
+    require(found, refused, BadRequest)
     return found
 
 

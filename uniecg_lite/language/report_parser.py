@@ -292,8 +292,7 @@ class ContextParser:
 
     def _feature(self, value) -> None:
         features, way = value
-        if self.closed:
-            self.open, self.closed = [], []
+        self.open, self.closed = [] if self.closed else self.open, []
         codes = _placed(WHERE.get(features[0], {}), self.regions)
         if codes:
             self._claim(codes=codes)

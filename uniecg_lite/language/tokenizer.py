@@ -8,10 +8,10 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-PLAIN_TEMPLATE = "User: {}\nAssistant:"  # where a tokenizer has no chat template of its own
+PLAIN_TEMPLATE = "User: {}\nAssistant:"  # a user's words, where a tokenizer has no chat template of its own
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 _SPLIT = r" ?(?:V[1-6]|aV[RLF])(?![a-zA-Z0-9])| ?\p{L}+| ?\d{1,3}| ?[^\s\p{L}\d]+|\s+"
-LARGEST_NUMBER = 699
+LARGEST_NUMBER = 699  # that is one token after a space; without one it is 99
 
 
 def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFast:
@@ -41,9 +41,10 @@ def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFa
     )
     learner.train_from_iterator((re.sub(r" ?(?<!V)\d+", "", text) for text in texts), trainer)
     learned = json.loads(learner.to_str())["model"]
-    numbers = _number_merges()
+    every = (*(f"Ġ{n}" for n in range(LARGEST_NUMBER + 1)), *(f"{n}" for n in range(10, 100)))  # Ġ is a space
+    numbers = [(text[:-1], text[-1]) for text in every]  # merges that build each of them
     merges = numbers + [tuple(m) for m in learned["merges"] if tuple(m) not in set(numbers)]
-    vocab = dict(learned["vocab"])
+    vocab = learned["vocab"]
     for left, right in numbers:
         vocab.setdefault(left + right, len(vocab))
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
@@ -55,18 +56,6 @@ def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFa
         eos_token="<eos>",
         clean_up_tokenization_spaces=False,
     )
-
-
-def _number_merges() -> list[tuple[str, str]]:
-    """Merges that build every number up to LARGEST_NUMBER after a space, and up to 99 without one."""
-    space, two, large = "Ġ", range(10, 100), range(10, LARGEST_NUMBER + 1)
-    spaced = [(space + str(n)[:-1], str(n)[-1]) for n in large]
-    return [*((space, digit) for digit in "0123456789"), *spaced, *((str(n)[0], str(n)[1]) for n in two)]
-
-
-def chat(prompt: str) -> str:
-    """A user's words as the language model sees them; the answer follows directly."""
-    return PLAIN_TEMPLATE.format(prompt.strip())
 
 
 def encode(tokenizer, text: str) -> list[int]:

@@ -130,7 +130,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     model, known = trained(room, learned, variant, seed, folder)
     aware, numbers = variant != "unknown", variant == "continuous"
     seen = codes_of(model.codec, test, kind="numbers" if numbers else "read")
-    out = scored.qa_metrics(model, test, seen, QUESTIONS * P.study_scored, 0, aware)
+    out = scored.qa_metrics(model, corpus, seen, QUESTIONS * P.study_scored, 0, aware)
     out |= scored.report_metrics(scored.reports(model, corpus, seen, aware), corpus)
     if variant in WAVES:  # the chain's tokenizer is scored by notebook 11
         out |= scored.codec_metrics(model.codec, test.signal(range(len(test))))
