@@ -99,7 +99,6 @@ from uniecg_lite.generator.generator_stages import (
 from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder, waves
 from uniecg_lite.generator.vae import compand, expand, VAE
 from uniecg_lite.language.conversations import Corpus, notes, TEXT_MIX
-from uniecg_lite.language.ecg_qa import ecg_qa
 from uniecg_lite.language.question_facts import sides, TOPICS, undecided
 from uniecg_lite.language.questions import (
     ask, full_answer, listed, parse_answer, TEMPLATES, words as question_words
@@ -772,11 +771,6 @@ def part_questions() -> dict:
         out[f"chatter.{name}"] = sha([*zip(*(dialogue[0] for dialogue in rows_))])
     patient = Corpus(patients(60).truth)
     out["no_patients"] = [len(patient.pairs), sha(draw_questions(patient, 40, 2))]
-    folder = new("published")
-    row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
-    row |= dict(question="Leads?", answer=["lead V5", "lead V6"], ecg_id=[12], attribute=["inverted t-waves"])
-    (folder / "qa.json").write_text(json.dumps([row]))
-    out["published.qa"] = plain(ecg_qa(folder / "qa.json"))
     return out
 
 
@@ -1753,16 +1747,6 @@ def _bad_requests() -> dict:
     net = torch.nn.Linear(2, 2).requires_grad_(False)
 
     out["fit"] = said(lambda: TrainingLoop({"net": net}, Training(3, 2, 1e-3), 0, folder, "net"))
-    row = dict(template_id=9, question_id=31, sample_id=0, question_type="single-query", attribute_type="scp_code")
-    row |= dict(question="Leads?", answer=["V5"], ecg_id=[12], attribute=None)
-    spoilt = {"question_type": "x", "attribute_type": "x", "answer": "abc", "template_id": "9", "ecg_id": 12}
-    for key, value in {**spoilt, "question": None, "attribute": 3}.items():
-        (folder / "qa.json").write_text(json.dumps([row, row | {key: value}]))
-        out[f"qa.{key}"] = said(lambda: ecg_qa(folder / "qa.json"))
-    for text_ in ("", "{}", "[1]", "[", "null"):
-        (folder / "qa.json").write_text(text_)
-        out[f"qa.{text_}"] = said(lambda: ecg_qa(folder / "qa.json"))
-    out["qa.nothing"] = said(lambda: ecg_qa(folder / "nothing"))
     out["ECG.repr"] = repr(ECG(few[0].numpy(), 100))
     return out
 
