@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .config import Profile
-from .errors import BadArtifact, UniECGError
+from .errors import BadArtifact, UniECGError, require
 from .findings import table
 from .paths import CHECKOUT, ROOT
 
@@ -78,8 +78,7 @@ class Store:
         """
         path = self.folder / name / "meta.json"
         advice = f"run notebook {PRODUCERS.get(name, '?')} with profile '{self.profile.name}'"
-        if not path.exists():
-            raise BadArtifact(f"There is no '{name}' in {self.folder}: {advice} first.")
+        require(path.exists(), f"There is no '{name}' in {self.folder}: {advice} first.", BadArtifact)
         try:
             meta = json.loads(path.read_text())
             return {key: meta[key] for key in ("profile", "seed", "sizes", "inputs", "hash")} | meta
@@ -94,18 +93,16 @@ class Store:
         """
         meta = self.meta(name)
         advice = f"run notebook {PRODUCERS[name]} again"
-        if meta["profile"] != self.profile.name or meta["seed"] != self.seed:
-            raise BadArtifact(
-                f"'{name}' was made with profile '{meta['profile']}' and seed {meta['seed']}, not "
-                f"'{self.profile.name}' and {self.seed}: {advice}."
-            )
+        whose, mine = (f"profile '{meta['profile']}' and seed {meta['seed']}", f"'{self.profile.name}' and {self.seed}")
+        own = meta["profile"] == self.profile.name and meta["seed"] == self.seed
+        require(own, f"'{name}' was made with {whose}, not {mine}: {advice}.", BadArtifact)
         now = json.loads(json.dumps(asdict(self.profile)))
-        if any(meta["sizes"].get(key) != now[key] for key in SIZES[name]):
-            raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
+        others = f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}."
+        require(all(meta["sizes"].get(key) == now[key] for key in SIZES[name]), others, BadArtifact)
         for other, hashed in meta["inputs"].items():
             self.path(other)  # and what that one was made from
-            if self.meta(other)["hash"] != hashed:
-                raise BadArtifact(f"'{name}' was made from an older '{other}': {advice}.")
+            older = f"'{name}' was made from an older '{other}': {advice}."
+            require(self.meta(other)["hash"] == hashed, older, BadArtifact)
         return self.folder / name
 
     def tensors(self, name: str, file: str) -> dict[str, Tensor]:
@@ -139,9 +136,8 @@ class Store:
                 (room / "meta.json").write_text(json.dumps(meta, indent=1))
                 (place / "meta.json").unlink(missing_ok=True)  # killed from here on, nothing passes for whole
         except OSError as reason:
-            raise UniECGError(
-                f"'{name}' could not be written ({reason}): free some disk space and run again."
-            ) from reason
+            sentence = f"'{name}' could not be written ({reason}): free some disk space and run again."
+            raise UniECGError(sentence) from reason
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from nbconvert.filters import markdown2html
 
 from ..config import profile as find_profile
 from ..course import results, stored
-from ..errors import BadArtifact, BadRequest, UniECGError
+from ..errors import BadArtifact, BadRequest, UniECGError, require
 from ..paths import ROOT
 from ..store import NEEDS, PRODUCERS, Store, replacing, write_text
 from .lesson import against_budget
@@ -33,15 +33,14 @@ def chosen(only: str | None = None, first: str | None = None, last: str | None =
     Raises:
         BadRequest: no such notebook, an empty range, or both one alone and a range.
     """
-    if only and (first or last):
-        raise BadRequest("Ask for one notebook (--only) or for a range (--from, --to), not for both.")
+    alone = "Ask for one notebook (--only) or for a range (--from, --to), not for both."
+    require(not (only and (first or last)), alone, BadRequest)
     known = [path.name[:2] for path in chain()]
     low, high = (only or first or known[0]).zfill(2), (only or last or known[-1]).zfill(2)
     for number in (low, high):
-        if number not in known:
-            raise BadRequest(f"There is no notebook '{number}': choose one of {known[0]} to {known[-1]}.")
-    if low > high:
-        raise BadRequest(f"No notebook lies from {low} to {high}: give the smaller number to --from.")
+        sentence = f"There is no notebook '{number}': choose one of {known[0]} to {known[-1]}."
+        require(number in known, sentence, BadRequest)
+    require(low <= high, f"No notebook lies from {low} to {high}: give the smaller number to --from.", BadRequest)
     return [path for path in chain() if low <= path.name[:2] <= high]
 
 
@@ -108,10 +107,8 @@ def run(
     todo = [path for path in paths if path not in done]
     if lacking := missing(store, todo) if len(paths) < len(chain()) else []:
         raise BadArtifact(_what_to_run_first(store, todo, lacking))
-    print(
-        f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; budget of all {len(chain())} "
-        f"{store.profile.seconds_all} s"
-    )
+    most = f"budget of all {len(chain())} {store.profile.seconds_all} s"
+    print(f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; {most}")
     for path in paths:
         if path in todo:
             _run_one(path, store, begun)
@@ -201,11 +198,9 @@ def put_back(store: Store) -> list[Path]:
     """
     done = finished(store)
     for path in chain():
-        if path not in done:
-            raise UniECGError(
-                f"Notebook {path.stem} has not run with profile '{store.profile.name}' and seed {store.seed} as it is "
-                "now: run the chain first, then put its notebooks back."
-            )
+        now = f"has not run with profile '{store.profile.name}' and seed {store.seed} as it is now"
+        advice = "run the chain first, then put its notebooks back."
+        require(path in done, f"Notebook {path.stem} {now}: {advice}", UniECGError)
     for path in done:
         _put_back(store.folder / "notebooks" / path.name, path)
     return [*done, stored.gather(store, results.RESULTS)]
