@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from uniecg_lite.language.requests import Request
-from uniecg_lite.metrics.generation import SHARED, ClipPair, _counted, clip_scores
+from uniecg_lite.metrics.generation import _counted, clip_scores
 
 FINDINGS = (("SR",), ("AFIB",), ("SR", "CLBBB"), ("SR", "LVH"))
 
@@ -19,41 +19,35 @@ def pairs(n: int, seed: int) -> tuple[torch.Tensor, list[str]]:
     return features, [Request(rate=r, findings=FINDINGS[k]).text() for r, k in zip(rate.tolist(), kind.tolist())]
 
 
-@pytest.fixture(scope="module")
-def pair():
-    return ClipPair(*pairs(800, 0))
+KNOWN = pairs(800, 0)
 
 
-def test_own_words_are_near_and_others_are_not(pair):
-    scores = clip_scores(pair, *pairs(100, 1))
+def test_own_words_are_near_and_others_are_not():
+    scores = clip_scores(*KNOWN, *pairs(100, 1))
     assert scores["clip_score"] > 0.6 > 0.3 > abs(scores["clip_stranger"]) and scores["clip_top1"] > 0.05
 
 
-def test_ecgs_that_ignore_their_words_score_as_strangers(pair):
+def test_ecgs_that_ignore_their_words_score_as_strangers():
     features, texts = pairs(400, 2)
-    scores = clip_scores(pair, features.roll(7, 0), texts)
+    scores = clip_scores(*KNOWN, features.roll(7, 0), texts)
     assert abs(scores["clip_score"] - scores["clip_stranger"]) < 0.12 and scores["clip_top1"] < 0.03
 
 
-def test_half_followed_words_score_between(pair):
+def test_half_followed_words_score_between():
     features, texts = pairs(200, 3)
     half = features.clone()
     half[:, 0] = 0.0  # whatever rate is asked for
-    assert 0.2 < clip_scores(pair, half, texts)["clip_score"] < clip_scores(pair, features, texts)["clip_score"] - 0.05
-
-
-def test_scales_of_features_do_not_matter_and_lengths_are_one(pair):
-    features, texts = pairs(800, 0)
-    other = ClipPair(features * torch.linspace(0.1, 50, 40) + 3, texts)
-    new, stated = pairs(50, 4)
-    torch.testing.assert_close(
-        clip_scores(other, new * torch.linspace(0.1, 50, 40) + 3, stated)["clip_score"],
-        clip_scores(pair, new, stated)["clip_score"],
-        atol=1e-4,
-        rtol=0,
+    assert (
+        0.2 < clip_scores(*KNOWN, half, texts)["clip_score"] < clip_scores(*KNOWN, features, texts)["clip_score"] - 0.05
     )
-    for side in (pair.ecgs(new), pair.texts(["Rate 70. Findings: something never read.", *stated])):
-        assert side.shape[1] <= SHARED and torch.allclose(side.norm(dim=1), torch.ones(len(side)).double())
+
+
+def test_scales_of_features_do_not_matter_and_unknown_words_are_passed_over():
+    (features, texts), (new, stated), scale = pairs(800, 0), pairs(50, 4), torch.linspace(0.1, 50, 40)
+    one = clip_scores(features, texts, new, stated)
+    other = clip_scores(features * scale + 3, texts, new * scale + 3, stated)
+    assert other["clip_score"] == pytest.approx(one["clip_score"], abs=1e-4)
+    assert clip_scores(features, texts, new, [f"{text} Something never read." for text in stated]) == one
 
 
 def test_numbers_stand_with_their_names():

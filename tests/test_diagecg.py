@@ -4,6 +4,7 @@ import copy
 from functools import cache
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from tiny import PLAN, PROFILE, Patients, corpus, patients, store, tokenizer
@@ -224,7 +225,7 @@ def test_the_loss_counts_answers_only():
         ]
         rows.append(F.cross_entropy(logits, torch.tensor(answer), reduction="none"))
     torch.testing.assert_close(
-        ours.answer_loss(prompts, stated, ours.block(shown)), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4
+        tiny.answer_loss(ours, prompts, stated, ours.block(shown)), torch.cat(rows).mean(), rtol=1e-4, atol=1e-4
     )
 
 
@@ -422,7 +423,7 @@ def test_another_language_model_gets_the_same_words():
         *("lora_A", "ln_1", "trainable_tokens")
     }
     assert ours.continue_codes(codes()[:1, :5], 3).shape == (1, 8)
-    assert ours.answer_loss(["Read this."], [[9, 2]], ours.block(codes()[:1, None])).isfinite()
+    assert tiny.answer_loss(ours, ["Read this."], [[9, 2]], ours.block(codes()[:1, None])).isfinite()
 
 
 # --- studies

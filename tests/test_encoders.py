@@ -11,22 +11,14 @@ from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import Training
 from uniecg_lite.ecg_image import raster
-from uniecg_lite.encoders import (
-    Captioner,
-    FactProbes,
-    amplify_small_waves,
-    coca_loss,
-    encoder_loss,
-    report_ids,
-    retrieval,
-    targets,
-)
+from uniecg_lite.encoders import FactProbes, amplify_small_waves, targets
 from uniecg_lite.findings import CODES
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import CachedTokens
 from uniecg_lite.training import TrainingLoop
 
 WIDTH = tiny.PROFILE.enc_width
+coca = tiny.defined_in("02_encoders")  # text decoder and losses
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +30,12 @@ def encoders():
 @pytest.fixture(scope="module")
 def captioner():
     torch.manual_seed(1)
-    return Captioner(len(tiny.tokenizer()), WIDTH).eval()
+    return coca.Captioner(len(tiny.tokenizer()), WIDTH).eval()
 
 
 @pytest.fixture(scope="module")
 def ids():
-    return report_ids(tiny.tokenizer(), tiny.corpus().reports[:6])
+    return coca.report_ids(tiny.tokenizer(), tiny.corpus().reports[:6])
 
 
 def signal(n: int = 6) -> torch.Tensor:
@@ -140,9 +132,9 @@ def by_hand(captioner, views, ids, pad) -> tuple[float, float]:
         sentence, words, count = [], 0.0, 0
         for i in range(n):
             row = ids[i : i + 1, : length[i]]  # without its padding
-            text = captioner.read(row)
+            text = captioner.encode_text(row)
             sentence.append(text[0, -1].double())
-            states = captioner.write(text[:, :-1], tokens[i : i + 1])[0].double()
+            states = captioner.predict(text[:, :-1], tokens[i : i + 1])[0].double()
             scores = states @ captioner.embed.weight.double().T
             for t in range(length[i] - 1):
                 words -= (scores[t] - scores[t].logsumexp(0))[row[0, t + 1]].item()
@@ -167,7 +159,7 @@ def views_of(encoders) -> list[torch.Tensor]:
 @pytest.mark.parametrize("which", [slice(0, 1), slice(1, 2), slice(0, 2)], ids=["signal", "image", "both"])
 def test_coca_loss_equals_the_sum_by_hand(encoders, captioner, ids, which):
     pad, views = tiny.tokenizer().pad_token_id, views_of(encoders)[which]
-    found = coca_loss(captioner, views, ids, pad)
+    found = coca.coca_loss(captioner, views, ids, pad)
     contrast, caption = by_hand(captioner, views, ids, pad)
     assert found["contrast"].item() == pytest.approx(contrast, abs=1e-5, rel=1e-5)
     assert found["caption"].item() == pytest.approx(caption, abs=1e-5, rel=1e-5)
@@ -179,14 +171,14 @@ def test_padding_of_reports_does_not_change_the_loss(encoders, captioner, ids):
     pad, views = tiny.tokenizer().pad_token_id, views_of(encoders)
     assert (ids == pad).any(), "the reports differ in length"
     longer = torch.nn.functional.pad(ids, (0, 7), value=pad)
-    for key, value in coca_loss(captioner, views, ids, pad).items():
-        torch.testing.assert_close(coca_loss(captioner, views, longer, pad)[key], value, atol=1e-5, rtol=1e-5)
+    for key, value in coca.coca_loss(captioner, views, ids, pad).items():
+        torch.testing.assert_close(coca.coca_loss(captioner, views, longer, pad)[key], value, atol=1e-5, rtol=1e-5)
 
 
 def test_gradients_reach_both_encoders_and_every_part_of_the_captioner(captioner, ids):
     torch.manual_seed(0)
     phi_s, phi_v = new_encoders(tiny.PROFILE)
-    parts = coca_loss(captioner, [phi_s(signal()), phi_v(raster(signal()))], ids, tiny.tokenizer().pad_token_id)
+    parts = coca.coca_loss(captioner, [phi_s(signal()), phi_v(raster(signal()))], ids, tiny.tokenizer().pad_token_id)
     parts["loss"].backward()
     for module in (phi_s, phi_v, captioner):
         silent = [name for name, p in module.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -202,17 +194,17 @@ def test_later_words_do_not_change_earlier_states(encoders, captioner, ids):
     tokens, cut = views_of(encoders)[0], 9
     changed = ids.clone()
     changed[:, cut:] = torch.randint(3, len(tiny.tokenizer()), changed[:, cut:].shape)
-    text, other = captioner.read(ids), captioner.read(changed)
+    text, other = captioner.encode_text(ids), captioner.encode_text(changed)
     torch.testing.assert_close(text[:, :cut], other[:, :cut], atol=1e-6, rtol=1e-6)
-    written, rewritten = captioner.write(text, tokens), captioner.write(other, tokens)
+    written, rewritten = captioner.predict(text, tokens), captioner.predict(other, tokens)
     torch.testing.assert_close(written[:, :cut], rewritten[:, :cut], atol=1e-6, rtol=1e-6)
     assert (written[:, cut:] - rewritten[:, cut:]).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_the_lower_half_reads_text_alone_and_the_upper_half_looks(encoders, captioner, ids):
-    text = captioner.read(ids)
-    one, two = (captioner.write(text, view) for view in (views_of(encoders)[0], views_of(encoders)[0].flip(0)))
+    text = captioner.encode_text(ids)
+    one, two = (captioner.predict(text, view) for view in (views_of(encoders)[0], views_of(encoders)[0].flip(0)))
     assert (one - two).abs().max() > 1e-4, "another ECG, other words"
 
 
@@ -227,10 +219,10 @@ def test_report_ids_hold_each_report_between_begin_and_end(ids):
 @torch.no_grad()
 def test_retrieval_counts_nearest_reports(captioner, ids):
     pad = tiny.tokenizer().pad_token_id
-    sentence = captioner.read(ids)[torch.arange(6), (ids != pad).sum(1) - 1]
-    assert retrieval(sentence[:, None], captioner, ids, pad) == 1
+    sentence = captioner.encode_text(ids)[torch.arange(6), (ids != pad).sum(1) - 1]
+    assert coca.retrieval(sentence[:, None], captioner, ids, pad) == 1
     swapped = sentence[[1, 0, 2, 3, 4, 5], None]
-    assert retrieval(swapped, captioner, ids, pad) == pytest.approx(4 / 6)
+    assert coca.retrieval(swapped, captioner, ids, pad) == pytest.approx(4 / 6)
 
 
 # --- training
@@ -241,10 +233,10 @@ def test_encoders_learn_and_are_frozen(tmp_path):
     words = tiny.tokenizer()
     from uniecg_lite.language.conversations import Corpus
 
-    reports = report_ids(words, Corpus(table.truth()).reports)
+    reports = coca.report_ids(words, Corpus(table.truth()).reports)
     torch.manual_seed(0)
     phi_s, phi_v = new_encoders(tiny.PROFILE)
-    text = Captioner(len(words), WIDTH)
+    text = coca.Captioner(len(words), WIDTH)
     plan = Training(12, 8, 3e-3, warmup=2)
     probes = torch.nn.ModuleList(FactProbes(WIDTH) for _ in range(2))
     parts = torch.nn.ModuleDict({"phi_s": phi_s, "phi_v": phi_v, "captioner": text, "probes": probes})
@@ -252,7 +244,7 @@ def test_encoders_learn_and_are_frozen(tmp_path):
     for step in loop:
         rows = step.rows(len(table))
         mine = {name: value[rows] for name, value in facts.items()}
-        step.learn(**encoder_loss(parts, table.signal(rows), reports[rows], mine, words.pad_token_id, step.number))
+        step.learn(**coca.encoder_loss(parts, table.signal(rows), reports[rows], mine, words.pad_token_id, step.number))
     history = loop.history
     assert history["caption"][-1] < history["caption"][0] and len(history["contrast"]) == len(history["loss"])
     assert not any(p.requires_grad for part in (phi_s, phi_v, text) for p in part.parameters())

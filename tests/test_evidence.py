@@ -15,10 +15,10 @@ from uniecg_lite.metrics.saliency import (
     CARRIERS,
     GROUP,
     WAVES,
-    collect,
     evidence_ratio,
     finding_windows,
     name_span,
+    named_findings,
     ratios,
     saliency,
     wave_windows,
@@ -123,8 +123,9 @@ def test_without_p_waves_their_place_is_before_the_qrs():
 
 
 def test_every_finding_but_the_normal_ecg_has_waves_that_carry_it():
-    assert set(GROUP) == set(CODES) - {"NORM"} and len(GROUP) == sum(len(codes) for _, codes in CARRIERS.values())
-    assert all(set(waves) <= set(WAVES) for waves, _ in CARRIERS.values())
+    assert set(GROUP) == set(CARRIERS) == set(CODES) - {"NORM"}
+    assert all(set(waves) <= set(WAVES) for waves in CARRIERS.values())
+    assert len({(GROUP[code], *waves) for code, waves in CARRIERS.items()}) == len(set(GROUP.values())), "alike in each"
 
 
 # --- ratios
@@ -221,7 +222,7 @@ class _Told:
     def encode_signal(self, signal):
         return torch.tensor([[[self.place[x.numpy().tobytes()]]] for x in signal])
 
-    def write(self, prompts, tokens):
+    def write(self, prompts, tokens, image):
         return tokens[:, 0, 0].tolist()
 
     def texts(self, answers):
@@ -233,32 +234,34 @@ def test_evidence_of_a_model_that_looks_at_one_wave_only(monkeypatch):
     model = _Told(tiny.reading_model(), generated)
     place = {x.numpy().tobytes(): i for i, x in enumerate(generated.signal)}
 
-    def at_qrs(model, signal, texts, names, prompt):
+    def at_waves(model, signal, texts, names):
         rows = torch.tensor([place[x.numpy().tobytes()] for x in signal])
         truth = {key: value[rows] for key, value in generated.truth.items()}
-        return wave_windows(truth, 1000, 100.0)[:, 1:2].float().expand(-1, 12, -1)
+        wave = slice(3, 4) if model is None else slice(1, 2)  # the control looks at T
+        return wave_windows(truth, 1000, 100.0)[:, wave].float().expand(-1, 12, -1)
 
-    monkeypatch.setattr(room, "saliency", at_qrs)
-    found = evidence_ratio(model, generated, each=2)
+    monkeypatch.setattr(room, "saliency", at_waves)
+    found = evidence_ratio(model, generated, None, each=2)
     assert found["evidence.findings"] > 10
-    for group, (waves, _) in CARRIERS.items():
+    for group, waves in ((GROUP[code], waves) for code, waves in CARRIERS.items()):
         if f"evidence.ratio.{group}" in found:
             assert (found[f"evidence.ratio.{group}"] > 1.5) == ("QRS" in waves), group
+            assert (found[f"evidence.control.{group}"] > 1.2) == ("T" in waves), group
             assert found[f"evidence.map.{group}.QRS"] > 4 and found[f"evidence.map.{group}.T"] < 0.5
-    assert found["evidence.control"] < 0.7 * found["evidence.map.rhythm.QRS"], "moved windows miss the QRS"
+    assert found["evidence.control"] < 0.7 * found["evidence.map.rhythm.QRS"], "looking elsewhere misses the QRS"
 
 
-def test_evidence_of_a_random_model_is_the_same_twice_and_can_be_drawn():
+def test_evidence_of_a_random_model_is_the_same_twice():
     generated = simulate(3, torch.arange(12))
     model = _Told(tiny.reading_model(), generated)
-    found = collect(model, generated, each=1)
-    assert len(found.codes) == len(found.rows) == len(found.saliency) and found.saliency.shape[1:] == (12, 1000)
-    again = evidence_ratio(model, generated, each=1, control=tiny.reading_model(1))
-    assert again == evidence_ratio(model, generated, each=1, control=tiny.reading_model(1))
+    found = named_findings(model, generated, each=1)
+    assert all(NAMES[code] in text and generated.truth["findings"][row, CODES.index(code)] for code, row, text in found)
+    again = evidence_ratio(model, generated, tiny.reading_model(1), each=1)
+    assert again["evidence.findings"] == len(found) > 3
+    assert again == evidence_ratio(model, generated, tiny.reading_model(1), each=1)
     assert again["evidence.ratio"] != again["evidence.control"]
-    assert evidence_ratio(model, SimpleNamespace(**{**vars(generated), "truth": nobody(generated.truth)})) == {
-        "evidence.findings": 0
-    }
+    healthy = SimpleNamespace(**{**vars(generated), "truth": nobody(generated.truth)})
+    assert evidence_ratio(model, healthy, model) == {"evidence.findings": 0}
 
 
 def nobody(truth):

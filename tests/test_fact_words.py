@@ -3,6 +3,7 @@
 import math
 import random
 
+import tiny
 import torch
 from test_diagecg import SIGNAL, codec, model
 from tiny import PLAN, PROFILE, Patients, corpus, patients, train_facts
@@ -161,7 +162,7 @@ def test_a_talk_has_prompts_and_answers_in_turn():
     rows, dialogues = collator.questions(3, random.Random(0), "single")
     assert rows.shape == (3, 1) and all(1 <= len(dialogue) <= TURNS["single"] for dialogue in dialogues)
     prompts, answers = zip(*[dialogue[0] for dialogue in dialogues])
-    first = ours.answer_loss(list(prompts), list(answers), ours.block(shown[rows]))
+    first = tiny.answer_loss(ours, list(prompts), list(answers), ours.block(shown[rows]))
     torch.testing.assert_close(
         ours.loss(ours.batch([dialogue[:1] for dialogue in dialogues]), ours.block(shown[rows])), first
     )
@@ -171,7 +172,7 @@ def test_a_talk_has_prompts_and_answers_in_turn():
         ours.loss(ours.batch([dialogue[: i + 1]]), ours.block(shown[rows[:1]])) * counts[: i + 1].sum()
         for i in range(len(dialogue))
     ]
-    alone = ours.answer_loss([dialogue[0][0]], [dialogue[0][1]], ours.block(shown[rows[:1]])) * counts[0]
+    alone = tiny.answer_loss(ours, [dialogue[0][0]], [dialogue[0][1]], ours.block(shown[rows[:1]])) * counts[0]
     torch.testing.assert_close(losses[0], alone)
     assert all(b > a for a, b in zip(losses, losses[1:])), "each answer adds its own loss"
 
@@ -194,5 +195,5 @@ def test_what_words_are_cut_from_can_stand_in_for_them():
     assert numbers.shape[:2] == (6, len({place.fact for place in PLACES}))
     assert torch.equal(numbers[:, -2:, :12].bool(), noisy(SIGNAL)), "noise comes last"
     ours.bridge = torch.nn.Linear(numbers.shape[2], ours.llm.get_input_embeddings().weight.shape[1])
-    assert ours.answer_loss(["Read this."], [[9, 2]], ours.block(numbers[:1, None])).isfinite()
+    assert tiny.answer_loss(ours, ["Read this."], [[9, 2]], ours.block(numbers[:1, None])).isfinite()
     assert torch.equal(codec(facts=None).uncut(SIGNAL), codec(facts=None).numbers(SIGNAL))

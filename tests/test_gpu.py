@@ -16,13 +16,13 @@ from uniecg_lite import llm, stages, training
 from uniecg_lite.checkpoints import new_codec, new_encoders
 from uniecg_lite.diagecg import diagecg_stages
 from uniecg_lite.diagecg.diagecg_model import DiagECG
-from uniecg_lite.encoders import Captioner, FactProbes, encoder_loss, report_ids, targets
+from uniecg_lite.encoders import FactProbes, targets
 from uniecg_lite.generator import generator_stages as making
 from uniecg_lite.generator.beat_plan import PLAN as DRAWN
 from uniecg_lite.generator.beat_plan import average_beats
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
-from uniecg_lite.metrics.reader import Reader, train_reader
+from uniecg_lite.metrics.reader import Reader, facts_loss, fresh_patients
 
 PLAN = replace(tiny.PLAN, steps=1)
 
@@ -42,26 +42,36 @@ class OneDevice(TorchDispatchMode):
 # ---- the trainings: each says what is trained, and on what, before plan, seed and folder; `put` moves to the device -
 def encoders(put):
     """Notebook 02's loop."""
-    words, width, cohort = tiny.tokenizer(), tiny.PROFILE.enc_width, tiny.Patients()
-    ids, facts = report_ids(words, tiny.corpus().reports), targets(cohort.truth())
+    words, width, cohort, coca = (
+        tiny.tokenizer(),
+        tiny.PROFILE.enc_width,
+        tiny.Patients(),
+        tiny.defined_in("02_encoders"),
+    )
+    ids, facts = coca.report_ids(words, tiny.corpus().reports), targets(cohort.truth())
     phi_s, phi_v = new_encoders(tiny.PROFILE)
     probes = nn.ModuleList(FactProbes(width) for _ in range(2))
-    parts = nn.ModuleDict({"phi_s": phi_s, "phi_v": phi_v, "captioner": Captioner(len(words), width), "probes": probes})
+    parts = nn.ModuleDict(
+        {"phi_s": phi_s, "phi_v": phi_v, "captioner": coca.Captioner(len(words), width), "probes": probes}
+    )
 
     def train(parts, plan, seed, folder):
         for step in training.TrainingLoop(parts, plan, seed, folder):
             rows = step.rows(len(cohort))
             mine, signal = {name: value[rows] for name, value in facts.items()}, cohort.signal(rows).to("meta")
-            step.learn(**encoder_loss(parts, signal, ids[rows], mine, words.pad_token_id, step.number))
+            step.learn(**coca.encoder_loss(parts, signal, ids[rows], mine, words.pad_token_id, step.number))
 
     return train, put(parts)
 
 
 def language(put):
-    return stages.pretrain, put(tiny.reading_model()), tiny.corpus()
+    return tiny.pretrain, put(tiny.reading_model()), tiny.corpus()
 
 
-def reading(train):
+def reading(stage):
+    def train(model, corpus, cached, plan, seed, folder):
+        stages.train_reading(model, corpus, cached, {stage: plan}, seed, folder)
+
     def what(put):
         model, n = tiny.reading_model(), len(tiny.Patients())
         signal, image = (torch.randn(n, phi.tokens, phi.width).half() for phi in (model.phi_s, model.phi_v))
@@ -78,7 +88,7 @@ def ecg_tokens(put):
 
 def mapper(put):
     model = put(tiny.whole_model())
-    return stages.align_mapper, model, tiny.corpus(), model.generator.condition
+    return tiny.align_mapper, model, tiny.corpus()
 
 
 def part_of_generator(train, name):
@@ -99,6 +109,15 @@ def denoiser(put):
     return making.train_denoiser, generator, material, tiny.corpus()
 
 
+def reader(put):
+    def train(net, plan, seed, folder):
+        for step in training.TrainingLoop({"reader": net}, plan, seed, folder):
+            signal, table = map(put, fresh_patients(step.number, plan.batch, seed))
+            step.learn(facts_loss(net(signal), table))
+
+    return train, put(Reader(8))
+
+
 def fsq_tokenizer(put):
     return diagecg_stages.train_tokenizer, put(new_codec(tiny.PROFILE, facts=None)), tiny.Patients()
 
@@ -113,12 +132,12 @@ def diagecg(train, *more):
     return what
 
 
-STAGE1, TUNING = reading(stages.stage1), diagecg(diagecg_stages.tune, tiny.corpus)
+STAGE1, TUNING = reading("stage1"), diagecg(diagecg_stages.tune, tiny.corpus)
 TRAININGS = {  # what trains, and draws that are decided beforehand
     "encoders": (encoders, {}),
     "pre-training, notes": (language, {"ASK_NOTES": 1}),
     "pre-training, text": (language, {"ASK_NOTES": 0}),
-    "alignment": (reading(stages.projection_alignment), {}),
+    "alignment": (reading("alignment"), {}),
     "stage 1, reports": (STAGE1, {"NOT_AN_ECG": 0, "ASK": 0}),
     "stage 1, single": (STAGE1, {"NOT_AN_ECG": 0, "ASK": 1, "COMPARE": 0}),
     "stage 1, comparison": (STAGE1, {"NOT_AN_ECG": 0, "ASK": 1, "COMPARE": 1}),
@@ -130,7 +149,7 @@ TRAININGS = {  # what trains, and draws that are decided beforehand
     "RR model": (part_of_generator(tiny.train_rr, "rhythm"), {}),
     "average beat": (part_of_generator(tiny.train_average_beat, "average_beat"), {}),
     "denoiser": (denoiser, {}),
-    "reader": (lambda put: (train_reader, put(Reader(8))), {}),
+    "reader": (reader, {}),
     "FSQ tokenizer": (fsq_tokenizer, {}),
     "fact tokens": (lambda put: (tiny.train_facts, put(new_codec(tiny.PROFILE)).facts, tiny.Patients()), {}),
     "forecasting": (diagecg(diagecg_stages.forecast), {}),

@@ -29,21 +29,17 @@ ROW = {
     "synonyms": ["large U waves", "big U waves"],
     "synonyms_unseen": ["U waves that are large"],
 }
+DRAWN = [
+    {"room": "sinus and clear", "all": ["SR", "clear"], "none": ["HYPOK"]},
+    {"draw": [{"code": "UWAVE", "share": 0.5, "room": "sinus and clear"}]},
+]
 SIMULATOR = {  # file -> (what stands there, what is put before it)
-    "disease.py": (
-        '    for code, others in column("apart")',
-        '    found["UWAVE"] = found["SR"] & clear & ~found["HYPOK"] & u.chance(0.5)\n',
+    "waves.py": ('HYPOK": u.between', "UWAVE "),
+    "criteria/rules.py": (
+        '        "BRUG": brugada,\n',
+        '        "UWAVE": clear & (((u >= 0.1) & (u < t)).sum(1) >= 2),\n',
     ),
-    "waves.py": ('HYPOK")[:, None], low, small)', 'UWAVE", "'),
-    "criteria/rules.py": ('    "BRUG": brugada,\n', '    "UWAVE": large_u,\n'),
 }
-RULE = '''def large_u(m: Measured) -> torch.Tensor:
-    """U of at least 0.1 mV, smaller than T, in two of V2 to V4."""
-    u, t = m.lead("u_mv", "V2", "V3", "V4"), m.lead("t_mv", "V2", "V3", "V4")
-    return ((u >= 0.1) & (u < t)).sum(1).ge(2) & ~hiding(m)
-
-
-'''
 CHECK = """
 import random
 from dataclasses import replace
@@ -104,13 +100,13 @@ def test_a_new_finding_needs_four_files(tmp_path):
     for part in ("uniecg_lite", "data"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    table = tmp_path / "data" / "findings.json"
-    rows = json.loads(table.read_text(encoding="utf-8"))
-    table.write_text(json.dumps([*rows[:-1], ROW, rows[-1]]), encoding="utf-8")
+    tables = [tmp_path / "data" / name for name in ("findings.json", "hearts.json")]
+    rows, hearts = (json.loads(table.read_text(encoding="utf-8")) for table in tables)
+    tables[0].write_text(json.dumps([*rows[:-1], ROW, rows[-1]]), encoding="utf-8")
+    tables[1].write_text(json.dumps(hearts | {"prevalence": hearts["prevalence"] + DRAWN}), encoding="utf-8")
     simulator = tmp_path / "uniecg_lite" / "simulator"
     for name, pair in SIMULATOR.items():
         put_before(simulator / name, pair)
-    put_before(simulator / "criteria" / "rules.py", ("def _rate(", RULE))
     old = {
         path.relative_to(ROOT): path.read_bytes()
         for part in ("uniecg_lite", "data")
@@ -118,7 +114,7 @@ def test_a_new_finding_needs_four_files(tmp_path):
         if path.suffix in (".py", ".json")
     }
     edited = [path for path, content in old.items() if (tmp_path / path).read_bytes() != content]
-    assert len(edited) == 1 + len(SIMULATOR) <= 6, edited
+    assert len(edited) == len(tables) + len(SIMULATOR) == 4, edited
     ran = subprocess.run(
         [sys.executable, "-c", CHECK],
         cwd=tmp_path,

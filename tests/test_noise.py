@@ -53,7 +53,7 @@ def test_the_figures_are_the_rms_of_what_was_added(generated):
     parts = (drift.square() + static.square()).sqrt()
     error = (parts / total - 1).abs()
     assert error.median() < 0.03 and error.quantile(0.98) < 0.15
-    rms = band_rms(signal, 100.0)
+    rms = band_rms(signal)
     fast = torch.stack([rms[name] for name in ("wave", "sharp", "fine")]).square().sum(0).sqrt()
     ratio = (fast / static).flatten()
     assert 0.75 < ratio.median() < 1.0 and ratio.quantile(0.05) > 0.6, "muscle noise lies above 3 Hz for the most part"
@@ -69,7 +69,7 @@ def test_about_one_record_in_seven_is_noisy_by_either_figure(generated):
 
 def test_slow_noise_falls_with_frequency_and_arms_tremble_most(generated):
     signal, _, static = generated
-    rms = band_rms(signal, 100.0)
+    rms = band_rms(signal)
     assert (rms["drift"].median() > 2 * rms["slow"].median()) and (rms["wave"].median() > rms["sharp"].median())
     assert rms["sharp"].median() > rms["fine"].median()
     middle = static.median(0).values
@@ -96,12 +96,12 @@ def test_a_fast_recorder_also_hears_the_mains():
 
 
 def test_close_to_real_records(real_records):
-    from uniecg_lite.metrics.real_records import real_signals
+    from uniecg_lite.metrics.real_records import load_signals
     from uniecg_lite.metrics.realism import sinus_like
 
-    real = real_signals(real_records[0].parent)[1]
+    real = load_signals(real_records[0].parent)[1]
     real = real[sinus_like(real)]
     signal = from_independent(noise(0, torch.arange(300), T, 100.0)[0])[..., :1000]
-    drift = ks_distance(band_rms(signal, 100.0)["drift"].flatten(), band_rms(real, 100.0)["drift"].flatten())
-    quiet = ks_distance(quiet_noise(signal, 100.0).flatten(), quiet_noise(real, 100.0).flatten())
+    drift = ks_distance(band_rms(signal)["drift"].flatten(), band_rms(real)["drift"].flatten())
+    quiet = ks_distance(quiet_noise(signal).flatten(), quiet_noise(real).flatten())
     assert drift < 0.12 and quiet < 0.20

@@ -30,7 +30,7 @@ from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import NO_ECG, phrasings
 from uniecg_lite.llm import ECGLanguageModel
 from uniecg_lite.metrics import qa as scored
-from uniecg_lite.stages import TURNS, CachedTokens, Collator, stage1
+from uniecg_lite.stages import TURNS, CachedTokens, Collator, train_reading
 
 HEALTHY = Reading(72.2, 161, 92, 381, 417, 41, findings=frozenset({"SR", "NORM"}), sex="male")
 INFERIOR = Reading(
@@ -613,7 +613,8 @@ def test_stage1_learns_from_questions(corpus, views, tmp_path, monkeypatch, shar
     monkeypatch.setattr(stages, "COMPARE", share)
     model = tiny.reading_model()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    history = stage1(model, corpus, views, tiny.replace(tiny.PLAN, steps=20, lr=5e-3), 0, tmp_path)
+    plans = {"stage1": tiny.replace(tiny.PLAN, steps=20, lr=5e-3)}
+    history = train_reading(model, corpus, views, plans, 0, tmp_path)["stage1"]
     assert history["loss"][-1] < history["loss"][0]
     moved = {name for name, p in model.named_parameters() if not torch.equal(p.detach(), before[name])}
     assert {name.split(".")[0] for name in moved} == {"llm", "w_ts"} | ({"w_tsi"} if share == 0 else set())
@@ -621,9 +622,10 @@ def test_stage1_learns_from_questions(corpus, views, tmp_path, monkeypatch, shar
 
 def test_stage1_repeats_itself_and_does_without_the_signal(corpus, views, tmp_path):
     plan = tiny.replace(tiny.PLAN, steps=8)
-    losses = [stage1(tiny.reading_model(), corpus, views, plan, 0, tmp_path / name)["loss"] for name in "ab"]
+    runs = [train_reading(tiny.reading_model(), corpus, views, {"stage1": plan}, 0, tmp_path / name) for name in "ab"]
+    losses = [run["stage1"]["loss"] for run in runs]
     assert losses[0] == losses[1]
     model = tiny.reading_model()
     before = model.w_ts.weight.detach().clone()
-    stage1(model, corpus, views, plan, 0, tmp_path / "c", modes=("image",))
+    train_reading(model, corpus, views, {"stage1": plan}, 0, tmp_path / "c", ("image",))
     assert torch.equal(before, model.w_ts.weight), "without the signal nothing is compared"

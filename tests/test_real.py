@@ -3,16 +3,17 @@
 import csv
 import json
 import math
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torchmetrics.functional.classification import binary_auroc, binary_f1_score
 
-from uniecg_lite.config import Training
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadArtifact, BadECG
 from uniecg_lite.findings import CODES
-from uniecg_lite.metrics import chain
 from uniecg_lite.metrics import real_records as room
 from uniecg_lite.metrics.reader import Reader
 from uniecg_lite.metrics.real_records import (
@@ -20,11 +21,12 @@ from uniecg_lite.metrics.real_records import (
     RealRecords,
     groups_of_findings,
     load_real_records,
+    load_signals,
     manifest_rows,
-    real_signals,
 )
 from uniecg_lite.simulator.simulate import simulate
 
+NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "17_simulated_to_real.ipynb"
 COLUMNS = ("record", "patient_id", "label_group", "label_groups_all", "scp_codes", "snomed_dx", "flags")
 
 
@@ -109,14 +111,8 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert set(records.left_out) == {"r1", "r2", "r5"} and records.left_out["r1"] == "paediatric"
     assert list(records.flagged) == ["r3"]
     assert records.signal.shape == (3, 12, 1000)
-    found = room.counts(records)
-    assert (found["real.labelled"], found["real.patients"], found["real.left_out"], found["real.positives.SR"]) == (
-        3,
-        2,
-        3,
-        2,
-    )
-    names, signal, _, refused = real_signals(tmp_path)
+    assert records.labels.sum(0).tolist() == [2]
+    names, signal, _, refused = load_signals(tmp_path)
     assert len(names) == len(signal) == 6 and "r4" in names, "signals need no label"
     assert list(refused) == ["r2"], "what cannot be read is told"
 
@@ -127,7 +123,7 @@ def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(BadArtifact, match="No finding has 3"):
         load_real_records(write_folder(tmp_path, [scp(SR=0)]))
     (tmp_path / "r0.hea").write_text("nothing of use")
-    for load in (load_real_records, real_signals):
+    for load in (load_real_records, load_signals):
         with pytest.raises(BadECG, match="None of 1 records"):
             load(tmp_path)
 
@@ -148,7 +144,7 @@ def made_up(n: int = 60, patients: int = 40) -> RealRecords:
 def test_auroc_is_torchmetrics_own_and_ties_count_half():
     records = made_up()
     logits = torch.randn(60, len(CODES), generator=torch.Generator().manual_seed(1)).round(decimals=1)
-    found = room.auroc_scores(logits, records, times=50)
+    found = room.real_scores(logits, records, "reader", times=50)
     group = logits[:, [CODES.index("STD"), CODES.index("TINV")]].amax(1)
     expected = [
         binary_auroc(logits[:, CODES.index("SR")], records.labels[:, 0].int()).item(),
@@ -164,7 +160,7 @@ def test_auroc_is_torchmetrics_own_and_ties_count_half():
 def test_f1_is_torchmetrics_own():
     records = made_up()
     stated = torch.rand(60, len(CODES), generator=torch.Generator().manual_seed(2)) < 0.3
-    found = room.f1_scores(stated, records, times=50)
+    found = room.real_scores(stated, records, "uniecg", times=50)
     group = stated[:, [CODES.index("STD"), CODES.index("TINV")]].any(1)
     expected = binary_f1_score(group.int(), records.labels[:, 1].int()).item()
     assert found[f"uniecg.real_f1.{ISCHAEMIA}"] == pytest.approx(expected, abs=1e-6)
@@ -176,7 +172,7 @@ def test_a_perfect_reader_scores_one_with_no_doubt():
     logits = torch.full((60, len(CODES)), -1.0)
     logits[:, CODES.index("SR")] = records.labels[:, 0].float() - 0.5
     logits[:, CODES.index("STD")] = records.labels[:, 1].float() - 0.5
-    found = room.auroc_scores(logits, records) | room.f1_scores(logits > 0, records, "reader")
+    found = room.real_scores(logits, records, "reader") | room.real_scores(logits > 0, records, "reader")
     assert all(value == pytest.approx(1.0) for value in found.values())
 
 
@@ -193,7 +189,7 @@ def test_a_resample_draws_patients_not_records():
 
 def test_intervals_are_those_of_plain_resampling():
     records, logits = made_up(), torch.randn(60, len(CODES), generator=torch.Generator().manual_seed(3))
-    found = room.auroc_scores(logits, records, times=300, seed=7)
+    found = room.real_scores(logits, records, "reader", times=300, seed=7)
     weight, value = room.resampled(records.patients, 300, seed=7)[1:], logits[:, CODES.index("SR")]
     slow = []
     for row in weight[:60].long():
@@ -206,23 +202,35 @@ def test_intervals_are_those_of_plain_resampling():
 
 def test_a_group_that_vanishes_from_a_resample_does_not_spoil_the_interval():
     records = made_up()._replace(labels=torch.arange(60)[:, None] == torch.tensor([[3, 5]]))
-    found = room.auroc_scores(torch.randn(60, len(CODES)), records, times=200)
+    found = room.real_scores(torch.randn(60, len(CODES)), records, "reader", times=200)
     assert all(math.isfinite(value) for value in found.values())
 
 
-# --- what is shown and what is tuned
+# --- what notebook 17 shows and tunes
+
+
+def notebook(**names) -> SimpleNamespace:
+    """What the notebook's own functions are, with these names beside them."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    sources = {cell["id"]: "".join(cell["source"]) for cell in cells}
+    names["Lesson"] = lambda *about: SimpleNamespace(store=None, profile=None)
+    names |= {"profile": None, "seed": 0}
+    for key in ("17c02a", "17c02", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
+        source = sources[key].replace("import Lesson, ", "import ")
+        exec(compile(source, key, "exec"), names)
+    return SimpleNamespace(**names, cells=sources, names=names)
 
 
 def test_the_gallery_shows_the_worst_first():
-    records = made_up()
+    records, gallery = made_up(), notebook().gallery
     stated = torch.zeros(60, len(CODES), dtype=torch.bool)
     stated[:, CODES.index("SR")] = records.labels[:, 0]
     stated[:, CODES.index("STD")] = records.labels[:, 1]
-    assert room.gallery(stated, records) == []
+    assert gallery(stated, records, 6) == []
     rare, common = records.labels[:, 1].nonzero()[0, 0], records.labels[:, 0].nonzero()[-1, 0]
     stated[rare, CODES.index("STD")] = False
     stated[common, CODES.index("SR")] = False
-    shown = room.gallery(stated, records, most=2)
+    shown = gallery(stated, records, 2)
     assert [one["record"] for one in shown] == [f"r{rare}", f"r{common}"]
     assert shown[0]["missed"] == [ISCHAEMIA] and shown[0]["invented"] == []
     assert shown[0]["signal"].shape == (12, 1000)
@@ -230,83 +238,65 @@ def test_the_gallery_shows_the_worst_first():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_folds_keep_patients_together_and_spread_groups(seed):
-    records = made_up()
-    fold = room.folds_of(records, 2, seed)
+    records, folds_of = made_up(), notebook().folds_of
+    fold = folds_of(records, 2, seed)
     for patient in set(records.patients):
         assert len({fold[i].item() for i, p in enumerate(records.patients) if p == patient}) == 1
     for f in (0, 1):
         assert 24 <= (fold == f).sum() <= 36 and records.labels[fold == f].any(0).all()
-    assert (fold != room.folds_of(records, 2, seed + 10)).any()
+    assert (fold != folds_of(records, 2, seed + 10)).any()
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    """A small folder, an untrained reader and what fine-tuning says of it."""
+    """A small folder and an untrained reader."""
     kinds = [scp(SR=0), scp(AFIB=0), scp(SR=0, CLBBB=100)]
     folder = write_folder(tmp_path_factory.mktemp("real"), [kinds[i % 3] for i in range(18)])
     torch.manual_seed(0)
-    reader = Reader(8).requires_grad_(False).eval()
-    plan = Training(steps=3, batch=4, lr=1e-2, warmup=1)
-    return folder, reader, room.fine_tune(reader, folder, seeds=(0, 1), plan=plan, times=20, simulated=24)
+    return load_real_records(folder), Reader(8).requires_grad_(False).eval()
 
 
-def test_fine_tuning_reports_every_seed_and_leaves_the_reader_alone(study):
-    folder, reader, found = study
-    torch.manual_seed(0)
-    for one, other in zip(reader.parameters(), Reader(8).parameters()):
-        assert torch.equal(one, other) and not one.requires_grad
-    each = [found[f"finetune.after.macro_auroc.seed{seed}"] for seed in (0, 1)]
-    assert found["finetune.after.macro_auroc"] == pytest.approx(sum(each) / 2)
-    gains = [value - found["finetune.before.real_macro_auroc"] for value in each]
-    assert found["finetune.gain.macro_auroc_lowest"] == pytest.approx(min(gains))
-    assert found["finetune.gain.macro_auroc_highest"] == pytest.approx(max(gains))
-    assert found["finetune.records"] == 9 and 0 <= found["finetune.after.simulated_f1"] <= 1
-
-
-def test_what_is_scored_was_never_trained_on(study, monkeypatch):
-    folder, reader, _ = study
-    seen, scored = [], []
-
-    def tuned(reader, records, rows, *rest):
-        seen.append(set(rows.tolist()))
-        return reader
-
-    original = Reader.predict
-
-    def predict(reader, signal, batch=128):
-        scored.append(len(signal))
-        return original(reader, signal, batch)
-
-    monkeypatch.setattr(room, "tuned", tuned)
-    monkeypatch.setattr(Reader, "predict", predict)
-    room.fine_tune(reader, folder, seeds=(3,), folds=3, times=10, simulated=8)
-    assert len(seen) == 3 and all(len(rows) == 12 for rows in seen)
-    assert set.intersection(*seen) == set(), "each record is held out once"
-    assert scored[1:6:2] == [6, 6, 6]
-
-
-def test_tuning_learns_the_real_records_it_sees(study):
-    folder, reader, _ = study
-    records = load_real_records(folder, 3)
-    rows = torch.arange(18)
-    model = room.tuned(reader, records, rows, Training(steps=30, batch=8, lr=1e-2, warmup=2), replay=32)
+def test_tuning_learns_the_real_records_it_sees_and_leaves_the_reader_alone(study):
+    records, reader = study
+    book = notebook()
+    plan = book.replace(book.TUNING, steps=30, batch=8, lr=1e-2, warmup=2)
+    model = book.tuned(reader, records, torch.arange(18), plan, 0, 32)
 
     def loss(net):
         value = room.grouped(net.predict(records.signal)[1], records.codes)
         return torch.nn.functional.binary_cross_entropy_with_logits(value, records.labels.float())
 
     assert loss(model) < 0.9 * loss(reader)
-    assert not any(p.requires_grad for p in model.parameters())
+    assert not any(p.requires_grad for p in (*model.parameters(), *reader.parameters()))
+    torch.manual_seed(0)
+    assert all(torch.equal(one, other) for one, other in zip(reader.parameters(), Reader(8).parameters()))
 
 
-def test_what_a_model_says_of_real_records_is_scored_by_group(study, monkeypatch):
-    records = load_real_records(study[0])
-    text = "Rate 72 bpm. Rhythm atrial fibrillation. Conclusion: atrial fibrillation."
-    monkeypatch.setattr(chain, "reports", lambda model, signal: [text] * len(signal))
-    stated = chain.statements_of(None, records.signal)
-    assert stated.shape == (18, len(CODES)) and stated[:, CODES.index("AFIB")].all()
-    found = room.f1_scores(stated, records)
-    assert found["uniecg.real_f1.AFIB"] == pytest.approx(0.5) and found["uniecg.real_f1.SR"] == 0
+def test_what_is_scored_was_never_trained_on(study):
+    records, reader = study
+    seen, scored, metrics = [], [], {}
+
+    def tuned(reader, records, rows, *rest):
+        seen.append(set(rows.tolist()))
+        return reader
+
+    def predict(signal):
+        scored.append(len(signal))
+        return reader.predict(signal)
+
+    shown = SimpleNamespace(predict=predict, read=reader.read)
+    book = notebook(records=records, reader=shown, lesson=None)
+    sizes = SimpleNamespace(scored=16, reader=SimpleNamespace(steps=3))
+    book.names |= {"tuned": tuned, "FOLDS": 3, "real_scores": partial(room.real_scores, times=10), "P": sizes}
+    book.names |= {"reader": shown, "lesson": SimpleNamespace(metric=metrics.update), "seed": 3}
+    for key in ("17c18e", "17c19"):
+        exec(book.cells[key], book.names)
+    assert len(seen) == 3 and all(len(rows) == 12 for rows in seen)
+    assert set.intersection(*seen) == set(), "each record is held out once"
+    assert scored == [18, 6, 6, 6]
+    gain = metrics["finetune.after.macro_auroc.seed3"] - metrics["finetune.before.real_macro_auroc"]
+    assert metrics["finetune.gain.macro_auroc"] == metrics["finetune.gain.macro_auroc_lowest"] == gain
+    assert metrics["finetune.records"] == 12 and 0 <= metrics["finetune.after.simulated_f1"] <= 1
 
 
 # --- the real folder, when it is there

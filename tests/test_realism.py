@@ -11,7 +11,7 @@ from uniecg_lite.errors import BadArtifact, BadECG
 from uniecg_lite.findings import CODES
 from uniecg_lite.leads import from_independent
 from uniecg_lite.metrics import realism
-from uniecg_lite.metrics.real_records import real_signals
+from uniecg_lite.metrics.real_records import load_signals
 from uniecg_lite.metrics.realism import band_rms, compare, ks_distance, sinus_like, statistics
 from uniecg_lite.simulator.hearts import as_recorded
 from uniecg_lite.simulator.simulate import simulate
@@ -47,7 +47,7 @@ def test_rhythm_statistics_of_known_intervals():
 def test_band_power_of_a_sine_lies_in_its_band_with_its_rms():
     time = torch.arange(1000) / 100
     for name, hz in (("drift", 0.25), ("wave", 8.0), ("fine", 42.0)):
-        rms = band_rms((0.2 * torch.sin(2 * torch.pi * hz * time)).expand(1, 12, -1), 100.0)
+        rms = band_rms((0.2 * torch.sin(2 * torch.pi * hz * time)).expand(1, 12, -1))
         assert rms[name][0, 0].item() == pytest.approx(0.2 / 2**0.5, rel=0.1)
         assert all(value[0, 0] < 0.02 for other, value in rms.items() if other != name)
 
@@ -55,7 +55,7 @@ def test_band_power_of_a_sine_lies_in_its_band_with_its_rms():
 def test_the_quiet_part_is_free_of_the_heart(generated):
     level = 0.02
     noisy = generated.signal + level * torch.randn(generated.signal.shape, generator=torch.Generator().manual_seed(0))
-    quiet, clean = (realism.quiet_noise(x, 100.0).median() for x in (noisy, generated.signal))
+    quiet, clean = (realism.quiet_noise(x).median() for x in (noisy, generated.signal))
     assert clean < 0.05 * level and 0.4 * level < quiet < level
 
 
@@ -81,10 +81,9 @@ def test_distance_of_distributions():
     assert ks_distance(torch.cat([a, torch.tensor([math.nan])]), a) == 0
 
 
-def test_compare_names_each_statistic_with_both_medians(generated):
+def test_compare_names_each_statistic(generated):
     found = compare(generated.signal[:100], 2 * generated.signal[100:])
     assert found["realism.ks.span_mv"] > 0.3 > found["realism.ks.rate_bpm"]
-    assert found["realism.median.span_mv.real"] > 1.5 * found["realism.median.span_mv.simulated"]
     assert {key.split(".")[2] for key in found} >= {"drift_mv", "quiet_mv", "sdnn_ms", "qrs_variation", "non_dipolar"}
 
 
@@ -112,7 +111,7 @@ def test_the_classifier_finds_a_difference_when_there_is_one_and_none_otherwise(
 def test_a_patient_is_never_on_both_sides_of_a_fold(generated):
     signal = generated.signal[sinus_like(generated.signal)][:30]
     names = [f"p{i % 11}" for i in range(30)]
-    _, owner, fold = realism._sample(signal, names, 100.0, seed=3, side=1)
+    _, owner, fold = realism._sample(signal, names, seed=3, side=1)
     for patient in set(names):
         mine = torch.tensor([names[i] == patient for i in owner.tolist()])
         assert fold[mine].unique().numel() == 1
@@ -141,7 +140,7 @@ def recorded(monkeypatch, tmp_path):
     monkeypatch.setenv("UNIECG_REAL_ECG", str(tmp_path / "real"))
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
     monkeypatch.setattr(
-        study, "real_signals", lambda folder: ([], other, [str(i) for i in range(90)], {"lost": "no file"})
+        study, "load_signals", lambda folder: ([], other, [str(i) for i in range(90)], {"lost": "no file"})
     )
     return tmp_path / "real"
 
@@ -205,5 +204,5 @@ def test_real_and_simulated_records_are_still_told_apart(real_records):
 
 def separability_of_real(records, most: int) -> torch.Tensor:
     """The first sinus-like real records."""
-    signal = real_signals(records[0].parent)[1]
+    signal = load_signals(records[0].parent)[1]
     return signal[sinus_like(signal)][:most]

@@ -19,9 +19,10 @@ from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import phrasings, questions
 from uniecg_lite.metrics import chain
-from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss, train_reader
+from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss, fresh_patients
 from uniecg_lite.metrics.reports import UNREAD, finding_scores, interval_errors, macro_f1, report_scores, table_of
 from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.training import TrainingLoop
 
 # --- heart rate on signals
 
@@ -238,8 +239,11 @@ def test_the_reader_reads(tmp_path):
     numbers, found = reader.read(simulate(1, torch.arange(5)).signal, batch=2)
     assert all(value.shape == (5,) for value in numbers.values()) and {"rate_bpm", "qrs_ms", "qt_ms"} <= set(numbers)
     assert found.shape == (5, len(CODES)) and found.dtype == torch.bool
-    history = train_reader(reader, tiny.replace(tiny.PLAN, steps=30, batch=16, lr=5e-3), 0, tmp_path)
-    assert history["loss"][-1] < history["loss"][0] and not any(p.requires_grad for p in reader.parameters())
+    loop = TrainingLoop({"reader": reader}, tiny.replace(tiny.PLAN, steps=30, batch=16, lr=5e-3), 0, tmp_path)
+    for step in loop:
+        signal, table = fresh_patients(step.number, 16, 0)
+        step.learn(facts_loss(reader(signal), table))
+    assert loop.history["loss"][-1] < loop.history["loss"][0]
     generated = simulate(1, torch.arange(64))
     one, two = (
         reader.read(generated.signal, batch=64)[0]["rate_bpm"],

@@ -20,7 +20,7 @@ from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.metrics.reader import Reader
 from uniecg_lite.model import tokens_per_ecg
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.stages import projection_alignment, stage1
+from uniecg_lite.stages import train_reading
 from uniecg_lite.store import Store, save_tensors
 from uniecg_lite.studies import diag as study_diag
 from uniecg_lite.studies import systems as study_table
@@ -417,11 +417,11 @@ def test_each_variant_trains_what_it_says(chain, tmp_path, variant):
         model.w_ts = model.w_tsi = SharedProjection(SMOKE.enc_width, SMOKE.lm_width)
     before = {name: p.clone() for name, p in model.named_parameters()}
     modes = study_table.SHOWN[variant]
-    projection_alignment(model, room.corpus, room.views[0], plan, 0, tmp_path / "a", modes=modes)
+    train_reading(model, room.corpus, room.views[0], {"alignment": plan}, 0, tmp_path, modes)
     moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"pulse": {"w_tsi"}, "shared": {"w_ts"}, "gem": {"w_ts", "w_tsi"}}[variant]
     assert (model.w_ts is model.w_tsi) == (variant == "shared")
-    stage1(model, room.corpus, room.views[0], plan, 0, tmp_path / "s", modes=modes)
+    train_reading(model, room.corpus, room.views[0], {"stage1": plan}, 0, tmp_path, modes)
     moved = {name.split(".")[0] for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {"pulse": {"llm", "w_tsi"}, "shared": {"llm", "w_ts"}, "gem": {"llm", "w_ts", "w_tsi"}}[variant]
 
@@ -472,7 +472,7 @@ def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):
     assert set(verdicts(claim_metrics("table", "smoke", tmp_path))) >= {"U2", "U4"}
     assert system_table("smoke", tmp_path).count("\n") == 1 + 4 * 5
 
-    monkeypatch.setattr(study_table, "projection_alignment", None)  # its weights are kept: training would fail now
+    monkeypatch.setattr(study_table, "train_reading", None)  # its weights are kept: training would fail now
     for path in files:
         if ".pulse." in path.name:
             old = json.loads(path.read_text())

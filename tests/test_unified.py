@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -30,15 +31,7 @@ from uniecg_lite.generator.generator import Generator
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.model import tokens_per_ecg
-from uniecg_lite.stages import (
-    CachedTokens,
-    Collator,
-    align_mapper,
-    pretrain,
-    projection_alignment,
-    stage1,
-    train_tokens,
-)
+from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 
 PROMPTS = [
     "Interpret this ECG.",
@@ -159,7 +152,7 @@ def test_answer_loss_equals_a_loop_over_conversations(model, with_ecg):
     answers = [Collator(model, tiny.corpus()).ids(text) for text in (*tiny.corpus().reports[:3], "Yes.", "A")]
     assert len({len(a) for a in answers}) > 2 and len({len(model.prompt_ids(p)) for p in PROMPTS}) > 2
     ecg = model.project(*ecg_tokens(model, len(PROMPTS))) if with_ecg else None
-    found = model.answer_loss(PROMPTS, answers, ecg).item()
+    found = tiny.answer_loss(model, PROMPTS, answers, ecg).item()
     assert found == pytest.approx(loss_by_hand(model, PROMPTS, answers, ecg), abs=1e-4)
 
 
@@ -191,7 +184,8 @@ def test_forward_is_that_of_transformers_models(model, view):
 def test_the_ecg_matters_to_the_answer(model):
     answers = [Collator(model, tiny.corpus()).ids(tiny.corpus().reports[0])]
     losses = [
-        model.answer_loss(PROMPTS[:1], answers, model.project(*ecg_tokens(model, 1, seed))).item() for seed in (0, 1)
+        tiny.answer_loss(model, PROMPTS[:1], answers, model.project(*ecg_tokens(model, 1, seed))).item()
+        for seed in (0, 1)
     ]
     assert abs(losses[0] - losses[1]) > 1e-3
 
@@ -200,7 +194,7 @@ def test_pretraining_lowers_the_loss_and_trains_the_llm_alone(tmp_path):
     model = tiny.reading_model()
     before = weights(model)
     plan = tiny.replace(tiny.PLAN, steps=20, lr=5e-3)
-    history = pretrain(model, tiny.corpus(), plan, 0, tmp_path)
+    history = tiny.pretrain(model, tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0]
     moved = changed(model, before)
     assert moved and all(name.startswith("llm.") for name in moved)
@@ -210,7 +204,7 @@ def test_projection_alignment_changes_the_projections_alone(views, tmp_path):
     model = tiny.reading_model()
     before = weights(model)
     plan = tiny.replace(tiny.PLAN, steps=6)  # enough for a step with the image and one with the signal
-    projection_alignment(model, tiny.corpus(), views, plan, 0, tmp_path)
+    train_reading(model, tiny.corpus(), views, {"alignment": plan}, 0, tmp_path)
     assert changed(model, before) == {"w_ts.weight", "w_ts.bias", "w_tsi.weight", "w_tsi.bias"}
     assert not any(p.requires_grad for p in model.parameters())
 
@@ -218,7 +212,7 @@ def test_projection_alignment_changes_the_projections_alone(views, tmp_path):
 def test_stage1_changes_llm_and_projections_and_no_encoder(views, tmp_path):
     model = tiny.reading_model()
     before = weights(model)
-    stage1(model, tiny.corpus(), views, tiny.replace(tiny.PLAN, steps=6), 0, tmp_path)
+    train_reading(model, tiny.corpus(), views, {"stage1": tiny.replace(tiny.PLAN, steps=6)}, 0, tmp_path)
     moved = changed(model, before)
     assert {name.split(".")[0] for name in moved} == {"llm", "w_ts", "w_tsi"}
     assert {n for n in before if n.startswith("llm.")} <= moved, "full-parameter tuning"
@@ -246,17 +240,17 @@ def test_token_training_changes_the_new_rows_alone(tmp_path):
 def test_new_rows_do_not_change_what_is_read(model):
     other = tiny.reading_model()
     signal, image = ecg_tokens(model, 3)
-    before = other.answer_loss(PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image))
+    before = tiny.answer_loss(other, PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image))
     other.add_ecg_tokens(4)
     logits_before = before.item()
-    after = other.answer_loss(PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image)).item()
+    after = tiny.answer_loss(other, PROMPTS[:3], [[5, 6, 7]] * 3, other.project(signal, image)).item()
     assert after == pytest.approx(logits_before, abs=1e-2), "only four more words compete"
 
 
 def test_mapper_alignment_trains_mapper_and_rows_on_text_alone(tmp_path, whole):
     model = tiny.whole_model()
     before = weights(model)
-    history = align_mapper(model, tiny.corpus(), model.generator.condition, tiny.PLAN, 0, tmp_path)
+    history = tiny.align_mapper(model, tiny.corpus(), tiny.PLAN, 0, tmp_path)
     moved = changed(model, before)
     assert moved and all(n.startswith("mapper.") or "trainable_tokens_delta" in n for n in moved)
     assert any(n.startswith("mapper.") for n in moved) and any("trainable_tokens_delta" in n for n in moved)
@@ -266,10 +260,23 @@ def test_mapper_alignment_trains_mapper_and_rows_on_text_alone(tmp_path, whole):
 def test_mapper_alignment_leaves_the_row_that_decides(tmp_path):
     model = tiny.whole_model()
     before = {name: p.detach().clone() for name, p in model.token_rows().items()}
-    align_mapper(model, tiny.corpus(), model.generator.condition, tiny.PLAN, 0, tmp_path)
+    tiny.align_mapper(model, tiny.corpus(), tiny.PLAN, 0, tmp_path)
     for name, p in model.token_rows().items():
         assert torch.equal(p[0], before[name][0]), "[ECG_1] decides when, and stays"
         assert not torch.equal(p[1:], before[name][1:])
+
+
+@pytest.mark.parametrize("notebook", ["07_ecg_tokens", "08_mapper_alignment"])
+def test_the_loop_of_a_notebook_is_the_one_that_studies_run(notebook, tmp_path):
+    [cell] = [source for source in tiny.code_cells(notebook) if "for step in loop:" in source]
+    mine, theirs, corpus = tiny.whole_model(), tiny.whole_model(), tiny.corpus()
+    known = vars(tiny.defined_in(notebook)) | {"model": mine, "corpus": corpus, "new": mine.token_rows(), "seed": 0}
+    known |= {"P": replace(tiny.PROFILE, tokens=tiny.PLAN, mapper=tiny.PLAN), "condition": mine.generator.condition}
+    known |= {"store": tiny.store(tmp_path), "parts": {"mapper": mine.mapper.requires_grad_(True), "llm": mine.llm}}
+    exec(cell, known)
+    study = train_tokens if notebook.startswith("07") else tiny.align_mapper
+    assert known["loop"].history["loss"] == study(theirs, corpus, tiny.PLAN, 0, tmp_path / "study")["loss"]
+    assert all(map(torch.equal, mine.state_dict().values(), theirs.state_dict().values()))
 
 
 # --- batches
@@ -425,9 +432,11 @@ def test_a_reading_model_comes_back(chain, stage):
     ecg = ecg_tokens(mine, 2)
     answers = [[5, 6, 7], [8, 9]]
     if stage == "language":
-        assert torch.equal(back.answer_loss(PROMPTS[:2], answers, None), mine.answer_loss(PROMPTS[:2], answers, None))
+        assert torch.equal(
+            tiny.answer_loss(back, PROMPTS[:2], answers, None), tiny.answer_loss(mine, PROMPTS[:2], answers, None)
+        )
         return
-    losses = [m.answer_loss(PROMPTS[:2], answers, m.project(*ecg)) for m in (mine, back)]
+    losses = [tiny.answer_loss(m, PROMPTS[:2], answers, m.project(*ecg)) for m in (mine, back)]
     assert torch.equal(*losses) and mine.write(PROMPTS[:2], *ecg) == back.write(PROMPTS[:2], *ecg)
     assert back.stage == stage
 
@@ -540,8 +549,7 @@ def test_another_language_model_takes_its_place(family, tmp_path, monkeypatch, v
     assert tokenizer.bos_token_id is not None and tokenizer.pad_token_id is not None
     model = UniECG(llm, tokenizer, *new_encoders(size)).eval()
     corpus, plan = tiny.corpus(), tiny.replace(tiny.PLAN, steps=2, batch=2)
-    projection_alignment(model, corpus, views, plan, 0, tmp_path / "a")
-    stage1(model, corpus, views, plan, 0, tmp_path / "b")
+    train_reading(model, corpus, views, {"alignment": plan, "stage1": plan}, 0, tmp_path)
     model.add_ecg_tokens(size.ecg_tokens)
     frozen, rows = model.fingerprint(("trainable_tokens",)), {n: p.clone() for n, p in model.token_rows().items()}
     assert len(rows) == (1 if llm.config.tie_word_embeddings else 2), "an untied output layer has rows of its own"
@@ -555,7 +563,7 @@ def test_another_language_model_takes_its_place(family, tmp_path, monkeypatch, v
         assert states.shape == (len(PROMPTS), size.ecg_tokens, 32)
         torch.testing.assert_close(model.ecg_states(PROMPTS[2:3])[0], states[2], atol=1e-4, rtol=1e-4)
         answers = [[5, 6, 7, 8], [9]]
-        loss = model.answer_loss(PROMPTS[:2], answers, model.project(*views.get([0, 1], "both")))
+        loss = tiny.answer_loss(model, PROMPTS[:2], answers, model.project(*views.get([0, 1], "both")))
         ecg = model.project(*views.get([0, 1], "both"))
         assert loss.item() == pytest.approx(loss_by_hand(model, PROMPTS[:2], answers, ecg), abs=1e-4)
     assert "[ECG_1]" not in tokenizer.decode(model.prompt_ids("x")) and len(model.texts(model.write(PROMPTS[:2]))) == 2

@@ -1,10 +1,13 @@
 """Shared by the tests: the smallest corpus, tokenizer, models and store that still hang together."""
 
+import ast
 import random
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
+import nbformat
 import torch
 
 from uniecg_lite import cohort
@@ -22,12 +25,31 @@ from uniecg_lite.language.tokenizer import train_tokenizer
 from uniecg_lite.llm import pocket_llm
 from uniecg_lite.metrics.reader import Reader
 from uniecg_lite.model import Mapper, UniECG
+from uniecg_lite.paths import ROOT
 from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.stages import Collator, pretraining_loss, trainable
 from uniecg_lite.store import Store, save_tensors
+from uniecg_lite.studies import mapping
 from uniecg_lite.training import TrainingLoop
 
 PROFILE = replace(SMOKE, records=40)
 PLAN = Training(steps=3, batch=4, lr=1e-2, warmup=1)
+
+
+def code_cells(notebook: str) -> list[str]:
+    """The source of a notebook's code cells."""
+    pages = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4)
+    return [cell.source for cell in pages.cells if cell.cell_type == "code"]
+
+
+@cache
+def defined_in(notebook: str) -> SimpleNamespace:
+    """The functions and classes that a notebook defines, and what it imports from the package."""
+    nodes = [node for source in code_cells(notebook) for node in ast.parse(source).body]
+    kept = [n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))]
+    names: dict = {}
+    exec(compile(ast.Module(kept, []), notebook, "exec"), names)
+    return SimpleNamespace(**names)
 
 
 @cache
@@ -110,6 +132,26 @@ def whole_model(seed: int = 0) -> UniECG:
     width = model.generator.condition.settings["width"]
     model.mapper = Mapper(model.w_ts.weight.shape[0], width, PROFILE.map_layers)
     return model.requires_grad_(False).eval()
+
+
+def answer_loss(model, prompts: list[str], answers: list[list[int]], ecg: torch.Tensor | None = None) -> torch.Tensor:
+    """The loss of B prompts, each with its answer as ids."""
+    return model.loss(model.batch([[turn] for turn in zip(prompts, answers)]), ecg)
+
+
+def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+    """The loop of notebook 03."""
+    collator = Collator(model, corpus)
+    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.muon)
+    for step in loop:
+        step.learn(pretraining_loss(model, collator, step))
+    return loop.history
+
+
+def align_mapper(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+    """The loop of notebook 08, as study `mapping` runs it."""
+    room = SimpleNamespace(generator=model.generator, corpus=corpus)
+    return mapping.align(model, room, mapping.Way(), plan, seed, folder)
 
 
 def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:

@@ -1,11 +1,10 @@
-"""How do signal and image become tokens? phi_s, phi_v, the text decoder of CoCa, and one probe head per fact.
+"""How do signal and image become tokens? phi_s, phi_v, and one probe head per fact.
 
 The measured tokens: each of a few tokens of an encoder tells one fact, a number as a histogram on a grid. So a language
 model finds PR where PR stands, by attention, and need not unpick it from a summary of everything.
 
-Both encoders are trained together by contrast and captioning: Yu et al., "CoCa: Contrastive Captioners are Image-Text
-Foundation Models", arXiv 2205.01917. One text decoder, whose lower half reads text alone (its last state is contrasted
-with the ECG) and whose upper half looks at the ECG's tokens (and must write the report).
+Notebook 02 trains both together by contrast and captioning (Yu et al., "CoCa: Contrastive Captioners are Image-Text
+Foundation Models", arXiv 2205.01917); text decoder and losses are in its cells, since nothing else needs them.
 """
 
 import torch
@@ -13,12 +12,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from .beats import RHYTHM, representative_beat, rhythm_features
-from .ecg_image import raster
 from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
-from .language.tokenizer import encode
-from .training import inference
 
-FINDINGS_WEIGHT, SIGNS_WEIGHT = 6.0, 2.0  # in the loss of facts, beside the numbers
+GRIDS_WEIGHT, FINDINGS_WEIGHT, SIGNS_WEIGHT = 0.5, 6.0, 2.0  # in the loss of facts
 GRIDS = {  # first, last and step of the values that a measured token tells of
     "rate_bpm": (30, 206, 2),
     "pr_ms": (80, 320, 10),
@@ -29,9 +25,6 @@ GRIDS = {  # first, last and step of the values that a measured token tells of
 }
 GROUPS = grouped("token")  # findings that share a token: few enough for one attention head to carry
 MEASURED = (*GRIDS, *GROUPS, *LEAD_SIGNS)  # one token each
-GRIDS_WEIGHT = 0.5
-FACTS_WEIGHT = 2.0  # of all facts, beside contrast and captions
-HEADS = 4
 FRONT = 1 + len(MEASURED)  # the summary token, then one for each fact
 
 
@@ -97,17 +90,15 @@ class FactProbes(nn.Module):
         """Cross-entropy of what is told against `targets`."""
         predicted = self(tokens)
         numbers = sum(F.cross_entropy(predicted[name], wanted[name]) for name in GRIDS) / len(GRIDS)
-        found, there = (torch.cat([of[name] for name in GROUPS], 1) for of in (predicted, wanted))  # (B, F)
-        found = F.binary_cross_entropy_with_logits(found, there)
+        found = (torch.cat([of[name] for name in GROUPS], 1) for of in (predicted, wanted))  # (B, F) each
+        found = F.binary_cross_entropy_with_logits(*found)
         signs = sum(F.binary_cross_entropy_with_logits(predicted[name], wanted[name]) for name in LEAD_SIGNS)
         return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
 
 
-def transformer(width: int, layers: int, heads: int = HEADS) -> nn.TransformerEncoder:
-    """Pre-norm transformer encoder, GELU, no dropout: (B, T, D) -> (B, T, D)."""
-    layer = nn.TransformerEncoderLayer(
-        width, heads, 3 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-    )
+def transformer(width: int, layers: int) -> nn.TransformerEncoder:
+    """Pre-norm transformer encoder, four heads, GELU, no dropout: (B, T, D) -> (B, T, D)."""
+    layer = nn.TransformerEncoderLayer(width, 4, 3 * width, 0.0, "gelu", batch_first=True, norm_first=True)
     return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
 
 
@@ -151,10 +142,9 @@ class _Tokens(nn.Module):
         self.body = transformer(width, layers)
 
     def forward(self, x: torch.Tensor, extra: torch.Tensor | None = None, seen: torch.Tensor | None = None):
-        b, s, d, length = x.shape
         pooled = torch.cat([x.mean(-1), x.amax(-1)], -1).flatten(1)  # (B, S * D)
-        tokens = self.cut(x.reshape(b * s, d, length)).transpose(1, 2)  # (B * S, L / stride, D)
-        tokens = tokens.reshape(b, -1, tokens.shape[-1])
+        tokens = self.cut(x.flatten(0, 1)).transpose(1, 2)  # (B * S, L / stride, D)
+        tokens = tokens.unflatten(0, x.shape[:2]).flatten(1, 2)  # (B, S * L / stride, D)
         if extra is not None:
             pooled, tokens = torch.cat([pooled, seen], 1), torch.cat([extra, tokens], 1)
         front = self.front(pooled).unflatten(1, (FRONT, -1))  # (B, 1 + M, D)
@@ -180,11 +170,9 @@ class BeatEncoder(nn.Module):
 
     def forward(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 12, 1000) mV -> (B, 8, D), (B, F)."""
-        with torch.set_grad_enabled(signal.requires_grad):
-            beat, spread, times = representative_beat(signal, 100.0)
-            seen = torch.cat([amplify_small_waves(beat), 5 * spread.clamp(max=1)], 1)  # (B, 36, 104)
-            rhythm = rhythm_features(times)
-        wave, rhythm = self.stem(seen), self.rhythm(rhythm)  # (B, D/2, 104), (B, D/2)
+        beat, spread, times = representative_beat(signal, 100.0)
+        seen = torch.cat([amplify_small_waves(beat), 5 * spread.clamp(max=1)], 1)  # (B, 36, 104)
+        wave, rhythm = self.stem(seen), self.rhythm(rhythm_features(times))  # (B, D/2, 104), (B, D/2)
         tokens = torch.cat([self.lift(rhythm)[:, None], self.cut(wave).transpose(1, 2)], 1)
         parts = F.avg_pool1d(wave, wave.shape[-1] // self.segments).flatten(1)  # (B, 13 * D/2)
         return tokens, torch.cat([parts, rhythm], 1)
@@ -229,114 +217,3 @@ class ImageEncoder(nn.Module):
         """(B, 1, 256, 500) uint8 -> (B, 59, D)."""
         x = self.stem(image.view(-1, 64, 500).float() / 255)  # (B * 4, D/2, 100)
         return self.head(x.view(-1, 4, *x.shape[1:]))
-
-
-class Captioner(nn.Module):
-    """CoCa's text decoder: a causal layer on text alone, then a causal layer that looks at the ECG's tokens."""
-
-    def __init__(self, vocabulary: int, width: int, longest: int = 192):
-        super().__init__()
-        self.embed = nn.Embedding(vocabulary, width)
-        nn.init.normal_(self.embed.weight, std=0.02)
-        self.place = nn.Parameter(0.02 * torch.randn(longest, width))
-        options = dict(dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
-        self.alone = nn.TransformerEncoderLayer(width, HEADS, 3 * width, **options)
-        self.looking = nn.TransformerDecoderLayer(width, HEADS, 3 * width, **options)
-        self.norm = nn.LayerNorm(width)
-        self.temperature = nn.Parameter(torch.tensor(2.3))  # log of the contrastive scale, 10 at the start
-
-    def read(self, ids: torch.Tensor) -> torch.Tensor:
-        """(B, T) ids -> (B, T, D), the text alone."""
-        x = self.embed(ids) + self.place[: ids.shape[1]]
-        return self.alone(x, src_mask=_causal(x), is_causal=True)
-
-    def write(self, text: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) text and (B, S, D) ECG tokens -> (B, T, D) states that predict the next word."""
-        return self.norm(self.looking(text, tokens, tgt_mask=_causal(text), tgt_is_causal=True))
-
-
-def _causal(x: torch.Tensor) -> torch.Tensor:
-    return nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device, dtype=x.dtype)
-
-
-def contrast_loss(captioner: Captioner, tokens: torch.Tensor, sentence: torch.Tensor) -> torch.Tensor:
-    """Which of B reports (B, D) belongs to which ECG (B, S, D), by its summary, and the reverse (equation 3)."""
-    summary = F.normalize(tokens[:, 0], dim=-1)
-    logits = captioner.temperature.exp().clamp(max=100) * summary @ sentence.T  # (B, B)
-    pairs = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, pairs) + F.cross_entropy(logits.T, pairs)) / 2
-
-
-def caption_loss(
-    captioner: Captioner, tokens: torch.Tensor, text: torch.Tensor, spots: torch.Tensor, target: torch.Tensor
-) -> torch.Tensor:
-    """Negative log-likelihood of each next word of B reports from ECG tokens (B, S, D) (equation 4).
-
-    `text` (B, T, D) is the reports read so far; `spots` (words,) are the places out of B * (T - 1) that have a next
-    word, `target` (words,) their ids.
-    """
-    states = captioner.write(text[:, :-1], tokens).flatten(0, 1)[spots]  # (words, D)
-    return F.cross_entropy(states @ captioner.embed.weight.T, target)
-
-
-def coca_loss(
-    captioner: Captioner, views: list[torch.Tensor], ids: torch.Tensor, pad: int, captioned: int | None = None
-) -> dict[str, torch.Tensor]:
-    """Contrast and captions for each view of the same ECGs (arXiv 2205.01917, equations 3 and 4).
-
-    Args:
-        captioner: the text decoder.
-        views: the tokens of signal and/or image, each (B, S, D) with the summary first.
-        ids: (B, T) report, begin to end, padded with `pad`; on the host, so that no device is waited for.
-        pad: the padding id.
-        captioned: the one view whose caption counts, to save time; None for all.
-
-    Returns:
-        {"loss", "contrast", "caption"}: contrast + 2 caption, averaged over views, as in the paper's weights.
-    """
-    last, spots = (ids != pad).sum(1) - 1, (ids[:, 1:] != pad).flatten().nonzero()[:, 0]  # (B,), (words,)
-    ids, last, spots = (x.to(views[0].device) for x in (ids, last, spots))
-    text, target = captioner.read(ids), ids[:, 1:].flatten()[spots]  # (B, T, D), (words,)
-    sentence = F.normalize(text[torch.arange(len(ids), device=ids.device), last], dim=-1)  # (B, D)
-    contrast = sum(contrast_loss(captioner, tokens, sentence) for tokens in views) / len(views)
-    written = views if captioned is None else [views[captioned]]
-    caption = sum(caption_loss(captioner, tokens, text, spots, target) for tokens in written) / len(written)
-    return {"loss": contrast + 2 * caption, "contrast": contrast.detach(), "caption": caption.detach()}
-
-
-def encoder_loss(
-    parts: nn.ModuleDict, signal: torch.Tensor, ids: torch.Tensor, facts: dict[str, torch.Tensor], pad: int, step: int
-) -> dict[str, torch.Tensor]:
-    """CoCa's losses of both views of B ECGs, one of them captioned, in turn; and facts from the measured tokens.
-
-    CoCa's two losses alone need more steps than a laptop has until they see P waves; so a third one asks each measured
-    token for its fact (`FactProbes`), which are the facts of the report.
-
-    Args:
-        parts: phi_s, phi_v, captioner, and probes: a `FactProbes` for each view.
-        signal, ids, facts: (B, 12, 1000) mV, (B, T) reports, and `targets`.
-        pad, step: the padding id, and the number of the step.
-    """
-    device = signal.device
-    ids = ids[:, : int((ids != pad).sum(1).max())]
-    views = [parts["phi_s"](signal), parts["phi_v"](raster(signal))]
-    losses = coca_loss(parts["captioner"], views, ids, pad, captioned=step % 2)
-    wanted = {name: value.to(device) for name, value in facts.items()}
-    fact_loss = sum(probe.loss(x[:, 1:FRONT], wanted) for probe, x in zip(parts["probes"], views)) / len(views)
-    return {**losses, "loss": losses["loss"] + FACTS_WEIGHT * fact_loss, "facts": fact_loss.detach()}
-
-
-def report_ids(tokenizer, reports: list[str]) -> torch.Tensor:
-    """Reports as ids with begin and end, padded: N texts -> (N, T)."""
-    begin, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-    rows = [torch.tensor([begin, *encode(tokenizer, text), end]) for text in reports]
-    return nn.utils.rnn.pad_sequence(rows, True, tokenizer.pad_token_id)
-
-
-@torch.no_grad()
-def retrieval(tokens: torch.Tensor, captioner: Captioner, ids: torch.Tensor, pad: int) -> float:
-    """Top-1 share of ECGs (B, S, D) whose own report (B, T) is the nearest of the B: chance is 1 / B."""
-    with inference():
-        text = captioner.read(ids)[torch.arange(len(ids)), (ids != pad).sum(1) - 1]
-    nearest = (F.normalize(tokens[:, 0], dim=-1) @ F.normalize(text, dim=-1).T).argmax(1)
-    return (nearest == torch.arange(len(ids), device=nearest.device)).float().mean().item()

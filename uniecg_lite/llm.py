@@ -1,8 +1,9 @@
 """What is a prompt, what is an answer? Any causal language model of transformers with ECG tokens among its words."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +18,8 @@ from .training import device_and_why, inference
 
 Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
-IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 ORDER = ("first", "second")  # ECGs that are looked at together
+IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 RATES = (20, 301)  # bpm: numbers that can follow "Rate"
 RATE_WEIGHT = 3.0  # words that a rate counts for
 RATE_WIDTH = 0.01  # of the bell around a rate, as a share of it; at least half a beat per minute
@@ -27,12 +28,10 @@ RATE_WIDTH = 0.01  # of the bell around a rate, as a share of it; at least half 
 def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A Llama of the profile's size, untrained. Rows for the [ECG] tokens are there from the start, unused."""
     spare = max(profile.ecg_tokens, SPARE_ROWS // 2)  # as many as `load_llm` wants, so that it never resizes this one
-    rows = -(-(len(tokenizer) + spare) // SPARE_ROWS) * SPARE_ROWS
-    width = profile.lm_width
     config = LlamaConfig(
-        vocab_size=rows,
-        hidden_size=width,
-        intermediate_size=round(width * 8 / 3 / 16) * 16,
+        vocab_size=-(-(len(tokenizer) + spare) // SPARE_ROWS) * SPARE_ROWS,
+        hidden_size=profile.lm_width,
+        intermediate_size=round(profile.lm_width * 8 / 3 / 16) * 16,
         num_hidden_layers=profile.lm_layers,
         num_attention_heads=profile.lm_heads,
         num_key_value_heads=profile.lm_heads,
@@ -73,16 +72,13 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
         raise BadArtifact(f"The tokenizer in {folder} has no end token: set eos_token in its tokenizer_config.json.")
     tokenizer.bos_token = tokenizer.bos_token or tokenizer.eos_token
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    rows = model.get_input_embeddings().weight.shape[0]
-    if rows < len(tokenizer) + SPARE_ROWS // 2:
-        model.resize_token_embeddings(
-            len(tokenizer) + SPARE_ROWS // 2, pad_to_multiple_of=SPARE_ROWS, mean_resizing=False
-        )
+    wanted = len(tokenizer) + SPARE_ROWS // 2
+    if model.get_input_embeddings().weight.shape[0] < wanted:
+        model.resize_token_embeddings(wanted, pad_to_multiple_of=SPARE_ROWS, mean_resizing=False)
     return model, tokenizer
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """B rows of T words, and N of them that count, all known before the device is asked for anything."""
 
     ids: torch.Tensor  # (B, T)
@@ -91,10 +87,6 @@ class Batch:
     others: torch.Tensor  # which of the N are no heart rates
     rates: torch.Tensor  # (R,) which are
     bpm: torch.Tensor  # (R,) and what they say
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same on a device, without waiting for it."""
-        return Batch(**{name: value.to(device, non_blocking=True) for name, value in vars(self).items()})
 
 
 class ECGLanguageModel(nn.Module):
@@ -137,20 +129,7 @@ class ECGLanguageModel(nn.Module):
 
     # ---- what goes in -------------------------------------------------------------------------------------------
     def prompt_ids(self, prompt: str) -> list[int]:
-        """A user's words in the chat template as ids, begin token first. Nothing typed becomes a special token.
-
-        Raises:
-            BadRequest: no words, or too many.
-        """
-        ids = self._prompt_ids(prompt)
-        words = len(ids) - len(self._head[0]) - len(self._tail[1])
-        if not prompt.strip():
-            raise BadRequest("The prompt is empty: ask a question, or describe the ECG to make.")
-        if words > self.max_prompt:
-            raise BadRequest(f"The prompt has {words} tokens, more than {self.max_prompt}: please shorten it.")
-        return ids
-
-    def _prompt_ids(self, prompt: str) -> list[int]:
+        """A user's words in the chat template as ids, begin token first. Nothing typed becomes a special token."""
         words = encode(self.tokenizer, self._head[1] + prompt.strip() + self._tail[0])
         return [*self._head[0], *words, *self._tail[1]]
 
@@ -180,34 +159,26 @@ class ECGLanguageModel(nn.Module):
         return tokens + self.embed(rows)[:, None]  # (2, 1, D)
 
     # ---- learning -----------------------------------------------------------------------------------------------
-    def batch(self, dialogues: list[Dialogue]) -> "Batch":
+    def batch(self, dialogues: list[Dialogue]) -> Batch:
         """B dialogues as ids, padded behind; the answers' words count, and the begin token comes once."""
-        rows, labels = [], []
-        for dialogue in dialogues:
-            row, label = [], []
-            for prompt, answer in dialogue:
-                head = self._prompt_ids(prompt)[bool(row) :]
-                row, label = row + head + answer, label + [IGNORED] * len(head) + answer
-            rows.append(row)
-            labels.append(label)
-        return self.labelled(rows, labels)
-
-    def labelled(self, rows: list[list[int]], labels: list[list[int]]) -> "Batch":
-        """B rows of ids with a label for each, `IGNORED` where a word does not count."""
-        longest, rates = max(map(len, rows)), self.rates
+        turns = [[(self.prompt_ids(p)[t > 0 :], answer) for t, (p, answer) in enumerate(d)] for d in dialogues]
+        rows = [[i for turn in dialogue for part in turn for i in part] for dialogue in turns]
+        labels = [[i for p, answer in d for i in (*[IGNORED] * len(p), *answer)] for d in turns]
+        longest, rates, pad = max(map(len, rows)), self.rates, self.tokenizer.pad_token_id
         spots = [(b, t) for b, label in enumerate(labels) for t, word in enumerate(label) if t and word != IGNORED]
         target = [labels[b][t] for b, t in spots]
         bpm = [rates.bpm.get(word) if rows[b][t - 1] == rates.name else None for (b, t), word in zip(spots, target)]
-        return Batch(
-            torch.tensor([row + [self.tokenizer.pad_token_id] * (longest - len(row)) for row in rows]),
+        batch = Batch(
+            torch.tensor([row + [pad] * (longest - len(row)) for row in rows]),
             torch.tensor([b * (longest - 1) + t - 1 for b, t in spots]),
             torch.tensor(target),
             torch.tensor([i for i, value in enumerate(bpm) if value is None]).long(),
             torch.tensor([i for i, value in enumerate(bpm) if value is not None]).long(),
             torch.tensor([value for value in bpm if value is not None]).float(),
-        ).to(self.device)
+        )
+        return Batch(*(part.to(self.device, non_blocking=True) for part in batch))  # without waiting for it
 
-    def loss(self, batch: "Batch", ecg: torch.Tensor | None = None, rates: bool = False) -> torch.Tensor:
+    def loss(self, batch: Batch, ecg: torch.Tensor | None = None, rates: bool = False) -> torch.Tensor:
         """Negative log-likelihood of the words that count, in nats; logits of other places are never computed.
 
         Args:
@@ -220,17 +191,20 @@ class ECGLanguageModel(nn.Module):
         logits = self.logits(before.flatten(0, 1)[batch.places]).float()  # (N, V)
         return self.rates.loss(logits, batch) if rates else F.cross_entropy(logits, batch.target)
 
-    def answer_loss(
-        self, prompts: list[str], answers: list[list[int]], ecg: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """`loss` of B prompts, each with its answer as ids, end token included."""
-        return self.loss(self.batch([[turn] for turn in zip(prompts, answers)]), ecg)
-
     # ---- answering ----------------------------------------------------------------------------------------------
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """B prompts for `generate`: embeddings (B, S + T, D) and mask; padding goes before the words and is masked."""
+        """B prompts for `generate`: embeddings (B, S + T, D) and mask; padding goes before the words and is masked.
+
+        Raises:
+            BadRequest: a prompt without words, or with too many.
+        """
         heads = [self.prompt_ids(p) for p in prompts]
         longest, pad = max(map(len, heads)), self.tokenizer.pad_token_id
+        words = longest - len(self._head[0]) - len(self._tail[1])
+        if not all(p.strip() for p in prompts):
+            raise BadRequest("The prompt is empty: ask a question, or describe the ECG to make.")
+        if words > self.max_prompt:
+            raise BadRequest(f"The prompt has {words} tokens, more than {self.max_prompt}: please shorten it.")
         ids = torch.tensor([h[:1] + [pad] * (longest - len(h)) + h[1:] for h in heads], device=self.device)
         mask = torch.tensor([[1] + [0] * (longest - len(h)) + [1] * (len(h) - 1) for h in heads], device=self.device)
         embeds = self.splice(ids, ecg)
@@ -239,28 +213,25 @@ class ECGLanguageModel(nn.Module):
 
     @inference()
     def generate(
-        self, prompts: list[str], ecg: torch.Tensor | None, stops: list[int], never: list[int] | None = None
+        self, prompts: list[str], embed: Callable, views: tuple, stops: list[int], never: list[int], batch: int
     ) -> list[list[int]]:
-        """Greedy answers to B prompts as ids, with a key-value cache.
+        """Greedy answers to N prompts as ids, with a key-value cache.
 
         Args:
-            prompts: B prompts.
-            ecg: (B, S, D) embeddings, or None.
+            prompts: N prompts.
+            embed: turns views of B ECGs into embeddings (B, S, D).
+            views: what there is of the N ECGs, each (N, ...) or None.
             stops: tokens that end an answer; it ends with one of them.
             never: tokens that no answer holds.
+            batch: prompts at a time.
         """
-        return (
-            self.llm.eval()
-            .generate(
-                **self.prompt_batch(prompts, ecg),
-                max_new_tokens=self.max_answer,
-                do_sample=False,
-                eos_token_id=stops,
-                pad_token_id=self.tokenizer.pad_token_id,
-                suppress_tokens=never or None,
-            )
-            .tolist()
-        )
+        out, seen, pad = [], any(view is not None for view in views), self.tokenizer.pad_token_id
+        how = dict(max_new_tokens=self.max_answer, do_sample=False, suppress_tokens=never or None)
+        for part in (slice(i, i + batch) for i in range(0, len(prompts), batch)):
+            ecg = embed(*(None if view is None else view[part] for view in views)) if seen else None
+            inputs = self.prompt_batch(prompts[part], ecg)
+            out += self.llm.eval().generate(**inputs, **how, eos_token_id=stops, pad_token_id=pad).tolist()
+        return out
 
     def fingerprint(self, skip: tuple[str, ...] = ()) -> dict[str, str]:
         """A hash of every weight of the language model, by name, but of those whose name holds one of `skip`."""
@@ -281,8 +252,8 @@ def _template(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[list[int], str]
         before, after = PLAIN_TEMPLATE.split("{}")
         return ([tokenizer.bos_token_id], before), (after, [])
     mark = "\u241f"
-    message = [{"role": "user", "content": mark}]
-    text = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    turn = {"role": "user", "content": mark}
+    text = tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
     before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in text.split(mark))
     begin = [] if before[:1] == [tokenizer.bos_token_id] else [tokenizer.bos_token_id]
     return ([*begin, *before], ""), ("", after)
@@ -296,9 +267,8 @@ class RateWords(nn.Module):
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         super().__init__()
-        words = {value: encode(tokenizer, f" {value}") for value in range(*RATES)}
         self.name = encode(tokenizer, " Rate")[-1]
-        self.bpm = {ids[0]: value for value, ids in words.items() if len(ids) == 1}  # id -> bpm
+        self.bpm = {ids[0]: value for value in range(*RATES) if len(ids := encode(tokenizer, f" {value}")) == 1}
         self.register_buffer("ids", torch.tensor(list(self.bpm)).long(), persistent=False)
         self.register_buffer("values", torch.tensor(list(self.bpm.values())).float(), persistent=False)
 
@@ -312,5 +282,4 @@ class RateWords(nn.Module):
         words = -chance.gather(1, batch.target[:, None])[:, 0][batch.others]
         far = (self.values - batch.bpm[:, None]) / (RATE_WIDTH * batch.bpm[:, None]).clamp(min=0.5)  # (R, rates)
         bells = -((-0.5 * far.square()).softmax(1) * chance[batch.rates][:, self.ids]).sum(1)
-        weight = len(words) + RATE_WEIGHT * len(bells)
-        return (words.sum() + RATE_WEIGHT * bells.sum()) / weight
+        return (words.sum() + RATE_WEIGHT * bells.sum()) / (len(words) + RATE_WEIGHT * len(bells))

@@ -40,8 +40,9 @@ class Mapper(nn.Module):
 
     def __init__(self, lm_width: int, condition_width: int, layers: int, width: int = 128, queries: int = 4):
         super().__init__()
-        sizes = (lm_width, condition_width, layers, width, queries)
-        self.settings = dict(zip(("lm_width", "condition_width", "layers", "width", "queries"), sizes))
+        self.settings = dict(
+            lm_width=lm_width, condition_width=condition_width, layers=layers, width=width, queries=queries
+        )
         self.inward = nn.Linear(lm_width, width)
         self.queries = nn.Parameter(0.02 * torch.randn(1, queries, width))
         self.body = nn.Transformer(
@@ -89,9 +90,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         self.phi_s, self.phi_v, self.stage = phi_s, phi_v, stage
         width = llm.get_input_embeddings().weight.shape[1]
         self.w_ts, self.w_tsi = nn.Linear(phi_s.width, width), nn.Linear(phi_v.width, width)
-        self.ecg_ids: list[int] = []
-        self.mapper: Mapper | None = None
-        self.generator: Generator | None = None
+        self.ecg_ids, self.mapper, self.generator = [], None, None  # list[int], Mapper, Generator: after stage 2
         self.requires_grad_(False)
 
     # ---- what goes in -------------------------------------------------------------------------------------------
@@ -111,25 +110,18 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         Tokens of two ECGs, one after the other, are marked by their order (`add_segments`).
         """
         views = ((self.w_ts, self.phi_s, signal_tokens), (self.w_tsi, self.phi_v, image_tokens))
-        parts = []
-        for w, phi, tokens in views:
-            if tokens is not None:
-                each = w(pooled(tokens, phi)).unflatten(1, (tokens.shape[1] // phi.tokens, -1))  # (B, k, T, D)
-                parts.append(self.add_segments(each).flatten(1, 2))
+        parts = [
+            self.add_segments(w(pooled(tokens, phi))).flatten(1, 2)  # (B, k, T, D) -> (B, k * T, D)
+            for w, phi, tokens in views
+            if tokens is not None
+        ]
         return torch.cat(parts, 1) if parts else None
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        signal: torch.Tensor | None = None,
-        image: torch.Tensor | None = None,
-        labels: torch.Tensor | None = None,
-    ) -> CausalLMOutput:
+    def forward(self, input_ids, attention_mask=None, signal=None, image=None, labels=None) -> CausalLMOutput:
         """As models of transformers do; the ECG comes after the begin token.
 
         Args:
-            input_ids: (B, T).
+            input_ids: tensor (B, T).
             attention_mask: (B, T), 0 where padding stands; None for no padding.
             signal: (B, 12, 1000) mV, or None.
             image: (B, 1, 256, 500) uint8 ink, or None.
@@ -146,12 +138,12 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             attention_mask = torch.cat([attention_mask[:, :1], seen, attention_mask[:, 1:]], 1)
         hidden = self.lm.base_model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
         logits = self.logits(hidden[:, extra:])  # (B, T, V): place t foretells word t + 1
-        if labels is None:
-            return CausalLMOutput(logits=logits)
-        ahead = logits[:, :-1].flatten(0, 1).float()
-        return CausalLMOutput(F.cross_entropy(ahead, labels[:, 1:].flatten(), ignore_index=IGNORED), logits)
+        ahead = logits[:, :-1].flatten(0, 1)
+        loss = None if labels is None else F.cross_entropy(ahead.float(), labels[:, 1:].flatten(), ignore_index=IGNORED)
+        return CausalLMOutput(loss, logits)
 
     # ---- stage 2: [ECG] tokens ----------------------------------------------------------------------------------
+    @torch.no_grad()
     def add_ecg_tokens(self, n: int) -> None:
         """Give the LLM n new tokens [ECG_1..n] whose rows alone can train (`peft` trainable tokens).
 
@@ -161,34 +153,27 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         """
         names = [f"[ECG_{i + 1}]" for i in range(n)]
         self.tokenizer.add_tokens(names, special_tokens=True)
-        self.ecg_ids = self.tokenizer.convert_tokens_to_ids(names)
-        llm = self.llm
+        self.ecg_ids, llm = self.tokenizer.convert_tokens_to_ids(names), self.llm
         torch.manual_seed(0)
         pieces = [encode(self.tokenizer, f" {word}") for word in (BEFORE_TOKENS * n)[:n]]
         begun = next(i for i in pieces[0] if self.tokenizer.decode([i]).strip())  # some begin every answer by a space
         words = [begun, *(ids[-1] for ids in pieces[1:])]
-        with torch.no_grad():
-            for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
-                spread = 0.05 * rows[: min(self.ecg_ids)].std()
-                rows[self.ecg_ids] = rows[words] + spread * torch.randn(n, rows.shape[1], device=rows.device)
+        for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
+            spread = 0.05 * rows[: min(self.ecg_ids)].std()
+            rows[self.ecg_ids] = rows[words] + spread * torch.randn_like(rows[words])
         self.wrap_rows()
 
     def wrap_rows(self) -> None:
         """Let the [ECG] rows be what can train of the LLM; with untied weights the output layer has its own."""
-        llm, targets = self.llm, None
-        if not llm.config.tie_word_embeddings:
-            named = {id(m): name.split(".")[-1] for name, m in llm.named_modules()}
-            targets = [named[id(llm.get_input_embeddings())], named[id(llm.get_output_embeddings())]]
-        self.llm = get_peft_model(llm, TrainableTokensConfig(token_indices=self.ecg_ids, target_modules=targets))
-        self.llm.requires_grad_(False)
+        llm, tables = self.llm, (self.llm.get_input_embeddings(), self.llm.get_output_embeddings())
+        both = [name.split(".")[-1] for name, module in llm.named_modules() if module in tables]
+        targets = None if llm.config.tie_word_embeddings else both
+        settings = TrainableTokensConfig(token_indices=self.ecg_ids, target_modules=targets)
+        self.llm = get_peft_model(llm, settings).requires_grad_(False)
 
     def token_rows(self) -> dict[str, nn.Parameter]:
         """The trainable [ECG] rows, by name."""
         return {name: p for name, p in self.llm.named_parameters() if "trainable_tokens_delta" in name}
-
-    def generate_ids(self) -> list[int]:
-        """The answer to a request for an ECG, as far as the LLM learns to say it itself: [ECG_1] alone."""
-        return self.ecg_ids[:1]
 
     def ecg_states(self, prompts: list[str], ecg: torch.Tensor | None = None) -> torch.Tensor:
         """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts, with ECGs (B, S, D_lm) or without.
@@ -197,15 +182,13 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         and only the rows after it with one.
         """
         inputs, base = self.prompt_batch(prompts, ecg), self.lm.base_model
-        mask = inputs["attention_mask"]  # (B, S + T)
-        rows = torch.tensor(self.ecg_ids, device=mask.device).expand(len(prompts), -1)  # (B, n)
+        rows = torch.tensor(self.ecg_ids, device=self.device).expand(len(prompts), -1)  # (B, n)
+        mask = torch.cat([inputs["attention_mask"], torch.ones_like(rows)], 1)  # (B, S + T + n)
+        before, after = (mask.cumsum(1) - 1).clamp(min=0).tensor_split([-rows.shape[1]], 1)  # places behind padding
         with torch.no_grad():
-            read = base(**inputs, position_ids=_places(mask), use_cache=True).past_key_values
-        mask = torch.cat([mask, torch.ones_like(rows)], 1)
-        places, embeds = _places(mask)[:, -rows.shape[1] :], self.embed(rows)
-        return base(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=places, past_key_values=read, use_cache=True
-        ).last_hidden_state
+            read = base(**inputs, position_ids=before, use_cache=True).past_key_values
+        how = dict(attention_mask=mask, position_ids=after, past_key_values=read, use_cache=True)
+        return base(inputs_embeds=self.embed(rows), **how).last_hidden_state
 
     @inference()
     def conditions(self, prompts: list[str], batch: int = 64) -> torch.Tensor:
@@ -219,13 +202,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
     # ---- the two directions -------------------------------------------------------------------------------------
     def write(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> list[list[int]]:
         """Greedy answers as ids. An answer ends with the end token or with [ECG_1]."""
-        stops, out = [self.tokenizer.eos_token_id, *self.ecg_ids[:1]], []
-        for i in range(0, len(prompts), batch):
-            part = [None if t is None else t[i : i + batch] for t in (signal_tokens, image_tokens)]
-            with inference():
-                ecg = self.project(*part)
-            out += self.generate(prompts[i : i + batch], ecg, stops, self.ecg_ids[1:])
-        return out
+        stops, views = [self.tokenizer.eos_token_id, *self.ecg_ids[:1]], (signal_tokens, image_tokens)
+        return self.generate(prompts, self.project, views, stops, self.ecg_ids[1:], batch)
 
     def texts(self, answers: list[list[int]]) -> list[str]:
         """Answers as words; an answer that asks for an ECG has none."""
@@ -257,8 +235,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             return Answer(self.texts(ids)[0])
         if self.generator is None:
             raise BadArtifact("The model wants to generate an ECG, but has no generator: run notebook 06.")
-        condition = self.conditions([prompt])
-        text = "Here is an ECG, made for teaching; it belongs to no patient."
+        condition, text = self.conditions([prompt]), "Here is an ECG, made for teaching; it belongs to no patient."
         understood = self.generator.condition.requests(condition)[0].text()
         return Answer(text, self.generator.make(condition, seed=seed)[0], understood)
 
@@ -269,9 +246,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         llm = copy.deepcopy(self.llm).merge_and_unload() if rows else self.llm  # the rows in their places
         llm.save_pretrained(save_directory / "llm")
         self.tokenizer.save_pretrained(save_directory / "llm")
-        parts = {name: part for name in PARTS if (part := getattr(self, name)) is not None}
-        tensors = {f"{n}.{k}": v.cpu().contiguous() for n, part in parts.items() for k, v in part.state_dict().items()}
-        save_file(tensors, save_directory / "model.safetensors")
+        tensors = {name: value for name, value in self.state_dict().items() if name.split(".")[0] in PARTS}
+        save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, save_directory / "model.safetensors")
         if self.generator is not None:
             self.generator.save_pretrained(save_directory / "generator")
         about = {
@@ -295,22 +271,22 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         Raises:
             BadArtifact: no model there, one of version 0.1, or damaged; the message says what to run.
         """
-        folder = _fetched(folder, **hub)
+        try:
+            folder = Path(folder if Path(folder).is_dir() else snapshot_download(str(folder), **hub))
+        except (OSError, ValueError, HfHubHTTPError) as reason:
+            raise BadArtifact(f"There is no model in {folder}: run notebook 08, or give another folder.") from reason
         try:
             about = json.loads((folder / "config.json").read_text())
             if about.get("format") != FORMAT:
                 raise BadArtifact(f"{folder} was written by version 0.1: run notebooks 02 to 08 again (make run).")
-            encoders = about["encoders"]
-            phi_s, phi_v = SignalEncoder(**encoders["phi_s"]), ImageEncoder(**encoders["phi_v"])
-            model = cls(*load_llm(folder / "llm"), phi_s, phi_v, about["stage"])
+            encoders = SignalEncoder(**about["encoders"]["phi_s"]), ImageEncoder(**about["encoders"]["phi_v"])
+            model = cls(*load_llm(folder / "llm"), *encoders, about["stage"])
             model.mapper = Mapper(**about["mapper"]) if about["mapper"] else None
             tensors = load_file(folder / "model.safetensors")
-            for name in PARTS:
-                if getattr(model, name) is not None:
-                    getattr(model, name).load_state_dict(within(name, tensors))
-            if about["ecg_tokens"]:
-                names = [f"[ECG_{i + 1}]" for i in range(about["ecg_tokens"])]
-                model.ecg_ids = model.tokenizer.convert_tokens_to_ids(names)
+            for name in (name for name in PARTS if getattr(model, name) is not None):
+                getattr(model, name).load_state_dict(within(name, tensors))
+            if n := about["ecg_tokens"]:
+                model.ecg_ids = model.tokenizer.convert_tokens_to_ids([f"[ECG_{i + 1}]" for i in range(n)])
                 model.wrap_rows()
             if about["generator"]:
                 model.generator = Generator.from_pretrained(folder / "generator")
@@ -322,24 +298,14 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
 PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")
 
 
-def _fetched(folder: str | Path, **hub) -> Path:
-    """A folder as it is, or a hub's repository as a folder."""
-    if Path(folder).is_dir():
-        return Path(folder)
-    try:
-        return Path(snapshot_download(str(folder), **hub))
-    except (OSError, ValueError, HfHubHTTPError) as reason:
-        raise BadArtifact(f"There is no model in {folder}: run notebook 08, or give another folder.") from reason
-
-
 def pooled(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:
     """An encoder's tokens as the language model gets them: the first `phi.whole` as they are, others in means.
 
-    (B, k * phi.tokens, D) tokens of k ECGs one after the other -> (B, k * (whole + rest / POOL), D).
+    (B, k * phi.tokens, D) tokens of k ECGs one after the other -> (B, k, whole + rest / POOL, D).
     """
     each = tokens.unflatten(1, (-1, phi.tokens))  # (B, k, T, D)
     rest = each[:, :, phi.whole :].unflatten(2, (-1, POOL)).mean(3)
-    return torch.cat([each[:, :, : phi.whole], rest], 2).flatten(1, 2)
+    return torch.cat([each[:, :, : phi.whole], rest], 2)
 
 
 def tokens_per_ecg(phi: nn.Module) -> int:
@@ -350,8 +316,3 @@ def tokens_per_ecg(phi: nn.Module) -> int:
 def within(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors of a file whose names start with `name.`, without it."""
     return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-
-
-def _places(mask: torch.Tensor) -> torch.Tensor:
-    """Positions (B, T) of words behind their padding."""
-    return (mask.cumsum(1) - 1).clamp(min=0)

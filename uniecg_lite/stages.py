@@ -1,12 +1,12 @@
 """What does each stage learn from, and what does it minimise? Pre-training, alignment, stage 1, [ECG] tokens, mapper.
 
-The losses of the five steps; the notebooks hold their loops, and the functions below run the same loops for studies.
+The notebooks hold the loops; the last functions run those of notebooks 04, 05 and 07 for studies.
 """
 
 import random
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -22,8 +22,8 @@ from .llm import Dialogue, ECGLanguageModel
 from .model import UniECG
 from .training import Step, TrainingLoop, inference
 
-MODES = ("signal", "image", "both")
-MODE_WEIGHTS = (0.35, 0.25, 0.40)  # how often each is shown
+MODE_WEIGHTS = {"signal": 0.35, "image": 0.25, "both": 0.40}  # how often each is shown
+MODES = tuple(MODE_WEIGHTS)
 TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the same two, one after the other
 ASK_NOTES = 0.6  # share of pre-training that asks about notes
 COMPARE = 0.4  # share of questions that is about two ECGs
@@ -44,12 +44,11 @@ class CachedTokens:
     @inference()
     def encode(phi_s: torch.nn.Module, phi_v: torch.nn.Module, cohort: Cohort, batch: int = 128) -> "CachedTokens":
         """Run both encoders over a cohort once."""
-        device, signal, image = next(phi_s.parameters()).device, [], []
-        for i in tqdm(range(0, len(cohort), batch), desc="encode", leave=False):
-            x = cohort.signal(range(i, min(i + batch, len(cohort)))).to(device)
-            signal.append(phi_s.eval()(x).half().cpu())
-            image.append(phi_v.eval()(raster(x)).half().cpu())
-        return CachedTokens(torch.cat(signal), torch.cat(image))
+        phi_s, phi_v, device = phi_s.eval(), phi_v.eval(), next(phi_s.parameters()).device
+        starts = tqdm(range(0, len(cohort), batch), desc="encode", leave=False)
+        signals = (cohort.signal(range(i, min(i + batch, len(cohort)))).to(device) for i in starts)
+        parts = [(phi_s(x).half().cpu(), phi_v(raster(x)).half().cpu()) for x in signals]
+        return CachedTokens(*map(torch.cat, zip(*parts)))
 
     def get(self, rows, mode: str, device=None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """(signal tokens or None, image tokens or None) of these rows in float32; mode: signal, image or both."""
@@ -64,17 +63,11 @@ class Collator:
     """Seeded conversations about a cohort, as dialogues for `ECGLanguageModel.batch`."""
 
     def __init__(self, model: ECGLanguageModel, corpus: Corpus):
-        self.model, self.corpus, self.kept = model, corpus, {}
-
-    def ids(self, answer: str) -> list[int]:
-        """`model.answer_ids`; kept, since answers repeat."""
-        if answer not in self.kept:
-            self.kept[answer] = self.model.answer_ids(answer)
-        return self.kept[answer]
+        self.model, self.corpus, self.ids = model, corpus, cache(model.answer_ids)  # answers repeat
 
     def reports(self, rows, rng: random.Random) -> list[Dialogue]:
         """Prompts to interpret an ECG, and the reports of these rows."""
-        pairs = [self.corpus.sample("interpret", int(row), rng) for row in rows]
+        pairs = (self.corpus.sample("interpret", int(row), rng) for row in rows)
         return [[(prompt, self.ids(answer))] for prompt, answer in pairs]
 
     def text(
@@ -85,11 +78,16 @@ class Collator:
         A request for an ECG is answered by `generate`, or, before stage 2, by saying what is wanted: the model learns
         to tell a request from a restatement by its first word, and which facts it holds by the others.
         """
-        out = []
-        for kind, prompt, answer in self.corpus.dialogue(rows, rng, mix):
-            wanted = kind == "generate"
-            out.append([(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))])
-        return out
+        drawn = [(kind == "generate", *pair) for kind, *pair in self.corpus.dialogue(rows, rng, mix)]
+        return [
+            [(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))]
+            for wanted, prompt, answer in drawn
+        ]
+
+    def stage2(self, step: Step) -> list[Dialogue]:
+        """Conversations of a step of stage 2, by `STAGE2_MIX`: [ECG_1] answers a request for an ECG, words all else."""
+        rows = step.rows(len(self.corpus.reports))
+        return self.text(rows, step.rng, STAGE2_MIX, self.model.ecg_ids[:1])
 
     def questions(
         self, n: int, rng: random.Random, start: str, noted: bool = False
@@ -154,25 +152,25 @@ def stage1_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: S
     return (question_loss if share < NOT_AN_ECG + ASK else report_loss)(model, collator, cached, step, modes)
 
 
-def tokens_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
-    """*When*: [ECG_1] answers a request for an ECG, words answer everything else. Text only."""
-    rows = step.rows(len(collator.corpus.reports))
-    return model.loss(model.batch(collator.text(rows, step.rng, STAGE2_MIX, model.generate_ids())))
+def mapper_loss(
+    model: UniECG, condition: torch.nn.Module, pairs: list[tuple[str, str]], ecg: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request. Text only.
 
-
-def mapper_loss(model: UniECG, corpus: Corpus, text_encoder: torch.nn.Module, step: Step) -> torch.Tensor:
-    """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request. Text only."""
-    pairs = [corpus.sample("generate", row, step.rng) for row in step.rows(len(corpus.reports)).tolist()]
+    `pairs` are B prompts, each with its request in canonical words; a study shows ECGs (B, S, D_lm) beside them.
+    Returns the loss, and the mapped vectors (B, D_c).
+    """
     with torch.no_grad():
-        target = text_encoder([answer for _, answer in pairs])  # (B, D_c)
-    states = model.ecg_states([prompt for prompt, _ in pairs])  # (B, n, D_lm), through the frozen LLM
-    return F.mse_loss(model.mapper(states).float(), target.float())
+        target = condition([words for _, words in pairs])  # (B, D_c)
+    states = model.ecg_states([prompt for prompt, _ in pairs], ecg)  # (B, n, D_lm), through the frozen LLM
+    mapped = model.mapper(states).float()  # (B, D_c)
+    return F.mse_loss(mapped, target.float()), mapped
 
 
 # ---- what trains ----------------------------------------------------------------------------------------------------
 def draw_mode(modes: tuple[str, ...], rng: random.Random) -> str:
     """One of these, drawn by `MODE_WEIGHTS`."""
-    return rng.choices(modes, [MODE_WEIGHTS[MODES.index(mode)] for mode in modes])[0]
+    return rng.choices(modes, [MODE_WEIGHTS[mode] for mode in modes])[0]
 
 
 def projections(model: UniECG, modes: tuple[str, ...] = MODES) -> dict[str, torch.nn.Module]:
@@ -183,21 +181,16 @@ def projections(model: UniECG, modes: tuple[str, ...] = MODES) -> dict[str, torc
     return used
 
 
-def trainable(parts: dict[str, torch.nn.Module]) -> dict[str, torch.nn.Module]:
+def trainable(parts: dict[str, torch.nn.Module]) -> torch.nn.ModuleDict:
     """The same parts, all of whose weights now train."""
-    for part in parts.values():
-        part.requires_grad_(True).train()
-    return parts
+    return torch.nn.ModuleDict(parts).requires_grad_(True).train()
 
 
 @contextmanager
 def rows_but_the_first(model: UniECG):
     """Let the [ECG] rows train, all but that of [ECG_1], which decides."""
-
-    def held(gradient: torch.Tensor) -> torch.Tensor:
-        return torch.cat([torch.zeros_like(gradient[:1]), gradient[1:]])
-
-    hooks = [row.requires_grad_(True).register_hook(held) for row in model.token_rows().values()]
+    rows = [row.requires_grad_(True) for row in model.token_rows().values()]
+    hooks = [row.register_hook(lambda slope: torch.cat([torch.zeros_like(slope[:1]), slope[1:]])) for row in rows]
     try:
         yield
     finally:
@@ -206,61 +199,36 @@ def rows_but_the_first(model: UniECG):
 
 
 # ---- the loops, as the notebooks show them ------------------------------------------------------------------------
-def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Teach the LLM its language: it answers with reports, requests in order, definitions."""
-    collator = Collator(model, corpus)
-    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.muon)
-    for step in loop:
-        step.learn(pretraining_loss(model, collator, step))
-    return loop.history
+def train_reading(
+    model: UniECG,
+    corpus: Corpus,
+    cached: CachedTokens,
+    plans: dict[str, Training],
+    seed: int,
+    folder: Path,
+    modes: tuple[str, ...] = MODES,
+) -> dict[str, dict]:
+    """Notebooks 04 and 05, as far as there are plans of `alignment` and `stage1`; returns the history of each.
 
-
-def projection_alignment(
-    model: UniECG, corpus: Corpus, cached: CachedTokens, plan: Training, seed: int, folder: Path, modes=MODES
-) -> dict:
-    """Train W_ts and W_tsi alone; LLM and encoders are frozen. `modes` are those that are shown."""
-    collator = Collator(model, corpus)
-    loop = TrainingLoop(trainable(projections(model, modes)), plan, seed, folder, "alignment")
-    for step in loop:
-        step.learn(report_loss(model, collator, cached, step, modes))
-    return loop.history
-
-
-def stage1(
-    model: UniECG, corpus: Corpus, cached: CachedTokens, plan: Training, seed: int, folder: Path, modes=MODES
-) -> dict:
-    """Train the whole LLM with W_ts and W_tsi on image-signal-text triplets; `modes` leaves some of the three out."""
-    collator = Collator(model, corpus)
-    parts = trainable({"llm": model.llm, **projections(model, modes)})
-    loop = TrainingLoop(parts, plan, seed, folder, "stage 1", muon=model.muon)
-    for step in loop:
-        step.learn(stage1_loss(model, collator, cached, step, modes))
-    return loop.history
+    First W_ts and W_tsi alone learn, then the whole LLM with them; encoders are frozen, and `modes` are what is shown.
+    """
+    collator, parts, out = Collator(model, corpus), projections(model, modes), {}
+    for name, plan in plans.items():
+        whole, loss = name == "stage1", {"alignment": report_loss, "stage1": stage1_loss}[name]
+        modules = trainable({"llm": model.llm, **parts} if whole else parts)
+        loop = TrainingLoop(modules, plan, seed, folder / name, name, muon=whole and model.muon)
+        for step in loop:
+            step.learn(loss(model, collator, cached, step, modes))
+        out[name] = loop.history
+    return out
 
 
 def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """Train the [ECG] rows alone to be emitted when, and only when, an ECG is asked for."""
+    """Notebook 07: the [ECG] rows alone learn to be emitted when, and only when, an ECG is asked for."""
     collator = Collator(model, corpus)
     for row in model.token_rows().values():
         row.requires_grad_(True)
     loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "[ECG] tokens", weight_decay=0.0)
     for step in loop:
-        step.learn(tokens_loss(model, collator, step))
-    return loop.history
-
-
-def align_mapper(
-    model: UniECG, corpus: Corpus, text_encoder, plan: Training, seed: int, folder: Path, loss: Callable | None = None
-) -> dict:
-    """Train mapper and rows. [ECG_1] has learned *when* and stays: with tied weights it would decide otherwise.
-
-    `loss(step)` takes the place of `mapper_loss` in a study: a dict with `loss` and `mse`.
-    """
-    model.mapper.requires_grad_(True).train()
-    with rows_but_the_first(model):
-        parts = {"mapper": model.mapper, "llm": model.llm}
-        loop = TrainingLoop(parts, plan, seed, folder, "mapper", weight_decay=0.0)
-        for step in loop:
-            mse = None if loss else mapper_loss(model, corpus, text_encoder, step)
-            step.learn(**(loss(step) if loss else {"loss": mse, "mse": mse}))
+        step.learn(model.loss(model.batch(collator.stage2(step))))
     return loop.history

@@ -92,13 +92,14 @@ class Store:
             BadArtifact: missing, foreign or stale; the message names the notebook to run.
         """
         meta = self.meta(name)
-        advice = f"run notebook {PRODUCERS[name]} again"
+        advice = f"run notebook {PRODUCERS.get(name, '?')} again"
         whose, mine = (f"profile '{meta['profile']}' and seed {meta['seed']}", f"'{self.profile.name}' and {self.seed}")
         own = meta["profile"] == self.profile.name and meta["seed"] == self.seed
         require(own, f"'{name}' was made with {whose}, not {mine}: {advice}.", BadArtifact)
         now = json.loads(json.dumps(asdict(self.profile)))
         others = f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}."
-        require(all(meta["sizes"].get(key) == now[key] for key in SIZES[name]), others, BadArtifact)
+        fits = all(meta["sizes"].get(key) == now[key] for key in SIZES.get(name, now))
+        require(fits, others, BadArtifact)
         for other, hashed in meta["inputs"].items():
             self.path(other)  # and what that one was made from
             older = f"'{name}' was made from an older '{other}': {advice}."
@@ -110,7 +111,9 @@ class Store:
         try:
             return load_file(self.path(name) / f"{file}.safetensors")
         except (OSError, SafetensorError) as reason:
-            raise BadArtifact(f"'{name}' is damaged ({reason}): run notebook {PRODUCERS[name]} again.") from None
+            raise BadArtifact(
+                f"'{name}' is damaged ({reason}): run notebook {PRODUCERS.get(name, '?')} again."
+            ) from None
 
     @contextmanager
     def writing(self, name: str, inputs: tuple[str, ...] = (), **about) -> Iterator[Path]:

@@ -225,7 +225,7 @@ def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
         BadECG: no record with an undisputed rate can be loaded.
     """
     rates = real_rates(folder)
-    names, signal, refused = load_signals(folder, list(rates))
+    names, signal, _, refused = load_signals(folder, list(rates))
     known = [(ecg.age, ecg.sex) for ecg in (ECG.load(folder / name) for name in names)]
     prompts = ["" if None in about else "Age {:.0f}. Sex {}. ".format(*about) for about in known]
     words = torch.cat([model.codec.read_tokens(x.to(model.device)).cpu() for x in signal.split(128)])

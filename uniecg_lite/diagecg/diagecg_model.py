@@ -112,13 +112,9 @@ class DiagECG(ECGLanguageModel):
     # ---- answering ----------------------------------------------------------------------------------------------
     def write(self, prompts: list[str], ecg: torch.Tensor | None = None, batch: int = 64) -> list[str]:
         """Greedy answers to B prompts about codes (B, n, T)."""
-        out, codes = [], list(range(self.start, self.llm.get_input_embeddings().weight.shape[0]))
-        for i in range(0, len(prompts), batch):
-            with inference():
-                shown = None if ecg is None else self.block(ecg[i : i + batch])
-            ids = self.generate(prompts[i : i + batch], shown, [self.tokenizer.eos_token_id], codes)
-            out += [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
-        return out
+        codes = list(range(self.start, self.llm.get_input_embeddings().weight.shape[0]))
+        ids = self.generate(prompts, self.block, (ecg,), [self.tokenizer.eos_token_id], codes, batch)
+        return [self.tokenizer.decode(row, skip_special_tokens=True).strip() for row in ids]
 
     @inference()
     def continue_codes(self, codes: torch.Tensor, more: int, seed: int = 0, temperature: float = 0.8) -> torch.Tensor:

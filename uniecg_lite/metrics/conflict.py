@@ -5,42 +5,24 @@ import torch
 from ..findings import Reading
 from ..language.report_parser import parse_report
 from .chain import PROMPT
-from .reports import angle_difference
+from .reports import difference
 
 SIDES = ("signal", "image", "neither")
+# What is compared: up to which distance a text is taken to mean a patient; from above which distance on two patients
+# are told apart.
+VIEWS = {"rate": ("rate_bpm", 5.0, 10.0), "axis": ("axis_deg", 15.0, 30.0), "findings": ("findings", 0.5, 0.5)}
 
 
-def _values(readings: list[Reading], key: str) -> torch.Tensor:
-    return torch.tensor([getattr(r, key) for r in readings])
-
-
-def _rates_apart(one: list[Reading], other: list[Reading]) -> torch.Tensor:
-    """(B,) bpm between two rates; infinite where one is missing."""
-    return (_values(one, "rate_bpm") - _values(other, "rate_bpm")).abs().nan_to_num(torch.inf)
-
-
-def _axes_apart(one: list[Reading], other: list[Reading]) -> torch.Tensor:
-    """(B,) degrees between two axes, around the circle; infinite where one is missing."""
-    return angle_difference(_values(one, "axis_deg"), _values(other, "axis_deg")).nan_to_num(torch.inf)
-
-
-def _findings_apart(one: list[Reading], other: list[Reading]) -> torch.Tensor:
-    """(B,) Jaccard distance of the findings: 1 - shared / all."""
-    sets = [(a.findings, b.findings) for a, b in zip(one, other)]
-    return torch.tensor([1 - len(a & b) / max(1, len(a | b)) for a, b in sets])
-
-
-# What is compared -> its distance; up to which distance a text is taken to mean a patient; from above which distance
-# on two patients are told apart.
-VIEWS = {
-    "rate": (_rates_apart, 5.0, 10.0),
-    "axis": (_axes_apart, 15.0, 30.0),
-    "findings": (_findings_apart, 0.5, 0.5),
-}
+def _apart(key: str, one: list[Reading], other: list[Reading]) -> torch.Tensor:
+    """(B,) distances: bpm, degrees around the circle, infinite where one is missing; of findings 1 - shared / all."""
+    pairs = [(getattr(a, key), getattr(b, key)) for a, b in zip(one, other)]
+    if key == "findings":  # Jaccard's distance
+        return torch.tensor([1 - len(a & b) / max(1, len(a | b)) for a, b in pairs])
+    return difference(key, *torch.tensor(pairs).T).nan_to_num(torch.inf)
 
 
 def conflict_metrics(
-    model, signal_tokens: torch.Tensor, image_tokens: torch.Tensor, readings: list[Reading], prompt: str = PROMPT
+    model, signal_tokens: torch.Tensor, image_tokens: torch.Tensor, readings: list[Reading]
 ) -> dict[str, float]:
     """Show the signal of each patient with the image of another, and see whom the report describes.
 
@@ -49,14 +31,13 @@ def conflict_metrics(
         signal_tokens: (B, T_s, D_enc) of phi_s, two patients or more.
         image_tokens: (B, T_v, D_enc) of phi_v, of the same patients.
         readings: their B readings.
-        prompt: the question.
 
     Returns:
         `conflict.<rate|axis|findings>.<signal|image|neither>`, shares of the pairs that differ enough to tell;
         `.pairs`, their number; `.consistent`, how often the patient is met when both views are the patient's own;
         `conflict.<signal|image|neither|consistent>`, means over the three.
     """
-    prompts, shift = [prompt] * len(readings), max(1, len(readings) // 2)
+    prompts, shift = [PROMPT] * len(readings), max(1, len(readings) // 2)
     mixed = model.texts(model.write(prompts, signal_tokens, image_tokens.roll(-shift, 0)))
     own = model.texts(model.write(prompts, signal_tokens, image_tokens))
     return conflict_scores(mixed, readings, readings[shift:] + readings[:shift], own)
@@ -68,17 +49,17 @@ def conflict_scores(
     """`conflict.*` of reports on mixed pairs, and on the same patients' own pairs, see `conflict_metrics`."""
     stated, plain = ([parse_report(text) for text in texts] for texts in (mixed, own))
     out = {}
-    for what, (distance, near, far) in VIEWS.items():
-        signal, image = (distance(stated, patients) for patients in (of_signal, of_image))  # (B,) each
+    for what, (key, near, far) in VIEWS.items():
+        signal, image = (_apart(key, stated, patients) for patients in (of_signal, of_image))  # (B,) each
         sides = {"signal": signal <= near, "image": image <= near}
         if what == "findings":  # both may share something with the text: the closer one counts
             sides = {"signal": sides["signal"] & (signal < image), "image": sides["image"] & (image < signal)}
         sides["neither"] = ~sides["signal"] & ~sides["image"]
-        between = distance(of_signal, of_image)
+        between = _apart(key, of_signal, of_image)
         apart = (between > far) & between.isfinite()  # so different that no text can meet both
         out |= {f"conflict.{what}.{side}": share[apart].float().mean().item() for side, share in sides.items()}
         out[f"conflict.{what}.pairs"] = apart.sum().item()
-        out[f"conflict.{what}.consistent"] = (distance(plain, of_signal) <= near).float().mean().item()
+        out[f"conflict.{what}.consistent"] = (_apart(key, plain, of_signal) <= near).float().mean().item()
     for side in (*SIDES, "consistent"):
         out[f"conflict.{side}"] = sum(out[f"conflict.{what}.{side}"] for what in VIEWS) / 3
     return out

@@ -19,19 +19,19 @@ from ..findings import CODES, FINDINGS
 from ..language.requests import Request
 from ..leads import lead_law_residual
 from .reader import Reader
-from .reports import angle_difference, finding_scores, macro_f1, table_of
+from .reports import difference, finding_scores, macro_f1, table_of
 
-ERRORS = {  # number: (name of its error, unit, the error of an ECG in which it cannot be measured)
-    "rate_bpm": ("hr", "bpm", 60.0),
-    "pr_ms": ("pr", "ms", 100.0),
-    "qrs_ms": ("qrs", "ms", 60.0),
-    "qt_ms": ("qt", "ms", 150.0),
-    "axis_deg": ("axis", "deg", 90.0),
+ERRORS = {  # number: (its name in a request, name of its error, unit, the error where it cannot be measured)
+    "rate_bpm": ("rate", "hr", "bpm", 60.0),
+    "pr_ms": ("pr", "pr", "ms", 100.0),
+    "qrs_ms": ("qrs", "qrs", "ms", 60.0),
+    "qt_ms": ("qt", "qt", "ms", 150.0),
+    "axis_deg": ("axis", "axis", "deg", 90.0),
 }
 ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
 EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
 NEIGHBOURS = 3  # k of the manifolds, as DiffuSETS takes it
-SHARED = 32  # dimensions of a `ClipPair`
+SHARED = 32  # dimensions of the space of `clip_scores`
 CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words would else be learned by heart
 RIDGE = 30.0  # of the ridge: as many samples as features would otherwise be learned by heart
 
@@ -45,12 +45,9 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
             Errors of the axis go around the circle.
     """
     out = {}
-    for key, (name, unit, missing) in ERRORS.items():
-        asked = ~wanted[key].isnan() if key in wanted else torch.zeros(0, dtype=torch.bool)
-        if not asked.any():
-            continue
-        value, true = measured[key][asked], wanted[key][asked]
-        error = (angle_difference(value, true) if key == "axis_deg" else (value - true).abs()).nan_to_num(missing)
+    for key in (key for key in ERRORS if key in wanted and not wanted[key].isnan().all()):
+        _, name, unit, missing = ERRORS[key]
+        error = difference(key, measured[key], wanted[key])[~wanted[key].isnan()].nan_to_num(missing)
         out[f"{name}_median_error_{unit}"] = error.median().item()
         out[f"{name}_mean_error_{unit}"] = error.mean().item()
     return out
@@ -58,11 +55,8 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
 
 def requested(requests: list[Request]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """What B requests name: numbers as in `ERRORS`, (B,) with NaN where they are open, and findings (B, F) bool."""
-    fields = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs", "qt_ms": "qt", "axis_deg": "axis"}
-    numbers = {
-        name: torch.tensor([math.nan if getattr(r, key) is None else float(getattr(r, key)) for r in requests])
-        for name, key in fields.items()
-    }
+    open_as_nan = ((key, [getattr(r, name) for r in requests]) for key, (name, *_) in ERRORS.items())
+    numbers = {key: torch.tensor([math.nan if v is None else float(v) for v in values]) for key, values in open_as_nan}
     return numbers, table_of(requests)
 
 
@@ -92,11 +86,9 @@ def control(
     """
     signal = signal.float()
     numbers, found = reader.read(standard(signal))
-    measured = numbers | {"rate_bpm": heart_rate(signal, signal.shape[-1] / 10)}
-    out = number_errors(wanted, measured)
+    out = number_errors(wanted, numbers | {"rate_bpm": heart_rate(signal, signal.shape[-1] / 10)})
     if "hr_median_error_bpm" in out:
-        by_reader = number_errors({"rate_bpm": wanted["rate_bpm"]}, numbers)
-        out["hr_median_error_reader_bpm"] = by_reader["hr_median_error_bpm"]
+        out["hr_median_error_reader_bpm"] = number_errors(wanted, numbers)["hr_median_error_bpm"]
     out["findings_macro_f1"] = macro_f1(found, asked)
     out |= {f"f1.{code}": value for code, value in finding_scores(found, asked).items()}
     alike, extra = (asked[:, [CODES.index(code) for code in codes]].any(1) for codes in (ALIKE, EXTRA))
@@ -185,12 +177,11 @@ def memorised(train: torch.Tensor, held_out: torch.Tensor, generated: torch.Tens
         0.5 where nothing was memorised, 1 where all was. memorised.distance_ratio, the median distance of generated
         ones over that of held-out ones: 1 and 0.
     """
-    train = _cloud(train)
-    near_generated, near_held = (_apart(_cloud(points), train).amin(1) for points in (generated, held_out))
-    closer, equal = near_generated[:, None] < near_held, near_generated[:, None] == near_held  # (M, K)
+    one, other = (_apart(_cloud(points), _cloud(train)).amin(1) for points in (generated, held_out))  # (M,), (K,)
+    closer, equal = one[:, None] < other, one[:, None] == other  # (M, K)
     return {
         "memorised.share_closer": (closer.double() + 0.5 * equal.double()).mean().item(),
-        "memorised.distance_ratio": (near_generated.median() / near_held.median().clamp(min=1e-12)).item(),
+        "memorised.distance_ratio": (one.median() / other.median().clamp(min=1e-12)).item(),
     }
 
 
@@ -212,55 +203,40 @@ def _reach(points: torch.Tensor, k: int) -> torch.Tensor:
     return _apart(points, points).kthvalue(k + 1, dim=1).values
 
 
-class ClipPair:
-    """Two linear maps into one space, fitted on true ECGs and their words: do an ECG and a text belong together?
+def clip_scores(known: torch.Tensor, words: list[str], features: torch.Tensor, texts: list[str]) -> dict[str, float]:
+    """Do ECGs and the words that they were made from belong together?
 
     CLIP (Radford et al., arXiv 2103.00020) trains two encoders by contrast and takes the cosine of what they say. Its
-    linear form is canonical correlation (Hotelling, 1936), which is solved, not trained. The pair here stands on the
-    independent reader's features and on counted words: no generator was conditioned on either.
+    linear form is canonical correlation (Hotelling, 1936), which is solved, not trained: two linear maps into one
+    space, fitted on true ECGs and their words. They stand on the independent reader's features and on counted words: no
+    generator was conditioned on either.
 
     Args:
-        features: (N, D) of true ECGs, `Reader.features`.
-        texts: N requests as `Request.text` says them.
-    """
-
-    def __init__(self, features: torch.Tensor, texts: list[str]):
-        counted = [_counted(text) for text in texts]
-        # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
-        self.usual = dict.fromkeys(sorted({word for words in counted for word in words}), 0.0)
-        for name in (word for word in self.usual if word.endswith("#")):
-            values = [words[name] for words in counted if name in words]
-            self.usual[name] = sum(values) / len(values)
-        sides = features.double(), self._table(counted)
-        self.scalers = [_scaler(side) for side in sides]
-        x, y = (scale(side) for scale, side in zip(self.scalers, sides))  # (N, D), (N, W)
-        left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
-        u, shared, v = torch.linalg.svd(left @ (x.T @ y / len(x)) @ right, full_matrices=False)
-        strength = shared[:SHARED].sqrt()  # a dimension counts as far as both sides share it
-        self.maps = left @ u[:, :SHARED] * strength, right @ v.T[:, :SHARED] * strength
-
-    def ecgs(self, features: torch.Tensor) -> torch.Tensor:
-        """(M, D) features -> (M, SHARED) of length 1."""
-        return F.normalize(self.scalers[0](features.double()) @ self.maps[0], dim=1)
-
-    def texts(self, texts: list[str]) -> torch.Tensor:
-        """M requests in words -> (M, SHARED) of length 1; unknown words are passed over."""
-        return F.normalize(self.scalers[1](self._table([_counted(text) for text in texts])) @ self.maps[1], dim=1)
-
-    def _table(self, counted: list[dict[str, float]]) -> torch.Tensor:
-        """(N, W): what stands in each text, of the words in `usual`."""
-        rows = [[words.get(word, usual) for word, usual in self.usual.items()] for words in counted]
-        return torch.tensor(rows, dtype=torch.float64)
-
-
-def clip_scores(pair: ClipPair, features: torch.Tensor, texts: list[str]) -> dict[str, float]:
-    """Of ECGs (M, D) and the words that they were made from.
+        known: (N, D) of true ECGs, `Reader.features`; words: N requests as `Request.text` says them.
+        features: (M, D) of the ECGs that are scored; texts: M requests. Words that are not known are passed over.
 
     Returns:
         clip_score, the mean cosine of an ECG and its own words; clip_stranger, the same with the next one's words;
         clip_top1, the share of ECGs whose own words are nearest among the M.
     """
-    cosines = pair.ecgs(features) @ pair.texts(texts).T  # (M, M)
+    values: dict[str, list[float]] = {}
+    for word, value in (pair for text in words for pair in _counted(text).items()):
+        values.setdefault(word, []).append(value)
+    # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
+    usual = {word: sum(v) / len(v) if word.endswith("#") else 0.0 for word, v in sorted(values.items())}
+
+    def table(lines: list[str]) -> torch.Tensor:  # (N, W)
+        rows = [[counted.get(word, value) for word, value in usual.items()] for counted in map(_counted, lines)]
+        return torch.tensor(rows, dtype=torch.float64)
+
+    scales = _scaler(known.double()), _scaler(table(words))
+    x, y = scales[0](known.double()), scales[1](table(words))
+    left, right = _inverse_root(x), _inverse_root(y)  # (D, D), (W, W)
+    u, shared, v = torch.linalg.svd(left @ (x.T @ y / len(x)) @ right, full_matrices=False)
+    strength = shared[:SHARED].sqrt()  # a dimension counts as far as both sides share it
+    one = F.normalize(scales[0](features.double()) @ left @ u[:, :SHARED] * strength, dim=1)  # (M, SHARED)
+    other = F.normalize(scales[1](table(texts)) @ right @ v.T[:, :SHARED] * strength, dim=1)  # (M, SHARED)
+    cosines = one @ other.T  # (M, M)
     own, place = cosines.diagonal(), torch.arange(len(cosines))
     return {
         "clip_score": own.mean().item(),
@@ -288,37 +264,35 @@ def _inverse_root(table: torch.Tensor) -> torch.Tensor:
     return vector / (value.clamp(min=0) + CLIP_SHRINK).sqrt() @ vector.T
 
 
-class PersonFit:
-    """Ridge regressions from features to sex and age, fitted on true ECGs: are they to be seen in a generated one?
+def person_scores(
+    held_out: torch.Tensor, generated: torch.Tensor, female: torch.Tensor, age: torch.Tensor
+) -> dict[str, float]:
+    """Are sex and age to be seen in ECGs generated for the first M of N patients, as in these patients' own ECGs?
 
-    The reader was never told either of them. An ECG shows both weakly, so a generated one is held against true ones.
+    Ridge regressions from features to either are fitted on the other patients' true ECGs. The reader was never told
+    either of them. An ECG shows both weakly, so a generated one is held against true ones.
 
     Args:
-        features: (N, D) of true ECGs, `Reader.features`.
+        held_out: (N, D) of true ECGs, `Reader.features`; generated: (M, D).
         female: (N,) bool.
         age: (N,) years.
+
+    Returns:
+        sex_accuracy and age_correlation of the generated ones, true_sex_accuracy and true_age_correlation of their own.
     """
-
-    def __init__(self, features: torch.Tensor, female: torch.Tensor, age: torch.Tensor):
-        self.scaler = _scaler(features.double())
-        x = self.scaler(features.double())  # (N, D)
-        wanted = torch.stack([2 * female.double() - 1, age.double()], 1)  # (N, 2)
-        self.mean = wanted.mean(0)
-        ridge = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
-        self.weight = torch.linalg.solve(ridge, x.T @ (wanted - self.mean))  # (D, 2)
-
-    def read(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(M, D) features -> (M,) bool female and (M,) years."""
-        predicted = self.scaler(features.double()) @ self.weight + self.mean
-        return predicted[:, 0] > 0, predicted[:, 1].float()
-
-
-def person_scores(
-    fit: PersonFit, features: torch.Tensor, female: torch.Tensor, age: torch.Tensor, name: str = ""
-) -> dict[str, float]:
-    """`<name>sex_accuracy` and `<name>age_correlation` of ECGs (M, D) whose sex and age (M,) are known."""
-    read_female, read_age = fit.read(features)
-    return {
-        f"{name}sex_accuracy": (read_female == female).float().mean().item(),
-        f"{name}age_correlation": torch.corrcoef(torch.stack([read_age, age.float()]))[0, 1].nan_to_num().item(),
-    }
+    n = len(generated)
+    known = held_out[n:].double()
+    scale = _scaler(known)
+    x = scale(known)  # (N - M, D)
+    wanted = torch.stack([2 * female.double() - 1, age.double()], 1)  # (N, 2)
+    mean = wanted[n:].mean(0)
+    ridge = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    weight = torch.linalg.solve(ridge, x.T @ (wanted[n:] - mean))  # (D, 2)
+    out = {}
+    for name, features in (("", generated), ("true_", held_out[:n])):
+        sex, years = (scale(features.double()) @ weight + mean).T  # (M,) each
+        out[f"{name}sex_accuracy"] = ((sex > 0) == female[:n]).float().mean().item()
+        out[f"{name}age_correlation"] = (
+            torch.corrcoef(torch.stack([years.float(), age[:n].float()]))[0, 1].nan_to_num().item()
+        )
+    return out

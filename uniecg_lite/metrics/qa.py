@@ -20,13 +20,13 @@ def gold(question: Question) -> frozenset[str]:
     return parse_answer(listed(question.answer))
 
 
-def _scores(questions: list[Question], right: list[bool], prefix: str) -> dict[str, float]:
+def _scores(questions: list[Question], answers: list[frozenset[str]], prefix: str) -> dict[str, float]:
     """The share of right answers over all, over `open` ones, and by question type and attribute type, as they occur."""
     by_type: dict[str, list[bool]] = defaultdict(list)
-    for question, good in zip(questions, right, strict=True):
+    for question, answer in zip(questions, answers, strict=True):
         form = ["open"] if question.question_type.endswith("query") else []  # to be answered in one's own words
         for name in ("exact_match", *form, question.question_type, question.attribute_type):
-            by_type[f"{prefix}.{name}"].append(good)
+            by_type[f"{prefix}.{name}"].append(answer == gold(question))
     return {name: sum(values) / len(values) for name, values in by_type.items()}
 
 
@@ -39,7 +39,7 @@ def qa_scores(questions: list[Question], texts: list[str]) -> dict[str, float]:
         questions: N questions with true answers.
         texts: what was answered to each.
     """
-    return _scores(questions, [parse_answer(t) == gold(q) for q, t in zip(questions, texts, strict=True)], "qa")
+    return _scores(questions, [parse_answer(text) for text in texts], "qa")
 
 
 def majority(training: list[Question], by: str = "template_id") -> dict[int, frozenset[str]]:
@@ -59,10 +59,7 @@ def chance_scores(training: list[Question], questions: list[Question]) -> dict[s
     usual, same = majority(training), majority(training, "question_id")
     stated = [usual.get(q.template_id, frozenset({NONE})) for q in questions]
     blind = [same.get(q.question_id, answer) for q, answer in zip(questions, stated)]
-    return {
-        **_scores(questions, [a == gold(q) for q, a in zip(questions, stated)], "qa.majority"),
-        **_scores(questions, [a == gold(q) for q, a in zip(questions, blind)], "qa.blind"),
-    }
+    return _scores(questions, stated, "qa.majority") | _scores(questions, blind, "qa.blind")
 
 
 def draw_questions(corpus: Corpus, n: int, seed: int, split: str = "unseen") -> list[Question]:
@@ -79,14 +76,13 @@ def answer_each(questions: list[Question], write: Callable[[list[str], torch.Ten
     `write` is called once for the questions about one ECG and once for those about two, with their words and the
     ecg_id of each, (B, 1 or 2); it returns B answers.
     """
-    out = [""] * len(questions)
+    out = {}
     for count in (1, 2):
         chosen = [i for i, q in enumerate(questions) if len(q.ecg_id) == count]
         if chosen:
             rows = torch.tensor([questions[i].ecg_id for i in chosen])
-            for i, text in zip(chosen, write([questions[i].question for i in chosen], rows)):
-                out[i] = text
-    return out
+            out |= zip(chosen, write([questions[i].question for i in chosen], rows))
+    return [out[i] for i in range(len(questions))]
 
 
 def answers(model, cohort: Cohort, questions: list[Question]) -> list[str]:
@@ -105,9 +101,7 @@ def answers(model, cohort: Cohort, questions: list[Question]) -> list[str]:
     return answer_each(questions, write)
 
 
-def qa_metrics(
-    model, cohort: Cohort, n: int, seed: int, training: Corpus | None = None, split: str = "unseen"
-) -> dict[str, float]:
+def qa_metrics(model, cohort: Cohort, n: int, seed: int, training: Corpus | None = None) -> dict[str, float]:
     """Exact match of n questions about held-out ECGs in phrasings that training did not show (`qa.*`), and chance
     (`qa.majority.*`, `qa.blind.*`, see `chance_scores`).
 
@@ -117,13 +111,9 @@ def qa_metrics(
         n: how many questions.
         seed: of the questions.
         training: training patients, whose answers make the baselines; without it other questions about this cohort.
-        split: of the phrasings.
     """
     corpus = Corpus(cohort.truth(), cohort.column("patient"))
-    asked = draw_questions(corpus, n, seed, split)
+    asked = draw_questions(corpus, n, seed)
     learned = draw_questions(training or corpus, max(4 * n, 1000), seed + 1, "seen")
-    return {
-        **qa_scores(asked, answers(model, cohort, asked)),
-        **chance_scores(learned, asked),
-        "qa.questions": len(asked),
-    }
+    found = qa_scores(asked, answers(model, cohort, asked)) | chance_scores(learned, asked)
+    return found | {"qa.questions": len(asked)}

@@ -4,22 +4,20 @@ It had no part in training the model it scores, and it learns from simulated pat
 intervals, axis and findings: numbers on unit scales, findings and signs per lead as logits.
 """
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..beats import RHYTHM, representative_beat, rhythm_features
-from ..config import Training
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
 from ..simulator.simulate import simulate
-from ..training import TrainingLoop, inference
+from ..training import inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
-FACT_WIDTH = NUMBERS + len(CODES) + 12 * len(LEAD_SIGNS)
+PARTS = (NUMBERS, len(CODES), 12 * len(LEAD_SIGNS))  # of the table of facts
+FACT_WIDTH = sum(PARTS)
 POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
 
 
@@ -36,13 +34,12 @@ def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
-    n, f = NUMBERS, NUMBERS + len(CODES)
-    known = ~table[:, :n].isnan()
-    numbers = F.smooth_l1_loss(predicted[:, :n], table[:, :n].nan_to_num(), reduction="none")
-    numbers = (numbers * known).sum() / known.sum()
-    found = F.binary_cross_entropy_with_logits(predicted[:, n:f], table[:, n:f])
-    signs = F.binary_cross_entropy_with_logits(predicted[:, f:], table[:, f:])
-    return numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
+    (numbers, found, signs), (values, codes, leads) = predicted.split(PARTS, 1), table.split(PARTS, 1)
+    known = ~values.isnan()
+    numbers = F.smooth_l1_loss(numbers, values.nan_to_num(), reduction="none")
+    found = F.binary_cross_entropy_with_logits(found, codes)
+    signs = F.binary_cross_entropy_with_logits(signs, leads)
+    return (numbers * known).sum() / known.sum() + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
 
 
 def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
@@ -52,10 +49,11 @@ def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torc
         {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, findings (B, F) as logits, signs (B, S, 12) as logits in the
         order of LEAD_SIGNS; a logit above 0 says that it is there.
     """
-    numbers = {key: predicted[:, i] * scale + middle for i, (key, (middle, scale)) in enumerate(SCALES.items())}
-    n, f = NUMBERS, NUMBERS + len(CODES)
-    numbers["axis_deg"] = torch.rad2deg(torch.atan2(predicted[:, n - 1], predicted[:, n - 2]))
-    return numbers, predicted[:, n:f], predicted[:, f:].unflatten(1, (len(LEAD_SIGNS), 12))
+    values, found, signs = predicted.split(PARTS, 1)
+    *intervals, cosine, sine = values.unbind(1)
+    numbers = {key: value * scale + middle for value, (key, (middle, scale)) in zip(intervals, SCALES.items())}
+    numbers["axis_deg"] = torch.rad2deg(torch.atan2(sine, cosine))
+    return numbers, found, signs.unflatten(1, (len(LEAD_SIGNS), 12))
 
 
 class Reader(nn.Module):
@@ -108,18 +106,10 @@ class Reader(nn.Module):
         return numbers, logits > 0
 
 
-def train_reader(reader: Reader, plan: Training, seed: int, folder: Path) -> dict:
-    """Train on patients of its own, noisy and clean, sharp and smooth alike."""
-    device, loop = (
-        next(reader.parameters()).device,
-        TrainingLoop({"reader": reader.train()}, plan, seed, folder, "reader"),
-    )
-    for step in loop:
-        index, noisy = torch.arange(step.number * plan.batch, (step.number + 1) * plan.batch), step.number % 3 != 0
-        generated = simulate(POPULATION + seed, index, noise=noisy, first_beat=None if noisy else 0.3)
-        signal = generated.signal
-        if step.number % 2:  # a generated ECG is a little smoother than a recorded one
-            signal = F.avg_pool1d(signal, 3, 1, 1, count_include_pad=False)
-        step.learn(facts_loss(reader(signal.to(device)), facts(generated.truth).to(device)))
-    reader.eval()
-    return loop.history
+def fresh_patients(step: int, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the reader learns from in a step: (B, 12, 1000) mV and `facts` (B, FACT_WIDTH) of simulated patients of its
+    own, noisy and clean, sharp and smooth alike: a generated ECG is a little smoother than a recorded one."""
+    index, clean = torch.arange(step * batch, (step + 1) * batch), step % 3 == 0
+    drawn = simulate(POPULATION + seed, index, noise=not clean, first_beat=0.3 if clean else None)
+    signal = F.avg_pool1d(drawn.signal, 3, 1, 1, count_include_pad=False) if step % 2 else drawn.signal
+    return signal, facts(drawn.truth)

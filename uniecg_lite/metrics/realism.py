@@ -5,8 +5,6 @@ means that it cannot tell, 1.0 that it always can: the classifier two-sample tes
 classifier two-sample tests", arXiv 1610.06545.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from scipy.stats import ks_2samp
@@ -19,37 +17,37 @@ from ..findings import CODES
 from ..leads import INDEPENDENT, LEADS
 from .real_records import patient_index
 
+HZ = 100.0  # of all signals here
 BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": (15.0, 35.0), "fine": (35.0, 49.0)}
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 COMMON = ("SR", "SBRAD", "STACH", "SARRH", "NORM", "LAD", "LAFB", "LVH", "STD", "TINV", "LAE", "PAC", "PVC")  # in both
 FOLDS, BEATS_EACH = 5, 8
 INDEPENDENT_ROWS = [LEADS.index(lead) for lead in INDEPENDENT]
+EDGE, R_PEAK = round(EDGE_S * HZ), round(BEFORE_S * HZ)  # samples left out at the ends; where R is in a cut beat
+QRS = slice(R_PEAK - 8, R_PEAK + 9)  # of a cut beat
 
 
-def band_rms(signal: torch.Tensor, hz: float) -> dict[str, torch.Tensor]:
+def band_rms(signal: torch.Tensor) -> dict[str, torch.Tensor]:
     """RMS in mV of each band of `BANDS` (Hz), (B, 12) each, from one Hann-windowed spectrum without the ends."""
-    edge = round(EDGE_S * hz)
-    x = signal[..., edge : signal.shape[-1] - edge]
+    x = signal[..., EDGE:-EDGE]
     window = torch.hann_window(x.shape[-1])
     power = torch.fft.rfft((x - x.mean(-1, keepdim=True)) * window).abs().square()
     power = 2 * power / (x.shape[-1] * window.square().sum())  # its sum over frequencies is the variance
-    f = torch.fft.rfftfreq(x.shape[-1], 1 / hz)
+    f = torch.fft.rfftfreq(x.shape[-1], 1 / HZ)
     return {name: power[..., (f >= low) & (f < high)].sum(-1).sqrt() for name, (low, high) in BANDS.items()}
 
 
-def quiet_noise(signal: torch.Tensor, hz: float) -> torch.Tensor:
+def quiet_noise(signal: torch.Tensor) -> torch.Tensor:
     """RMS in mV above about 25 Hz in the quieter third of the record, where no QRS is: (B, 12, L) -> (B, 12)."""
-    edge, width = round(EDGE_S * hz), round(0.1 * hz)
-    x = signal[..., edge : signal.shape[-1] - edge]
-    f = torch.fft.rfftfreq(x.shape[-1], 1 / hz)
+    x = signal[..., EDGE:-EDGE]
+    f = torch.fft.rfftfreq(x.shape[-1], 1 / HZ)
     rise = torch.sin(torch.pi / 2 * ((f - 15) / 20).clamp(0, 1)).square()  # a soft edge, so that a QRS does not ring on
     high = torch.fft.irfft(torch.fft.rfft(x) * rise, n=x.shape[-1])
-    power = F.avg_pool1d(high.square(), width, width)  # (B, 12, windows of 0.1 s)
-    return power.quantile(0.3, -1).sqrt()
+    return F.avg_pool1d(high.square(), 10).quantile(0.3, -1).sqrt()  # of (B, 12, windows of 0.1 s)
 
 
-def statistics(signal: torch.Tensor, hz: float = 100.0) -> dict[str, torch.Tensor]:
-    """What can be measured on any record: (B, 12, L) mV -> tensors with a leading B.
+def statistics(signal: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What can be measured on any record: (B, 12, L) mV at 100 Hz -> tensors with a leading B.
 
     Returns:
         quantiles (B, 12, 5) of the centred amplitude at `QUANTILES`, mV; `<band>_mv` (B, 12) for each of `BANDS`;
@@ -58,70 +56,59 @@ def statistics(signal: torch.Tensor, hz: float = 100.0) -> dict[str, torch.Tenso
         qrs_ms (B,), how long the mean beat is steep; non_dipolar (B,), the share of the mean beat's QRS (as RMS) that
         no three fixed directions of the eight independent leads hold. NaN where a record has too few beats.
     """
-    n, edge = len(signal), round(EDGE_S * hz)
-    out = {"quantiles": torch.quantile(centred(signal)[..., edge:-edge], torch.tensor(QUANTILES), -1).movedim(0, -1)}
-    out |= {f"{name}_mv": value for name, value in band_rms(signal, hz).items()}
-    out["quiet_mv"] = quiet_noise(signal, hz)
-    out["rate_bpm"] = heart_rate(signal, hz)
-    out |= _rhythm(signal, hz)
-    cut, owner = cut_beats(signal, hz)
-    mean = means(owner, n)
-    first = round((BEFORE_S - 0.08) * hz)
-    qrs = cut[..., first : first + round(0.16 * hz) + 1]  # (N, 12, 17 at 100 Hz)
-    size = qrs.amax(-1) - qrs.amin(-1)  # (N, 12)
-    usual = mean(size)
-    out["qrs_variation"] = (mean(size.square()) - usual.square()).clamp(min=0).sqrt() / usual
-    average_beat = mean(cut)  # (B, 12, W)
-    out["qrs_ms"] = _steep(average_beat, hz)
-    shape = average_beat[:, INDEPENDENT_ROWS, first : first + qrs.shape[-1]].nan_to_num()
+    cut, owner = cut_beats(signal, HZ)
+    qrs = cut[..., QRS]  # (N, 12, 17)
+    size, beat = qrs.amax(-1) - qrs.amin(-1), means(cut, owner, len(signal))  # (N, 12), (B, 12, W)
+    usual, squares = (means(values, owner, len(signal)) for values in (size, size.square()))  # (B, 12)
+    shape = beat[:, INDEPENDENT_ROWS, QRS].nan_to_num()
     energy = torch.linalg.svdvals(shape - shape.mean(-1, keepdim=True)).square()  # (B, 8)
-    out["non_dipolar"] = (energy[:, 3:].sum(1) / energy.sum(1)).sqrt()
-    return out
+    return {
+        "quantiles": torch.quantile(centred(signal)[..., EDGE:-EDGE], torch.tensor(QUANTILES), -1).movedim(0, -1),
+        **{f"{name}_mv": value for name, value in band_rms(signal).items()},
+        "quiet_mv": quiet_noise(signal),
+        "rate_bpm": heart_rate(signal, HZ),
+        **_rhythm(signal),
+        "qrs_variation": (squares - usual.square()).clamp(min=0).sqrt() / usual,
+        "qrs_ms": _steep(beat),
+        "non_dipolar": (energy[:, 3:].sum(1) / energy.sum(1)).sqrt(),
+    }
 
 
-def _rhythm(signal: torch.Tensor, hz: float) -> dict[str, torch.Tensor]:
+def _rhythm(signal: torch.Tensor) -> dict[str, torch.Tensor]:
     """SDNN and RMSSD in ms (Task Force of the ESC and NASPE, Circulation 93:1043, 1996), of all intervals."""
-    owner, place = r_peaks(signal, hz).nonzero().unbind(1)
-    rr, same = 1000 / hz * place.diff().double(), owner.diff() == 0
-    mean = means(owner[1:][same], len(signal))
-    sdnn = (mean(rr[same].square()) - mean(rr[same]).square()).clamp(min=0).sqrt()
+    owner, place = r_peaks(signal, HZ).nonzero().unbind(1)
+    rr, same = 1000 / HZ * place.diff().double(), owner.diff() == 0
+    mean, squares = (means(values[same], owner[1:][same], len(signal)) for values in (rr, rr.square()))
     follows = same[1:] & same[:-1]
-    rmssd = means(owner[2:][follows], len(signal))(rr.diff()[follows].square()).sqrt()
-    return {"sdnn_ms": sdnn.float(), "rmssd_ms": rmssd.float()}
+    changes = means(rr.diff()[follows].square(), owner[2:][follows], len(signal))
+    return {"sdnn_ms": (squares - mean.square()).clamp(min=0).sqrt().float(), "rmssd_ms": changes.sqrt().float()}
 
 
-def _steep(beat: torch.Tensor, hz: float) -> torch.Tensor:
+def _steep(beat: torch.Tensor) -> torch.Tensor:
     """For how long a mean beat (B, 12, W) is steeper than a quarter of its steepest, within 0.15 s of R: (B,) ms."""
-    middle, reach = round(BEFORE_S * hz), round(0.15 * hz)
-    slope = beat.diff(dim=-1).square().sum(1).sqrt()[:, middle - reach : middle + reach]
-    over = slope > 0.25 * slope.amax(1, keepdim=True)
-    place = torch.arange(slope.shape[1]).float()
-    last = torch.where(over, place, -torch.inf).amax(1)
-    return 1000 / hz * (last - torch.where(over, place, torch.inf).amin(1) + 1)
+    slope = beat.diff(dim=-1).square().sum(1).sqrt()[:, R_PEAK - 15 : R_PEAK + 15]
+    over, place = slope > 0.25 * slope.amax(1, keepdim=True), torch.arange(slope.shape[1]).float()
+    first, last = torch.where(over, place, torch.inf).amin(1), torch.where(over, place, -torch.inf).amax(1)
+    return 1000 / HZ * (last - first + 1)
 
 
-def sinus_like(signal: torch.Tensor, hz: float = 100.0) -> torch.Tensor:
+def sinus_like(signal: torch.Tensor) -> torch.Tensor:
     """Records (B, 12, L) with a regular rhythm at 50 to 110 bpm and a narrow QRS, by measurement alone: (B,) bool."""
-    s = statistics(signal, hz)
+    s = statistics(signal)
     regular = s["sdnn_ms"] < 0.12 * 60000 / s["rate_bpm"]
     return regular & (s["rate_bpm"] >= 50) & (s["rate_bpm"] <= 110) & (s["qrs_ms"] <= 120)
 
 
-def compare(simulated: torch.Tensor, real: torch.Tensor, hz: float = 100.0) -> dict[str, float]:
-    """Kolmogorov-Smirnov distances (0 alike, 1 apart) of each statistic, and both medians, over records and leads.
+def compare(simulated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+    """Kolmogorov-Smirnov distances (0 alike, 1 apart) of each statistic, over records and leads: `realism.ks.<name>`.
 
-    Both are (B, 12, L) mV. Keys: `realism.ks.<name>`, `realism.median.<name>.simulated` and `.real`.
+    Both are (B, 12, L) mV. `span_mv` is the range between the outermost `QUANTILES`.
     """
-    one, other = statistics(simulated, hz), statistics(real, hz)
+    one, other = statistics(simulated), statistics(real)
     for part in (one, other):
         quantiles = part.pop("quantiles")
         part["span_mv"] = quantiles[..., -1] - quantiles[..., 0]
-    out = {}
-    for name in one:
-        out[f"realism.ks.{name}"] = ks_distance(one[name].flatten(), other[name].flatten())
-        out[f"realism.median.{name}.simulated"] = one[name].nanmedian().item()
-        out[f"realism.median.{name}.real"] = other[name].nanmedian().item()
-    return out
+    return {f"realism.ks.{name}": ks_distance(one[name].flatten(), other[name].flatten()) for name in one}
 
 
 def ks_distance(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -133,24 +120,17 @@ def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor)
     """Rows of simulated records (B, 12, L) to set beside real ones: sinus-like, with findings that real records have
     too (`COMMON`), and for each real record (M, 12, L) one of about its heart rate. Returns (M,) rows, or fewer."""
     rare = torch.tensor([code not in COMMON for code in CODES])
-    free = (sinus_like(signal) & ~findings[:, rare].any(1)).nonzero()[:, 0]
-    rate, rows = heart_rate(signal, 100.0), []
-    for wanted in heart_rate(real, 100.0)[: len(free)]:
-        k = (rate[free] - wanted).abs().argmin()
-        rows.append(free[k])
-        free = torch.cat([free[:k], free[k + 1 :]])
-    return torch.stack(rows)
+    free = (sinus_like(signal) & ~findings[:, rare].any(1)).nonzero()[:, 0].tolist()
+    rate, rows = heart_rate(signal, HZ), []
+    for wanted in heart_rate(real, HZ)[: len(free)]:
+        rows.append(free.pop((rate[free] - wanted).abs().argmin()))
+    return torch.tensor(rows)
 
 
-def means(owner: torch.Tensor, n: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function from values of beats (N, ...) to their means in each record (n, ...), NaN where there is none."""
-    count = torch.bincount(owner, minlength=n)
-
-    def mean(values: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros(n, *values.shape[1:], dtype=values.dtype).index_add_(0, owner, values)
-        return total / count.view(-1, *[1] * (values.dim() - 1))
-
-    return mean
+def means(values: torch.Tensor, owner: torch.Tensor, n: int) -> torch.Tensor:
+    """Values of beats (N, ...), and the record of each (N,) -> means in each record (n, ...), NaN where none is."""
+    total = torch.zeros(n, *values.shape[1:], dtype=values.dtype).index_add_(0, owner, values)
+    return total / torch.bincount(owner, minlength=n).view(-1, *[1] * (values.dim() - 1))
 
 
 class BeatNet(nn.Module):
@@ -167,13 +147,11 @@ class BeatNet(nn.Module):
         return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, 0]
 
 
-def _sample(signal: torch.Tensor, names: list, hz: float, seed: int, side: int):
+def _sample(signal: torch.Tensor, names: list, seed: int, side: int):
     """At most `BEATS_EACH` beats of each record, evenly spread: beats, record, and a fold for each patient."""
-    cut, owner = cut_beats(signal, hz)
-    first = torch.searchsorted(owner, owner)  # place of the record's first beat
-    count = torch.bincount(owner, minlength=len(signal))[owner]
-    turn = torch.arange(len(owner)) - first
-    step = (count / BEATS_EACH).clamp(min=1)
+    cut, owner = cut_beats(signal, HZ)
+    turn = torch.arange(len(owner)) - torch.searchsorted(owner, owner)  # within the record
+    step = (torch.bincount(owner)[owner] / BEATS_EACH).clamp(min=1)
     keep = (turn / step).floor() != ((turn - 1) / step).floor()
     patient = patient_index(names)
     generator = torch.Generator().manual_seed(2 * seed + side)
@@ -187,7 +165,6 @@ def separability(
     seed: int = 0,
     patients: list[str] | None = None,
     epochs: int = 24,
-    hz: float = 100.0,
 ) -> dict[str, float]:
     """How well a network tells simulated beats from real ones: five folds, split by patient.
 
@@ -206,23 +183,19 @@ def separability(
     """
     if min(len(simulated), len(real)) < 10:
         raise BadECG(f"Ten records a side are needed, got {len(simulated)} and {len(real)}: give more.")
-    mine = _sample(simulated, list(range(len(simulated))), hz, seed, 0)
-    theirs = _sample(real, patients or list(range(len(real))), hz, seed, 1)
-    beat = torch.cat([mine[0], theirs[0]])
-    owner = torch.cat([mine[1], theirs[1] + len(simulated)])
-    fold = torch.cat([mine[2], theirs[2]])
-    label = (owner >= len(simulated)).float()
-    stated = torch.empty(len(beat))
+    mine = _sample(simulated, list(range(len(simulated))), seed, 0)
+    theirs = _sample(real, patients or list(range(len(real))), seed, 1)
+    beat, owner, fold = (torch.cat(pair) for pair in zip(mine, (theirs[0], theirs[1] + len(simulated), theirs[2])))
+    label, stated = (owner >= len(simulated)).float(), torch.empty(len(beat))
     for f in range(FOLDS):
         out = fold == f
         stated[out] = _logits(beat[~out], label[~out], beat[out], seed * FOLDS + f, epochs)
     folds = [binary_auroc(stated[fold == f], label[fold == f].int()).item() for f in range(FOLDS)]
-    records = means(owner, len(simulated) + len(real))(stated)
+    records, real_one = (means(each, owner, len(simulated) + len(real)) for each in (stated, label))
     there = ~records.isnan()
-    of_real = (torch.arange(len(records)) >= len(simulated)).int()
     return {
         "realism.auc": binary_auroc(stated, label.int()).item(),
-        "realism.auc_record": binary_auroc(records[there], of_real[there]).item(),
+        "realism.auc_record": binary_auroc(records[there], real_one[there].int()).item(),
         "realism.auc_low": min(folds),
         "realism.auc_high": max(folds),
         "realism.beats": len(beat),

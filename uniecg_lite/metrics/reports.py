@@ -10,9 +10,12 @@ from ..language.report_parser import parse_report
 UNREAD = {"rate_bpm": 80.0, "pr_ms": 160.0, "qrs_ms": 90.0, "qt_ms": 400.0, "qtc_ms": 420.0, "axis_deg": 60.0}
 
 
-def angle_difference(one, other):
-    """How far two angles are apart around the circle, 0 to 180 degrees: of floats, or of tensors of one shape."""
-    gap = abs(one - other) % 360
+def difference(key: str, one, other):
+    """How far two values of a number are apart, floats or tensors of one shape; axes around the circle, 180 at most."""
+    gap = abs(one - other)
+    if key != "axis_deg":
+        return gap
+    gap = gap % 360
     return torch.minimum(gap, 360 - gap) if isinstance(gap, torch.Tensor) else min(gap, 360 - gap)
 
 
@@ -24,11 +27,8 @@ def interval_errors(stated: list[Reading], truth: list[Reading]) -> dict[str, fl
     """
     out = {}
     for key, usual in UNREAD.items():
-        errors = []
-        for value, true in ((getattr(s, key), getattr(t, key)) for s, t in zip(stated, truth)):
-            if not math.isnan(true):
-                value = usual if math.isnan(value) else value
-                errors.append(angle_difference(value, true) if key == "axis_deg" else abs(value - true))
+        pairs = [(getattr(s, key), getattr(t, key)) for s, t in zip(stated, truth)]
+        errors = [difference(key, usual if math.isnan(v) else v, true) for v, true in pairs if not math.isnan(true)]
         name, unit = key.replace("rate", "hr").split("_")
         out[f"{name}_mae_{unit}"] = sum(errors) / len(errors) if errors else math.nan
     return out

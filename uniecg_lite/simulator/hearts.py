@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..findings import INJURY, column, table
+from ..findings import INJURY, column
 from . import hashing, waves
-from .disease import Draws, Patients, draw
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, VENTRICULAR_CENTRE, VENTRICULAR_WIDTH, lead_field, put
+from .disease import Draws, Patients, draw, put
+from .waves import BASAL, LATE, MAIN, NOTCH, PLACES, SEPTAL, SIZES, lead_field
 
 
 @dataclass
@@ -61,14 +61,10 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     beat = waves.own_beat(who, own, now, field, size, times["qrs"])
     beat |= waves.st_and_t(who, own, now, field, size, times["qt"], beat["qrs_mv"])
     early = waves.early_beat(who, now, field)
-    ectopic = {
-        "centre": VENTRICULAR_CENTRE * times["qrs"][:, None],
-        "width": VENTRICULAR_WIDTH * times["qrs"][:, None],
-        "qrs_mv": early,
-        "st_mv": -0.06 * early.sum(2),
-        "t_mv": -0.21 * early.sum(2),
-    }
-    beat |= {key: put(who.has("VT"), beat[key], value) for key, value in ectopic.items()}
+    centre, width = PLACES["ventricular"][:, None] * times["qrs"][:, None]  # (B, W)
+    ectopic = {"centre": centre, "width": width, "qrs_mv": early, "st_mv": -0.06 * early.sum(2)}
+    for key, value in (ectopic | {"t_mv": -0.21 * early.sum(2)}).items():
+        beat[key] = who.override(beat[key], {"VT": value})
     return Hearts(
         who,
         rr,
@@ -85,14 +81,11 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
 def _rate(who: Patients, u: Draws) -> torch.Tensor:
     """(B,) mean ventricular rate in bpm (atrial where a block drops beats), in the range of each rhythm."""
     spread = u.next()
-    rate = 62.5 + 35.5 * spread
-    for code, (low, high) in column("drawn_bpm").items():
-        rate = torch.where(who.has(code), low + (high - low) * spread, rate)
-    atria, conducted = u.between(255, 325), 2 + (u.next() * 3).floor()  # flutter: one beat in two to four
-    rate = torch.where(who.has("AFLT"), atria / conducted, rate)
-    rate = torch.where(who.has("LQT", "HYPOK"), rate.clamp(max=85), rate)
-    rate = torch.where(who.has("HYPERK"), rate.clamp(max=80), rate)
-    rate = torch.where(who.has("1AVB") & ~who.has("SBRAD"), 63 + 19 * spread, rate)  # P stays behind T
+    cases = {"1AVB": 63 + 19 * spread}  # P stays behind T
+    cases |= {code: low + (high - low) * spread for code, (low, high) in column("drawn_bpm").items()}
+    cases["AFLT"] = u.between(255, 325) / (2 + (u.next() * 3).floor())  # of the atria; one beat in two to four
+    cases |= {"LQT HYPOK": lambda rate: rate.clamp(max=85), "HYPERK": lambda rate: rate.clamp(max=80)}
+    rate = who.override(62.5 + 35.5 * spread, cases)
     slow = who.has(*INJURY, "STD", "CLBBB", "CRBBB") & who.has("STACH")
     return torch.where(slow, rate.clamp(max=110), rate)  # ST and T stay apart from the next beat
 
@@ -100,26 +93,18 @@ def _rate(who: Patients, u: Draws) -> torch.Tensor:
 def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Tensor]:
     """PR, P, QRS and QT in s. QT follows the rate between Bazett's and Fridericia's powers of RR."""
     p_duration = torch.where(who.has("LAE"), u.between(0.130, 0.150), u.between(0.088, 0.110))
+    p_duration = who.override(p_duration, {"WPW": 0.84 * p_duration})  # it ends before the delta wave
     pr = u.between(0.136, 0.180) + 0.0002 * (who.age - 50)
     pr = pr - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
-    pr = torch.where(who.has("LAE"), pr.clamp(min=0.176), pr)
-    pr = torch.where(who.has("PERI"), pr.clamp(min=0.160), pr)
-    pr = torch.where(who.has("1AVB"), u.between(0.218, 0.30), pr)
-    pr = torch.where(who.has("WPW"), u.between(0.094, 0.110), pr)
-    p_duration = torch.where(who.has("WPW"), 0.84 * p_duration, p_duration)  # it ends before the delta wave
-    pr = torch.where(who.has("WENCK"), u.between(0.16, 0.21), pr)
-    qrs = u.between(0.076, 0.106)
-    wide = who.has("CLBBB", "CRBBB", "VT", "PACE")
-    qrs = torch.where(wide, u.between(0.132, 0.168), qrs)
-    qrs = torch.where(who.has("IVCD", "WPW"), u.between(0.130, 0.154), qrs)
-    qrs = torch.where(who.has("HYPERK") & ~wide, u.between(0.100, 0.107), qrs)
+    cases = {"LAE": lambda pr: pr.clamp(min=0.176), "PERI": lambda pr: pr.clamp(min=0.160)}
+    cases |= {"1AVB": u.between(0.218, 0.30), "WPW": u.between(0.094, 0.110), "WENCK": u.between(0.16, 0.21)}
+    pr = who.override(pr, cases)
+    wide = {"CLBBB CRBBB VT PACE": (0.132, 0.168), "IVCD WPW": (0.130, 0.154), "HYPERK": (0.100, 0.107)}
+    qrs = who.override(u.between(0.076, 0.106), {codes: u.between(*span) for codes, span in wide.items()})
     qtc = u.between(0.380, 0.430) + 0.008 * who.female.double()
-    qtc = torch.where(who.has("CLBBB", "CRBBB", "IVCD", "WPW", "PACE"), qtc + 0.03, qtc)
-    qtc = torch.where(who.has("LQT"), u.between(0.495, 0.570), qtc)
-    qtc = torch.where(who.has("HYPERK"), qtc - 0.02, qtc)
-    beat = torch.where(who.has("3AVB"), rr.clamp(max=1.5), rr)
-    qt = qtc * beat**0.45
-    qt = torch.minimum(qt, 0.86 * rr)
+    cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.495, 0.570)}
+    qtc = who.override(qtc, cases | {"HYPERK": lambda qtc: qtc - 0.02})
+    qt = torch.minimum(qtc * who.override(rr, {"3AVB": rr.clamp(max=1.5)}) ** 0.45, 0.86 * rr)
     qt = torch.maximum(qt, qrs + torch.where(who.has("VT", "SVTAC"), 0.12, 0.16))
     room = (rr - qt + 0.06).clamp(min=0.11)  # P may meet the end of T, not its peak
     pr = torch.where(who.has("3AVB"), pr, torch.minimum(pr, room))
@@ -130,21 +115,16 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
 OTHER_P, OTHER_T, OTHER_QRS = (
     tuple(code for code, own in column("shapes").items() if wave in own) for wave in ("P", "T", "QRS")
 )
-RECORDED = table("recorded_waves")  # in I, II, V1..V6
 
 
 def as_recorded(hearts: Hearts) -> Hearts:
-    """All three changes. Hearts of `hearts.textbook` in, in double or single precision."""
+    """All three changes to hearts of `textbook`."""
     return qrs(t_wave(p_wave(hearts)))
 
 
 def _normal(hearts: Hearts, stream: int, n: int) -> torch.Tensor:
     """(B, n) of this chest, the same at every visit."""
-    return hashing.normal(hearts.who.seed, hearts.who.index, stream, n).to(hearts.t_mv.dtype)
-
-
-def _recorded(name: str, hearts: Hearts) -> torch.Tensor:
-    return hearts.t_mv.new_tensor(RECORDED[name])  # (8,)
+    return hashing.normal(hearts.who.seed, hearts.who.index, stream, n)
 
 
 def _changed(hearts: Hearts, others: tuple[str, ...], **waves: torch.Tensor) -> Hearts:
@@ -157,49 +137,41 @@ def p_wave(hearts: Hearts) -> Hearts:
     """P as high in I as real ones, flatter in the chest leads, and of a size of its own."""
     n = _normal(hearts, 301, 18)
     size = torch.exp(0.3 * n[:, :1]).clamp(min=0.75)
-    right = _recorded("right_p_mv", hearts) * size * (1 + 0.25 * n[:, 1:9])
-    left = _recorded("left_p_mv", hearts) * size * (1 + 0.25 * n[:, 9:17])
+    right = SIZES["right_p_mv"] * size * (1 + 0.25 * n[:, 1:9])
+    left = SIZES["left_p_mv"] * size * (1 + 0.25 * n[:, 9:17])
     left[:, 2] += 0.02 * n[:, 17]
-    p = torch.stack([right, left, hearts.p_mv[..., 2]], -1)  # (B, 8, 3)
-    return _changed(hearts, OTHER_P, p_mv=p)
+    return _changed(hearts, OTHER_P, p_mv=torch.stack([right, left, hearts.p_mv[..., 2]], -1))  # (B, 8, 3)
 
 
 def t_wave(hearts: Hearts) -> Hearts:
     """T of a real size, axis and spread, later and narrower; ST a little up in V1 and V2, a little down in V5."""
     n = _normal(hearts, 302, 20)
-    t = _recorded("t_mv", hearts) * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9])
-    t = t + n[:, 9:10] * _recorded("t_turn_mv", hearts)
-    st = hearts.st_mv + _recorded("j_mv", hearts) * torch.exp(0.4 * n[:, 10:11])
-    st = st + n[:, 11:12] * _recorded("j_turn_mv", hearts) + 0.008 * n[:, 12:20]
+    t = SIZES["t_mv"] * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9]) + n[:, 9:10] * SIZES["t_turn_mv"]
+    st = hearts.st_mv + SIZES["j_mv"] * torch.exp(0.4 * n[:, 10:11])
+    st = st + n[:, 11:12] * SIZES["j_turn_mv"] + 0.008 * n[:, 12:20]
     return _changed(hearts, OTHER_T, t_mv=t, st_mv=st, t_width=0.86 * hearts.t_width)
 
 
 def qrs(hearts: Hearts) -> Hearts:
     """One sharp complex: its parts closer together, each of its own width, with fine detail in every lead."""
-    n = _normal(hearts, 303, 96)
-    duration = hearts.qrs[:, None]
+    n, duration = _normal(hearts, 303, 96), hearts.qrs[:, None]
     parts = [SEPTAL, MAIN, BASAL]
     mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
-    centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66))
-    centre[:, parts] += 0.04 * duration * n[:, 80:83]
+    centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66)) + 0.04 * duration * n[:, 80:83]
     width[:, parts] = duration * mv.new_tensor((0.095, 0.097, 0.089)) * torch.exp(0.2 * n[:, :3].clamp(min=-0.8))
     mv[:, 3:5, SEPTAL] *= 1.5  # r in V2 and V3
-    mv *= (_recorded("gain", hearts) * torch.exp(_recorded("gain_spread", hearts) * n[:, 71:72]))[..., None]
-    share = _recorded("share", hearts)[:, None]
-    mv[..., parts] *= 1 + share * n[:, 3:27].unflatten(1, (8, 3))
+    mv *= (SIZES["gain"] * torch.exp(SIZES["gain_spread"] * n[:, 71:72]))[..., None]
+    mv[..., parts] *= 1 + SIZES["share"][:, None] * n[:, 3:27].unflatten(1, (8, 3))
     peak = mv[..., parts].abs().amax(2)  # (B, 8)
     for part, at, k in ((NOTCH, 0.52, 27), (LATE, 0.36, 51)):
-        fine = _recorded("detail", hearts) * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
-        mv[..., part] = mv[..., part] + fine
-        centre[:, part] = duration[:, 0] * (at + 0.05 * n[:, k + 16])
-        width[:, part] = 0.077 * duration[:, 0]
+        mv[..., part] += SIZES["detail"] * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
+        centre[:, part] = hearts.qrs * (at + 0.05 * n[:, k + 16])
+        width[:, part] = 0.077 * hearts.qrs
     return _changed(hearts, OTHER_QRS, qrs_mv=mv, centre=centre, width=width)
 
 
 # --- The waves of one beat in time: QRS, ST, T and U as sums of Gaussians and a plateau.
 
-VENTRICULAR_QRS = 0.155  # s, of a premature ventricular beat
-VENTRICULAR_QT = 0.42
 FAR = -80.0  # exponents below make numbers too small for a fast exp, and nothing to be seen
 
 
@@ -229,10 +201,9 @@ def beat_signal(hearts: Hearts, since: torch.Tensor, late: torch.Tensor | None =
 def ventricular_beat(parts: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
     """A premature beat from a ventricle: (B, 8, W) mV and (B, L) s -> (B, 8, L), wide, T against QRS."""
     n = 3
-    centre = VENTRICULAR_CENTRE[:n, None].float() * VENTRICULAR_QRS
-    width = VENTRICULAR_WIDTH[:n, None].float() * VENTRICULAR_QRS
+    centre, width = PLACES["ventricular"][:, :n, None].float() * 0.155  # s, as long as its QRS
     basis = since.new_empty(len(since), n + 1, since.shape[1])
     gauss(since[:, None], centre, width, out=basis[:, :n])
-    top = torch.tensor(VENTRICULAR_QT - 0.10)
+    top = torch.tensor(0.32)
     gauss(since, top, torch.where(since < top, 0.065, 0.05), out=basis[:, n])
     return torch.bmm(torch.cat([parts[..., :n], -0.21 * parts.sum(2, keepdim=True)], 2), basis)

@@ -58,8 +58,8 @@ def noise(seed: int, index: torch.Tensor, t: torch.Tensor, hz: float) -> tuple[t
     windows = windows.index_select(0, start.flatten()).view(-1, 18, len(t))  # wander and static of nine electrodes
     slow, fast, breath = (IN_LEADS * level).unbind(0)  # (B, 8, 9) from electrodes to leads
     breath = breath.sum(2, keepdim=True)  # (B, 8, 1)
-    turn = 2 * torch.pi * (own[:, 5:6] + (0.15 + 0.25 * own[:, 6:7]) * t)  # (B, L), 9 to 24 breaths a minute
-    wave = torch.sin(turn)[:, None]
+    turn = own[:, 5:6] + (0.15 + 0.25 * own[:, 6:7]) * t  # (B, L), 9 to 24 breaths a minute
+    wave = torch.sin(2 * torch.pi * turn)[:, None]
     rows, electrode, push = _bump(own, t)
 
     def moved(leads: torch.Tensor, step: int) -> torch.Tensor:
@@ -84,9 +84,8 @@ def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     n = hashing.normal(seed, index, stream=9, n=21)
     own = u[:, :21].float()
     wander = torch.tensor(WANDER_MV) * torch.exp(0.5 * n[:, :1] + torch.tensor([0.7] * 3 + [0.9] * 6) * n[:, 3:12])
-    static = torch.tensor(STATIC_MV) * torch.exp(0.42 * n[:, 1:2] + 0.52 * n[:, 12:21])
-    loose = (u[:, 3:4] < LOOSE) & (torch.arange(9) == (9 * u[:, 4:5]).long())
-    static = torch.where(loose, 3 * static, static)
+    loose = (u[:, 3:4] < LOOSE) & (torch.arange(9) == (9 * u[:, 4:5]).long())  # rubs three times as much
+    static = torch.tensor(STATIC_MV) * torch.exp(0.42 * n[:, 1:2] + 0.52 * n[:, 12:21]) * (1 + 2 * loose)
     breath = torch.tensor(BREATH) * 0.03 * torch.exp(0.6 * n[:, 2:3])
     muscle = (torch.arange(9) < ARMS) | (u[:, 21:30] < 0.15)  # (B, 9): some chest electrodes lie on a working muscle
     start = u[:, 30:48] * (TABLE - length)
@@ -100,9 +99,8 @@ def _bump(own: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     u = own[rows]
     since = t - t[-1] * u[:, 8:9]  # (b, L)
     width = torch.where(since < 0, 0.05 + 0.1 * u[:, 9:10], 0.1 + 0.5 * u[:, 10:11])
-    push = (0.2 + 0.8 * u[:, 11:12] ** 2) * torch.exp(-0.5 * (since / width).square())
-    side = torch.where(u[:, 12] < 0.5, -1.0, 1.0)
-    return rows, 3 + (6 * u[:, 13]).long(), side[:, None] * push
+    size = torch.where(u[:, 12:13] < 0.5, -1.0, 1.0) * (0.2 + 0.8 * u[:, 11:12] ** 2)
+    return rows, 3 + (6 * u[:, 13]).long(), size * torch.exp(-0.5 * (since / width).square())
 
 
 def _rms(leads: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from .hearts import Hearts
 OWN, VENTRICULAR, ATRIAL = 0, 1, 2  # kinds of QRS complex
 NO_P, SINUS_P, EARLY_P = 0, 1, 2  # kinds of P wave
 FASTEST_BPM = 215.0
+EVEN = "SVTAC VT PACE AFLT 3AVB MOB2 WENCK"  # rhythms that hardly breathe
 AFTER_QRS = 0.09  # s from QRS onset to a retrograde P wave's onset, beyond the QRS duration
 
 
@@ -39,13 +40,17 @@ def schedule(hearts: Hearts, seconds: float) -> Beats:
     gaps, kind = _gaps(hearts, u, n, seconds)
     onset = torch.cumsum(gaps, 1) - gaps - hearts.rr[:, None].double() * (1.5 + u[:, 7:8])  # (B, K)
     p_onset = onset - hearts.pr[:, None]
-    p_kind = torch.where(kind == VENTRICULAR, NO_P, torch.where(kind == ATRIAL, EARLY_P, SINUS_P))
-    p_kind = torch.where(hearts.has(*NO_SINUS_P)[:, None], NO_P, p_kind)
+    p_kind = torch.tensor([SINUS_P, NO_P, EARLY_P])[kind]  # of OWN, VENTRICULAR, ATRIAL
+    p_kind = hearts.who.override(p_kind, {" ".join(NO_SINUS_P): NO_P})
     back = hearts.has("JUNC") & (u[:, 8] < 0.5)  # a retrograde P after the QRS; else hidden in it
     p_kind = torch.where(back[:, None], EARLY_P, p_kind)
     p_onset = torch.where(back[:, None], onset + hearts.qrs[:, None] + AFTER_QRS, p_onset)
-    onset = _drop(hearts, onset, u)
-    p_onset = _dissociate(hearts, p_onset, u, n)
+    onset, rr = _drop(hearts, onset, u), hearts.rr[:, None]
+    # complete block: P waves at a rate of their own, faster than the ventricles
+    share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
+    pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
+    atria = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15]) - 1.0
+    p_onset = hearts.who.override(p_onset, {"3AVB": atria})
     return Beats(onset.float(), kind, _stretch(hearts, onset).float(), p_onset.float(), p_kind)
 
 
@@ -56,30 +61,23 @@ def flutter_wave(rr: torch.Tensor) -> torch.Tensor:
 
 def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> tuple[torch.Tensor, torch.Tensor]:
     """RR intervals (B, K), gap k ends at beat k + 1, and the kinds of the beats."""
-    rr, beat = hearts.rr[:, None].double(), torch.arange(n.shape[1])[None]
-
-    def rows(*codes):
-        return hearts.has(*codes)[:, None]
-
+    who, rr, beat = hearts.who, hearts.rr[:, None].double(), torch.arange(n.shape[1])[None]
     breath = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.12 * u[:, 1:2]) * rr * beat))
-    calm = 0.055 * u[:, 2:3] ** 2 * (0.85 / rr).clamp(max=1)  # a slow one stays clear of an arrhythmia
-    depth = torch.where(rows("SARRH"), 0.13 + 0.08 * u[:, 2:3], calm)
-    jitter = torch.where(rows("SARRH"), 0.02, (0.005 + 0.009 * u[:, 15:16]) * (0.85 / rr).clamp(max=1))
-    even = rows("SVTAC", "VT", "PACE", "AFLT", "3AVB", "MOB2", "WENCK")
-    jitter = torch.where(even, 0.003, jitter)
-    breathing = ~(even | rows("JUNC"))
-    gaps = rr * (1 + depth * breath * breathing + jitter * n)
-    gaps = torch.where(rows("AFIB"), rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n), gaps)
-    unsteady = rows("AFLT") & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four
-    gaps = torch.where(unsteady, flutter_wave(rr) * (3 + n.clamp(-1.4, 1.4).round()), gaps)
-    gaps = gaps.clamp(min=60 / FASTEST_BPM)
+    calm = (0.85 / rr).clamp(max=1)  # a slow one stays clear of an arrhythmia
+    cases = {"SARRH": 0.13 + 0.08 * u[:, 2:3], EVEN: 0.0, "JUNC": 0.0}
+    depth = who.override(0.055 * u[:, 2:3] ** 2 * calm, cases)
+    jitter = who.override((0.005 + 0.009 * u[:, 15:16]) * calm, {"SARRH": 0.02, EVEN: 0.003})
+    gaps = rr * (1 + depth * breath + jitter * n)
+    gaps = who.override(gaps, {"AFIB": rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n)})
+    unsteady = who.has("AFLT")[:, None] & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four
+    gaps = torch.where(unsteady, flutter_wave(rr) * (3 + n.clamp(-1.4, 1.4).round()), gaps).clamp(min=60 / FASTEST_BPM)
 
     every = (3 + (u[:, 4:5] * 6).floor()).clamp(max=1 + (0.6 * seconds / rr).floor())  # one in 3 to 8 beats is ectopic
-    every = torch.where(rows("BIGU"), 2.0, every)
+    every = who.override(every, {"BIGU": 2.0})
     ectopic = ((beat % every) == (u[:, 5:6] * every).floor()) & (beat > 0)  # (B, K)
-    ventricular, atrial = ectopic & rows("PVC", "BIGU"), ectopic & rows("PAC")
+    ventricular, atrial = (ectopic & who.has(*codes)[:, None] for codes in (("PVC", "BIGU"), ("PAC",)))
     clear = torch.where(atrial, hearts.pr[:, None] - 0.03, 0.08)  # its P stands clear of the last T
-    least = hearts.qt[:, None] + (clear + 0.08 * rows("HYPOK"))  # and of U
+    least = hearts.qt[:, None] + (clear + 0.08 * who.has("HYPOK")[:, None])  # and of U
     early = torch.maximum(0.54 + 0.14 * u[:, 6:7], least / rr).clamp(max=0.84)
     soon = (ventricular | atrial).roll(-1, dims=1)  # the gap ends at an ectopic beat
     before = torch.where(ventricular | atrial, early, 1.0).roll(-1, dims=1)
@@ -92,29 +90,17 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
 
 def _drop(hearts: Hearts, onset, u) -> torch.Tensor:
     """Block of the second degree: one P wave in three to five is not conducted; before it PR grows (Wenckebach)."""
-    beat = torch.arange(onset.shape[1])[None]
     cycle = 3 + (u[:, 10:11] * 3).floor()
-    place = (beat + (u[:, 11:12] * cycle).floor()) % cycle
+    place = (torch.arange(onset.shape[1]) + (u[:, 11:12] * cycle).floor()) % cycle
     grow = torch.minimum(0.05 + 0.03 * u[:, 12:13], 0.16 / (cycle - 2)) * (place + 0.6 * (place > 0))
-    longer = torch.where(hearts.has("WENCK")[:, None], grow, 0.0)
     dropped = hearts.has("WENCK", "MOB2")[:, None] & (place == cycle - 1)
-    moved = torch.where(dropped, torch.inf, onset + longer)
+    moved = torch.where(dropped, torch.inf, onset + grow * hearts.has("WENCK")[:, None])
     return torch.where(dropped.any(1, keepdim=True), moved.sort(1).values, onset)
-
-
-def _dissociate(hearts: Hearts, p_onset, u, n) -> torch.Tensor:
-    """Complete block: P waves at a rate of their own, faster than the ventricles."""
-    rr = hearts.rr[:, None]
-    share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
-    pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
-    own = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15]) - 1.0
-    return torch.where(hearts.has("3AVB")[:, None], own, p_onset)
 
 
 def _stretch(hearts: Hearts, onset: torch.Tensor) -> torch.Tensor:
     """(B, K) QT of each beat over the mean: longer after a long RR, and over before the next beat begins."""
-    gap = (onset[:, 1:] - onset[:, :-1]).nan_to_num(posinf=2.0)  # (B, K - 1)
-    first = gap[:, :1]
-    last, following = torch.cat([first, gap], 1), torch.cat([gap, first], 1)
+    gap = onset.diff(dim=1).nan_to_num(posinf=2.0)  # (B, K - 1)
+    last, following = torch.cat([gap[:, :1], gap], 1), torch.cat([gap, gap[:, :1]], 1)
     adapted = (last / hearts.rr[:, None]).clamp(0.5, 2.0) ** 0.15
     return torch.minimum(adapted, (following - 0.01) / hearts.qt[:, None]).clamp(min=0.6)

@@ -6,15 +6,14 @@ import torch
 
 from ..leads import from_independent
 from . import hashing
+from .disease import put
 from .hearts import Hearts, beat_signal, gauss, ventricular_beat
 from .noise import noise as recorder_noise
 from .sample import sample
 from .schedule import EARLY_P, NO_P, VENTRICULAR, Beats, flutter_wave, schedule
 from .truth import measure
-from .waves import put
 
 LEAD_IN = 0.04  # s before QRS onset from which a beat owns the samples: the spike of a pacemaker, a first tail
-NEVER = 1e3  # s, so long ago that nothing is left
 
 
 @dataclass
@@ -89,27 +88,24 @@ def _ventricles(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     late = since / beats.stretch.gather(1, beat)
     signal = beat_signal(hearts, since, late)
     rows = hearts.has("PVC", "BIGU").nonzero()[:, 0]
-    if len(rows):
-        own = (beats.kind[rows].gather(1, beat[rows]) == VENTRICULAR)[:, None]  # (b, 1, L)
-        signal[rows] = torch.where(own, ventricular_beat(hearts.ventricular_mv[rows], since[rows]), signal[rows])
+    early = (beats.kind[rows].gather(1, beat[rows]) == VENTRICULAR)[:, None]  # (b, 1, L)
+    signal[rows] = torch.where(early, ventricular_beat(hearts.ventricular_mv[rows], since[rows]), signal[rows])
     return signal
 
 
 def _atria(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     """P waves; in flutter saw teeth, in fibrillation the fine unrest of f waves instead: (B, 8, L)."""
     wave = _begun(beats.p_onset - 0.02, t)  # (B, L)
-    since = t - torch.where(beats.p_kind == NO_P, -NEVER, beats.p_onset).gather(1, wave)
+    since = t - torch.where(beats.p_kind == NO_P, -1e3, beats.p_onset).gather(1, wave)  # so long ago: nothing is left
     basis = since.new_empty(len(since), 3, since.shape[1])
     gauss(since[:, None], hearts.p_centre[..., None], hearts.p_width[..., None], out=basis)
     out = torch.bmm(hearts.p_mv, basis)
     rows = hearts.has("PAC", "JUNC").nonzero()[:, 0]
-    if len(rows):
-        other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
-        early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
-        out[rows] = torch.where(early[:, None], other, out[rows])
+    other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
+    early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
+    out[rows] = torch.where(early[:, None], other, out[rows])
     rows = hearts.has("AFIB", "AFLT").nonzero()[:, 0]
-    if len(rows):
-        out[rows] = _circling(hearts, beats, rows, t)
+    out[rows] = _circling(hearts, beats, rows, t)
     return out
 
 
@@ -120,7 +116,7 @@ def _circling(hearts: Hearts, beats: Beats, rows: torch.Tensor, t: torch.Tensor)
     drift = 0.8 * torch.sin(2 * torch.pi * (0.3 + 0.5 * u[:, 0]) * t + 6 * u[:, 1])
     first = torch.sin(2 * torch.pi * (4.5 + 2.5 * u[:, 2]) * t + drift + 6.28 * u[:, 3])
     second = torch.sin(2 * torch.pi * (5.5 + 3.0 * u[:, 4]) * t - 1.7 * drift + 6.28 * u[:, 5])
-    wave = flutter_wave(hearts.rr[rows, None])
-    turn = 2 * torch.pi * ((t - beats.onset[rows, 2:3]) / wave + 0.35 + 0.3 * u[:, 6])
+    since = (t - beats.onset[rows, 2:3]) / flutter_wave(hearts.rr[rows, None])
+    turn = 2 * torch.pi * (since + 0.35 + 0.3 * u[:, 6])
     saw = torch.sin(turn) + 0.45 * torch.sin(2 * turn) + 0.22 * torch.sin(3 * turn)
     return hearts.flutter_mv[rows][..., None] * put(hearts.has("AFLT")[rows], first + 0.6 * second, saw)[:, None]

@@ -25,27 +25,29 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     inside = (beats.onset >= 0) & (beats.onset < seconds)
     first, last = (torch.where(inside, beats.onset, far) for far in (torch.inf, -torch.inf))
     rate = 60 * (inside.sum(1) - 1) / (last.amax(1) - first.amin(1))  # over the mean RR interval
-    qt_ms = 1000 * hearts.qt
     p_inside = (beats.p_onset >= 0) & (beats.p_onset < seconds) & (beats.p_kind != NO_P)
-    beat = _beat(hearts)
-    q_s = beat.pop("q_s")
     truth = {
         "rate_bpm": rate,
         "pr_ms": torch.where(hearts.has(*SINUS, "MOB2"), 1000 * hearts.pr, torch.nan),
         "qrs_ms": 1000 * hearts.qrs,
-        "qt_ms": qt_ms,
-        "qtc_ms": qt_ms / (60 / rate).sqrt(),  # Bazett, Heart 7:353 (1920)
+        "qt_ms": 1000 * hearts.qt,
+        "qtc_ms": 1000 * hearts.qt / (60 / rate).sqrt(),  # Bazett, Heart 7:353 (1920)
         "age": hearts.who.age.float(),
         "female": hearts.who.female,
         "onset_s": torch.where(inside, beats.onset, torch.nan),
         "beat_kind": beats.kind,
         "p_onset_s": torch.where(p_inside, beats.p_onset, torch.nan),
-        **beat,
+        **_beat(hearts),
     }
+    q_s = truth.pop("q_s")
     qs = (truth["r_mv"] < 0.06) & (truth["s_mv"] <= -0.08)  # with an r that is hardly one
     nearly = qs | ((truth["q_mv"] <= -0.08) & (q_s >= 0.018))
-    truth["findings"] = _findings(hearts, beats, truth, inside, nearly)
-    return truth
+    # by rule where a number decides, as drawn where a mechanism does
+    found = {code: hearts.has(code) for code in CODES} | _rhythm(hearts, beats, truth, inside) | _shape(hearts, truth)
+    others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
+    doubtful = torch.stack([any_pair(nearly, pairs) for pairs in column("q_pairs").values()]).any(0)
+    found["NORM"] = found["SR"] & ~others & ~doubtful & (truth["qrs_ms"] < 110)  # nearly pathological Q is not normal
+    return truth | {"findings": torch.stack([found[code] for code in CODES], 1)}
 
 
 def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
@@ -88,23 +90,12 @@ def _first_negative(qrs: torch.Tensor, duration: torch.Tensor) -> tuple[torch.Te
     return q.amin(2), (q < -0.03).sum(2) * (duration / (qrs.shape[-1] - 1))[:, None]
 
 
-def _findings(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor, nearly: torch.Tensor) -> torch.Tensor:
-    """(B, len(CODES)) bool, by rule where a number decides and as drawn where a mechanism does.
-
-    Where a Q wave is `nearly` (B, 12) pathological the ECG is not called normal.
-    """
-    found = {code: hearts.has(code) for code in CODES}
-    found |= _rhythm(hearts, beats, truth, inside) | _shape(hearts, truth)
-    others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
-    doubtful = torch.stack([any_pair(nearly, pairs) for pairs in column("q_pairs").values()]).any(0)
-    found["NORM"] = found["SR"] & ~others & ~doubtful & (truth["qrs_ms"] < 110)
-    return torch.stack([found[code] for code in CODES], 1)
-
-
 def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> dict[str, torch.Tensor]:
     """Sinus rhythms, named by their rate, the block that PR shows, and ectopy."""
     rate, sinus = truth["rate_bpm"], hearts.has(*SINUS)
-    irregular = hearts.has("SARRH") & (_rr_range(beats.onset, inside) > RR_RANGE)
+    gap, both = beats.onset.diff(dim=1), inside[:, 1:] & inside[:, :-1]
+    longest, shortest = torch.where(both, gap, -torch.inf).amax(1), torch.where(both, gap, torch.inf).amin(1)
+    irregular = hearts.has("SARRH") & (longest - shortest > RR_RANGE)
     plain = sinus & ~irregular
     ventricular = (inside & (beats.kind == VENTRICULAR)).sum(1)
     bigeminal = hearts.has("BIGU") & (ventricular >= 2)
@@ -118,13 +109,6 @@ def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> 
         "BIGU": bigeminal,
         "PVC": (ventricular > 0) & ~bigeminal,
     }
-
-
-def _rr_range(onset: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-    """(B,) the longest minus the shortest RR interval of the record, in s."""
-    gap = onset[:, 1:] - onset[:, :-1]
-    both = inside[:, 1:] & inside[:, :-1]
-    return torch.where(both, gap, -torch.inf).amax(1) - torch.where(both, gap, torch.inf).amin(1)
 
 
 def _shape(hearts: Hearts, truth: dict) -> dict[str, torch.Tensor]:

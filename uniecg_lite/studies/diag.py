@@ -20,7 +20,7 @@ from ..language.conversations import Corpus
 from ..metrics.chain import real_folder, reports
 from ..metrics.qa import answers, draw_questions, qa_scores
 from ..simulator.simulate import simulate
-from ..stages import projection_alignment, stage1
+from ..stages import train_reading
 from ..store import Store
 from ..training import device_and_why
 from .study import ABOUT, hashes, size, train_once
@@ -181,10 +181,9 @@ def measure_vectors(room: Patients, learned: Corpus, corpus: Corpus, seed: int, 
     seed varies the projections' start, the order of the patients and the words they are asked in.
     """
     torch.manual_seed(seed)
-    P, test, plan = room.store.profile, room.test, plans(room.store.profile, "vectors")
+    P, test = room.store.profile, room.test
     model, views = load_reading(room.store, "language"), room.views[0]  # in this order, as the first draws by seed
-    projection_alignment(model, learned, views, plan["alignment"], seed, folder / "alignment")
-    stage1(model, learned, views, plan["stage1"], seed, folder / "stage1")
+    train_reading(model, learned, views, plans(P, "vectors"), seed, folder)
     model.eval()
     asked = draw_questions(corpus, QUESTIONS * P.study_scored, 0)
     found = scored.qa_named(qa_scores(asked, answers(model, test, asked)))

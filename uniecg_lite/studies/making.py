@@ -27,7 +27,7 @@ from ..generator.vae import LATENT, VAE, compand, expand
 from ..language.conversations import Corpus
 from ..language.requests import Request
 from ..leads import from_independent
-from ..metrics.generation import ClipPair, clip_scores, control, fidelity, memorised, number_errors, requested, standard
+from ..metrics.generation import clip_scores, control, fidelity, memorised, number_errors, requested, standard
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
 from .study import ABOUT, hashes, open_split, size
@@ -151,11 +151,6 @@ class StudyContext:
         """(N, 256) features of the training ECGs."""
         return self.reader.features(standard(self.ecgs))
 
-    @cached_property
-    def pair(self) -> ClipPair:
-        """Of those and their words."""
-        return ClipPair(self.known, self.words)
-
     def material(self, generated: Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """`Generator.material` of the training ECGs, kept for designs that share it: with the chain's VAE, most do."""
         key = generated.design.paced, generated.design.sketched
@@ -264,7 +259,7 @@ def crowd(room: StudyContext, signal: torch.Tensor) -> dict[str, float]:
     """
     requests, features = room.requests[: len(signal)], room.reader.features(standard(signal))
     out = control(room.reader, signal, *requested(requests)) | fidelity(room.real, features)
-    out |= clip_scores(room.pair, features, [request.text() for request in requests])
+    out |= clip_scores(room.known, room.words, features, [request.text() for request in requests])
     return out | memorised(room.known, room.real, features)
 
 

@@ -18,9 +18,9 @@ from ..config import Training
 from ..language.requests import fill, phrasings
 from ..metrics.generation import control, fidelity, requested, standard
 from ..model import Mapper, UniECG
-from ..stages import align_mapper
+from ..stages import mapper_loss, rows_but_the_first
 from ..store import Store
-from ..training import Step, device_and_why, inference
+from ..training import TrainingLoop, device_and_why, inference
 from .making import StudyContext
 from .study import hashes, size
 
@@ -90,7 +90,7 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
 
 
 def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int, folder: Path) -> dict:
-    """Train `model.mapper` and the [ECG] rows but the first in this way; returns the history of `align_mapper`.
+    """Train `model.mapper` and the [ECG] rows but the first in this way, as notebook 08 does; returns the history.
 
     A row of the denoising loss costs as much as all else together, so every other row of a batch has it; without the
     squared error, which is then only watched, the rest of the batch is left out.
@@ -98,23 +98,24 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
     generator, corpus = room.generator, room.corpus
     material = [part.to(model.device) for part in room.material(generator)] if way.denoising else []
 
-    def loss(step: Step) -> dict[str, torch.Tensor]:
-        rows = step.rows(len(corpus.reports))
-        rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
-        pairs = [corpus.sample("generate", row, step.rng) for row in rows.tolist()]
-        with torch.no_grad():
-            target = generator.condition([words for _, words in pairs])  # (B, D_c)
-            shown = way.attached and step.number % 2
-            ecg = model.project(model.encode_signal(room.train.signal(rows.tolist())), None) if shown else None
-        mapped = model.mapper(model.ecg_states([prompt for prompt, _ in pairs], ecg)).float()  # (B, D_c)
-        mse = F.mse_loss(mapped, target.float())
-        total = mse if way.mse else 0.0
-        if way.denoising:
-            clean = (part[rows[noised]] for part in material)  # latents (B', 8, 128), plans (B', PLAN, 128)
-            total = total + generator.loss(*clean, mapped[noised], step.generator)
-        return {"loss": total, "mse": mse}
-
-    return align_mapper(model, corpus, generator.condition, plan, seed, folder, loss)
+    model.mapper.requires_grad_(True).train()
+    with rows_but_the_first(model):
+        parts = {"mapper": model.mapper, "llm": model.llm}
+        loop = TrainingLoop(parts, plan, seed, folder, "mapper", weight_decay=0.0)
+        for step in loop:
+            rows, ecg = step.rows(len(corpus.reports)), None
+            rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
+            pairs = [corpus.sample("generate", row, step.rng) for row in rows.tolist()]
+            if way.attached and step.number % 2:
+                with torch.no_grad():
+                    ecg = model.project(model.encode_signal(room.train.signal(rows.tolist())), None)
+            mse, mapped = mapper_loss(model, generator.condition, pairs, ecg)
+            total = mse if way.mse else 0.0
+            if way.denoising:
+                clean = (part[rows[noised]] for part in material)  # latents (B', 8, 128), plans (B', PLAN, 128)
+                total = total + generator.loss(*clean, mapped[noised], step.generator)
+            step.learn(total, mse=mse)
+    return loop.history
 
 
 def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:

@@ -12,7 +12,7 @@ import torch
 from ..errors import BadArtifact
 from ..leads import from_independent
 from ..metrics.chain import real_folder
-from ..metrics.real_records import real_signals
+from ..metrics.real_records import load_signals
 from ..metrics.realism import comparable, compare, separability, sinus_like
 from ..simulator import hashing
 from ..simulator.hearts import Hearts, qrs, t_wave, textbook
@@ -74,7 +74,7 @@ def settings(store: Store, variant: str) -> dict:
 def prepare(store: Store) -> SimpleNamespace:
     """Real records with a regular, narrow rhythm, and simulated ones of about their rates; nothing of the chain."""
     records, epochs = SIZES.get(store.profile.name, USUAL)
-    _, real, patients, refused = real_signals(real_folder())
+    _, real, patients, refused = load_signals(real_folder())
     keep = sinus_like(real)
     whole = simulate(0, torch.arange(records), noise=False)
     return SimpleNamespace(
@@ -90,6 +90,5 @@ def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dic
     """One cell: the figures of `separability`, the distances `realism.ks.<statistic>` (see `compare`), and
     `realism.refused`, how many real records could not be read."""
     signal = STEPS[variant](room.index)
-    apart = {name: value for name, value in compare(signal, room.real).items() if name.startswith("realism.ks.")}
     found = separability(signal, room.real, seed, room.patients, epochs=room.epochs)
-    return found | apart | {"realism.refused": room.refused}
+    return found | compare(signal, room.real) | {"realism.refused": room.refused}

@@ -28,7 +28,7 @@ from ..metrics.reports import report_scores
 from ..metrics.saliency import evidence_ratio
 from ..model import UniECG
 from ..simulator.simulate import simulate
-from ..stages import MODES, CachedTokens, projection_alignment, stage1, train_tokens
+from ..stages import MODES, CachedTokens, train_reading, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
 from .study import hashes, open_split, size, train_once
@@ -164,7 +164,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
     if variant == "gem":
         out |= conflict_metrics(model, *room.seen("both"), room.readings)
         strangers = simulate(STRANGERS, torch.arange(5 * P.study_scored // 2))
-        out |= evidence_ratio(model, strangers, control=untrained(room.store, seed))
+        out |= evidence_ratio(model, strangers, untrained(room.store, seed))
         model.add_ecg_tokens(P.ecg_tokens)
         train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
         after = read(model, room, "both")
@@ -184,9 +184,8 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     P, modes = room.store.profile, SHOWN[variant]
 
     def train():
-        views = room.views[0]
-        projection_alignment(model, room.corpus, views, P.study_alignment, seed, folder / "alignment", modes=modes)
-        stage1(model, room.corpus, views, P.study_stage1, seed, folder / "stage1", modes=modes)
+        plans = {"alignment": P.study_alignment, "stage1": P.study_stage1}
+        train_reading(model, room.corpus, room.views[0], plans, seed, folder, modes)
 
     weights = {name: p for name, p in model.named_parameters() if not name.startswith("phi_")}
     train_once(train, weights, folder / "model.safetensors")

@@ -7,6 +7,7 @@ complexes: P waves wherever they lie, flutter, or nothing.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
@@ -53,18 +54,12 @@ def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.n
     sharp = sharpness(signal, velocity, hz)[place]
     main = smooth[place] > 0.5 * usual
     main &= sharp > 0.7 * np.median(sharp[main & (sharp >= np.median(sharp[main]))])
-    size = np.abs(signal - np.median(signal, axis=1, keepdims=True))
-    large = size.max(0)
-    sharp_ones = place[sharp > SHARP]
+    large = np.abs(signal - np.median(signal, axis=1, keepdims=True)).max(0)
     since = place - np.maximum.accumulate(np.where(main, place, -len(large)))  # samples since the last main complex
     keep = main.copy()
     for k in np.flatnonzero(~main & (sharp > SHARP) & (since > 0.26 * hz)):
-        keep[k] = _has_own_t(large, place[k], sharp_ones, hz) and _follows_t(large, place[k] - since[k], place[k], hz)
-    if not main[0] and keep[0]:  # the T wave of a beat before the record? A premature beat is not the only one
-        keep[0] = (np.abs(sharp[1:][keep[1:] & ~main[1:]] / sharp[0] - 1) < 0.2).any()
-    if not keep[-1] and sharp[-1] > SHARP and len(large) - place[-1] < 0.45 * hz:  # its T may lie beyond the end
-        alike = np.abs(since[:-1] - since[-1]) < 0.06 * hz
-        keep[-1] = (alike & keep[:-1]).any() and not (alike & ~keep[:-1]).any()
+        own_t = _has_own_t(large, place[k], place[sharp > SHARP], hz)
+        keep[k] = own_t and _follows_t(large, place[k] - since[k], place[k], hz)
     return place[keep], sharp[keep]
 
 
@@ -87,14 +82,27 @@ def _has_own_t(size: np.ndarray, place: int, others: np.ndarray, hz: float) -> b
 
 def _follows_t(size: np.ndarray, main: int, place: int, hz: float) -> bool:
     """Is there a T wave between the last complex and this deflection, which may be that T wave itself?"""
-    if main < 0:
-        return True
-    part = size[main + round(0.12 * hz) : place - round(0.10 * hz)]
-    return len(part) > 2 and (len(find_peaks(part, prominence=0.02)[0]) > 0 or part[-1] < 0.5 * part.max())
+    part = size[max(main + round(0.12 * hz), 0) : place - round(0.10 * hz)]
+    falls = len(part) > 2 and (len(find_peaks(part, prominence=0.02)[0]) > 0 or part[-1] < 0.5 * part.max())
+    return main < 0 or falls
+
+
+def _cut(signal: np.ndarray, places: np.ndarray, before: int, after: int, **fill) -> np.ndarray:
+    """The samples about each place: (C, L), (K,) -> (K, C, before + after); `fill` says what lies beyond the ends."""
+    padded = np.pad(signal, ((0, 0), (before, after)), **fill)
+    return np.stack([padded[:, place : place + before + after] for place in places])
+
+
+def _correlation(cut: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """(K, C, n) and (C, n) -> (K,), over all leads."""
+    return (cut * model).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(model) + 1e-9)
 
 
 def find_beats(signal: np.ndarray, velocity: np.ndarray, hz: float) -> Beats:
-    """The beats of one clean record (12, L), and the representative one."""
+    """The beats of one clean record (12, L), and the representative one: the median of those of the dominant shape.
+
+    Beats that an end of the record cuts count for the median only where there are fewer than three others.
+    """
     peaks, sharp = complexes(signal, velocity, hz)
     peaks = _centred(velocity**2, peaks, hz)
     group, shift = _groups(signal[INDEPENDENT], peaks, hz)
@@ -102,16 +110,18 @@ def find_beats(signal: np.ndarray, velocity: np.ndarray, hz: float) -> Beats:
     largest = np.flatnonzero(sizes >= 0.7 * sizes.max())
     dominant = max(largest, key=lambda g: np.median(sharp[group == g]))  # in bigeminy the narrow ones
     place, own = np.clip(peaks + shift, 0, signal.shape[1] - 1), group == dominant
-    beat, centre = _median(signal, place[own], hz)
-    return Beats(place, own, beat, centre)
+    stack = _cut(signal, place[own], round(BEFORE * hz), round(AFTER * hz), constant_values=np.nan)  # (K, 12, N)
+    inside = ~np.isnan(stack[:, 0]).any(1)
+    beat = np.nanmedian(stack[inside] if inside.sum() >= 3 else stack, axis=0)
+    return Beats(place, own, np.nan_to_num(beat), round(BEFORE * hz))
 
 
 def _centred(energy: np.ndarray, place: np.ndarray, hz: float) -> np.ndarray:
     """Move each place to the centre of the energy (L,) within 100 ms to either side: (K,) -> (K,)."""
     reach = round(0.10 * hz)
-    padded, step = np.pad(energy, reach), np.arange(-reach, reach + 1)
+    step = np.arange(-reach, reach + 1)
     for _ in range(2):
-        near = padded[place[:, None] + reach + step]  # (K, 2 reach + 1)
+        near = _cut(energy[None], place, reach, reach + 1)[:, 0]  # (K, 2 reach + 1)
         place = np.clip(place + np.rint((near * step).sum(1) / near.sum(1)).astype(int), 0, len(energy) - 1)
     return place
 
@@ -119,40 +129,22 @@ def _centred(energy: np.ndarray, place: np.ndarray, hz: float) -> np.ndarray:
 def _groups(signal: np.ndarray, peaks: np.ndarray, hz: float) -> tuple[np.ndarray, np.ndarray]:
     """Group complexes by shape: (8, L), (K,) -> group numbers (K,) and the shift (K,) that lays each on its group."""
     before, length, play = round(0.08 * hz), round(0.19 * hz), round(0.04 * hz)
-    edge = before + play
-    padded = np.pad(signal, ((0, 0), (edge, length + play)), mode="edge")
-    span = length + 2 * play
-    wide = np.stack([padded[:, p : p + span] for p in peaks])  # (K, 8, span), the peak at `edge`
-    wide = wide - wide.mean(-1, keepdims=True)
-    core = wide[:, :, play : play + length]  # (K, 8, length)
-    windows = np.lib.stride_tricks.sliding_window_view(wide, length, axis=-1)  # (K, 8, lags, length)
+    wide = _cut(signal, peaks, before + play, length + play - before, mode="edge")
+    wide = wide - wide.mean(-1, keepdims=True)  # (K, 8, length + 2 play)
+    windows = sliding_window_view(wide, length, axis=-1)  # (K, 8, lags, length)
     size = np.sqrt((windows**2).sum((1, 3)))  # (K, lags)
     group, shift = np.full(len(peaks), -1), np.zeros(len(peaks), dtype=int)
-    for g in range(len(peaks)):
+    while (group < 0).any():
         rest = np.flatnonzero(group < 0)
-        if not len(rest):
-            break
-        leader = rest[len(rest) // 2]
-        model = core[leader]
-        cross = np.einsum("kclt,ct->kl", windows[rest], model) / (size[rest] * np.linalg.norm(model) + 1e-9)
+        model = windows[rest[len(rest) // 2], :, play]  # (8, length)
+        norm = np.linalg.norm(model)
+        cross = np.einsum("kclt,ct->kl", windows[rest], model) / (size[rest] * norm + 1e-9)
         best = cross.argmax(1)
-        ratio = size[rest, best] / np.linalg.norm(model)
+        ratio = size[rest, best] / norm
         alike = (cross.max(1) > ALIKE) & (ratio > 0.6) & (ratio < 1.7)
-        alike |= rest == leader
-        group[rest[alike]] = g
-        shift[rest[alike]] = np.where(rest == leader, play, best)[alike] - play
+        alike[len(rest) // 2] = True
+        group[rest[alike]], shift[rest[alike]] = group.max() + 1, best[alike] - play
     return group, shift
-
-
-def _median(signal: np.ndarray, place: np.ndarray, hz: float) -> tuple[np.ndarray, int]:
-    """The median of these beats: (12, N) mV and its reference point. Beats cut by an end fill what they can."""
-    before, after = round(BEFORE * hz), round(AFTER * hz)
-    padded = np.pad(signal, ((0, 0), (before, after)), constant_values=np.nan)
-    stack = np.stack([padded[:, p : p + before + after] for p in place])  # (K, 12, N)
-    inside = ~np.isnan(stack[:, 0]).any(1)
-    if inside.sum() >= 3:
-        return np.median(stack[inside], axis=0), before
-    return np.nan_to_num(np.nanmedian(stack, axis=0)), before
 
 
 def between(signal: np.ndarray, beats, onset: int, offset: int, t_top: int, t_end: int, hz: float):
@@ -184,13 +176,9 @@ def between(signal: np.ndarray, beats, onset: int, offset: int, t_top: int, t_en
 def _stretched(signal: np.ndarray, model: np.ndarray, qrs: int) -> np.ndarray:
     """The model (12, n) stretched in time to fit a signal (12, N): ST-T follows the rate. From QRS onset."""
     n, coarse, eight = model.shape[1], signal[INDEPENDENT, ::8], model[INDEPENDENT]
-    best, cost = None, np.inf
-    for stretch in STRETCHES:
-        place = (np.arange(int((n + qrs) * stretch) - qrs) + qrs) / stretch - qrs
-        take = np.clip(np.rint(place), 0, n - 1).astype(int)[: signal.shape[1]]
-        error = np.abs(coarse[:, : len(take[::8])] - eight[:, take[::8]]).mean()
-        if error < cost:
-            best, cost = take, error
+    places = [(np.arange(int((n + qrs) * stretch) - qrs) + qrs) / stretch - qrs for stretch in STRETCHES]
+    takes = [np.clip(np.rint(place), 0, n - 1).astype(int)[: signal.shape[1]] for place in places]
+    best = min(takes, key=lambda take: np.abs(coarse[:, : len(take[::8])] - eight[:, take[::8]]).mean())
     return model[:, best]
 
 
@@ -207,12 +195,8 @@ def p_waves(rest: np.ndarray, usable: np.ndarray, hz: float, least: float = 0.03
     places = places[(heights > 0.55 * usual) & (heights < 2 * usual)]
     if len(places) < 3:
         return places
-    reach = round(0.05 * hz)
-    padded = np.pad(wave, ((0, 0), (reach, reach)))
-    cut = np.stack([padded[:, p : p + 2 * reach] for p in places])  # (Kp, 8, n)
-    usual = np.median(cut, axis=0)
-    alike = (cut * usual).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(usual) + 1e-9)
-    return places[alike > 0.6]
+    cut = _cut(wave, places, round(0.05 * hz), round(0.05 * hz))  # (Kp, 8, n)
+    return places[_correlation(cut, np.median(cut, axis=0)) > 0.6]
 
 
 def flutter_rate(signal: np.ndarray, usable: np.ndarray, hz: float) -> float:
@@ -221,8 +205,7 @@ def flutter_rate(signal: np.ndarray, usable: np.ndarray, hz: float) -> float:
     Takes the record (12, L) and the mask (L,) outside the complexes. Three things make it flutter: the leads never
     rest for 60 ms, each wave is like the one before, and one frequency holds most of the power between 3 and 8 Hz.
     """
-    velocity = speed(signal, hz)
-    if np.quantile(uniform_filter1d(velocity, round(0.06 * hz))[usable], 0.05) < 0.0043:
+    if np.quantile(uniform_filter1d(speed(signal, hz), round(0.06 * hz))[usable], 0.05) < 0.0043:
         return np.nan
     x = signal[[1, 5, 6]] - np.median(signal[[1, 5, 6]], axis=1, keepdims=True)  # II, aVF, V1
     time = np.arange(x.shape[1])
@@ -244,18 +227,15 @@ def linked(signal: np.ndarray, starts: np.ndarray, own: np.ndarray, reach: int, 
 
     Takes the record (12, L), QRS onsets (K,) and the distance of the P onset in samples.
     """
-    leads, before = signal[INDEPENDENT], reach + round(0.01 * hz)
+    before = reach + round(0.01 * hz)
     inside = (starts >= before) & (starts <= signal.shape[1])
     out = own & inside
-    rows = np.flatnonzero(out)
-    if len(rows) < 2:
+    if out.sum() < 2:
         return out
-    cut = np.stack([leads[:, starts[k] - before : starts[k] - 2] for k in rows])  # (k, 8, n)
+    cut = _cut(signal[INDEPENDENT], starts[out], before, 0)[..., :-2]  # (k, 8, n)
     cut = cut - cut.mean(-1, keepdims=True)
-    model = np.median(cut, axis=0)
-    cross = (cut * model).sum((1, 2)) / (np.linalg.norm(cut, axis=(1, 2)) * np.linalg.norm(model) + 1e-12)
-    out[rows] = cross > ALIKE_P
-    out[own & ~inside] = out[rows].mean() > 0.5
+    out[out] = _correlation(cut, np.median(cut, axis=0)) > ALIKE_P
+    out[own & ~inside] = out[own & inside].mean() > 0.5
     return out
 
 
@@ -269,13 +249,6 @@ def p_onsets(places: np.ndarray, starts: np.ndarray, linked: np.ndarray, steady,
         return places - round(0.055 * hz)
     onset, p = steady
     found, sure = places - (p["peak"] - p["begin"]), starts[linked] - (onset - p["begin"])
-    far = np.abs(found[:, None] - sure[None]).min(1) > 0.12 * hz
-    last = np.searchsorted(starts, places, side="right") - 1
-    far &= (last < 0) | (places - starts[last] > t_end)  # what is left of T is no P
+    since = places - np.r_[-np.inf, starts][np.searchsorted(starts, places, side="right")]
+    far = (np.abs(found[:, None] - sure[None]).min(1) > 0.12 * hz) & (since > t_end)  # what is left of T is no P
     return np.sort(np.r_[sure, found[far]])
-
-
-def pr(starts: np.ndarray, found: np.ndarray, hz: float) -> np.ndarray:
-    """From the last P onset after the QRS before to each QRS onset: (K,) s, NaN without."""
-    before = np.r_[-np.inf, found][np.searchsorted(found, starts - 0.03 * hz)]
-    return np.where(before > np.r_[-np.inf, starts[:-1]], (starts - before) / hz, np.nan)

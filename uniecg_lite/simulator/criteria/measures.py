@@ -1,6 +1,6 @@
 """What does a clean record measure? Bounds, deflections and heights of its waves, without any truth about it."""
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -21,51 +21,24 @@ NO_P |= dict.fromkeys(("pr_ms", "p_ms", "p_terminal_mv", "p_terminal_ms"), np.na
 NO_T = dict.fromkeys(("t_mv", "u_mv"), np.full(12, np.nan)) | dict.fromkeys(("qt_ms", "t_half_ms"), np.nan)
 
 
-@dataclass
-class Measured:
-    """What was measured on B records. NaN where there is nothing to measure; leads in the order of `LEADS`."""
+class Measured(SimpleNamespace):
+    """What was measured on B records, tensors by name. NaN where there is nothing to measure; 12 leads as in `LEADS`.
 
-    rate_bpm: torch.Tensor  # (B,) 60 over the mean RR interval
-    qrs_ms: torch.Tensor  # (B,)
-    qt_ms: torch.Tensor  # (B,)
-    qtc_ms: torch.Tensor  # (B,) Bazett
-    axis_deg: torch.Tensor  # (B,) -180 to 180, from net areas
-    first_axis_deg: torch.Tensor  # (B,) of the first 70 ms
-    onset_s: torch.Tensor  # (B, K) QRS onsets
-    own: torch.Tensor  # (B, K) bool, of the dominant shape
-    beat_ms: torch.Tensor  # (B, K) QRS duration of each beat of another shape, NaN for own ones
-    p_onset_s: torch.Tensor  # (B, Kp) P onsets
-    pr_s: torch.Tensor  # (B, K) from the last P onset after the QRS before, to each QRS onset
-    usual_p: torch.Tensor  # (B, K) bool, the usual P at the usual distance goes before this beat
-    p_count: torch.Tensor  # (B, K) P waves since the beat before
-    linked: torch.Tensor  # (B,) share of own beats with the usual P
-    pr_ms: torch.Tensor  # (B,) of the median beat, NaN without a P there
-    p_ms: torch.Tensor  # (B,)
-    p_mv: torch.Tensor  # (B, 12)
-    p_top_mv: torch.Tensor  # (B, 12) at the largest hump
-    p_terminal_mv: torch.Tensor  # (B,) in V1
-    p_terminal_ms: torch.Tensor  # (B,) in V1
-    pr_segment_mv: torch.Tensor  # (B, 12) against the P onset
-    flutter_hz: torch.Tensor  # (B,)
-    spike: torch.Tensor  # (B,) share of beats just after a spike
-    q_mv: torch.Tensor  # (B, 12) also of a QS
-    q_ms: torch.Tensor  # (B, 12)
-    r_mv: torch.Tensor  # (B, 12)
-    r_ms: torch.Tensor  # (B, 12)
-    s_mv: torch.Tensor  # (B, 12)
-    s_ms: torch.Tensor  # (B, 12)
-    r_at_ms: torch.Tensor  # (B, 12) from QRS onset to the top of R
-    late_mv: torch.Tensor  # (B, 12) mean of the last quarter of the complex
-    high_mv: torch.Tensor  # (B, 12) top of the complex
-    low_mv: torch.Tensor  # (B, 12) bottom of the complex
-    delta_ms: torch.Tensor  # (B,) from QRS onset until the spatial velocity reaches 60% of its maximum
-    notch_mv: torch.Tensor  # (B, 12) notch at the end of R
-    j_mv: torch.Tensor  # (B, 12) at J, against the QRS onset
-    st_mv: torch.Tensor  # (B, 12) at J + 20 ms
-    st60_mv: torch.Tensor  # (B, 12) at J + 60 ms
-    t_mv: torch.Tensor  # (B, 12)
-    t_half_ms: torch.Tensor  # (B,) width of T at half height
-    u_mv: torch.Tensor  # (B, 12)
+    The record: rate_bpm (B,) 60 over the mean RR interval; onset_s (B, K) QRS onsets; own (B, K) bool, of the dominant
+    shape; beat_ms (B, K) QRS duration of each beat of another shape, NaN for own ones; spike (B,) share of beats just
+    after a spike; flutter_hz (B,); p_onset_s (B, Kp); pr_s (B, K) from the last P onset after the QRS before to each
+    QRS onset; usual_p (B, K) bool, the usual P at the usual distance goes before this beat; p_count (B, K) P waves
+    since the beat before; linked (B,) share of own beats with the usual P.
+
+    Its median beat, (B,): qrs_ms, qt_ms, qtc_ms (Bazett), pr_ms (NaN without a P there), p_ms; axis_deg, -180 to 180
+    from net areas, and first_axis_deg of the first 70 ms; delta_ms from QRS onset until the spatial velocity reaches
+    60% of its maximum; t_half_ms, the width of T at half height; p_terminal_mv and p_terminal_ms in V1.
+
+    Its median beat, (B, 12): p_mv, and p_top_mv at the largest hump; pr_segment_mv against the P onset; q_mv, q_ms
+    (also of a QS), r_mv, r_ms, s_mv, s_ms; r_at_ms from QRS onset to the top of R; late_mv, mean of the last quarter
+    of the complex; high_mv and low_mv, its top and bottom; notch_mv at the end of R; j_mv, st_mv and st60_mv at J and
+    20 and 60 ms later, against the QRS onset; t_mv; u_mv.
+    """
 
     def __len__(self) -> int:
         return len(self.rate_bpm)
@@ -93,7 +66,7 @@ def measure_signal(signal: torch.Tensor, hz: float = 500) -> Measured:
     if hz < 250:
         raise BadECG(f"Waves are delineated at 250 Hz or more, not at {hz:g}: simulate at a higher rate.")
     rows = [_one(record.astype(np.float64), hz) for record in signal.detach().cpu().numpy()]
-    return Measured(**{key: _stack([row[key] for row in rows]) for key in Measured.__dataclass_fields__})
+    return Measured(**{key: _stack([row[key] for row in rows]) for key in rows[0]})
 
 
 def _stack(values: list) -> torch.Tensor:
@@ -111,16 +84,14 @@ def _one(signal: np.ndarray, hz: float) -> dict:
     beats = find_beats(signal, velocity, hz)
     spike, signal = _without_spikes(signal, velocity, beats, hz)
     if spike > 0.5:
-        velocity = speed(signal, hz)
-        beats = find_beats(signal, velocity, hz)
+        beats = find_beats(signal, speed(signal, hz), hz)
     fast = speed(beats.beat, hz)
-    ground = np.median(signal, axis=1)
-    onset, offset = qrs_bounds(beats.beat, fast, beats.centre, hz, ground)
+    onset, offset = qrs_bounds(beats.beat, fast, beats.centre, hz, np.median(signal, axis=1))
     notch, begin = j_notch(beats.beat, onset, offset, hz)
     if (notch >= 0.08).sum() >= 2:
         offset = min(offset, begin)
-    out = {"spike": spike, "notch_mv": notch} | _complex(beats.beat, fast, onset, offset, hz)
-    return out | _intervals(signal, beats, onset, offset, hz)
+    qrs = _complex(beats.beat, fast, onset, offset, hz)
+    return {"spike": spike, "notch_mv": notch} | qrs | _intervals(signal, beats, onset, offset, hz)
 
 
 def _without_spikes(signal: np.ndarray, velocity: np.ndarray, beats: Beats, hz: float) -> tuple[float, np.ndarray]:
@@ -128,35 +99,27 @@ def _without_spikes(signal: np.ndarray, velocity: np.ndarray, beats: Beats, hz: 
 
     A spike is over within 40 ms, quiet lies on both sides, and nothing of the heart is as sharp.
     """
-    smooth = uniform_filter1d(velocity, round(0.01 * hz))
-    aside = round(0.020 * hz)
+    smooth, aside, reach = uniform_filter1d(velocity, round(0.01 * hz)), round(0.020 * hz), round(0.016 * hz)
     peaks = find_peaks(smooth, height=0.25 * smooth.max(), distance=round(0.03 * hz))[0]
     peaks = peaks[(peaks >= aside) & (peaks < len(smooth) - aside)]
     alone = (smooth[peaks - aside] < 0.15 * smooth[peaks]) & (smooth[peaks + aside] < 0.30 * smooth[peaks])
     spikes = peaks[alone & (sharpness(signal, velocity, hz)[peaks] > 170)]
     gap = beats.place[:, None] - spikes[None]  # (K, S)
-    share = float(((gap > -0.03 * hz) & (gap < 0.11 * hz)).any(1).mean()) if len(spikes) else 0.0
-    if share <= 0.5:
-        return share, signal
-    clean, reach = signal.copy(), round(0.016 * hz)
-    for spike in spikes:
-        a, b = spike - reach, spike + reach
+    share, clean = float(((gap > -0.03 * hz) & (gap < 0.11 * hz)).any(1).mean()), signal.copy()
+    for a, b in zip(spikes - reach, spikes + reach) if share > 0.5 else ():
         clean[:, a:b] = np.linspace(signal[:, a], signal[:, min(b, signal.shape[1] - 1)], b - a).T
     return share, clean
 
 
 def _complex(beat: np.ndarray, velocity: np.ndarray, onset: int, offset: int, hz: float) -> dict:
     """Measures of the QRS complex and of ST on the median beat (12, N)."""
-    level = beat[:, onset : onset + 1]
-    qrs = (beat - level)[:, onset : offset + 1]  # (12, n)
+    above, fast = beat - beat[:, onset : onset + 1], velocity[onset : offset + 1]
+    qrs = above[:, onset : offset + 1]  # (12, n)
     parts = [deflections(lead, hz) for lead in qrs]
-    out = {key: np.array([part[key] for part in parts]) for key in parts[0]}
-    fast = velocity[onset : offset + 1]
-
-    def at(ms):
-        return (beat - level)[:, min(offset + round(ms * hz / 1000), beat.shape[1] - 1)]
-
-    return out | {
+    after = {"j_mv": 0, "st_mv": 20, "st60_mv": 60}  # ms
+    return {
+        **{key: np.array([part[key] for part in parts]) for key in parts[0]},
+        **{key: above[:, min(offset + round(ms * hz / 1000), beat.shape[1] - 1)] for key, ms in after.items()},
         "qrs_ms": 1000 * (offset - onset) / hz,
         "axis_deg": _axis(qrs),
         "first_axis_deg": _axis(qrs[:, : round(0.07 * hz)]),
@@ -164,9 +127,6 @@ def _complex(beat: np.ndarray, velocity: np.ndarray, onset: int, offset: int, hz
         "high_mv": qrs.max(1),
         "low_mv": qrs.min(1),
         "delta_ms": 1000 * int((fast > 0.6 * fast.max()).argmax()) / hz,
-        "j_mv": at(0),
-        "st_mv": at(20),
-        "st60_mv": at(60),
     }
 
 
@@ -185,9 +145,9 @@ def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: fl
     share = linked[beats.own].mean() if beats.own.any() else 0.0
     steady = (onset, p) if p and share > 0.7 else None
     found = complexes.p_onsets(complexes.p_waves(rest, usable, hz), starts, linked, steady, t_end - onset, hz)
-    found = found[(found >= 0) & (found < signal.shape[1])]
-    inside = (starts >= 0) & (starts < signal.shape[1])
-    rate = 60 * hz * (inside.sum() - 1) / max(np.ptp(starts[inside]), 1) if inside.sum() > 1 else np.nan
+    found, inside = (places[(places >= 0) & (places < signal.shape[1])] for places in (found, starts))
+    rate = 60 * hz * (len(inside) - 1) / max(np.ptp(inside), 1) if len(inside) > 1 else np.nan
+    last, p_before = np.r_[-np.inf, starts[:-1]], np.r_[-np.inf, found][np.searchsorted(found, starts - 0.03 * hz)]
     p, t = p or NO_P, t or NO_T
     return {
         "rate_bpm": rate,
@@ -195,8 +155,8 @@ def _intervals(signal: np.ndarray, beats: Beats, onset: int, offset: int, hz: fl
         "own": beats.own,
         "beat_ms": _ectopic_ms(signal, beats, hz),
         "p_onset_s": found / hz,
-        "pr_s": complexes.pr(starts, found, hz),
-        "p_count": np.array([((found < b) & (found > a)).sum() for a, b in zip(np.r_[-np.inf, starts[:-1]], starts)]),
+        "pr_s": np.where(p_before > last, (starts - p_before) / hz, np.nan),
+        "p_count": np.array([((found < b) & (found > a)).sum() for a, b in zip(last, starts)]),
         "usual_p": linked,
         "linked": share,
         "flutter_hz": complexes.flutter_rate(signal, usable, hz),
@@ -218,8 +178,7 @@ def _p_and_t(beats: Beats, onset: int, offset: int, hz: float) -> tuple[dict | N
         bare, earliest = without_t(beat, onset, t, int(before), hz)
         fast = before < 0.6 * hz
         least[:] = max(5 * FAINT, 0.05 * t["size"]) if fast else max(FAINT, 0.012 * t["size"])  # the fit's rest is no P
-        if fast:
-            least[: round(t["end"] - before + 0.06 * hz)] = max(FAINT, 0.08 * t["size"])
+        least[: round(t["end"] - before + 0.06 * hz) if fast else 0] = max(FAINT, 0.08 * t["size"])
     p = p_wave(bare, onset, max(onset - round(PR_LONGEST * hz), earliest), hz, least)
     return p, t, t["end"] if t else min(offset + round(0.1 * hz), latest)
 
@@ -227,10 +186,9 @@ def _p_and_t(beats: Beats, onset: int, offset: int, hz: float) -> tuple[dict | N
 def _ectopic_ms(signal: np.ndarray, beats: Beats, hz: float) -> np.ndarray:
     """QRS durations of the beats that are not of the dominant shape: (K,) ms, NaN elsewhere and at the ends."""
     out, reach = np.full(len(beats.place), np.nan), round(0.24 * hz)
-    for k in np.flatnonzero(~beats.own):
-        place = beats.place[k]
-        if reach <= place < signal.shape[1] - reach:
-            part = signal[:, place - reach : place + reach]
-            onset, offset = qrs_bounds(part, speed(part, hz), reach, hz)
-            out[k] = 1000 * (offset - onset) / hz
+    whole = (beats.place >= reach) & (beats.place < signal.shape[1] - reach)
+    for k in np.flatnonzero(~beats.own & whole):
+        part = signal[:, beats.place[k] - reach : beats.place[k] + reach]
+        onset, offset = qrs_bounds(part, speed(part, hz), reach, hz)
+        out[k] = 1000 * (offset - onset) / hz
     return out
