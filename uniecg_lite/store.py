@@ -151,11 +151,10 @@ def replacing(folder: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
         shutil.rmtree(part, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -106,12 +106,10 @@ def studied(store: Store) -> dict[str, float]:
 
 
 def load_all() -> list[dict]:
-    """Every committed results file, laptop first; not that of smoke, whose figures say nothing. All have all sums."""
+    """Every committed results file, laptop first; not that of smoke, whose figures say nothing."""
     paths = [path for path in sorted(RESULTS.glob("*.json")) if not path.name.startswith("notebooks.")]
     files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     files = [file for file in files if file["profile"] != "smoke"]
-    for file in files:
-        file["seconds"] = sums({k: v for k, v in file["seconds"].items() if k.isdigit()}) | file["seconds"]
     return sorted(files, key=lambda r: (r["profile"] != "laptop", r["profile"], r["machine"], r["seed"]))
 
 
@@ -201,7 +199,7 @@ def studies_table(root: Path | None = None) -> str:
     rows = []
     for name, study in STUDIES.items():
         cells = read_cells(name, "laptop", root)
-        machines = ", ".join(sorted({cell["machine"] for cell in cells}))
-        took = f"{sum(cell['seconds'] for cell in cells) / 60:.0f} min on {machines}" if cells else "not run yet"
+        machines, minutes = {cell["machine"] for cell in cells}, sum(cell["seconds"] for cell in cells) / 60
+        took = f"{minutes:.0f} min on {', '.join(sorted(machines))}" if cells else "not run yet"
         rows.append([f"`{name}`", study.question, len(cells), took])
     return markdown(["study", "what it asks", "cells, laptop", "took"], rows)
