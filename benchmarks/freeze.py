@@ -60,7 +60,7 @@ from uniecg_lite.beats import (
     rhythm_features, slopes
 )
 from uniecg_lite.checkpoints import (
-    load_codec, load_codes, load_diagecg, load_encoders, load_generator, load_reader, load_reading, new_codec,
+    load_codec, load_diagecg, load_encoders, load_reader, load_reading, new_codec,
     new_encoders, save_part, save_stage
 )
 from uniecg_lite.config import BUDGETS, LAPTOP, profile as find_profile, PROFILES, SMOKE, Training
@@ -146,7 +146,7 @@ from uniecg_lite.studies.grid import run_study, STUDIES, study_list
 from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width
 from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import (
-    paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table, system_table,
+    claim_metrics, paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table, system_table, verdicts,
 )
 from uniecg_lite.studies.systems import settle, SharedProjection, trivial_report
 from uniecg_lite.training import inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
@@ -534,7 +534,7 @@ def chain() -> tuple:
     run("tokens", lambda f: train_tokens(model, plain_texts, P.tokens, seed, f), model.llm)
     with store.writing("tokens", inputs=("stage1",)) as folder:
         save_stage(model, "tokens", folder)
-    model, made = load_reading(store, "tokens"), load_generator(store)
+    model, made = load_reading(store, "tokens"), Generator.from_pretrained(store.path("diffusets"))
     torch.manual_seed(seed)
     model.mapper, model.generator = Mapper(P.lm_width, made.condition.settings["width"], P.map_layers), made
     run(
@@ -568,10 +568,11 @@ def chain() -> tuple:
     diag = load_diagecg(store, "language")
     torch.manual_seed(seed)
     diag.adapt(P.diag_rank)
-    run("diag_forecast", lambda f: forecast(diag, load_codes(store), P.diag_forecast, seed, f), diag.llm)
+    codes = store.tensors("diag_tokenizer", "codes")
+    run("diag_forecast", lambda f: forecast(diag, codes["codes"], P.diag_forecast, seed, f), diag.llm)
     with store.writing("diag_forecast", inputs=("diag_tokenizer", "language")) as folder:
         diag.llm.save_pretrained(folder / "adapter")
-    run("diag_tuning", lambda f: tune(diag, texts, load_codes(store, "read"), P.diag_tuning, seed, f), diag.llm)
+    run("diag_tuning", lambda f: tune(diag, texts, codes["read"], P.diag_tuning, seed, f), diag.llm)
     with store.writing("diagecg", inputs=("diag_forecast", "diag_tokenizer")) as folder:
         diag.llm.save_pretrained(folder / "adapter")
         diag.llm = diag.llm.merge_and_unload().requires_grad_(False)
@@ -1275,13 +1276,13 @@ def _committed() -> dict:
     files = results.load_all()
     for file in files:
         name = f"{file['profile']}.{file['machine']}.{file['seed']}"
-        out |= {f"claims.{name}.{key}": claim for key, claim in results.claims(file["metrics"]).items()}
+        out |= {f"claims.{name}.{key}": claim for key, claim in verdicts(file["metrics"]).items()}
         out[f"derived.{name}"] = plain(results.derived(file["metrics"]))
         out[f"sums.{name}"] = plain(sums(file["seconds"]))
     out["aims"], out["syllabus"] = results.table_of_aims(files).splitlines(), sha(results.syllabus())
-    found = results.all_study_metrics("laptop", STUDIES_FOLDER)
+    found = claim_metrics(root=STUDIES_FOLDER)
     out["study_metrics"] = [len(found), sha(dict(sorted(found.items())))]
-    out |= {f"study_claims.{key}": sha(claim) for key, claim in results.claims(found).items()}
+    out |= {f"study_claims.{key}": sha(claim) for key, claim in verdicts(found).items()}
     out["studies"] = results.studies_table(STUDIES_FOLDER).splitlines()
     out["systems"] = system_table(root=STUDIES_FOLDER).splitlines()
     out["published"] = sha(table("published")["scores"]["rows"])
@@ -1300,9 +1301,9 @@ def _committed() -> dict:
     worse = {key: (value * 0.5 if isinstance(value, float) else value) for key, value in found.items()}
     more = {key: (value * 1.5 if isinstance(value, float) else value) for key, value in found.items()}
     for name, changed in (("worse", worse), ("more", more), ("none", {})):
-        out[f"claims.{name}"] = {key: claim["verdict"] for key, claim in results.claims(changed).items()}
+        out[f"claims.{name}"] = {key: claim["verdict"] for key, claim in verdicts(changed).items()}
     few = {k: 2 if k.endswith(".seeds") else v for k, v in found.items()}
-    out["claims.few"] = {key: claim["verdict"] for key, claim in results.claims(few).items()}
+    out["claims.few"] = {key: claim["verdict"] for key, claim in verdicts(few).items()}
     return {f"committed.{key}": value for key, value in out.items()}
 
 
@@ -1626,6 +1627,10 @@ def _bad_artifacts() -> dict:
 
     for name in PRODUCERS:
         out[f"missing.{name}"] = said(lambda n=name: store.path(n))
+
+    def load_generator(store):
+        return Generator.from_pretrained(store.path("diffusets"))
+
     loaders = (load_encoders, load_generator, load_reader, load_codec, load_diagecg)
     for load in loaders:
         out[f"missing.{load.__name__}"] = said(lambda act=load: act(store))

@@ -166,7 +166,6 @@ def test_made_ecgs_help_only_where_all_five_seeds_say_so(tmp_path, about, verdic
     assert metrics["augmentation.rare_f1_gain.seeds"] == about.get("seeds", 5)
     assert metrics["augmentation.rare_f1_gain.low"] == pytest.approx(about.get("last", 0.8) - 0.5)
     assert verdicts(metrics)["U13"]["verdict"] == verdict
-    assert results.claims(metrics) == verdicts(metrics)
 
 
 def test_without_cells_there_is_no_verdict(tmp_path):

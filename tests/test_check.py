@@ -1,6 +1,7 @@
 """The environment check must notice what is wrong and say what to do about it."""
 
 from importlib import import_module, metadata
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -91,10 +92,13 @@ def test_memory_is_held_against_the_profile(monkeypatch):
         assert batch[1] == f"batch of {free * ready.GB}", "it trains there"
 
 
-def test_disk_needs_room(monkeypatch, tmp_path):
-    assert ready.disk_row(tmp_path)[0] == (ready.shutil.disk_usage(tmp_path).free >= 3 * ready.GB)
-    monkeypatch.setattr(ready, "DISK_GB", 10**9)
-    assert not ready.disk_row(tmp_path)[0]
+@pytest.mark.parametrize("free", [2, 4])
+def test_disk_needs_room(monkeypatch, capsys, tmp_path, free):
+    monkeypatch.setattr(ready.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free * ready.GB))
+    monkeypatch.setattr(ready, "conflict_row", lambda: (True, "no dependency conflicts"))
+    ready.check("smoke", tmp_path)
+    good = f"[OK] {free}.0 GB disk free, needed are 3" if free > 3 else "[FAIL] 2.0 GB disk free, needed are 3; delete"
+    assert good in capsys.readouterr().out
 
 
 def test_artifacts_must_be_writable(tmp_path):
@@ -158,7 +162,7 @@ def test_conflicts_in_this_environment_are_reported(monkeypatch):
 def test_one_bad_line_makes_the_whole_check_fail(monkeypatch, capsys, tmp_path, wrong):
     monkeypatch.setattr(ready, "pin_rows", lambda: [(not wrong, "pins")])
     monkeypatch.setattr(ready, "conflict_row", lambda: (True, "no dependency conflicts"))
-    monkeypatch.setattr(ready, "disk_row", lambda _: (True, "disk"))
+    monkeypatch.setattr(ready, "DISK_GB", 0)
     monkeypatch.setattr(ready, "memory_rows", lambda *_: [(True, "memory")])
     assert ready.check("smoke", tmp_path) is not wrong
     out = capsys.readouterr().out.splitlines()

@@ -24,6 +24,7 @@ from uniecg_lite.leads import LEADS
 from uniecg_lite.model import Answer
 from uniecg_lite.store import PRODUCERS, Store
 from uniecg_lite.studies.grid import STUDIES
+from uniecg_lite.studies.study import verdicts
 
 COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "stale", "bench", "study")
 
@@ -502,7 +503,7 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
     assert result["metrics"] == {"routing.accuracy": 0.995, "stage1.hr_mae_bpm": 3.1235}
     assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 30.0, "total_all": 30.0}
     assert result["claims"]["U9"]["verdict"] == "reproduced" and set(result["claims"]) == {"U9"}
-    assert results.claims({"routing.accuracy": 0.9})["U9"]["verdict"] == "not reproduced"
+    assert verdicts({"routing.accuracy": 0.9})["U9"]["verdict"] == "not reproduced"
 
 
 @pytest.mark.parametrize(
@@ -516,7 +517,7 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
 def test_sex_and_age_are_judged_only_where_true_ecgs_show_them(sex, age, true, verdict):
     generated = {"hr_median_error_bpm": 2.0, "sex_accuracy": sex, "age_correlation": age}
     generated |= {"true_sex_accuracy": true[0], "true_age_correlation": true[1]}
-    claim = results.claims({f"generation.{name}": value for name, value in generated.items()})["U10"]
+    claim = verdicts({f"generation.{name}": value for name, value in generated.items()})["U10"]
     assert claim["verdict"] == verdict
 
 

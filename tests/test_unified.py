@@ -21,12 +21,13 @@ from transformers import (
 )
 
 from uniecg_lite import UniECG
-from uniecg_lite.checkpoints import load_generator, load_reading, new_encoders
+from uniecg_lite.checkpoints import load_reading, new_encoders
 from uniecg_lite.config import profile
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
+from uniecg_lite.generator.generator import Generator
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.model import tokens_per_ecg
@@ -485,7 +486,10 @@ def test_a_folder_says_all_whatever_its_name(chain, tmp_path):
 )
 def test_a_damaged_file_is_named(chain, name, file, message):
     store, _ = chain
-    load = {"encoders": lambda: load_reading(store, "language"), "diffusets": lambda: load_generator(store)}
+    load = {
+        "encoders": lambda: load_reading(store, "language"),
+        "diffusets": lambda: Generator.from_pretrained(store.path("diffusets")),
+    }
     path = store.folder / name / file
     good = path.read_bytes()
     try:

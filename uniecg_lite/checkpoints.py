@@ -10,7 +10,6 @@ from .config import Profile
 from .diagecg.diagecg_model import DiagECG
 from .diagecg.fsq_tokenizer import ECGTokenizer
 from .encoders import ImageEncoder, SignalEncoder
-from .generator.generator import Generator
 from .llm import load_llm
 from .metrics.reader import Reader
 from .model import UniECG, within
@@ -52,17 +51,11 @@ def save_stage(model: UniECG, stage: str, folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def load_generator(store: Store) -> Generator:
-    """The generator of notebook 06, frozen."""
-    return Generator.from_pretrained(store.path("diffusets"))
-
-
 def new_codec(profile: Profile, **other) -> ECGTokenizer:
     """An untrained tokenizer of DiagECG of the profile's size, with fact words unless `facts` is None."""
-    sizes = dict(strides=profile.diag_strides, width=profile.diag_width, wide=profile.diag_wide)
+    sizes = {key: getattr(profile, f"diag_{key}") for key in ("strides", "width", "wide", "levels", "books")}
     facts = {"width": profile.diag_facts_width, "layers": profile.diag_facts_layers}
-    words = {"levels": profile.diag_levels, "books": profile.diag_books}
-    return ECGTokenizer(**{**sizes, **words, "facts": facts, **other})
+    return ECGTokenizer(**{**sizes, "facts": facts, **other})
 
 
 def save_part(part: nn.Module, folder: Path) -> None:
@@ -85,11 +78,6 @@ def _load_part(kind: type[nn.Module], store: Store, name: str) -> nn.Module:
     part = kind(**json.loads((store.path(name) / "config.json").read_text()))
     part.load_state_dict(store.tensors(name, "weights"))
     return part.requires_grad_(False).eval()
-
-
-def load_codes(store: Store, kind: str = "codes"):
-    """The codes (N, T) int16 of the training split; kind `read`: its words to be read."""
-    return store.tensors("diag_tokenizer", "codes")[kind]
 
 
 def load_diagecg(store: Store, name: str = "diagecg", codec: ECGTokenizer | None = None) -> DiagECG:

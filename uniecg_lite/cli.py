@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
-from .errors import BadRequest, UniECGError
+from .config import profile as find_profile
+from .ecg import ECG
+from .errors import BadRequest, UniECGError, require
 from .paths import need_checkout
+from .store import Store
 
 app = typer.Typer(
     help="Read 12-lead ECGs and make them from words. Educational, not for diagnosis.",
@@ -47,8 +50,6 @@ def interpret(
     model: ModelOption = None,
 ):
     """Read one ECG and print the answer."""
-    from .ecg import ECG
-
     reader = _model(profile, model)
     given = {"image": str(path)} if path.suffix.lower() == ".png" else {"ecg": ECG.load(path, hz=hz)}
     typer.echo(f"{reader.respond(prompt, **given).text}\nEducational, not for diagnosis.")
@@ -67,8 +68,8 @@ def generate(
     from .drawing import save_page
 
     answer = _model(profile, model).respond(prompt, seed=seed)
-    if answer.ecg is None:
-        raise UniECGError(f"The model answered in words, it saw no request for an ECG: {answer.text}")
+    words = f"The model answered in words, it saw no request for an ECG: {answer.text}"
+    require(answer.ecg is not None, words, UniECGError)
     typer.echo(f"saved {answer.ecg.save(out)}")
     if page:
         typer.echo(f"saved {save_page(answer.ecg, out.with_suffix('.png'))}")
@@ -103,14 +104,12 @@ def results(
 ):
     """Copy a finished run from artifacts/ to results/, if there is one, and write README's tables from results/."""
     need_checkout("results")
-    from .config import profile as find_profile
     from .course.results import copy_run, run_file, update_readme
     from .course.runner import put_back
-    from .store import Store
 
     store = Store.open(find_profile(profile), seed)
-    if notebooks and tables_only:
-        raise BadRequest("--tables-only copies nothing: leave it out to put notebooks back.")
+    both = "--tables-only copies nothing: leave it out to put notebooks back."
+    require(not (notebooks and tables_only), both, BadRequest)
     lines = [f"put back {path}" for path in put_back(store)] if notebooks else []
     if not tables_only:
         there = "nothing is new" if run_file(store).exists() else f"no finished run in {store.folder}"
@@ -158,9 +157,7 @@ def study(
 
 
 def _model(profile: str, folder: str | None):
-    from .config import profile as find_profile
     from .model import UniECG
-    from .store import Store
     from .training import quiet_libraries
 
     quiet_libraries()

@@ -90,18 +90,17 @@ class Store:
         """
         meta = self.meta(name)
         advice = f"run notebook {PRODUCERS.get(name, '?')} again"
-        if meta["profile"] != self.profile.name or meta["seed"] != self.seed:
-            raise BadArtifact(
-                f"'{name}' was made with profile '{meta['profile']}' and seed {meta['seed']}, not "
-                f"'{self.profile.name}' and {self.seed}: {advice}."
-            )
+        whose, mine = (f"profile '{meta['profile']}' and seed {meta['seed']}", f"'{self.profile.name}' and {self.seed}")
+        own = meta["profile"] == self.profile.name and meta["seed"] == self.seed
+        require(own, f"'{name}' was made with {whose}, not {mine}: {advice}.", BadArtifact)
         now = json.loads(json.dumps(asdict(self.profile)))
-        if any(meta["sizes"].get(key) != now[key] for key in SIZES.get(name, now)):
-            raise BadArtifact(f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}.")
+        others = f"'{name}' was made when profile '{self.profile.name}' had other sizes: {advice}."
+        fits = all(meta["sizes"].get(key) == now[key] for key in SIZES.get(name, now))
+        require(fits, others, BadArtifact)
         for other, hashed in meta["inputs"].items():
             self.path(other)  # and what that one was made from
-            if self.meta(other)["hash"] != hashed:
-                raise BadArtifact(f"'{name}' was made from an older '{other}': {advice}.")
+            older = f"'{name}' was made from an older '{other}': {advice}."
+            require(self.meta(other)["hash"] == hashed, older, BadArtifact)
         return self.folder / name
 
     def tensors(self, name: str, file: str) -> dict[str, Tensor]:
@@ -142,11 +141,10 @@ def replacing(folder: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
         shutil.rmtree(part, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -31,12 +31,10 @@ def device_and_why() -> tuple[str, torch.dtype, str]:
         name, fits = torch.cuda.get_device_name(), torch.cuda.get_device_capability() >= BF16_FROM
         dtype, words = (torch.bfloat16, "bf16 autocast") if fits else (torch.float32, "no bf16 units, float32")
         return "cuda", dtype, f"CUDA device {name} found, {words}"
-    threads = torch.get_num_threads()
-    if torch.cpu.get_capabilities().get("amx_bf16"):
-        dtype, words = torch.bfloat16, "with bf16 matrix units (AMX), bf16 autocast"
-    else:
-        dtype, words = torch.float32, "without bf16 matrix units, float32"
-    return "cpu", dtype, f"no CUDA device; {threads} CPU threads {words}"
+    with_units = torch.bfloat16, "with bf16 matrix units (AMX), bf16 autocast"
+    without = torch.float32, "without bf16 matrix units, float32"
+    dtype, words = with_units if torch.cpu.get_capabilities().get("amx_bf16") else without
+    return "cpu", dtype, f"no CUDA device; {torch.get_num_threads()} CPU threads {words}"
 
 
 def autocast() -> torch.autocast:
@@ -91,13 +89,12 @@ def optimizers(
     every direction moves alike, also those that few examples show. Word tables and the output layer that goes with
     them are not for it. Its steps are scaled to AdamW's, so that one learning rate fits both.
     """
-    linear, rest = [], []
     layers = [(name, m) for module in modules.values() for name, m in module.named_modules()]
     inner = {id(m.weight) for name, m in layers if isinstance(m, nn.Linear) and "lm_head" not in name}
     inner -= {id(m.weight) for _, m in layers if isinstance(m, nn.Embedding)}  # a table may be the output layer, too
     every = {id(p): p for module in modules.values() for p in module.parameters() if p.requires_grad}
-    for p in every.values():
-        (linear if muon and id(p) in inner else rest).append(p)
+    linear = [p for p in every.values() if muon and id(p) in inner]
+    rest = [p for p in every.values() if not (muon and id(p) in inner)]
     matrices, vectors = [p for p in rest if p.dim() > 1], [p for p in rest if p.dim() <= 1]
     groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
     fused = all(p.device.type != "meta" for p in rest)  # no kernel there
@@ -219,9 +216,8 @@ class TrainingLoop:
         """Write a checkpoint in place of the last one, whole or not at all."""
         tensors = {f"weight/{n}": p for n, p in self.parameters.items()}
         tensors |= {f"ema/{n}": value for n, value in self.average.items()}
-        for k, one in enumerate(self.optimizers):
-            for i, state in one.state_dict()["state"].items():
-                tensors |= {f"state/{k}/{i}/{slot}": value for slot, value in state.items()}
+        states = [(f"{k}/{i}", s) for k, o in enumerate(self.optimizers) for i, s in o.state_dict()["state"].items()]
+        tensors |= {f"state/{place}/{slot}": value for place, state in states for slot, value in state.items()}
         about = {"step": step, "seconds": seconds, "history": self.history, "window": self._values()}
         part = self.checkpoint.with_suffix(".part")
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -256,6 +252,5 @@ class TrainingLoop:
         for one, state in zip(self.optimizers, states):
             one.load_state_dict(state)
         about = json.loads(stated["about"])
-        self.history = about["history"]
-        self._window = {key: [torch.tensor(v) for v in values] for key, values in about["window"].items()}
+        self.history, self._window = about["history"], about["window"]
         return about["step"], about["seconds"]

@@ -27,11 +27,14 @@ def check(profile: str | None = None, artifacts: Path = Path("artifacts")) -> bo
     """Print the list and say whether every line is [OK]."""
     profile = profile or os.environ.get("UNIECG_PROFILE", "laptop")
     device = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
-    memory = memory_rows(profile, psutil.virtual_memory().available, device)
-    here = [(True, f"Python {platform.python_version()}"), *pin_rows(), conflict_row(), device_row(profile)]
-    rows = [*here, *memory, disk_row(Path.cwd()), writable_row(artifacts)]
-    for ok, text in rows:
-        print(f"[{'OK' if ok else 'FAIL'}] {text}")
+    rows = [(True, f"Python {platform.python_version()}"), *pin_rows(), conflict_row(), device_row(profile)]
+    rows += memory_rows(profile, psutil.virtual_memory().available, device)
+    disk = shutil.disk_usage(Path.cwd()).free
+    rows += [
+        free_row(disk, DISK_GB, "disk free, needed are", "delete something, or make clean"),
+        writable_row(artifacts),
+    ]
+    print("\n".join(f"[{'OK' if ok else 'FAIL'}] {text}" for ok, text in rows))
     return all(ok for ok, _ in rows)
 
 
@@ -64,28 +67,29 @@ def installed(need: Requirement) -> Row:
 
 def conflict_row() -> Row:
     """What packages of this environment require of others (extras aside), but for our own pins, which are listed."""
-    lines = []
-    for package in metadata.distributions(path=[sysconfig.get_path("purelib")]):
-        for need in map(Requirement, package.requires or []):
-            ok, text = installed(need)
-            applies = need.marker is None or need.marker.evaluate({"extra": ""})
-            if applies and not ok and package.name != "uniecg_lite":
-                lines.append(f"{package.name} requires {need}: {text}")
-    text = f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
-    return not lines, text if lines else "no dependency conflicts"
+    packages = metadata.distributions(path=[sysconfig.get_path("purelib")])
+    needs = [(p.name, Requirement(line)) for p in packages if p.name != "uniecg_lite" for line in p.requires or []]
+    needs = [(name, need) for name, need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    lines = [f"{name} requires {need}: {text}" for name, need in needs for ok, text in [installed(need)] if not ok]
+    found = f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
+    return not lines, found if lines else "no dependency conflicts"
 
 
 def device_row(profile: str) -> Row:
     """Where the networks will run, and why there."""
     device, _, why = device_and_why()
-    hint = "; profile gpu would take hours here: take PROFILE=laptop" if (profile, device) == ("gpu", "cpu") else ""
-    return not hint, f"device {device}: {why}{hint}"
+    slow = "profile gpu would take hours here: take PROFILE=laptop"
+    return row((profile, device) != ("gpu", "cpu"), f"device {device}: {why}", slow)
+
+
+def row(ok: bool, text: str, remedy: str) -> Row:
+    """A line, which ends with what to do unless all is well."""
+    return ok, text if ok else f"{text}; {remedy}"
 
 
 def free_row(free: int, needed: int, what: str, remedy: str) -> Row:
     """Free bytes against the GB that are needed."""
-    text = f"{free / GB:.1f} GB {what} {needed}"
-    return (True, text) if free >= needed * GB else (False, f"{text}; {remedy}")
+    return row(free >= needed * GB, f"{free / GB:.1f} GB {what} {needed}", remedy)
 
 
 def memory_rows(profile: str, main: int, device: int | None) -> list[Row]:
@@ -108,7 +112,7 @@ def batch_row(profile: str, free: int) -> Row:
     except (OSError, ValueError, AttributeError):
         return False, f"there is no language model in {P.llm}; set UNIECG_LLM to a folder of one, or to nothing"
     text = f"stage 1 trains with batch {P.stage1.batch}; at most about {most} fit into the free memory (estimate)"
-    return (True, text) if most >= P.stage1.batch else (False, f"{text}; close programs or take PROFILE=smoke")
+    return row(most >= P.stage1.batch, text, "close programs or take PROFILE=smoke")
 
 
 def largest_batch(P: Profile, free: int) -> int:
@@ -129,11 +133,6 @@ def largest_batch(P: Profile, free: int) -> int:
     fixed = 16 * (12 * layers * D * D + V * D)
     record = layers * (68 * T * D + 10 * heads * T * T) + 3 * 4 * T * V
     return max(0, int((0.8 * free - fixed) // record))
-
-
-def disk_row(folder: Path) -> Row:
-    """Free disk space where the course writes."""
-    return free_row(shutil.disk_usage(folder).free, DISK_GB, "disk free, needed are", "delete something, or make clean")
 
 
 def writable_row(folder: Path) -> Row:

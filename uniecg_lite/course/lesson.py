@@ -12,13 +12,14 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from contextlib import suppress
 
 import torch
 import transformers
 
 from ..config import Profile
 from ..config import profile as find_profile
-from ..errors import BadArtifact
+from ..errors import BadArtifact, require
 from ..store import ROOT, Store, write_text
 from ..training import device_and_why, quiet_libraries
 
@@ -35,10 +36,10 @@ def sums(seconds: dict[str, float]) -> dict[str, float]:
 def against_budget(profile: Profile, seconds: dict[str, float]) -> str:
     """One line: the seconds of notebooks by number, all and 00 to 10, within or over the profile's budget."""
     budgets = (("total_all", "all notebooks", profile.seconds_all), ("total", "00 to 10", profile.seconds_budget))
-    spare = [(what, most, most - sums(seconds).get(name, 0)) for name, what, most in budgets]
+    spent = [(what, most, sums(seconds).get(name, 0)) for name, what, most in budgets]
     return "; ".join(
-        f"{what} {most - left:.0f} s, {'within' if left >= 0 else 'over'} the budget of {most} s by {abs(left):.0f} s"
-        for what, most, left in spare
+        f"{what} {s:.0f} s, {'within' if s <= most else 'over'} the budget of {most} s by {abs(most - s):.0f} s"
+        for what, most, s in spent
     )
 
 
@@ -108,13 +109,10 @@ def check(number: str, answer) -> None:
     for the solutions, anything but a pass raises AssertionError.
     """
     test, *hints = beside(f"notebooks/exercises/n{number[:2]}.py").EXERCISES[number]
-    if answer is None:
-        outcome = "not tried yet"
-    else:
-        try:
+    outcome, passed = "not tried yet", False
+    if answer is not None:
+        with suppress(Exception):  # a student's answer may be anything
             passed = bool(test(answer))
-        except Exception:  # noqa: BLE001 - a student's answer may be anything
-            passed = False
         outcome = "pass" if passed else "not yet. Hint: " + hints[min(_tries[number], len(hints) - 1)]
         _tries[number] += not passed
     print(f"[exercise {number}] {outcome}")
@@ -129,8 +127,8 @@ def beside(path: str):
         BadArtifact: it is not there, since only the package is installed.
     """
     place = ROOT / path
-    if not place.exists():
-        raise BadArtifact(f"There is no {place}: it belongs to the repository, so run this in a checkout of it.")
+    sentence = f"There is no {place}: it belongs to the repository, so run this in a checkout of it."
+    require(place.exists(), sentence, BadArtifact)
     if str(place.parent) not in sys.path:
         sys.path.insert(0, str(place.parent))
     return importlib.import_module(place.stem)

@@ -27,20 +27,15 @@ AIMS = {
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
 PARTS = ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser")  # of DiffuSETS
 TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
-# claim -> the figure of the chain that judges it, and what to say of it
-CLAIMS = {claim["id"]: claim["chain"] for claim in table("published")["claims"] if "chain" in claim}
-FOLLOWS = 0.8  # of what is read of true ECGs: sex and age follow the words (U10)
-LEGIBLE = (0.60, 0.30)  # sex accuracy and age correlation that true ECGs must show before made ones can be judged
 
 
 def derived(metrics: dict[str, float]) -> dict[str, float]:
     """Figures that follow from those of several notebooks."""
-    out = {}
-    if metrics.keys() >= TRAINED:
-        out["generation.chain_seconds"] = sum(metrics[name] for name in sorted(TRAINED))
-    if metrics.get("generation.fid") and "generation.unified_fid" in metrics:
-        out["generation.fid_ratio_unified_to_direct"] = metrics["generation.unified_fid"] / metrics["generation.fid"]
-    return out
+    trained = sum(metrics[name] for name in sorted(TRAINED)) if metrics.keys() >= TRAINED else None
+    direct, unified = metrics.get("generation.fid"), metrics.get("generation.unified_fid")
+    ratio = unified / direct if direct and unified is not None else None
+    out = {"generation.chain_seconds": trained, "generation.fid_ratio_unified_to_direct": ratio}
+    return {name: value for name, value in out.items() if value is not None}
 
 
 def run_file(store: Store) -> Path:
@@ -81,7 +76,7 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
 def _as_text(about: dict, metrics: dict[str, float]) -> str:
     """A results file: what is known of the run, its figures, and the verdicts that follow from them."""
     rounded = {key: round(value, 4) for key, value in sorted(metrics.items())}
-    return json.dumps({**about, "metrics": rounded, "claims": claims(metrics)}, indent=1) + "\n"
+    return json.dumps({**about, "metrics": rounded, "claims": verdicts(metrics)}, indent=1) + "\n"
 
 
 def copy_run(store: Store) -> list[Path]:
@@ -109,37 +104,11 @@ def studied(store: Store) -> dict[str, float]:
     return {} if store.seed else claim_metrics(profile=store.profile.name)
 
 
-def claims(metrics: dict[str, float]) -> dict[str, dict]:
-    """Verdicts on the papers' claims that the chain and its studies can judge; the others are not testable by them.
-
-    U2 is judged by the study where there is one, else by the share of reports that stage 2 left as they were.
-    """
-    out = {}
-    for name, claim in CLAIMS.items():
-        if claim["figure"] in metrics:
-            holds = metrics[claim["figure"]] >= claim["at_least"] if "at_least" in claim else follows_person(metrics)
-            verdict = {True: "reproduced", False: "not reproduced", None: "not testable here"}[holds]
-            out[name] = {"paper": claim["paper"], "ours": claim["ours"].format(m=metrics), "verdict": verdict}
-    return dict(sorted((out | verdicts(metrics)).items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
-
-
-def follows_person(metrics: dict[str, float]) -> bool | None:
-    """U10: whether made ECGs follow rate, sex and age, the last two nearly as true ones do; None if those do not."""
-    names = ("hr_median_error_bpm", "sex_accuracy", "true_sex_accuracy", "age_correlation", "true_age_correlation")
-    rate, sex, true_sex, age, true_age = (metrics[f"generation.{name}"] for name in names)
-    if true_sex < LEGIBLE[0] or true_age < LEGIBLE[1]:
-        return None
-    person = sex - 0.5 >= FOLLOWS * (true_sex - 0.5) and age >= FOLLOWS * true_age
-    return person and meets("generation.hr_median_error_bpm", rate)
-
-
 def load_all() -> list[dict]:
-    """Every committed results file, laptop first; not that of smoke, whose figures say nothing. All have all sums."""
+    """Every committed results file, laptop first; not that of smoke, whose figures say nothing."""
     paths = [path for path in sorted(RESULTS.glob("*.json")) if not path.name.startswith("notebooks.")]
     files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     files = [file for file in files if file["profile"] != "smoke"]
-    for file in files:
-        file["seconds"] = sums({k: v for k, v in file["seconds"].items() if k.isdigit()}) | file["seconds"]
     return sorted(files, key=lambda r: (r["profile"] != "laptop", r["profile"], r["machine"], r["seed"]))
 
 
@@ -156,9 +125,8 @@ def meets(name: str, value: float | None) -> bool:
 
 def table_of_aims(results: list[dict]) -> str:
     """Metrics against aims as a Markdown table; several seeds of one profile and machine as mean and range."""
-    groups: dict[str, list[dict]] = {}
-    for result in results:
-        groups.setdefault(f"{result['profile']}, {result['machine']}", []).append(result)
+    names = [f"{result['profile']}, {result['machine']}" for result in results]
+    groups = {name: [r for r, its in zip(results, names) if its == name] for name in names}
     rows = [
         [f"{what} (`{name}`)", f"{direction} {aim}", *(_measured(group, name) for group in groups.values())]
         for name, (aim, direction, what) in AIMS.items()
@@ -184,8 +152,8 @@ def beside_committed(result: dict) -> str:
 
 def update_readme(readme: Path | None = None) -> bool:
     """Put the tables made from `results/` and from the notebooks into README, or another page; True when it changed."""
-    readme = readme or ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    page = readme or ROOT / "README.md"
+    text = page.read_text(encoding="utf-8")
     tables = {
         "results": table_of_aims(load_all()),
         "syllabus": syllabus(),
@@ -196,7 +164,7 @@ def update_readme(readme: Path | None = None) -> bool:
     place = re.compile(rf"(<!-- ({'|'.join(tables)}):begin -->\n).*?(<!-- \2:end -->)", re.S)
     new = place.sub(lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}", text)
     if new != text:
-        write_text(readme, new)
+        write_text(page, new)
     return new != text
 
 
@@ -230,7 +198,7 @@ def studies_table(root: Path | None = None) -> str:
     rows = []
     for name, study in STUDIES.items():
         cells = read_cells(name, "laptop", root)
-        machines = ", ".join(sorted({cell["machine"] for cell in cells}))
-        took = f"{sum(cell['seconds'] for cell in cells) / 60:.0f} min on {machines}" if cells else "not run yet"
+        machines, minutes = {cell["machine"] for cell in cells}, sum(cell["seconds"] for cell in cells) / 60
+        took = f"{minutes:.0f} min on {', '.join(sorted(machines))}" if cells else "not run yet"
         rows.append([f"`{name}`", study.question, len(cells), took])
     return markdown(["study", "what it asks", "cells, laptop", "took"], rows)

@@ -33,8 +33,8 @@ def chosen(only: str | None = None, first: str | None = None, last: str | None =
     Raises:
         BadRequest: no such notebook, an empty range, or both one alone and a range.
     """
-    if only and (first or last):
-        raise BadRequest("Ask for one notebook (--only) or for a range (--from, --to), not for both.")
+    alone = "Ask for one notebook (--only) or for a range (--from, --to), not for both."
+    require(not (only and (first or last)), alone, BadRequest)
     known = [path.name[:2] for path in chain()]
     low, high = (only or first or known[0]).zfill(2), (only or last or known[-1]).zfill(2)
     for one in (low, high):
@@ -64,7 +64,7 @@ def finished(store: Store) -> dict[Path, dict]:
     """The notebooks at the start of the chain that have run as they are now, and with this seed: path -> record."""
     out = {}
     for path in chain():
-        file, executed = _record_file(store, path), store.folder / "notebooks" / path.name
+        file, executed = store.folder / "stored" / f"{path.name[:2]}.json", store.folder / "notebooks" / path.name
         known = json.loads(file.read_text()) if file.exists() and executed.exists() else {}
         if (known.get("seed"), known.get("source")) != (store.seed, _source_hash(path)):
             break
@@ -104,17 +104,21 @@ def run(
     store, paths, begun = Store.open(find_profile(profile), seed), chosen(only, first, last), time.time()
     done = {} if fresh else finished(store)
     todo = [path for path in paths if path not in done]
-    if lacking := missing(store, todo) if len(paths) < len(chain()) else []:
-        raise BadArtifact(_what_to_run_first(store, todo, lacking))
-    print(
-        f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; budget of all {len(chain())} "
-        f"{store.profile.seconds_all} s"
-    )
+    lacking = {name: PRODUCERS[name] for name in (missing(store, todo) if len(paths) < len(chain()) else ())}
+    if lacking:
+        named = ", ".join(f"'{name}' (notebook {maker})" for name, maker in lacking.items())
+        more = f" --seed {seed}" if seed else ""
+        raise BadArtifact(
+            f"Before notebook {todo[0].name[:2]} can run, this is missing or no longer fits: {named}; first run "
+            f"--profile {store.profile.name}{more} --from {min(lacking.values())} --to {max(lacking.values())}."
+        )
+    most = f"budget of all {len(chain())} {store.profile.seconds_all} s"
+    print(f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; {most}")
     for path in paths:
-        if path in todo:
-            _run_one(path, store, begun)
-        else:
+        if path in done:
             print(f"  {path.stem:32s} done before, {done[path]['seconds']:.0f} s")
+        else:
+            _run_one(path, store, begun)
     done = finished(store)
     if left := [path.name[:2] for path in chain() if path not in done]:
         print(f"No results yet, notebooks {', '.join(left)} remain: go on with run --from {left[0]}.")
@@ -134,32 +138,16 @@ def _run_one(path: Path, store: Store, run_begun: float) -> None:
     Until then, it and all after it no longer are; results go, as they were those of a whole chain.
     """
     number, out = path.name[:2], store.folder / "notebooks" / path.name
-    for file in (store.folder / "stored").glob("[0-9][0-9].json"):
-        if file.stem >= number:
-            file.unlink()
+    for file in (file for file in (store.folder / "stored").glob("[0-9][0-9].json") if file.stem >= number):
+        file.unlink()
     results.run_file(store).unlink(missing_ok=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     begun = time.time()
     _execute(path, out, store)
     seconds = time.time() - begun
     about = {"seed": store.seed, "source": _source_hash(path), "begun": run_begun, "seconds": seconds}
-    stored.write(_record_file(store, path), {**about, **stored.record(out)})
+    stored.write(store.folder / "stored" / f"{number}.json", {**about, **stored.record(out)})
     print(f"  {path.stem:32s} {seconds:.0f} s of {store.profile.notebook_budget(number):.0f} s", flush=True)
-
-
-def _record_file(store: Store, path: Path) -> Path:
-    return store.folder / "stored" / f"{path.name[:2]}.json"
-
-
-def _what_to_run_first(store: Store, todo: list[Path], lacking: list[str]) -> str:
-    """One sentence: what is missing, which notebooks make it, and the command for it."""
-    makers = sorted({PRODUCERS[name] for name in lacking})
-    named = ", ".join(f"'{name}' (notebook {PRODUCERS[name]})" for name in lacking)
-    seed = f" --seed {store.seed}" if store.seed else ""
-    return (
-        f"Before notebook {todo[0].name[:2]} can run, this is missing or no longer fits: {named}; first run "
-        f"--profile {store.profile.name}{seed} --from {makers[0]} --to {makers[-1]}."
-    )
 
 
 def _source_hash(path: Path) -> str:
@@ -199,12 +187,9 @@ def put_back(store: Store) -> list[Path]:
     """
     done = finished(store)
     for path in chain():
-        require(
-            path in done,
-            f"Notebook {path.stem} has not run with profile '{store.profile.name}' and seed {store.seed} as it is "
-            "now: run the chain first, then put its notebooks back.",
-            UniECGError,
-        )
+        now = f"has not run with profile '{store.profile.name}' and seed {store.seed} as it is now"
+        advice = "run the chain first, then put its notebooks back."
+        require(path in done, f"Notebook {path.stem} {now}: {advice}", UniECGError)
     for path in done:
         _put_back(store.folder / "notebooks" / path.name, path)
     return [*done, stored.gather(store, results.RESULTS)]
@@ -223,11 +208,12 @@ def _put_back(executed: Path, place: Path) -> None:
 
 def report(executed: Path, folder: Path, table: str = "") -> Path:
     """Executed notebooks as HTML pages with an index, which shows a Markdown table: the path of `index.html`."""
-    links, exporter = [], HTMLExporter(template_name="lab")
+    exporter = HTMLExporter(template_name="lab")
+    paths = sorted(path for path in executed.glob("[0-9][0-9]_*.ipynb") if ".part." not in path.name)
+    links = [f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>' for path in paths]
     with replacing(folder) as room:
-        for path in sorted(path for path in executed.glob("[0-9][0-9]_*.ipynb") if ".part." not in path.name):
+        for path in paths:
             write_text(room / f"{path.stem}.html", exporter.from_filename(str(path))[0])
-            links.append(f'<li><a href="{path.stem}.html">{path.stem.replace("_", " ")}</a></li>')
         write_text(
             room / "index.html",
             "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from ..errors import BadArtifact
+from ..errors import BadArtifact, require
 from ..paths import ROOT
 from ..store import Store, write_text
 
@@ -113,8 +113,8 @@ def gather(store: Store, results_folder: Path) -> Path:
 def read(profile: str, folder: Path = ROOT / "results") -> dict:
     """The committed records by notebook, or, for `smoke`, the kinds of numbers."""
     file = folder / f"notebooks.{profile}.json"
-    if not file.exists():
-        raise BadArtifact(f"There is no {file.name} in {folder.name}/: run the chain, then `uniecg results`.")
+    sentence = f"There is no {file.name} in {folder.name}/: run the chain, then `uniecg results`."
+    require(file.exists(), sentence, BadArtifact)
     return json.loads(file.read_text())
 
 

@@ -6,7 +6,7 @@ import math
 from ..checkpoints import load_reader, load_reading
 from ..cohort import load
 from ..config import profile as find_profile
-from ..errors import BadArtifact
+from ..errors import BadArtifact, require
 from ..metrics.chain import generation_metrics, real_folder, real_metrics, routing_metrics, stage1_metrics
 from ..store import Store
 from .results import AIMS, committed_file, machine, meets, run_file, value_of
@@ -28,10 +28,8 @@ def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -
     store = Store.open(find_profile(profile), seed)
     own, other = run_file(store), committed_file(store.profile.name, machine(), seed)
     file = own if own.exists() and not committed else other
-    if not file.exists():
-        raise BadArtifact(
-            f"There is no results file {file}: run the chain first (make run PROFILE={store.profile.name})."
-        )
+    advice = f"run the chain first (make run PROFILE={store.profile.name})."
+    require(file.exists(), f"There is no results file {file}: {advice}", BadArtifact)
     result = json.loads(file.read_text(encoding="utf-8"))
     test, model, n = load(store.path("cohort") / "splits", "test"), load_reading(store, "unified"), store.profile.scored
     found = stage1_metrics(load_reading(store, "stage1"), test, n) | routing_metrics(model, test)
@@ -39,8 +37,8 @@ def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -
     if folder := real_folder():
         found |= real_metrics(model, folder)
     compared, good = sorted(found.keys() & result["metrics"].keys()), True
-    if not compared:
-        raise BadArtifact(f"Nothing was compared, {file} has none of these figures: run the chain to its end first.")
+    nothing = f"Nothing was compared, {file} has none of these figures: run the chain to its end first."
+    require(compared, nothing, BadArtifact)
     for metric in compared:
         recorded = result["metrics"][metric]
         same = math.isclose(found[metric], recorded, rel_tol=1e-3, abs_tol=1e-3)

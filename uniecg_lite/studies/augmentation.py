@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
-from ..checkpoints import load_generator
 from ..config import Profile
 from ..findings import CODES
+from ..generator.generator import Generator
 from ..language.conversations import Corpus
 from ..leads import from_independent
 from ..metrics.chain import real_folder
@@ -75,7 +75,7 @@ def prepare(store: Store) -> SimpleNamespace:
         profile=store.profile,
         train=train,
         corpus=Corpus(train.truth()),
-        generator=load_generator(store),
+        generator=Generator.from_pretrained(store.path("diffusets")),
         chosen=chosen,  # who set the threshold: (n, 12, 1000) mV and (n, F) bool of the validation split
         held=held,  # the same of the test split
         real=load_real_records(folder) if folder else None,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import load_codec, load_codes, load_diagecg, load_reading, new_codec
+from ..checkpoints import load_codec, load_diagecg, load_reading, new_codec
 from ..config import Profile, Training
 from ..diagecg import diagecg_metrics as scored
 from ..diagecg.diagecg_model import DiagECG
@@ -154,8 +154,9 @@ def trained(room: Patients, corpus: Corpus, variant: str, seed: int, folder: Pat
         codes = read = codes_of(codec, room.train)
     else:
         codec = load_codec(room.store).to(device_and_why()[0])
-        codes = load_codes(room.store)
-        read = codes_of(codec, room.train, kind="numbers") if numbers else load_codes(room.store, "read")
+        kept = room.store.tensors("diag_tokenizer", "codes")
+        codes = kept["codes"]
+        read = codes_of(codec, room.train, kind="numbers") if numbers else kept["read"]
     torch.manual_seed(seed)
     model, own = load_diagecg(room.store, "language", codec), plans(P, variant)
     model.adapt(P.diag_rank)

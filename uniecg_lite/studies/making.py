@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..beats import heart_rate
-from ..checkpoints import load_generator, load_reader
+from ..checkpoints import load_reader
 from ..generator.beat_plan import HZ, PLAN
 from ..generator.denoiser import new_denoiser
 from ..generator.diffusion import FAULTS, PUBLISHED, Design, with_faults
@@ -97,7 +97,7 @@ class StudyContext:
 
     def __init__(self, store: Store, training: int | None = None):
         self.store, self.train, test = store, open_split(store, "train").first(training), open_split(store, "test")
-        self.generator, self.reader = load_generator(store), load_reader(store)
+        self.generator, self.reader = Generator.from_pretrained(store.path("diffusets")), load_reader(store)
         self.corpus, everyone = Corpus(self.train.truth()), Corpus(test.truth())
         self.n = n = min(store.profile.study_scored, len(test) // 3)
         self.few = min(FEW, n)  # of the n patients, for whom a cell of 1000 steps makes ECGs

@@ -3,7 +3,8 @@
 `data/claims.json` has, for each group of studies, `metrics` and `claims`. A metric is a mean over seeds, as in
 `table: gem stage2_change`, or a comparison seed by seed, as in `making: ours recall / ours held_out.recall` (or with
 `-`). A claim holds if all its rules do, such as `diag.open.qa.low > 0`; on the right there may be a number, another
-metric, or a product of such. `needed` metrics are told in words; without a `wished` one a claim may fail, not hold.
+metric, or a sum of products of such. `needed` metrics are told in words; without a `wished` one a claim may fail, not
+hold. The group `chain` is of single runs: `ours` tells them, and `testable_if` are rules without which nothing is said.
 """
 
 import json
@@ -211,31 +212,38 @@ def _measured(what: str, profile: str, root: Path | None) -> Spread | None:
 def verdicts(metrics: dict[str, float], group: str | None = None) -> dict[str, dict]:
     """Claim -> {paper, ours, verdict}, of one group or of all; a claim whose metrics are missing is left out.
 
-    The verdict is: reproduced, not reproduced, or not testable here (too few seeds, or a wished metric is missing).
+    The verdict is: reproduced, not reproduced, or not testable here (too few seeds, or a wished metric is missing). A
+    claim of the chain and of a study (U2) is judged by the study where there is one.
 
     Args:
         metrics: as `claim_metrics` makes them.
         group: as there.
     """
-    claims = {name: claim for each in ([group] if group else GROUPS) for name, claim in GROUPS[each]["claims"].items()}
-    return {name: _judge(claim, metrics) for name, claim in claims.items() if claim["needed"].keys() <= metrics.keys()}
+    claims = [item for each in ([group] if group else GROUPS) for item in GROUPS[each]["claims"].items()]
+    found = {name: _judge(claim, metrics) for name, claim in claims if {*claim["needed"]} <= metrics.keys()}
+    return dict(sorted(found.items(), key=lambda item: ("USD".index(item[0][0]), int(item[0][1:]))))
 
 
 def _judge(claim: dict, metrics: dict[str, float]) -> dict:
+    holds = all(_holds(rule, metrics) for rule in claim["holds_if"] if rule.split()[0] in metrics)
+    if "ours" in claim:
+        testable = all(_holds(rule, metrics) for rule in claim.get("testable_if", []))
+        return {"paper": claim["paper"], "ours": claim["ours"].format(m=metrics), "verdict": _verdict(holds, testable)}
     wished = claim.get("wished", {})
     words = {key: text for key, text in (claim["needed"] | wished).items() if key in metrics}
     values = [tuple(metrics[key + end] for end in ENDS) for key in words]
-    holds = all(
-        RULES[sign](metrics[left], math.prod(metrics[x] if x in metrics else float(x) for x in right if x != "*"))
-        for left, sign, *right in map(str.split, claim["holds_if"])
-        if left in metrics
-    )
     enough = min(value[3] for value in values) >= claim.get("seeds", SEEDS)
     return {
         "paper": claim["paper"],
         "ours": "; ".join(f"{text} {spread_text(value, '.3g')}" for text, value in zip(words.values(), values)),
         "verdict": _verdict(holds, enough and (not holds or wished.keys() <= metrics.keys())),
     }
+
+
+def _holds(rule: str, metrics: dict[str, float]) -> bool:
+    left, sign, right = rule.split(maxsplit=2)
+    terms = [[metrics[x] if x in metrics else float(x) for x in term.split(" * ")] for term in right.split(" + ")]
+    return RULES[sign](metrics[left], sum(math.prod(term) for term in terms))
 
 
 def _verdict(holds: bool, testable: bool) -> str:
