@@ -7,12 +7,14 @@ from dataclasses import replace
 from itertools import count
 
 import torch
+import torch.nn.functional as F
 from diffusets_published import LATENT as PUBLISHED_LATENT
 from diffusets_published import PATIENT, STEPS, TEXT, PublishedDenoiser, PublishedVAE, ancestral
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers.modeling_outputs import CausalLMOutput
 
 from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import LAPTOP, Profile
@@ -154,8 +156,36 @@ def denoiser_efficiency(profile: Profile = LAPTOP, batch: int = max(BATCHES), si
     }
 
 
+class LabelledUniECG(UniECG):
+    """Takes ids and labels as models of transformers do, so that their `Trainer` can train it."""
+
+    def forward(self, input_ids, attention_mask=None, signal=None, image=None, labels=None) -> CausalLMOutput:
+        """As models of transformers do; the ECG comes after the begin token.
+
+        Args:
+            input_ids: tensor (B, T).
+            attention_mask: (B, T), 0 where padding stands; None for no padding.
+            signal: (B, 12, 1000) mV, or None.
+            image: (B, 1, 256, 500) uint8 ink, or None.
+            labels: (B, T), `IGNORED` where a word does not count; None for no loss.
+
+        Returns:
+            logits (B, T, V), and the loss where there are labels.
+        """
+        embeds = self.splice(input_ids, self.project(*self.encode_ecg(signal, image)))
+        extra = embeds.shape[1] - input_ids.shape[1]  # S
+        if attention_mask is not None and extra:
+            seen = attention_mask.new_ones(len(attention_mask), extra)
+            attention_mask = torch.cat([attention_mask[:, :1], seen, attention_mask[:, 1:]], 1)
+        hidden = self.lm.base_model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
+        logits = self.logits(hidden[:, extra:])  # (B, T, V): place t foretells word t + 1
+        ahead = logits[:, :-1].flatten(0, 1)
+        loss = None if labels is None else F.cross_entropy(ahead.float(), labels[:, 1:].flatten(), ignore_index=IGNORED)
+        return CausalLMOutput(loss, logits)
+
+
 class Shown:
-    """Stands in for a model in `stage1_loss`: what it would be shown, as `UniECG.forward` takes it."""
+    """Stands in for a model in `stage1_loss`: what it would be shown, as `LabelledUniECG` takes it."""
 
     device = torch.device("cpu")
 
@@ -167,16 +197,16 @@ class Shown:
         return ecg
 
     def loss(self, batch: Batch, ecg=(None, None), rates: bool = False) -> dict[str, torch.Tensor]:
-        """The arguments of `UniECG.forward`."""
+        """The arguments of `LabelledUniECG.forward`."""
         labels = torch.full_like(batch.ids[:, 1:], IGNORED).flatten()
         labels[batch.places] = batch.target
-        labels = torch.nn.functional.pad(labels.view(len(batch.ids), -1), (1, 0), value=IGNORED)  # (B, T)
+        labels = F.pad(labels.view(len(batch.ids), -1), (1, 0), value=IGNORED)  # (B, T)
         seen = {name: part for name, part in zip(("signal", "image"), ecg) if part is not None}
         return {"input_ids": batch.ids, "attention_mask": (batch.ids != self.pad).long(), "labels": labels, **seen}
 
 
 def stage1_speeds(profile: Profile = LAPTOP, steps: int = STAGE1_STEPS, repeats: int = 2) -> dict[str, float]:
-    """Steps per second of stage 1: `stage1_loss` in our loop, and `UniECG.forward` under transformers' `Trainer`.
+    """Steps per second of stage 1: `stage1_loss` in our loop, and `LabelledUniECG` under transformers' `Trainer`.
 
     Both see the same ECGs and words in the same order, clip gradients alike and take the same steps of AdamW in the
     same precision. Ours starts from cached encoder tokens and computes logits of answers alone; the Trainer gets ready
@@ -190,7 +220,7 @@ def stage1_speeds(profile: Profile = LAPTOP, steps: int = STAGE1_STEPS, repeats:
     corpus, device = Corpus(patients.truth), device_and_why()[0]
     words = train_tokenizer(corpus.sentences(random.Random(0), 600))
     torch.manual_seed(0)
-    model = UniECG(pocket_llm(profile, words), words, *new_encoders(profile))
+    model = LabelledUniECG(pocket_llm(profile, words), words, *new_encoders(profile))
     raw, shown, collator = CachedTokens(patients.signal, raster(patients.signal)), Shown(model), Collator(model, corpus)
     plan, numbers, batches = replace(profile.stage1, steps=steps), [], []
     for number in count():

@@ -82,7 +82,7 @@ def test_operations_grow_with_the_batch(by_hand):
 
 def test_a_step_of_stage1_is_timed_on_the_same_batches_as_under_trainer(by_hand, monkeypatch):
     asked, answered = [], []
-    forward, loss = room.UniECG.forward, room.UniECG.loss
+    forward, loss = room.LabelledUniECG.forward, room.UniECG.loss
     monkeypatch.setattr(room, "STAGE1_PATIENTS", 24)
 
     def seen(model, input_ids, attention_mask=None, signal=None, image=None, labels=None):
@@ -94,7 +94,7 @@ def test_a_step_of_stage1_is_timed_on_the_same_batches_as_under_trainer(by_hand,
         answered.append((batch.ids.cpu(), loss(model, batch, ecg).item(), ecg is None))
         return loss(model, batch, ecg, rates)
 
-    monkeypatch.setattr(room.UniECG, "forward", seen)
+    monkeypatch.setattr(room.LabelledUniECG, "forward", seen)
     monkeypatch.setattr(room.UniECG, "loss", told)
     found = room.stage1_speeds(tiny.PROFILE, steps=4)
     assert set(found) == {
@@ -120,4 +120,4 @@ def test_what_trainer_is_given_has_the_loss_of_the_package():
         given = room.Shown(model).loss(batch, ecg)
         views = room.views_of(model, signal[:3]) if ecg[0] is not None else (None, None)
         wanted = model.loss(batch, model.project(*views))
-        torch.testing.assert_close(model(**given).loss, wanted, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(room.LabelledUniECG.forward(model, **given).loss, wanted, rtol=1e-3, atol=1e-3)

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .config import Profile
-from .errors import BadArtifact, BadRequest
+from .errors import BadArtifact, BadRequest, require
 from .language.tokenizer import PLAIN_TEMPLATE, encode, number_rows
 from .training import device_and_why, inference
 
@@ -151,8 +151,7 @@ class ECGLanguageModel(nn.Module):
             BadRequest: more ECGs than two.
         """
         n = tokens.shape[1]
-        if n > len(ORDER):
-            raise BadRequest(f"{n} ECGs cannot be compared: give one, or two.")
+        require(n <= len(ORDER), f"{n} ECGs cannot be compared: give one, or two.", BadRequest)
         if n == 1:
             return tokens
         rows = torch.tensor([encode(self.tokenizer, f" {word}")[-1] for word in ORDER], device=tokens.device)

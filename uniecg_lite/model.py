@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from huggingface_hub import ModelHubMixin, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from peft import TrainableTokensConfig, get_peft_model
@@ -14,16 +13,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.modeling_outputs import CausalLMOutput
 
 from .drawing import read_page
 from .ecg import ECG
 from .ecg_image import raster
 from .encoders import ImageEncoder, SignalEncoder
-from .errors import BadArtifact, BadRequest
+from .errors import BadArtifact, BadRequest, require
 from .generator.generator import Generator
 from .language.tokenizer import encode
-from .llm import IGNORED, ECGLanguageModel, load_llm
+from .llm import ECGLanguageModel, load_llm
 from .training import device_and_why, inference
 
 FORMAT = 2  # of a model folder
@@ -95,14 +93,12 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
 
     # ---- what goes in -------------------------------------------------------------------------------------------
     @inference()
-    def encode_signal(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, T_s, D_enc)."""
-        return self.phi_s.eval()(signal.to(self.device))
-
-    @inference()
-    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 1, 256, 500) uint8 ink -> (B, T_v, D_enc)."""
-        return self.phi_v.eval()(image.to(self.device))
+    def encode_ecg(self, signal=None, image=None, batch: int = 64) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(B, 12, 1000) mV, (B, 1, 256, 500) uint8 ink -> (B, T_s, D_enc), (B, T_v, D_enc); either may be None."""
+        views = ((self.phi_s.eval(), signal), (self.phi_v.eval(), image))
+        return tuple(
+            None if x is None else torch.cat([phi(part.to(self.device)) for part in x.split(batch)]) for phi, x in views
+        )
 
     def project(self, signal_tokens: torch.Tensor | None, image_tokens: torch.Tensor | None) -> torch.Tensor | None:
         """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, S, D_lm), pooled; None when there is no ECG.
@@ -116,31 +112,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             if tokens is not None
         ]
         return torch.cat(parts, 1) if parts else None
-
-    def forward(self, input_ids, attention_mask=None, signal=None, image=None, labels=None) -> CausalLMOutput:
-        """As models of transformers do; the ECG comes after the begin token.
-
-        Args:
-            input_ids: tensor (B, T).
-            attention_mask: (B, T), 0 where padding stands; None for no padding.
-            signal: (B, 12, 1000) mV, or None.
-            image: (B, 1, 256, 500) uint8 ink, or None.
-            labels: (B, T), `IGNORED` where a word does not count; None for no loss.
-
-        Returns:
-            logits (B, T, V), and the loss where there are labels.
-        """
-        encode = ((self.encode_signal, signal), (self.encode_image, image))
-        embeds = self.splice(input_ids, self.project(*(None if x is None else of(x) for of, x in encode)))
-        extra = embeds.shape[1] - input_ids.shape[1]  # S
-        if attention_mask is not None and extra:
-            seen = attention_mask.new_ones(len(attention_mask), extra)
-            attention_mask = torch.cat([attention_mask[:, :1], seen, attention_mask[:, 1:]], 1)
-        hidden = self.lm.base_model(inputs_embeds=embeds, attention_mask=attention_mask).last_hidden_state
-        logits = self.logits(hidden[:, extra:])  # (B, T, V): place t foretells word t + 1
-        ahead = logits[:, :-1].flatten(0, 1)
-        loss = None if labels is None else F.cross_entropy(ahead.float(), labels[:, 1:].flatten(), ignore_index=IGNORED)
-        return CausalLMOutput(loss, logits)
 
     # ---- stage 2: [ECG] tokens ----------------------------------------------------------------------------------
     @torch.no_grad()
@@ -193,8 +164,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
     @inference()
     def conditions(self, prompts: list[str], batch: int = 64) -> torch.Tensor:
         """Prompts that ask for an ECG -> (B, D_c) conditions, through [ECG_1..n] and the mapper."""
-        if self.mapper is None:
-            raise BadArtifact("This model cannot generate ECGs yet: run notebooks 07 and 08.")
+        require(self.mapper, "This model cannot generate ECGs yet: run notebooks 07 and 08.", BadArtifact)
         self.eval()
         parts = (prompts[i : i + batch] for i in range(0, len(prompts), batch))
         return torch.cat([self.mapper(self.ecg_states(part)) for part in parts]).float()
@@ -224,13 +194,9 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         """
         if ecg is not None and image is not None:
             raise BadRequest("An ECG and a page are attached: give one of them, an ECG is read as its page, too.")
-        signal_tokens = image_tokens = None
-        if ecg is not None:
-            signal = torch.from_numpy(ecg.standard().signal)[None]
-            signal_tokens, image_tokens = self.encode_signal(signal), self.encode_image(raster(signal))
-        if image is not None:
-            image_tokens = self.encode_image(read_page(image)[None])
-        ids = self.write([prompt], signal_tokens, image_tokens)
+        signal = None if ecg is None else torch.from_numpy(ecg.standard().signal)[None]
+        page = None if image is None else read_page(image)[None]
+        ids = self.write([prompt], *self.encode_ecg(signal, page if ecg is None else raster(signal)))
         if not self.ecg_ids or self.ecg_ids[0] not in ids[0]:
             return Answer(self.texts(ids)[0])
         if self.generator is None:
