@@ -120,8 +120,8 @@ def rhythm_features(times: torch.Tensor) -> torch.Tensor:
     quantiles = share.masked_fill(~known, torch.nan).nanquantile(share.new_tensor(QUANTILES), 1).T.nan_to_num()
     step = (gap[:, 1:] / gap[:, :-1]).log().nan_to_num()  # (B, K - 2)
     numbers = [rate, usual, 3 * extent, 5 * variance.sqrt(), 5 * change, *alike, 4 * quantiles]
-    steps = [step.topk(3, 1).values, (-step).topk(3, 1).values]
-    return LOUD * torch.cat([*numbers, *steps, times[:, :1].nan_to_num(1.0), 4 * share], 1)
+    numbers += [step.topk(3, 1).values, (-step).topk(3, 1).values, times[:, :1].nan_to_num(1.0), 4 * share]
+    return LOUD * torch.cat(numbers, 1)
 
 
 def heart_rate(signal: torch.Tensor, hz: float) -> torch.Tensor:
@@ -139,9 +139,7 @@ def beat_size_spread(signal: torch.Tensor, hz: float) -> torch.Tensor:
     deviation over their mean, the first and the last beat left out. A healthy heart's breathing makes some hundredths.
     """
     times, reach = peak_times(signal, hz), round(0.08 * hz)  # (B, K)
-    inner = ~times.isnan()
-    inner[:, 0] = False
-    inner &= F.pad(inner[:, 1:], (0, 1))  # the last one has no beat after it
+    inner = F.pad(~times[:, 2:].isnan(), (1, 1))  # (B, K): a beat has one after it, too
     start = (times.nan_to_num(0.0) * hz).long().sub(reach).clamp(0, signal.shape[-1] - 2 * reach - 1)
     row = torch.arange(len(signal), device=signal.device)[:, None]
     cut = signal.unfold(2, 2 * reach + 1, 1)[row, :, start]  # (B, K, 12, W)

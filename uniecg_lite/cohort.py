@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from tqdm.auto import tqdm
 
-from .errors import BadArtifact
+from .errors import BadArtifact, require
 from .simulator.simulate import simulate
 from .store import replacing
 
@@ -87,8 +87,7 @@ def load(folder: str | Path, split: str) -> Cohort:
         BadArtifact: nothing is there.
     """
     path = Path(folder) / split
-    if not path.exists():
-        raise BadArtifact(f"There is no cohort at {path}: run notebook 01 first.")
+    require(path.exists(), f"There is no cohort at {path}: run notebook 01 first.", BadArtifact)
     return Cohort(datasets.load_from_disk(str(path)))
 
 

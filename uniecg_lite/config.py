@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, make_dataclass, replace
 
-from .errors import BadRequest
+from .errors import BadRequest, require
 from .findings import table
 
 # seconds of each notebook in the profile laptop, on two cores without bf16 matrix units; see `Profile.notebook_budget`
@@ -52,6 +52,5 @@ def profile(name: str | None = None) -> Profile:
         BadRequest: no such profile.
     """
     name = name or os.environ.get("UNIECG_PROFILE") or "laptop"
-    if name not in PROFILES:
-        raise BadRequest(f"There is no profile '{name}': choose one of {', '.join(PROFILES)}.")
+    require(name in PROFILES, f"There is no profile '{name}': choose one of {', '.join(PROFILES)}.", BadRequest)
     return replace(PROFILES[name], llm=os.environ.get("UNIECG_LLM") or PROFILES[name].llm)

@@ -13,11 +13,11 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from . import ecg_image as paper
 from .ecg_io import saving
-from .errors import BadECG, BadRequest, require
+from .errors import BadRequest, refused, require
 from .leads import LEADS
 
 FINE, COARSE, TRACE = "#fbdde2", "#f2a9b6", "black"
@@ -57,8 +57,8 @@ def compare(ecgs, labels, title: str | None = None) -> Figure:
 
     `labels` names the rows, for example "real" and "generated". Raises BadRequest when their numbers differ.
     """
-    if not ecgs or len(ecgs) != len(labels):
-        raise BadRequest(f"compare got {len(ecgs)} ECGs and {len(labels)} labels: give one label for each ECG.")
+    sentence = f"compare got {len(ecgs)} ECGs and {len(labels)} labels: give one label for each ECG."
+    require(0 < len(ecgs) == len(labels), sentence, BadRequest)
     cell, height = COMPARE_S * paper.MM_PER_S, paper.STRIP_MM * len(ecgs)
     middles = [height - (row + 0.5) * paper.STRIP_MM for row in range(len(ecgs))]  # mm from the paper's lower edge
     pieces = [
@@ -75,12 +75,12 @@ def compare(ecgs, labels, title: str | None = None) -> Figure:
 
 def alt_text(ecg) -> str:
     """One sentence that says what `figure(ecg)` shows, for people who cannot see it."""
-    columns = ", then ".join(f"{a}, {b}, {c}" for a, b, c in zip(*paper.LAYOUT))
+    columns = ", then ".join(map(", ".join, zip(*paper.LAYOUT)))
     who = {"female": "woman", "male": "man", None: "person"}[ecg.sex]
-    whose = f"a {who}" if ecg.age is None else f"a {who} aged {ecg.age:g}"
+    age = "" if ecg.age is None else f" aged {ecg.age:g}"
     swing = np.ptp(ecg.signal, axis=1)  # (12,)
     return (
-        f"12-lead ECG of {whose}, {min(ecg.seconds, paper.PAGE_S):g} s at {ecg.hz:g} Hz on paper at "
+        f"12-lead ECG of a {who}{age}, {min(ecg.seconds, paper.PAGE_S):g} s at {ecg.hz:g} Hz on paper at "
         f"{paper.MM_PER_S:g} mm/s and {paper.MM_PER_MV:g} mm/mV: leads {columns} in four columns of "
         f"{paper.COLUMN_S:g} s above a rhythm strip of lead {paper.RHYTHM_LEAD}; "
         f"the largest swing is {swing.max():.1f} mV in {LEADS[swing.argmax()]}."
@@ -142,8 +142,7 @@ def save_page(ecg, path: str | Path) -> Path:
 
     It is what `figure` shows. Raises UniECGError when the file cannot be written.
     """
-    path = Path(path)
-    path = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")
+    path = Path(path if str(path).lower().endswith(".png") else f"{path}.png")
     with saving(path) as room:
         dpi = PAGE_PX_PER_MM * MM_PER_INCH
         _picture(figure(ecg, dpi=dpi)).save(room / path.name, format="PNG", dpi=(dpi, dpi))
@@ -156,7 +155,12 @@ def read_page(path: str | Path) -> torch.Tensor:
     The page may have been scaled (540 px wide or more), converted or given an alpha channel, as long as it is whole,
     upright and in colour. Raises BadECG for anything else.
     """
-    pixels = _load(Path(path))  # (h, w, 3)
+    path = Path(path)
+    require(path.is_file(), f"There is no file {path}: check the name.")
+    sentence = f"{path.name} is not an image that can be read ({{reason}}): give a PNG or JPEG page."
+    with refused(sentence), Image.open(path) as stored:
+        image = ImageOps.exif_transpose(stored).convert("RGBA")  # upright as its EXIF note says
+        pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3]  # (h, w, 3)
     height, width, _ = pixels.shape
     require(
         abs(width / height / (paper.PAGE_MM[0] / paper.PAGE_MM[1]) - 1) <= 0.02,
@@ -198,17 +202,6 @@ def _names_in_place(pixels: np.ndarray) -> bool:
     inside = (x > -paper.MARGIN_MM / 2) & (x < paper.PAPER_MM[0]) & (y > -paper.MARGIN_MM / 2) & (y < paper.PAPER_MM[1])
     right = (x % (paper.COLUMN_S * paper.MM_PER_S) < NAME_MM[0]) & (y % paper.STRIP_MM < NAME_MM[1])
     return right[inside].sum() >= MIN_NAMES * inside.sum()
-
-
-def _load(path: Path) -> np.ndarray:
-    """The image as (h, w, 3) uint8, upright as its EXIF note says, laid on white where it is transparent."""
-    require(path.is_file(), f"There is no file {path}: check the name.")
-    try:
-        with Image.open(path) as stored:
-            image = ImageOps.exif_transpose(stored).convert("RGBA")
-            return np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3]
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise BadECG(f"{path.name} is not an image that can be read ({error}): give a PNG or JPEG page.") from None
 
 
 def panel(title: str, size: tuple[float, float] = (6.0, 2.6)) -> tuple[Figure, plt.Axes]:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 from scipy.signal import resample_poly
 
 from . import drawing, ecg_io
-from .errors import BadECG, require
+from .errors import BadECG, refused, require
 from .leads import LAW_TOLERANCE_MV, LEADS, complete, lead_law_residual, lead_name, repair_hint
 
 PER_MV = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
@@ -39,13 +40,43 @@ class ECG:
     source: str = ""
 
     def __post_init__(self):
-        try:
-            object.__setattr__(self, "signal", np.ascontiguousarray(self.signal, dtype=np.float32))
-            object.__setattr__(self, "hz", float(self.hz))
-            object.__setattr__(self, "age", None if self.age is None else float(self.age))
-        except (TypeError, ValueError) as error:
-            raise BadECG(f"Signal, hz and age must be numbers ({error}): give mV, Hz and years.") from None
-        self._check()
+        """Refuse (BadECG) a wrong shape, rate, age or sex, missing values, dead leads, wrong units and broken laws."""
+        with refused("Signal, hz and age must be numbers ({reason}): give mV, Hz and years."):
+            x = np.ascontiguousarray(self.signal, dtype=np.float32)
+            vars(self).update(signal=x, hz=float(self.hz), age=None if self.age is None else float(self.age))
+        require(x.shape[:-1] == (12,), f"Expected 12 leads as (12, L), got {x.shape}: give the leads in rows, I to V6.")
+        check_rate(self.hz)
+        require(
+            self.seconds >= MIN_SECONDS,
+            f"The record lasts {self.seconds:.2f} s: an ECG of at least {MIN_SECONDS:g} s is needed.",
+        )
+        bad = ", ".join(LEADS[c] for c in np.flatnonzero(~np.isfinite(x).all(1)))
+        require(not bad, f"Missing values (NaN or infinite) in {bad}: leave out that stretch, or the record.")
+        span = np.ptp(x, axis=1)  # (12,)
+        require(
+            span.max() == 0 or span.max() >= MIN_MV,
+            f"The largest lead spans only {span.max():.2g} mV, too small for an ECG: "
+            'if the values are in volts, pass unit="V".',
+        )
+        flat = ", ".join(LEADS[c] for c in np.flatnonzero(span < FLAT_MV))
+        require(not flat, f"Flat over the whole record: {flat}; choose a record without dead leads.")
+        k = math.ceil(0.995 * x.shape[1]) - 1
+        large = np.partition(np.abs(x - np.median(x, axis=1, keepdims=True)), k, axis=1)[:, k]  # (12,)
+        require(
+            large.max() <= MAX_MV,
+            f"Lead {LEADS[large.argmax()]} reaches {large.max():.3g} mV, too large for an ECG: "
+            'if the values are in microvolts, pass unit="uV".',
+        )
+        if (residual := lead_law_residual(x)) > LAW_TOLERANCE_MV:
+            raise BadECG(
+                f"The limb leads break Einthoven's and Goldberger's laws by {residual:.2f} mV "
+                f"(at most {LAW_TOLERANCE_MV:g} is allowed): {repair_hint(x)}."
+            )
+        age, known = self.age or 0.0, self.sex in ("female", "male", None)
+        require(
+            0 <= age <= MAX_AGE, f"Age {age:g} is not between 0 and {MAX_AGE:g} years: use None when it is unknown."
+        )
+        require(known, f'Sex {self.sex!r} is not known here: use "female", "male" or None.')
 
     @classmethod
     def from_leads(
@@ -78,52 +109,9 @@ class ECG:
         """
         return cls.from_leads(**ecg_io.read(Path(path), hz, unit))
 
-    def _check(self) -> None:
-        """Refuse (BadECG) a wrong shape, rate, age or sex, missing values, dead leads, wrong units and broken laws."""
-        x = self.signal
-        require(
-            x.ndim == 2 and x.shape[0] == 12,
-            f"Expected 12 leads as (12, L), got {x.shape}: give the leads in rows, I to V6.",
-        )
-        check_rate(self.hz)
-        require(
-            self.seconds >= MIN_SECONDS,
-            f"The record lasts {self.seconds:.2f} s: an ECG of at least {MIN_SECONDS:g} s is needed.",
-        )
-        bad = ", ".join(LEADS[c] for c in np.flatnonzero(~np.isfinite(x).all(1)))
-        require(not bad, f"Missing values (NaN or infinite) in {bad}: leave out that stretch, or the record.")
-        span = np.ptp(x, axis=1)  # (12,)
-        require(
-            span.max() == 0 or span.max() >= MIN_MV,
-            f"The largest lead spans only {span.max():.2g} mV, too small for an ECG: "
-            'if the values are in volts, pass unit="V".',
-        )
-        flat = ", ".join(LEADS[c] for c in np.flatnonzero(span < FLAT_MV))
-        require(not flat, f"Flat over the whole record: {flat}; choose a record without dead leads.")
-        k = math.ceil(0.995 * x.shape[1]) - 1
-        large = np.partition(np.abs(x - np.median(x, axis=1, keepdims=True)), k, axis=1)[:, k]  # (12,)
-        require(
-            large.max() <= MAX_MV,
-            f"Lead {LEADS[large.argmax()]} reaches {large.max():.3g} mV, too large for an ECG: "
-            'if the values are in microvolts, pass unit="uV".',
-        )
-        residual = lead_law_residual(x)
-        if residual > LAW_TOLERANCE_MV:
-            hint = repair_hint(x) or "the names do not fit the signals, or these are not leads of one ECG"
-            raise BadECG(
-                f"The limb leads break Einthoven's and Goldberger's laws by {residual:.2f} mV "
-                f"(at most {LAW_TOLERANCE_MV:g} is allowed): {hint}."
-            )
-        if self.age is not None and not 0 <= self.age <= MAX_AGE:
-            raise BadECG(f"Age {self.age:g} is not between 0 and {MAX_AGE:g} years: use None when it is unknown.")
-        require(
-            self.sex in ("female", "male", None), f'Sex {self.sex!r} is not known here: use "female", "male" or None.'
-        )
-
     def __getitem__(self, name: str) -> np.ndarray:
         """One lead by name, (L,) in mV; raises BadECG for a name that is no lead."""
-        lead = lead_name(name)
-        require(lead, f"There is no lead {name!r}: use one of {', '.join(LEADS)}.")
+        require(lead := lead_name(name), f"There is no lead {name!r}: use one of {', '.join(LEADS)}.")
         return self.signal[LEADS.index(lead)]
 
     def __repr__(self) -> str:
@@ -145,9 +133,8 @@ class ECG:
             return self
         ratio = Fraction(hz / self.hz).limit_denominator(1000)
         count = round(self.signal.shape[1] * hz / self.hz)
-        signal = resample_poly(self.signal, ratio.numerator, ratio.denominator, axis=1, padtype="edge")[:, :count]
-        short = count - signal.shape[1]  # where the fraction is not exact
-        return replace(self, signal=np.pad(signal, ((0, 0), (0, short)), mode="edge"), hz=hz)  # (12, count)
+        signal = resample_poly(self.signal, ratio.numerator, ratio.denominator, axis=1, padtype="edge")
+        return replace(self, signal=_held(signal, count), hz=hz)
 
     def standard(self) -> "ECG":
         """The form the models read: the first 10 s at 100 Hz, (12, 1000).
@@ -159,10 +146,7 @@ class ECG:
             f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.",
         )
         ecg, count = self.resample(STANDARD_HZ), round(STANDARD_HZ * STANDARD_SECONDS)
-        if ecg.signal.shape[1] == count:
-            return ecg
-        short = max(0, count - ecg.signal.shape[1])
-        return replace(ecg, signal=np.pad(ecg.signal[:, :count], ((0, 0), (0, short)), mode="edge"))  # (12, 1000)
+        return ecg if ecg.signal.shape[1] == count else replace(ecg, signal=_held(ecg.signal, count))
 
     def save(self, path: str | Path) -> Path:
         """Write a WFDB record (format 16, 1 uV per unit, so within 0.5 uV) and return its path without suffix.
@@ -179,19 +163,19 @@ class ECG:
 
 def check_rate(hz: float) -> None:
     """Refuse (BadECG) a sampling rate outside 50 to 2000 Hz, or one that is no number."""
-    try:
-        fine = MIN_HZ <= float(hz) <= MAX_HZ
-    except (TypeError, ValueError):
-        fine = False
+    fine = isinstance(hz, Real) and MIN_HZ <= hz <= MAX_HZ
     require(fine, f"A sampling rate of {hz} Hz is not usable: give samples per second, {MIN_HZ:g} to {MAX_HZ:g}.")
+
+
+def _held(signal: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` samples, (12, L) -> (12, count); a shorter signal holds its last value."""
+    return np.pad(signal[:, :count], ((0, 0), (0, max(0, count - signal.shape[1]))), mode="edge")
 
 
 def _samples(values, hz: float, name: str) -> np.ndarray:
     """One lead as (L,) float64, interior runs of NaN up to 40 ms filled by a straight line; refuses longer ones."""
-    try:
+    with refused(f"Lead {name} holds something that is not a number: give plain numbers."):
         values = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise BadECG(f"Lead {name} holds something that is not a number: give plain numbers.") from None
     require(
         values.ndim == 1 and values.size,
         f"Lead {name} has shape {values.shape}: give each lead as one row of samples (L,).",

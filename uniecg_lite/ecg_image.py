@@ -53,11 +53,19 @@ def raster(signal: torch.Tensor) -> torch.Tensor:
         len(shape) == 3 and shape[1:] == (12, 2 * WIDTH),
         f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first.",
     )
-    top, bottom = _extent(_strips(signal.detach().float()))  # (B, 4, W) each, in px from the strip's top
-    low, high = (
-        (255 * edge).round().to(torch.int16).view(-1, 1, WIDTH)  # (4B, 1, W)
-        for edge in (top - 1, bottom + 1)  # half the trace and half a pixel
+    strips = _strips(signal.detach().float())
+    require(
+        not strips.is_cpu or strips.isfinite().all(),
+        "The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.",
     )
+    y = (STRIP_PX / 2 - PX_PER_MV * strips).clamp_(0.5, STRIP_PX - 0.5)  # (B, 4, L) px from the strip's top
+    even, odd = y[..., ::2], y[..., 1::2]  # (B, 4, W)
+    after = torch.cat((even[..., 1:], odd[..., -1:]), -1)  # (B, 4, W): the next column's first sample
+    seam = slice(WIDTH // 4 - 1, None, WIDTH // 4)
+    after[:, :-1, seam] = odd[:, :-1, seam]  # leads side by side are not joined
+    top = torch.minimum(torch.minimum(even, odd), after) - 1  # half the trace and half a pixel
+    bottom = torch.maximum(torch.maximum(even, odd), after) + 1
+    low, high = ((255 * edge).round().to(torch.int16).view(-1, 1, WIDTH) for edge in (top, bottom))  # (4B, 1, W)
     rows = ((torch.arange(STRIP_PX, device=signal.device) + 0.5) * 255).to(torch.int16)[:, None]  # (h, 1)
     image = torch.empty(len(low), STRIP_PX, WIDTH, dtype=torch.uint8, device=signal.device)
     chunk = CPU_STRIPS if signal.device.type == "cpu" else max(1, len(low))
@@ -72,17 +80,3 @@ def _strips(signal: torch.Tensor) -> torch.Tensor:
     cells = signal.unflatten(1, (4, 3)).unflatten(-1, (4, -1))  # (B, column, row, quarter, L/4)
     rows = cells.diagonal(dim1=1, dim2=3).movedim(-1, 2).flatten(2)  # (B, 3, L)
     return torch.cat((rows, signal[:, 1:2]), 1)  # (B, 4, L)
-
-
-def _extent(strips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Upper and lower end of the trace in each image column, (B, 4, W) each, in px from the strip's top."""
-    require(
-        not strips.is_cpu or strips.isfinite().all(),
-        "The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.",
-    )
-    y = (STRIP_PX / 2 - PX_PER_MV * strips).clamp_(0.5, STRIP_PX - 0.5)  # (B, 4, L)
-    even, odd = y[..., ::2], y[..., 1::2]  # (B, 4, W)
-    after = torch.cat((even[..., 1:], odd[..., -1:]), -1)  # (B, 4, W): the next column's first sample
-    seam = slice(WIDTH // 4 - 1, None, WIDTH // 4)
-    after[:, :-1, seam] = odd[:, :-1, seam]  # leads side by side are not joined
-    return torch.minimum(torch.minimum(even, odd), after), torch.maximum(torch.maximum(even, odd), after)

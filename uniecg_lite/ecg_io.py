@@ -8,7 +8,6 @@ import os
 import re
 import tempfile
 import unicodedata
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
-from .errors import BadECG, UniECGError, require
+from .errors import BadECG, UniECGError, refused, require
 from .leads import LEADS, lead_name
 
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
@@ -71,10 +70,8 @@ def patient(text: str) -> dict:
 
 def _rate(text: str | None, sentence: str) -> float | None:
     """A rate in Hz as a file states it; refuses what is no number with this sentence."""
-    try:
+    with refused(sentence):
         return None if text is None else float(text)
-    except ValueError:
-        raise BadECG(sentence) from None
 
 
 # --- Each reader gives names and leads (signals in this order), hz, unit, age and sex.
@@ -88,33 +85,26 @@ def _read_wfdb(path: Path) -> dict:
         require(record == path, f"The header {header.name} of {path.name} is missing: put it beside the signals.")
         raise BadECG(f"Files such as {path.name} are not read here: {READABLE}.")
     lines = _header_lines(header)
-    try:
+    line = " ".join(next(iter(lines), ()))
+    with refused(
+        f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
+        "signals, rate and samples): mend it, or fetch the record again."
+    ):
         files = {str(name) for name in getattr(wfdb.rdheader(str(record)), "file_name", None) or ()}
-    except Exception as error:
-        line = " ".join(lines[0]) if lines else ""
-        raise BadECG(
-            f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
-            "signals, rate and samples): mend it, or fetch the record again."
-        ) from error
     hz = _stated_rate(header)
-    for name in sorted(files):
-        require(
-            Path(name).name == name and (record.parent / name).is_file(),
-            f"The signal file {name} named in {header.name} is missing: put it beside the header.",
-        )
-    try:
+    there = {name for name in files if Path(name).name == name and (record.parent / name).is_file()}
+    gone = min(files - there, default="")
+    require(not gone, f"The signal file {gone} named in {header.name} is missing: put it beside the header.")
+    with refused(
+        f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
+    ):
         data = wfdb.rdrecord(str(record))
         names, leads = [str(name) for name in data.sig_name], data.p_signal.T  # (C, L)
-    except Exception as error:
-        raise BadECG(
-            f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
-        ) from error
     units = dict(zip(names, data.units))
     if "/" not in lines[0][0]:  # the reader drops letters that are no ASCII, so that µV would become V
         units |= {name: "uV" for name, line in zip(names, lines[1:]) if re.search(_MICRO, "".join(line[2:3]))}
     comments = "\n".join(data.comments or ())
-    source = _SOURCE.search(comments)
-    about = {"source": source[1].strip()} if source else {}
+    about = {"source": source[1].strip()} if (source := _SOURCE.search(comments)) else {}
     return {"names": names, "leads": leads, "hz": hz, "unit": units, **patient(comments), **about}
 
 
@@ -150,12 +140,8 @@ def _stated_rate(header: Path) -> float | None:
 
 def _read_csv(path: Path) -> dict:
     """A table with lead names in its first row; "# hz=500", "# unit=uV", "# age=63", "# sex=F" lines are optional."""
-    try:
+    with refused(f"{path.name} is not a text file in UTF-8: save it so, with lead names in its first row."):
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise BadECG(
-            f"{path.name} is not a text file in UTF-8: save it so, with lead names in its first row."
-        ) from None
     notes = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#"))
     notes = re.sub(r"[,;]\s*(?=[a-z]+\s*[:=])", "\n", notes, flags=re.IGNORECASE)
     table = [line for line in lines if not line.startswith("#")]
@@ -170,19 +156,14 @@ def _read_csv(path: Path) -> dict:
         "it must hold names such as I, II, V1.",
     )
     comma = "," if mark == ";" else "."
-    try:
-        if {len(row) for row in rows} != {len(names)}:
-            raise ValueError("a row has another number of columns than the first")
+    with refused(f"{path.name} is not a table of numbers ({{reason}}): give one row for each sample, numbers as 1.5."):
+        even = {len(row) for row in rows} == {len(names)}
+        require(even, "a row has another number of columns than the first", ValueError)
         columns = np.array([[float(cell.strip().replace(comma, ".") or "nan") for cell in row] for row in rows]).T
-    except ValueError as error:
-        raise BadECG(
-            f"{path.name} is not a table of numbers ({error}): give one row for each sample, numbers as 1.5."
-        ) from None
     units = {match[1]: match[2] for match in matches if match[2]}
     stated = {key: match[1] for key in ("hz", "unit") if (match := re.search(rf"\b{key}\s*[:=]\s*(\S+)", notes, re.I))}
     hz = _rate(stated.get("hz"), f"{path.name} states a rate that is no number: write, for example, # hz=500.")
-    if hz is None:
-        hz = _rate_from_time(path, dict(zip(names, columns)))
+    hz = _rate_from_time(path, dict(zip(names, columns))) if hz is None else hz
     return {"names": names, "leads": columns, "hz": hz, "unit": units or stated.get("unit"), **patient(notes)}
 
 
@@ -208,22 +189,14 @@ def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
 
 def _read_numpy(path: Path) -> dict:
     """An array of twelve leads, or an archive of arrays named signal and hz; leads, unit, age and sex are optional."""
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise BadECG(f"{path.name} is not a NumPy file of numbers ({error}): use np.save or np.savez.") from None
-    if isinstance(archive, np.ndarray):
-        part = {"signal": archive}
-    else:
-        try:
-            with archive:
-                part = {key: archive[key] for key in archive.files if key in ("signal", "leads", *SCALARS)}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise BadECG(f"{path.name} is damaged or holds objects ({error}): save plain arrays.") from None
+    with refused(f"{path.name} is not a NumPy file of numbers ({{reason}}): use np.save or np.savez."):
+        found = np.load(path, allow_pickle=False)
+    part = {"signal": found} if isinstance(found, np.ndarray) else {}
+    with refused(f"{path.name} is damaged or holds objects ({{reason}}): save plain arrays."):
+        part = part or {key: found[key] for key in found.files if key in ("signal", "leads", *SCALARS)}
     require("signal" in part, f"{path.name} holds no array named signal: save it with np.savez(signal=..., hz=...).")
     signal, names = part["signal"], [str(name) for name in part.get("leads", np.array(LEADS)).ravel()]
-    if signal.ndim == 2 and signal.shape[0] > signal.shape[1]:
-        signal = signal.T  # the shorter side is taken for the leads
+    signal = signal.T if signal.ndim == 2 and signal.shape[0] > signal.shape[1] else signal  # leads: the shorter side
     require(
         signal.ndim == 2 and len(signal) == len(names),
         f"{path.name} has shape {signal.shape}, but {len(names)} leads are named: give (12, L) in the order "
@@ -231,8 +204,8 @@ def _read_numpy(path: Path) -> dict:
     )
     text = {key: str(part[key].item()) for key in SCALARS if key in part and part[key].size == 1}
     hz = _rate(text.get("hz"), f"The hz in {path.name} is no number: save the samples per second.")
-    about = patient(" ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text))
-    return {"names": names, "leads": signal, "hz": hz, "unit": text.get("unit"), **about}
+    notes = " ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text)
+    return {"names": names, "leads": signal, "hz": hz, "unit": text.get("unit"), **patient(notes)}
 
 
 def write(ecg, path: Path) -> Path:

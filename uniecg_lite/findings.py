@@ -12,8 +12,8 @@ from itertools import compress
 
 import torch
 
-from .errors import BadRequest
-from .leads import LEADS
+from .errors import BadRequest, require
+from .leads import CHEST, LEADS
 from .paths import DATA
 
 
@@ -59,8 +59,7 @@ HIDES = {  # code -> findings that it may hide: the row names them, or their gro
 ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # at J + 20 ms
 ST_DOWN = -0.1
 T_INVERTED = -0.1
-T_TALL = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])
-LOW_SWING = torch.tensor([1.0 if name.startswith("V") else 0.5 for name in LEADS])  # QRS from peak to peak, below it
+T_TALL = LOW_SWING = torch.tensor([1.0 if name in CHEST else 0.5 for name in LEADS])  # QRS from peak to peak, below it
 T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
 Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
@@ -115,9 +114,9 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     Raises:
         BadRequest: the truth has other findings than `data/findings.json`.
     """
-    found = truth["findings"]
-    if found.shape[1] != len(CODES):
-        raise BadRequest(f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again.")
+    found = truth["findings"]  # (B, F)
+    sentence = f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again."
+    require(found.shape[1] == len(CODES), sentence, BadRequest)
     masks = {
         **dict(zip(LEAD_SIGNS, lead_signs(truth).unbind(1))),  # (B, 12) each
         "drift": truth["drift_mv"] >= DRIFT_FROM_MV,
@@ -147,8 +146,7 @@ def report(reading: Reading) -> str:
     """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
     r = reading
     found = [code for code in CODES if code in r.findings]  # rhythms come first
-    names = [NAMES[code] for code in found]
-    names = names if set(found) & set(RHYTHMS) else ["unknown rhythm", *names]
+    names = ["unknown rhythm"] * set(RHYTHMS).isdisjoint(found) + [NAMES[code] for code in found]
     reasons = [EVIDENCE[code] for code in found if code not in SINUS]  # a sinus rhythm needs no more than its rate
     sentences = [
         f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",

@@ -79,18 +79,16 @@ def lead_law_residual(signal, quantile: float = 0.995):
 
 
 def repair_hint(signal: np.ndarray) -> str:
-    """Name the exchange of two limb leads, or the one inversion, that mends the lead laws; "" when none does.
+    """Name the exchange of two limb leads, or the one inversion, that mends the lead laws, or say that none does.
 
     `signal` is (12, L) in mV. The best candidate counts only when it brings the residual within tolerance.
     """
-    mended = {}
-    for a in range(6):
-        mended[f"inverting {LEADS[a]}"] = signal * np.where(np.arange(12) == a, -1, 1)[:, None]
-    for a, b in combinations(range(6), 2):
-        order = [{a: b, b: a}.get(c, c) for c in range(12)]
-        mended[f"exchanging {LEADS[a]} and {LEADS[b]}"] = signal[order]
+    mended = {f"inverting {a}": signal * np.where(np.array(LEADS) == a, -1, 1)[:, None] for a in LIMB}
+    for a, b in combinations(LIMB, 2):
+        mended[f"exchanging {a} and {b}"] = signal[[LEADS.index({a: b, b: a}.get(c, c)) for c in LEADS]]
     residual, change = min(zip(lead_law_residual(np.stack(list(mended.values()))).tolist(), mended))
-    return f"{change} would repair it" if residual <= LAW_TOLERANCE_MV else ""
+    none = "the names do not fit the signals, or these are not leads of one ECG"
+    return f"{change} would repair it" if residual <= LAW_TOLERANCE_MV else none
 
 
 def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -98,9 +96,9 @@ def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
 
     V1..V6 and any two limb leads are enough. Given leads are kept as they are. Raises BadECG naming what is missing.
     """
-    missing = [name for name in CHEST if name not in leads]
     limb = [name for name in LIMB if name in leads]
-    missing += [] if len(limb) >= 2 else [f"{2 - len(limb)} more limb lead{'s' if not limb else ''}"]
+    more = {0: ["2 more limb leads"], 1: ["1 more limb lead"]}.get(len(limb), [])
+    missing = [*(name for name in CHEST if name not in leads), *more]
     found = ", ".join(name for name in LEADS if name in leads) or "no ECG lead at all"
     require(
         not missing,
@@ -110,8 +108,8 @@ def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
     used = ["I", "II"] if {"I", "II"} <= set(limb) else limb
     inverse = np.linalg.pinv(np.array([LIMB_WEIGHTS[name] for name in used], dtype=float))  # (2, limb)
     base = inverse @ np.stack([leads[name] for name in used])  # (2, L): I and II
-    derived = {name: np.array(weights) @ base for name, weights in LIMB_WEIGHTS.items() if name not in leads}
-    return np.stack([leads[name] if name in leads else derived[name] for name in LEADS])  # (12, L)
+    whole = {name: np.array(weights) @ base for name, weights in LIMB_WEIGHTS.items()} | {**leads}
+    return np.stack([whole[name] for name in LEADS])  # (12, L)
 
 
 def in_leads(values: torch.Tensor, *names: str) -> torch.Tensor:

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from .config import Profile
-from .errors import BadArtifact, BadRequest, require
+from .errors import BadArtifact, BadRequest, refused, require
 from .language.tokenizer import PLAIN_TEMPLATE, encode, number_rows
 from .training import device_and_why, inference
 
@@ -61,13 +60,12 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
     folder = Path(folder)
     if not (folder / "config.json").exists():
         raise BadArtifact(f"There is no language model in {folder}: run notebook 03, or set llm to another folder.")
-    try:
+    sentence = f"{folder} holds no usable causal language model ({{reason}}): give another folder."
+    with refused(sentence, BadArtifact):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, attn_implementation=attention_kind(), dtype=torch.float32
         )
-    except (OSError, ValueError, SafetensorError) as reason:
-        raise BadArtifact(f"{folder} holds no usable causal language model ({reason}): give another folder.") from None
     if tokenizer.eos_token is None:
         raise BadArtifact(f"The tokenizer in {folder} has no end token: set eos_token in its tokenizer_config.json.")
     tokenizer.bos_token = tokenizer.bos_token or tokenizer.eos_token

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import ModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
 from peft import TrainableTokensConfig, get_peft_model
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -18,7 +16,7 @@ from .drawing import read_page
 from .ecg import ECG
 from .ecg_image import raster
 from .encoders import ImageEncoder, SignalEncoder
-from .errors import BadArtifact, BadRequest, require
+from .errors import BadArtifact, BadRequest, refused, require
 from .generator.generator import Generator
 from .language.tokenizer import encode
 from .llm import ECGLanguageModel, load_llm
@@ -199,8 +197,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         ids = self.write([prompt], *self.encode_ecg(signal, page if ecg is None else raster(signal)))
         if not self.ecg_ids or self.ecg_ids[0] not in ids[0]:
             return Answer(self.texts(ids)[0])
-        if self.generator is None:
-            raise BadArtifact("The model wants to generate an ECG, but has no generator: run notebook 06.")
+        sentence = "The model wants to generate an ECG, but has no generator: run notebook 06."
+        require(self.generator, sentence, BadArtifact)
         condition, text = self.conditions([prompt]), "Here is an ECG, made for teaching; it belongs to no patient."
         understood = self.generator.condition.requests(condition)[0].text()
         return Answer(text, self.generator.make(condition, seed=seed)[0], understood)
@@ -237,14 +235,12 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         Raises:
             BadArtifact: no model there, one of version 0.1, or damaged; the message says what to run.
         """
-        try:
+        with refused(f"There is no model in {folder}: run notebook 08, or give another folder.", BadArtifact):
             folder = Path(folder if Path(folder).is_dir() else snapshot_download(str(folder), **hub))
-        except (OSError, ValueError, HfHubHTTPError) as reason:
-            raise BadArtifact(f"There is no model in {folder}: run notebook 08, or give another folder.") from reason
-        try:
+        with refused(f"The model in {folder} is damaged ({{reason}}): run its notebook again.", BadArtifact):
             about = json.loads((folder / "config.json").read_text())
-            if about.get("format") != FORMAT:
-                raise BadArtifact(f"{folder} was written by version 0.1: run notebooks 02 to 08 again (make run).")
+            sentence = f"{folder} was written by version 0.1: run notebooks 02 to 08 again (make run)."
+            require(about.get("format") == FORMAT, sentence, BadArtifact)
             encoders = SignalEncoder(**about["encoders"]["phi_s"]), ImageEncoder(**about["encoders"]["phi_v"])
             model = cls(*load_llm(folder / "llm"), *encoders, about["stage"])
             model.mapper = Mapper(**about["mapper"]) if about["mapper"] else None
@@ -256,8 +252,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
                 model.wrap_rows()
             if about["generator"]:
                 model.generator = Generator.from_pretrained(folder / "generator")
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as reason:
-            raise BadArtifact(f"The model in {folder} is damaged ({reason}): run its notebook again.") from None
         return model.requires_grad_(False).eval().to(device_and_why()[0])
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from .errors import UniECGError
+from .errors import UniECGError, require
 
 
 def checkout_of(package: Path) -> Path | None:
@@ -25,8 +25,9 @@ def need_checkout(command: str) -> None:
     Raises:
         UniECGError: the package was installed on its own.
     """
-    if CHECKOUT is None:
-        raise UniECGError(
-            f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own: "
-            f"get the repository and use `make {command}` there."
-        )
+    require(
+        CHECKOUT,
+        f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own: "
+        f"get the repository and use `make {command}` there.",
+        UniECGError,
+    )

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .config import Profile
-from .errors import BadArtifact, UniECGError
+from .errors import BadArtifact, UniECGError, refused, require
 from .findings import table
 from .paths import CHECKOUT, ROOT
 
@@ -78,13 +77,10 @@ class Store:
         """
         path = self.folder / name / "meta.json"
         advice = f"run notebook {PRODUCERS.get(name, '?')} with profile '{self.profile.name}'"
-        if not path.exists():
-            raise BadArtifact(f"There is no '{name}' in {self.folder}: {advice} first.")
-        try:
+        require(path.exists(), f"There is no '{name}' in {self.folder}: {advice} first.", BadArtifact)
+        with refused(f"The description of '{name}' ({path}) is damaged: {advice} again.", BadArtifact):
             meta = json.loads(path.read_text())
             return {key: meta[key] for key in ("profile", "seed", "sizes", "inputs", "hash")} | meta
-        except (KeyError, TypeError, ValueError):
-            raise BadArtifact(f"The description of '{name}' ({path}) is damaged: {advice} again.") from None
 
     def path(self, name: str) -> Path:
         """The folder of an artifact that fits this profile and seed and whose inputs have not changed since.
@@ -110,12 +106,8 @@ class Store:
 
     def tensors(self, name: str, file: str) -> dict[str, Tensor]:
         """The tensors of one safetensors file of an artifact."""
-        try:
+        with refused(f"'{name}' is damaged ({{reason}}): run notebook {PRODUCERS.get(name, '?')} again.", BadArtifact):
             return load_file(self.path(name) / f"{file}.safetensors")
-        except (OSError, SafetensorError) as reason:
-            raise BadArtifact(
-                f"'{name}' is damaged ({reason}): run notebook {PRODUCERS.get(name, '?')} again."
-            ) from None
 
     @contextmanager
     def writing(self, name: str, inputs: tuple[str, ...] = (), **about) -> Iterator[Path]:
@@ -134,16 +126,12 @@ class Store:
             "inputs": {other: self.meta(other)["hash"] for other in inputs},
             **about,
         }
-        try:
-            with replacing(place) as room:
-                yield room
-                meta["hash"] = fingerprint(room)
-                (room / "meta.json").write_text(json.dumps(meta, indent=1))
-                (place / "meta.json").unlink(missing_ok=True)  # killed from here on, nothing passes for whole
-        except OSError as reason:
-            raise UniECGError(
-                f"'{name}' could not be written ({reason}): free some disk space and run again."
-            ) from reason
+        sentence = f"'{name}' could not be written ({{reason}}): free some disk space and run again."
+        with refused(sentence, UniECGError, OSError), replacing(place) as room:
+            yield room
+            meta["hash"] = fingerprint(room)
+            (room / "meta.json").write_text(json.dumps(meta, indent=1))
+            (place / "meta.json").unlink(missing_ok=True)  # killed from here on, nothing passes for whole
 
 
 @contextmanager

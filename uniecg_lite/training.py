@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from transformers.utils import logging
 
 from .config import Training
-from .errors import BadArtifact
+from .errors import BadArtifact, require
 
 SAVE_EVERY = 30.0  # seconds between checkpoints
 BF16_FROM = (8, 0)  # CUDA compute capability; older devices only emulate bfloat16
@@ -164,8 +164,7 @@ class TrainingLoop:
         self.parameters = {
             f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters() if p.requires_grad
         }
-        if not self.parameters:
-            raise BadArtifact(f"Nothing trains in '{name}': every parameter is frozen.")
+        require(self.parameters, f"Nothing trains in '{name}': every parameter is frozen.", BadArtifact)
         self.optimizers = optimizers(modules, plan, weight_decay, muon)
         self.average = {name: p.detach().clone() for name, p in self.parameters.items()} if ema else {}
         self.history: dict = {"loss": []}

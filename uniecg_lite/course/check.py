@@ -27,9 +27,9 @@ def check(profile: str | None = None, artifacts: Path = Path("artifacts")) -> bo
     """Print the list and say whether every line is [OK]."""
     profile = profile or os.environ.get("UNIECG_PROFILE", "laptop")
     device = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
-    rows = [(True, f"Python {platform.python_version()}"), *pin_rows(), conflict_row(), device_row(profile)]
-    rows += memory_rows(profile, psutil.virtual_memory().available, device)
-    rows += [disk_row(Path.cwd()), writable_row(artifacts)]
+    memory = memory_rows(profile, psutil.virtual_memory().available, device)
+    here = [(True, f"Python {platform.python_version()}"), *pin_rows(), conflict_row(), device_row(profile)]
+    rows = [*here, *memory, disk_row(Path.cwd()), writable_row(artifacts)]
     for ok, text in rows:
         print(f"[{'OK' if ok else 'FAIL'}] {text}")
     return all(ok for ok, _ in rows)
@@ -71,9 +71,8 @@ def conflict_row() -> Row:
             applies = need.marker is None or need.marker.evaluate({"extra": ""})
             if applies and not ok and package.name != "uniecg_lite":
                 lines.append(f"{package.name} requires {need}: {text}")
-    if not lines:
-        return True, "no dependency conflicts"
-    return False, f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
+    text = f"dependency conflicts: {'; '.join(lines)}; rm -rf .venv .conda, then make env"
+    return not lines, text if lines else "no dependency conflicts"
 
 
 def device_row(profile: str) -> Row:

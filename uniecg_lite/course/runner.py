@@ -12,7 +12,7 @@ from nbconvert.filters import markdown2html
 
 from ..config import profile as find_profile
 from ..course import results, stored
-from ..errors import BadArtifact, BadRequest, UniECGError
+from ..errors import BadArtifact, BadRequest, UniECGError, require
 from ..paths import ROOT
 from ..store import NEEDS, PRODUCERS, Store, replacing, write_text
 from .lesson import against_budget
@@ -37,11 +37,9 @@ def chosen(only: str | None = None, first: str | None = None, last: str | None =
         raise BadRequest("Ask for one notebook (--only) or for a range (--from, --to), not for both.")
     known = [path.name[:2] for path in chain()]
     low, high = (only or first or known[0]).zfill(2), (only or last or known[-1]).zfill(2)
-    for number in (low, high):
-        if number not in known:
-            raise BadRequest(f"There is no notebook '{number}': choose one of {known[0]} to {known[-1]}.")
-    if low > high:
-        raise BadRequest(f"No notebook lies from {low} to {high}: give the smaller number to --from.")
+    for one in (low, high):
+        require(one in known, f"There is no notebook '{one}': choose one of {known[0]} to {known[-1]}.", BadRequest)
+    require(low <= high, f"No notebook lies from {low} to {high}: give the smaller number to --from.", BadRequest)
     return [path for path in chain() if low <= path.name[:2] <= high]
 
 
@@ -201,11 +199,12 @@ def put_back(store: Store) -> list[Path]:
     """
     done = finished(store)
     for path in chain():
-        if path not in done:
-            raise UniECGError(
-                f"Notebook {path.stem} has not run with profile '{store.profile.name}' and seed {store.seed} as it is "
-                "now: run the chain first, then put its notebooks back."
-            )
+        require(
+            path in done,
+            f"Notebook {path.stem} has not run with profile '{store.profile.name}' and seed {store.seed} as it is "
+            "now: run the chain first, then put its notebooks back.",
+            UniECGError,
+        )
     for path in done:
         _put_back(store.folder / "notebooks" / path.name, path)
     return [*done, stored.gather(store, results.RESULTS)]

@@ -13,7 +13,7 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEuler
 from diffusers.models.embeddings import get_timestep_embedding
 from torch import nn
 
-from ..errors import BadRequest
+from ..errors import BadRequest, require
 from ..training import inference
 
 LEVELS = 1000
@@ -52,18 +52,20 @@ class Design:
 
     def __post_init__(self):
         for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise BadRequest(f"There is no {name} '{getattr(self, name)}': choose one of {', '.join(known)}.")
-        if self.ancestral and self.path == "flow":
-            raise BadRequest("Ancestral steps need the levels of DDPM: set path to 'epsilon' or 'v' as well.")
-        if self.words == "tokens" and self.numbers != "words":
-            raise BadRequest("Attention to words needs the numbers among them: set numbers to 'words'.")
-        if self.family == "transformer" and self.words != "film":
-            raise BadRequest("The diffusion transformer takes one vector: set words to 'film'.")
-        if self.paced and (self.numbers != "words" or self.words == "tokens"):
-            raise BadRequest("The rhythm needs one vector that tells the rate: set paced to False as well.")
-        if self.sketched and not self.paced:
-            raise BadRequest("A sketch lays its beats where the rhythm says: set sketched to False as well.")
+            one = getattr(self, name)
+            require(one in known, f"There is no {name} '{one}': choose one of {', '.join(known)}.", BadRequest)
+        film, tokens, apart = self.words == "film", self.words == "tokens", self.numbers != "words"
+        flow, patches, sketched = self.path == "flow", self.family == "transformer", self.sketched and not self.paced
+        vague = self.paced and (tokens or apart)
+        excluded = {
+            "Ancestral steps need the levels of DDPM: set path to 'epsilon' or 'v' as well.": self.ancestral and flow,
+            "Attention to words needs the numbers among them: set numbers to 'words'.": tokens and apart,
+            "The diffusion transformer takes one vector: set words to 'film'.": patches and not film,
+            "The rhythm needs one vector that tells the rate: set paced to False as well.": vague,
+            "A sketch lays its beats where the rhythm says: set sketched to False as well.": sketched,
+        }
+        for sentence in filter(excluded.get, excluded):
+            raise BadRequest(sentence)
 
     @property
     def spread(self) -> float:

@@ -6,13 +6,12 @@ from itertools import repeat
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoTokenizer
 
 from ..ecg import ECG
-from ..errors import BadArtifact
+from ..errors import BadArtifact, refused
 from ..language.requests import Request
 from ..training import device_and_why, inference
 from .beat_plan import HZ, PLAN, AverageBeat, RRModel, average_beats, place_template, shown
@@ -163,7 +162,8 @@ class Generator(nn.Module):
             BadArtifact: missing or damaged.
         """
         folder = Path(folder)
-        try:
+        sentence = f"The generator in {folder} is missing or damaged ({{reason}}): run notebook 06."
+        with refused(sentence, BadArtifact):
             about = json.loads((folder / "config.json").read_text())
             tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             design, parts = Design(**about["design"]), about["parts"]
@@ -178,8 +178,6 @@ class Generator(nn.Module):
                 design,
             )
             generator.load_state_dict(load_file(folder / "generator.safetensors"))
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as reason:
-            raise BadArtifact(f"The generator in {folder} is missing or damaged ({reason}): run notebook 06.") from None
         return generator.requires_grad_(False).eval().to(device_and_why()[0])
 
 

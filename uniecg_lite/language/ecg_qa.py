@@ -7,7 +7,7 @@ refused, never mended.
 import json
 from pathlib import Path
 
-from ..errors import BadArtifact, BadRequest
+from ..errors import BadArtifact, BadRequest, refused, require
 from .questions import ATTRIBUTE_TYPES, QUESTION_TYPES, Question
 
 _TYPES = {"question_type": QUESTION_TYPES, "attribute_type": ATTRIBUTE_TYPES}
@@ -32,27 +32,22 @@ def ecg_qa(path: str | Path) -> list[Question]:
     """
     path = Path(path)
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path] if path.is_file() else []
-    if not files:
-        raise BadRequest(f"There is no JSON file at {path}: give a file, or a folder that holds some.")
+    require(files, f"There is no JSON file at {path}: give a file, or a folder that holds some.", BadRequest)
     return [_question(row, f"{file}, row {i}") for file in files for i, row in enumerate(_rows(file))]
 
 
 def _rows(file: Path) -> list:
-    try:
+    with refused(f"{file} is no JSON text ({{reason}}): get it again.", BadArtifact):
         rows = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as reason:
-        raise BadArtifact(f"{file} is no JSON text ({reason}): get it again.") from None
-    if not isinstance(rows, list):
-        raise BadArtifact(f"{file} holds no list of rows: give the published file as it is.")
+    require(isinstance(rows, list), f"{file} holds no list of rows: give the published file as it is.", BadArtifact)
     return rows
 
 
 def _question(row: dict, where: str) -> Question:
-    if not isinstance(row, dict):
-        raise BadArtifact(f"{where} is no object with fields: give the published file as it is.")
+    fields = isinstance(row, dict)
+    require(fields, f"{where} is no object with fields: give the published file as it is.", BadArtifact)
     for name, (kind, wanted) in _FIELDS.items():
-        if name not in row:
-            raise BadArtifact(f"{where} has no '{name}': give the published file as it is.")
+        require(name in row, f"{where} has no '{name}': give the published file as it is.", BadArtifact)
         value = [] if name == "attribute" and row[name] is None else row[name]  # comparisons have none
         if type(value) is not kind:
             raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, not {wanted}: give the published file as it is.")
@@ -60,13 +55,12 @@ def _question(row: dict, where: str) -> Question:
             raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, which holds something else than it should.")
         if value not in _TYPES.get(name, (value,)):
             raise BadArtifact(f"{where}: '{name}' is {value!r:.60}, not one of {', '.join(_TYPES[name])}.")
-    answer, ecgs, question_type = row["answer"], row["ecg_id"], row["question_type"]
+    answer, ecgs, asked = row["answer"], row["ecg_id"], row["question_type"]
     if len(answer) > 1 and all(len(item) <= 1 for item in answer):
         raise BadArtifact(
             f"{where}: the answer was taken apart into its letters ({', '.join(answer):.40}): join them, or get the "
             f"file again."
         )
-    count = 1 if question_type.startswith("single") else 2
-    if len(ecgs) != count:
-        raise BadArtifact(f"{where}: a {question_type} question needs {count} ecg_id, not {len(ecgs)}.")
+    count = 1 if asked.startswith("single") else 2
+    require(len(ecgs) == count, f"{where}: a {asked} question needs {count} ecg_id, not {len(ecgs)}.", BadArtifact)
     return Question(**{name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in _FIELDS})

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..config import profile as find_profile
-from ..errors import BadRequest, UniECGError
+from ..errors import BadRequest, UniECGError, require
 from ..store import Store, commit, machine, write_text
 from . import augmentation, diag, making, mapping, realism_steps, systems
 from .study import ABOUT, Study, cell_path, places, read_cell, write_cell
@@ -64,13 +64,11 @@ def run_study(
         BadArtifact: the chain has not run so far with this profile, or there are no real records.
         UniECGError: some cells failed; the others are finished and kept.
     """
-    if name not in STUDIES:
-        raise BadRequest(f"There is no study '{name}': choose one of {', '.join(STUDIES)}.")
+    require(name in STUDIES, f"There is no study '{name}': choose one of {', '.join(STUDIES)}.", BadRequest)
     study, store = STUDIES[name], Store.open(find_profile(profile))
     if variant is not None and variant not in study.variants:
         raise BadRequest(f"Study '{name}' has no variant '{variant}': choose one of {', '.join(study.variants)}.")
-    if seeds < 1:
-        raise BadRequest(f"A study needs at least one seed, not {seeds}: give --seeds 1 or more.")
+    require(seeds >= 1, f"A study needs at least one seed, not {seeds}: give --seeds 1 or more.", BadRequest)
     variants = [variant] if variant else list(study.variants)
     settings = {v: json.loads(json.dumps(study.settings(store, v))) for v in variants}
     wanted = [(v, seed) for seed in range(seeds) for v in variants if seed == 0 or v not in study.fixed]

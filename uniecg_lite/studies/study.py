@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ..cohort import Cohort, load
 from ..config import profile as find_profile
-from ..errors import BadArtifact
+from ..errors import BadArtifact, refused
 from ..findings import table
 from ..paths import ROOT
 from ..store import Store, save_tensors, write_text
@@ -71,11 +71,9 @@ def read_cell(path: Path) -> dict | None:
     """
     if not path.exists():
         return None
-    try:
+    with refused(f"{path} is no cell of a study: remove it and run the study again.", BadArtifact):
         cell = json.loads(path.read_text(encoding="utf-8"))
         return {key: cell[key] for key in ("variant", "seed", "settings", "metrics")} | cell
-    except (KeyError, TypeError, ValueError):
-        raise BadArtifact(f"{path} is no cell of a study: remove it and run the study again.") from None
 
 
 def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]:

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
-from ...errors import BadECG
+from ...errors import require
 
 BEFORE, AFTER = 0.50, 0.75  # s of the representative beat before and after its reference point
 ALIKE = 0.83  # correlation of two complexes over all leads above which they have one shape
@@ -49,8 +49,7 @@ def complexes(signal: np.ndarray, velocity: np.ndarray, hz: float) -> tuple[np.n
     window = round(1.6 * hz)
     usual = np.median([smooth[i : i + window].max() for i in range(0, len(smooth) - window // 2, window)])
     place = find_peaks(np.pad(smooth, 1), height=0.08 * usual, distance=round(0.2 * hz))[0] - 1
-    if not len(place):
-        raise BadECG("No QRS complex found: give records of beating hearts, in mV.")
+    require(len(place), "No QRS complex found: give records of beating hearts, in mV.")
     sharp = sharpness(signal, velocity, hz)[place]
     main = smooth[place] > 0.5 * usual
     main &= sharp > 0.7 * np.median(sharp[main & (sharp >= np.median(sharp[main]))])

@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 from torch.nn.utils.rnn import pad_sequence
 
-from ...errors import BadECG
+from ...errors import BadECG, require
 from ...leads import LEADS, in_leads
 from . import complexes
 from .complexes import Beats, find_beats, sharpness, speed
@@ -61,10 +61,8 @@ def measure_signal(signal: torch.Tensor, hz: float = 500) -> Measured:
     """
     if signal.dim() != 3 or signal.shape[1] != 12:
         raise BadECG(f"Expected signals (B, 12, L), got {tuple(signal.shape)}: give all twelve leads.")
-    if not signal.isfinite().all():
-        raise BadECG("A signal holds NaN or infinity: give finite values in mV.")
-    if hz < 250:
-        raise BadECG(f"Waves are delineated at 250 Hz or more, not at {hz:g}: simulate at a higher rate.")
+    require(signal.isfinite().all(), "A signal holds NaN or infinity: give finite values in mV.")
+    require(hz >= 250, f"Waves are delineated at 250 Hz or more, not at {hz:g}: simulate at a higher rate.")
     rows = [_one(record.astype(np.float64), hz) for record in signal.detach().cpu().numpy()]
     return Measured(**{key: _stack([row[key] for row in rows]) for key in rows[0]})
 
