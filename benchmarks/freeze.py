@@ -56,7 +56,7 @@ from diffusets_published import parameters, published_schedule, PublishedDenoise
 from llm_judge import chat_report, ChatModel, judged
 from uniecg_lite import cli, cohort
 from uniecg_lite.beats import (
-    beat_size_spread, cut_beats, heart_rate, measure_beat, peak_times, r_peaks, real_rates, representative_beat,
+    beat_size_spread, cut_beats, heart_rate, measure_beat, peak_times, r_peaks, representative_beat,
     rhythm_features, slopes
 )
 from uniecg_lite.checkpoints import (
@@ -119,7 +119,7 @@ from uniecg_lite.metrics.grounded import contradictions, grounded, grounded_one,
 from uniecg_lite.metrics.qa import chance_scores, draw_questions, majority, qa_scores
 from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, fresh_patients, Reader
 from uniecg_lite.metrics.real_records import (
-    groups_of_findings, load_real_records, manifest_rows, load_signals, statements
+    groups_of_findings, load_real_records, load_signals, manifest_rows, real_rates, statements
 )
 from uniecg_lite.metrics.realism import (
     band_rms, comparable, compare as realism_of, quiet_noise, separability, sinus_like, statistics
@@ -824,7 +824,7 @@ def _unified() -> dict:
 
     model, text, x = reading_model(), corpus(), patients().signal[:6]
     chatter = Collator(model, text)
-    signal, image = model.encode_signal(x), model.encode_image(raster(x))
+    signal, image = model.encode_ecg(x, raster(x))
     prompts, answers = ["Interpret this ECG.", "Read it."] * 3, [chatter.ids(r) for r in text.reports[:6]]
     out = {
         "seen": [tokens_per_ecg(model.phi_s), tokens_per_ecg(model.phi_v)],
@@ -1241,7 +1241,7 @@ def _models_scored() -> dict:
     out |= many("qa", qa.qa_metrics(model, test, 20, 0, corpus()))
     readings = Corpus(test.truth(range(8))).readings
     signal = test.signal(range(8))
-    tokens = model.encode_signal(signal), model.encode_image(raster(signal))
+    tokens = model.encode_ecg(signal, raster(signal))
     out |= many("conflict", conflict_metrics(model, *tokens, readings))
     reports = corpus().reports
     codes = [next(c for c in CODES if NAMES[c] in report) for report in reports[:4]]

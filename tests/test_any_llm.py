@@ -66,7 +66,7 @@ def test_a_language_model_of_another_family_learns_every_stage(family, tmp_path)
     model = UniECG(*load_llm(folder_of(family, tmp_path / family)), *new_encoders(tiny.PROFILE)).eval()
     assert not model.muon, "Muon is for models that are trained from nothing"
     corpus, signal = tiny.corpus(), tiny.patients().signal
-    cached = CachedTokens(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
+    cached = CachedTokens(*(tokens.half() for tokens in model.encode_ecg(signal, raster(signal))))
     assert falls(tiny.pretrain(model, corpus, replace(STEPS, steps=120, lr=1e-2), 0, tmp_path / "03"))
     plans = {"alignment": STEPS, "stage1": STEPS}
     assert all(map(falls, train_reading(model, corpus, cached, plans, 0, tmp_path).values()))

@@ -219,8 +219,8 @@ class _Told:
     def __getattr__(self, name):
         return getattr(self.model, name)
 
-    def encode_signal(self, signal):
-        return torch.tensor([[[self.place[x.numpy().tobytes()]]] for x in signal])
+    def encode_ecg(self, signal, image):
+        return torch.tensor([[[self.place[x.numpy().tobytes()]]] for x in signal]), None
 
     def write(self, prompts, tokens, image):
         return tokens[:, 0, 0].tolist()

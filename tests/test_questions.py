@@ -526,11 +526,8 @@ class Knower:
     def __init__(self, predict):
         self.predict, self.shown = predict, []
 
-    def encode_signal(self, signal):
-        return signal[:, :, :10].flatten(1)[:, None]  # (B, 1, 120)
-
-    def encode_image(self, image):
-        return torch.zeros(len(image), 1, 120)
+    def encode_ecg(self, signal, image=None):
+        return signal[:, :, :10].flatten(1)[:, None], torch.zeros(len(signal), 1, 120)  # (B, 1, 120) each
 
     def write(self, prompts, signal_tokens=None, image_tokens=None):
         self.shown.append((prompts, signal_tokens, image_tokens))
@@ -569,7 +566,7 @@ def test_the_model_sees_one_ecg_or_two_in_their_order():
     assert one.shape == (30, 1, 120) and two.shape == (10, 2, 120)
     pairs = [q for q in asked if len(q.ecg_id) == 2]
     for q, tokens in zip(pairs, two):
-        assert torch.equal(tokens, model.encode_signal(shelf.signal(list(q.ecg_id)))[:, 0])
+        assert torch.equal(tokens, model.encode_ecg(shelf.signal(list(q.ecg_id)))[0][:, 0])
 
 
 def test_metrics_of_a_model_that_knows():
@@ -588,7 +585,7 @@ def test_metrics_of_a_model_that_knows():
 @pytest.fixture(scope="module")
 def views():
     model, signal = tiny.reading_model(), tiny.patients().signal
-    return CachedTokens(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
+    return CachedTokens(*(tokens.half() for tokens in model.encode_ecg(signal, raster(signal))))
 
 
 def test_a_batch_of_questions_is_true_of_its_rows(corpus):

@@ -11,7 +11,7 @@ import tiny
 import torch
 
 from uniecg_lite import cohort
-from uniecg_lite.beats import beat_size_spread, heart_rate, r_peaks, real_rates
+from uniecg_lite.beats import beat_size_spread, heart_rate, r_peaks
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import BadECG
 from uniecg_lite.findings import CODES, LEAD_SIGNS, Reading, lead_signs, report
@@ -20,6 +20,7 @@ from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import phrasings, questions
 from uniecg_lite.metrics import chain
 from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss, fresh_patients
+from uniecg_lite.metrics.real_records import real_rates
 from uniecg_lite.metrics.reports import UNREAD, finding_scores, interval_errors, macro_f1, report_scores, table_of
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.training import TrainingLoop
@@ -279,8 +280,7 @@ class Router:
 
     def __init__(self, rule):
         self.rule = rule
-        self.encode_signal = lambda x: torch.zeros(len(x), 1, 1)
-        self.encode_image = lambda x: torch.zeros(len(x), 1, 1)
+        self.encode_ecg = lambda *views: [x if x is None else torch.zeros(len(x), 1, 1) for x in views]
 
     def write(self, prompts, signal=None, image=None):
         return [[900] if self.rule(p, signal is not None) else [5, 6] for p in prompts]
@@ -312,8 +312,7 @@ class Teller:
 
     def __init__(self, reports):
         self.reports = reports
-        self.encode_signal = lambda x: torch.ones(len(x), 1, 1)
-        self.encode_image = lambda x: torch.ones(len(x), 1, 1)
+        self.encode_ecg = lambda *views: [x if x is None else torch.ones(len(x), 1, 1) for x in views]
 
     def write(self, prompts, signal=None, image=None):
         return [[i] if signal is not None else [-1] for i in range(len(prompts))]

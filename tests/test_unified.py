@@ -55,7 +55,7 @@ def whole():
 @pytest.fixture(scope="module")
 def views(model):
     signal = tiny.patients().signal
-    return CachedTokens(model.encode_signal(signal).half(), model.encode_image(raster(signal)).half())
+    return CachedTokens(*(tokens.half() for tokens in model.encode_ecg(signal, raster(signal))))
 
 
 def ecg_tokens(model, n: int, seed: int = 0):
@@ -168,8 +168,7 @@ def test_forward_is_that_of_transformers_models(model, view):
     labels[:, 1:] = flat.view(len(labels), -1)
     x, lengths = tiny.patients().signal[:3], [len(model.prompt_ids(p)) + len(a) for p, a in zip(PROMPTS, answers)]
     signal, image = (x if view in ("signal", "both") else None), (raster(x) if view in ("image", "both") else None)
-    signal_tokens = None if signal is None else model.encode_signal(signal)
-    ecg = model.project(signal_tokens, None if image is None else model.encode_image(image))
+    ecg = model.project(*model.encode_ecg(signal, image))
     mask = (torch.arange(batch.ids.shape[1]) < torch.tensor(lengths)[:, None]).long()
     out = model(batch.ids, mask, signal, image, labels)
     torch.testing.assert_close(out.loss, model.loss(batch, ecg), rtol=1e-4, atol=1e-4)
@@ -397,8 +396,7 @@ def test_an_attached_ecg_is_seen_as_signal_and_image_and_a_page_as_image(whole, 
     whole.respond("Interpret this ECG.", image=str(save_page(ecg, tmp_path / "page.png")))
     whole.respond("Interpret this ECG.")
     signal = torch.from_numpy(ecg.signal)[None]
-    torch.testing.assert_close(seen[0][0], whole.encode_signal(signal))
-    torch.testing.assert_close(seen[0][1], whole.encode_image(raster(signal)))
+    torch.testing.assert_close(seen[0][:2], whole.encode_ecg(signal, raster(signal)))
     assert seen[1][0] is None and seen[1][1].shape == seen[0][1].shape
     assert seen[2] == (None, None)
 

@@ -3,9 +3,6 @@
 By rules alone, without any network, as every ECG machine does first.
 """
 
-import csv
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 
@@ -150,17 +147,6 @@ def beat_size_spread(signal: torch.Tensor, hz: float) -> torch.Tensor:
     mean = size.nanmean(1)
     spread = ((size - mean[:, None]).square().nansum(1) / (inner.sum(1) - 1).clamp(min=1)).sqrt() / mean
     return torch.where(inner.sum(1) > 1, spread, torch.nan)
-
-
-def real_rates(folder: str | Path) -> dict[str, float]:
-    """Reference heart rates of a folder of real records with a `manifest.csv`: record -> bpm.
-
-    Disputed records are left out: those whose two reference detectors differ by over 10%, or that lack one of them.
-    """
-    with open(Path(folder) / "manifest.csv", encoding="utf-8", newline="") as file:
-        rows = {row["record"]: row for row in csv.DictReader(file)}
-    pairs = {k: [float(row[key] or "nan") for key in ("hr_bpm_nk", "hr_bpm_nk_pantompkins")] for k, row in rows.items()}
-    return {record: one for record, (one, other) in pairs.items() if abs(one - other) <= 0.1 * max(one, other)}
 
 
 def measure_beat(signal: torch.Tensor, qrs_ms: torch.Tensor, qt_ms: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -93,14 +93,12 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
 
     # ---- what goes in -------------------------------------------------------------------------------------------
     @inference()
-    def encode_signal(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, T_s, D_enc)."""
-        return self.phi_s.eval()(signal.to(self.device))
-
-    @inference()
-    def encode_image(self, image: torch.Tensor) -> torch.Tensor:
-        """(B, 1, 256, 500) uint8 ink -> (B, T_v, D_enc)."""
-        return self.phi_v.eval()(image.to(self.device))
+    def encode_ecg(self, signal=None, image=None, batch: int = 64) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """(B, 12, 1000) mV, (B, 1, 256, 500) uint8 ink -> (B, T_s, D_enc), (B, T_v, D_enc); either may be None."""
+        views = ((self.phi_s.eval(), signal), (self.phi_v.eval(), image))
+        return tuple(
+            None if x is None else torch.cat([phi(part.to(self.device)) for part in x.split(batch)]) for phi, x in views
+        )
 
     def project(self, signal_tokens: torch.Tensor | None, image_tokens: torch.Tensor | None) -> torch.Tensor | None:
         """Encoder tokens (B, T_s, D_enc), (B, T_v, D_enc) -> (B, S, D_lm), pooled; None when there is no ECG.
@@ -128,8 +126,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         Returns:
             logits (B, T, V), and the loss where there are labels.
         """
-        encode = ((self.encode_signal, signal), (self.encode_image, image))
-        embeds = self.splice(input_ids, self.project(*(None if x is None else of(x) for of, x in encode)))
+        embeds = self.splice(input_ids, self.project(*self.encode_ecg(signal, image)))
         extra = embeds.shape[1] - input_ids.shape[1]  # S
         if attention_mask is not None and extra:
             seen = attention_mask.new_ones(len(attention_mask), extra)
@@ -221,13 +218,9 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         """
         if ecg is not None and image is not None:
             raise BadRequest("An ECG and a page are attached: give one of them, an ECG is read as its page, too.")
-        signal_tokens = image_tokens = None
-        if ecg is not None:
-            signal = torch.from_numpy(ecg.standard().signal)[None]
-            signal_tokens, image_tokens = self.encode_signal(signal), self.encode_image(raster(signal))
-        if image is not None:
-            image_tokens = self.encode_image(read_page(image)[None])
-        ids = self.write([prompt], signal_tokens, image_tokens)
+        signal = None if ecg is None else torch.from_numpy(ecg.standard().signal)[None]
+        page = None if image is None else read_page(image)[None]
+        ids = self.write([prompt], *self.encode_ecg(signal, page if ecg is None else raster(signal)))
         if not self.ecg_ids or self.ecg_ids[0] not in ids[0]:
             return Answer(self.texts(ids)[0])
         sentence = "The model wants to generate an ECG, but has no generator: run notebook 06."

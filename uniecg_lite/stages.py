@@ -4,7 +4,7 @@ The notebooks hold the loops; the last functions run those of notebooks 04, 05 a
 """
 
 import random
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -189,13 +189,10 @@ def trainable(parts: dict[str, torch.nn.Module]) -> torch.nn.ModuleDict:
 @contextmanager
 def rows_but_the_first(model: UniECG):
     """Let the [ECG] rows train, all but that of [ECG_1], which decides."""
-    rows = [row.requires_grad_(True) for row in model.token_rows().values()]
-    hooks = [row.register_hook(lambda slope: torch.cat([torch.zeros_like(slope[:1]), slope[1:]])) for row in rows]
-    try:
+    with ExitStack() as hooks:
+        for row in model.token_rows().values():  # (n, D_lm)
+            hooks.enter_context(row.requires_grad_(True).register_hook(lambda slope: F.pad(slope[1:], (0, 0, 1, 0))))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 # ---- the loops, as the notebooks show them ------------------------------------------------------------------------

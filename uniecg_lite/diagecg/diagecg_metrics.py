@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from ..beats import R_PEAK, heart_rate, measure_beat, real_rates, representative_beat
+from ..beats import R_PEAK, heart_rate, measure_beat, representative_beat
 from ..ecg import ECG
 from ..findings import NAMES
 from ..language.conversations import Corpus
@@ -19,7 +19,7 @@ from ..leads import LEADS, lead_law_residual
 from ..metrics.chain import PROMPT
 from ..metrics.grounded import grounded
 from ..metrics.qa import answer_each, draw_questions, qa_scores
-from ..metrics.real_records import load_signals
+from ..metrics.real_records import load_signals, real_rates
 from ..metrics.reports import report_scores
 from ..metrics.saliency import WAVES, ratios, wave_windows
 from ..training import inference

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..beats import heart_rate, real_rates
+from ..beats import heart_rate
 from ..cohort import Cohort
 from ..ecg_image import raster
 from ..generator.generator_stages import clean_ecgs
@@ -15,7 +15,7 @@ from ..language.report_parser import parse_report
 from ..language.requests import Request, fill, phrasings, questions
 from .generation import control, fidelity, person_scores, requested, standard
 from .reader import Reader
-from .real_records import load_signals
+from .real_records import load_signals, real_rates
 from .reports import macro_f1, report_scores
 
 PROMPT = "Interpret this ECG."
@@ -23,11 +23,7 @@ PROMPT = "Interpret this ECG."
 
 def views_of(model, signal: torch.Tensor, mode: str = "both"):
     """Encoder tokens of signals (B, 12, 1000): (signal tokens or None, image tokens or None)."""
-    parts = signal.split(64)
-    return (
-        torch.cat([model.encode_signal(x) for x in parts]) if mode != "image" else None,
-        torch.cat([model.encode_image(raster(x)) for x in parts]) if mode != "signal" else None,
-    )
+    return model.encode_ecg(signal if mode != "image" else None, raster(signal) if mode != "signal" else None)
 
 
 def reports(model, signal: torch.Tensor, mode: str = "both") -> list[str]:
@@ -39,11 +35,9 @@ def stage1_metrics(model, cohort: Cohort, n: int) -> dict[str, float]:
     """`stage1.*` from signal and image together, `stage1.signal.*` and `stage1.image.*` from one of them."""
     n = min(n, len(cohort))
     corpus, signal = Corpus(cohort.truth(range(n))), cohort.signal(range(n))
-    out = {}
-    for mode, prefix in (("both", "stage1"), ("signal", "stage1.signal"), ("image", "stage1.image")):
-        scores = report_scores(reports(model, signal, mode), corpus.readings)
-        out |= {f"{prefix}.{name}": value for name, value in scores.items()}
-    return out
+    prefixes = {"both": "stage1", "signal": "stage1.signal", "image": "stage1.image"}
+    scores = {p: report_scores(reports(model, signal, mode), corpus.readings) for mode, p in prefixes.items()}
+    return {f"{prefix}.{name}": value for prefix, found in scores.items() for name, value in found.items()}
 
 
 def routing_prompts(corpus: Corpus, each: int = 120, seed: int = 0) -> list[tuple[str, bool, bool]]:

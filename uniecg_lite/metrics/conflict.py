@@ -57,9 +57,10 @@ def conflict_scores(
         sides["neither"] = ~sides["signal"] & ~sides["image"]
         between = _apart(key, of_signal, of_image)
         apart = (between > far) & between.isfinite()  # so different that no text can meet both
-        out |= {f"conflict.{what}.{side}": share[apart].float().mean().item() for side, share in sides.items()}
-        out[f"conflict.{what}.pairs"] = apart.sum().item()
-        out[f"conflict.{what}.consistent"] = (_apart(key, plain, of_signal) <= near).float().mean().item()
-    for side in (*SIDES, "consistent"):
-        out[f"conflict.{side}"] = sum(out[f"conflict.{what}.{side}"] for what in VIEWS) / 3
-    return out
+        out |= {
+            **{f"conflict.{what}.{side}": share[apart].float().mean().item() for side, share in sides.items()},
+            f"conflict.{what}.pairs": apart.sum().item(),
+            f"conflict.{what}.consistent": (_apart(key, plain, of_signal) <= near).float().mean().item(),
+        }
+    kinds = (*SIDES, "consistent")
+    return out | {f"conflict.{k}": sum(out[f"conflict.{what}.{k}"] for what in VIEWS) / 3 for k in kinds}

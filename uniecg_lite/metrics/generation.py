@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from ..beats import beat_size_spread, heart_rate
-from ..errors import BadRequest
+from ..errors import BadRequest, require
 from ..findings import CODES, FINDINGS
 from ..language.requests import Request
 from ..leads import lead_law_residual
@@ -55,8 +55,10 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
 
 def requested(requests: list[Request]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """What B requests name: numbers as in `ERRORS`, (B,) with NaN where they are open, and findings (B, F) bool."""
-    open_as_nan = ((key, [getattr(r, name) for r in requests]) for key, (name, *_) in ERRORS.items())
-    numbers = {key: torch.tensor([math.nan if v is None else float(v) for v in values]) for key, values in open_as_nan}
+    numbers = {
+        key: torch.tensor([math.nan if (value := getattr(r, name)) is None else float(value) for r in requests])
+        for key, (name, *_) in ERRORS.items()
+    }
     return numbers, table_of(requests)
 
 
@@ -125,12 +127,13 @@ def manifolds(real: torch.Tensor, generated: torch.Tensor, k: int = NEIGHBOURS) 
     Raises:
         BadRequest: as `fid`, or k points or fewer.
     """
-    real, generated = _cloud(real), _cloud(generated)
-    if min(len(real), len(generated)) <= k:
-        raise BadRequest(f"Balls that reach to the neighbour number {k} need more than {k} points: give more ECGs.")
+    clouds = real, generated = _cloud(real), _cloud(generated)
+    few = f"Balls that reach to the neighbour number {k} need more than {k} points: give more ECGs."
+    require(min(map(len, clouds)) > k, few, BadRequest)
+    # distances to the k-th neighbour, (N,) and (M,); a point is not its own neighbour
+    reach, reached = (_apart(points, points).kthvalue(k + 1, dim=1).values for points in clouds)
     apart = _apart(real, generated)  # (N, M)
-    in_real = apart <= _reach(real, k)[:, None]
-    in_generated = apart <= _reach(generated, k)[None]
+    in_real, in_generated = apart <= reach[:, None], apart <= reached
     return {
         "precision": in_real.any(0).double().mean().item(),
         "recall": in_generated.any(1).double().mean().item(),
@@ -198,11 +201,6 @@ def _apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _reach(points: torch.Tensor, k: int) -> torch.Tensor:
-    """(N,) distance to the k-th neighbour; a point is not its own neighbour."""
-    return _apart(points, points).kthvalue(k + 1, dim=1).values
-
-
 def clip_scores(known: torch.Tensor, words: list[str], features: torch.Tensor, texts: list[str]) -> dict[str, float]:
     """Do ECGs and the words that they were made from belong together?
 
@@ -219,11 +217,10 @@ def clip_scores(known: torch.Tensor, words: list[str], features: torch.Tensor, t
         clip_score, the mean cosine of an ECG and its own words; clip_stranger, the same with the next one's words;
         clip_top1, the share of ECGs whose own words are nearest among the M.
     """
-    values: dict[str, list[float]] = {}
-    for word, value in (pair for text in words for pair in _counted(text).items()):
-        values.setdefault(word, []).append(value)
+    seen = [_counted(text) for text in words]
+    values = {word: [of[word] for of in seen if word in of] for word in sorted(set().union(*seen))}
     # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
-    usual = {word: sum(v) / len(v) if word.endswith("#") else 0.0 for word, v in sorted(values.items())}
+    usual = {word: sum(v) / len(v) if word.endswith("#") else 0.0 for word, v in values.items()}
 
     def table(lines: list[str]) -> torch.Tensor:  # (N, W)
         rows = [[counted.get(word, value) for word, value in usual.items()] for counted in map(_counted, lines)]

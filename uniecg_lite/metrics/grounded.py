@@ -12,15 +12,16 @@ from dataclasses import replace
 from itertools import product
 
 from ..errors import BadRequest
-from ..findings import LEAD_SIGNS, RHYTHMS, Reading, column, grouped
+from ..findings import CODES, LEAD_SIGNS, RHYTHMS, Reading, column, grouped
 from ..language.report_parser import Statements, parse
 from ..leads import LEADS
 from .reports import difference
 
 TOLERANCE = {"rate_bpm": 5, "pr_ms": 20, "qrs_ms": 15, "qt_ms": 25, "qtc_ms": 30, "axis_deg": 15}
 WAVES = {"ST": ("st_up", "st_down"), "T": ("t_inverted", "t_tall"), "Q": ("q_waves",)}
-CRITICAL = tuple(column("critical"))
-CRITICAL_WEIGHT = 3
+CRITICAL = column("critical")
+ALIKE = dict.fromkeys(CODES, 1)
+WEIGHTS = ALIKE | dict.fromkeys(CRITICAL, 3)
 
 
 def f1(right: float, wrong: float, wanted: float) -> float:
@@ -110,11 +111,12 @@ class Judged:
             return 0.0
         return 1.0 if code in self.stated.findings else 0.5 if code in self.stated.uncertain else 0.0
 
-    def wrong_findings(self, weight=lambda code: 1) -> float:
+    def wrong_findings(self, weights: dict[str, int] = ALIKE) -> float:
         """False findings said, true ones denied, and false ones held possible (half)."""
         stated, truth = self.stated, self.truth.findings
         false = self.false.findings | (stated.denied & truth)
-        return sum(map(weight, false)) + sum(weight(code) / 2 for code in stated.uncertain - truth - stated.findings)
+        possible = stated.uncertain - truth - stated.findings
+        return sum(map(weights.get, false)) + sum(map(weights.get, possible)) / 2
 
     def points(self, code: str) -> int:
         """2 for a finding that is said and backed, 1 if it is said but not backed or only possible, 0 otherwise."""
@@ -185,10 +187,13 @@ def _share(right: float, wanted: float, wrong: float) -> float:
 def _completeness(j: Judged) -> float:
     """How many parts of a full report are told right: rate, rhythm, PR, QRS, QT or QTc, axis, ST, T and Q waves."""
     measurable = [key for key in ("rate_bpm", "pr_ms", "qrs_ms", "axis_deg") if not math.isnan(getattr(j.truth, key))]
-    parts = [float(key in j.right_numbers) for key in measurable]
-    parts.append(float(bool({"qt_ms", "qtc_ms"} & j.right_numbers)))
-    parts.append(max((j.belief(code) for code in j.truth.findings & set(RHYTHMS)), default=0.0))
-    return 100 * sum(parts + j.waves()) / len(parts + j.waves())
+    parts = [
+        *(float(key in j.right_numbers) for key in measurable),
+        float(bool({"qt_ms", "qtc_ms"} & j.right_numbers)),
+        max((j.belief(code) for code in j.truth.findings & set(RHYTHMS)), default=0.0),
+        *j.waves(),
+    ]
+    return 100 * sum(parts) / len(parts)
 
 
 def _relevance(j: Judged) -> float:
@@ -210,13 +215,9 @@ def _fidelity(j: Judged) -> float:
 
     50 at most if a critical finding is missed.
     """
-
-    def weight(code):
-        return CRITICAL_WEIGHT if code in CRITICAL else 1
-
     true = j.truth.findings
-    right = sum(weight(code) * j.belief(code) for code in true if not j.contradicted(code))
-    value = _share(right, sum(map(weight, true)), j.wrong_findings(weight))
+    right = sum(WEIGHTS[code] * j.belief(code) for code in true if not j.contradicted(code))
+    value = _share(right, sum(map(WEIGHTS.get, true)), j.wrong_findings(WEIGHTS))
     return min(value, 50.0) if any(code in CRITICAL and not j.belief(code) for code in true) else value
 
 

@@ -87,18 +87,17 @@ class Reader(nn.Module):
         return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm), rhythm], 1)
 
     @inference()
-    def _in_batches(self, head: nn.Module, signal: torch.Tensor, batch: int) -> torch.Tensor:
-        self.eval()
-        device = next(self.parameters()).device
-        return torch.cat([head(self._embed(part.to(device))).float().cpu() for part in signal.split(batch)])
+    def features(self, signal: torch.Tensor, batch: int = 128, layers: slice = slice(-1)) -> torch.Tensor:
+        """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`.
 
-    def features(self, signal: torch.Tensor, batch: int = 128) -> torch.Tensor:
-        """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`."""
-        return self._in_batches(self.head[:-1], signal, batch)
+        `layers` are those of the head that are used: with all of them it is (B, FACT_WIDTH), see `facts`.
+        """
+        head, device = self.eval().head[layers], next(self.parameters()).device
+        return torch.cat([head(self._embed(part.to(device))).float().cpu() for part in signal.split(batch)])
 
     def predict(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict, torch.Tensor, torch.Tensor]:
         """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) and (B, S, 12) logits."""
-        return decode_facts(self._in_batches(self.head, signal, batch))
+        return decode_facts(self.features(signal, batch, slice(None)))
 
     def read(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""

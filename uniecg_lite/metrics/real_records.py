@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from ..ecg import ECG
-from ..errors import BadArtifact, BadECG
+from ..errors import BadArtifact, BadECG, require
 from ..findings import CODES, FINDINGS, table
 from .reports import weighted_f1
 
@@ -77,6 +77,16 @@ def manifest_rows(folder: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def real_rates(folder: str | Path) -> dict[str, float]:
+    """Reference heart rates of a folder of real records with a `manifest.csv`: record -> bpm.
+
+    Disputed records are left out: those whose two reference detectors differ by over 10%, or that lack one of them.
+    """
+    keys, rows = ("hr_bpm_nk", "hr_bpm_nk_pantompkins"), manifest_rows(folder)
+    pairs = {row["record"]: [float(row[key] or "nan") for key in keys] for row in rows}
+    return {record: one for record, (one, other) in pairs.items() if abs(one - other) <= 0.1 * max(one, other)}
+
+
 def load_signals(
     folder: str | Path, names: list[str] | None = None
 ) -> tuple[list[str], torch.Tensor, list[str], dict[str, str]]:
@@ -114,8 +124,7 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
     groups = groups_of_findings()
     labels = [_labels(rows[name], groups) for name in names]
     scored = [g for g in groups if sum(one[g] for one in labels) >= fewest]
-    if not scored:
-        raise BadArtifact(f"No finding has {fewest} labelled records in {folder}: give more records.")
+    require(scored, f"No finding has {fewest} labelled records in {folder}: give more records.", BadArtifact)
     return RealRecords(
         names=names,
         signal=signal,

@@ -52,43 +52,36 @@ def statistics(signal: torch.Tensor) -> dict[str, torch.Tensor]:
         quantiles (B, 12, 5) of the centred amplitude at `QUANTILES`, mV; `<band>_mv` (B, 12) for each of `BANDS`;
         quiet_mv (B, 12), see `quiet_noise`; rate_bpm, sdnn_ms, rmssd_ms (B,) of the RR intervals;
         qrs_variation (B, 12), the spread of the QRS size from beat to beat as a share of its mean;
-        qrs_ms (B,), how long the mean beat is steep; non_dipolar (B,), the share of the mean beat's QRS (as RMS) that
+        qrs_ms (B,), for how long the mean beat is steeper than a quarter of its steepest, within 0.15 s of R;
+        non_dipolar (B,), the share of the mean beat's QRS (as RMS) that
         no three fixed directions of the eight independent leads hold. NaN where a record has too few beats.
     """
-    cut, owner = cut_beats(signal, HZ)
+    n, (cut, owner) = len(signal), cut_beats(signal, HZ)
     qrs = cut[..., QRS]  # (N, 12, 17)
-    size, beat = qrs.amax(-1) - qrs.amin(-1), means(cut, owner, len(signal))  # (N, 12), (B, 12, W)
-    usual, squares = (means(values, owner, len(signal)) for values in (size, size.square()))  # (B, 12)
+    size, beat = qrs.amax(-1) - qrs.amin(-1), means(cut, owner, n)  # (N, 12), (B, 12, W)
+    usual, squares = (means(values, owner, n) for values in (size, size.square()))  # (B, 12)
     shape = beat[:, ROWS, QRS].nan_to_num()
     energy = torch.linalg.svdvals(shape - shape.mean(-1, keepdim=True)).square()  # (B, 8)
+    slope = beat.diff(dim=-1).square().sum(1).sqrt()[:, R_PEAK - 15 : R_PEAK + 15]
+    over, place = slope > 0.25 * slope.amax(1, keepdim=True), torch.arange(slope.shape[1]).float()
+    first, last = torch.where(over, place, torch.inf).amin(1), torch.where(over, place, -torch.inf).amax(1)
+    # SDNN and RMSSD (Task Force of the ESC and NASPE, Circulation 93:1043, 1996), of all intervals
+    whose, peak = r_peaks(signal, HZ).nonzero().unbind(1)
+    rr, same = 1000 / HZ * peak.diff().double(), whose.diff() == 0
+    mean, rr_squares = (means(values[same], whose[1:][same], n) for values in (rr, rr.square()))
+    follows = same[1:] & same[:-1]
+    changes = means(rr.diff()[follows].square(), whose[2:][follows], n)
     return {
         "quantiles": torch.quantile(centred(signal)[..., EDGE:-EDGE], torch.tensor(QUANTILES), -1).movedim(0, -1),
         **{f"{name}_mv": value for name, value in band_rms(signal).items()},
         "quiet_mv": quiet_noise(signal),
         "rate_bpm": heart_rate(signal, HZ),
-        **_rhythm(signal),
+        "sdnn_ms": (rr_squares - mean.square()).clamp(min=0).sqrt().float(),
+        "rmssd_ms": changes.sqrt().float(),
         "qrs_variation": (squares - usual.square()).clamp(min=0).sqrt() / usual,
-        "qrs_ms": _steep(beat),
+        "qrs_ms": 1000 / HZ * (last - first + 1),
         "non_dipolar": (energy[:, 3:].sum(1) / energy.sum(1)).sqrt(),
     }
-
-
-def _rhythm(signal: torch.Tensor) -> dict[str, torch.Tensor]:
-    """SDNN and RMSSD in ms (Task Force of the ESC and NASPE, Circulation 93:1043, 1996), of all intervals."""
-    owner, place = r_peaks(signal, HZ).nonzero().unbind(1)
-    rr, same = 1000 / HZ * place.diff().double(), owner.diff() == 0
-    mean, squares = (means(values[same], owner[1:][same], len(signal)) for values in (rr, rr.square()))
-    follows = same[1:] & same[:-1]
-    changes = means(rr.diff()[follows].square(), owner[2:][follows], len(signal))
-    return {"sdnn_ms": (squares - mean.square()).clamp(min=0).sqrt().float(), "rmssd_ms": changes.sqrt().float()}
-
-
-def _steep(beat: torch.Tensor) -> torch.Tensor:
-    """For how long a mean beat (B, 12, W) is steeper than a quarter of its steepest, within 0.15 s of R: (B,) ms."""
-    slope = beat.diff(dim=-1).square().sum(1).sqrt()[:, R_PEAK - 15 : R_PEAK + 15]
-    over, place = slope > 0.25 * slope.amax(1, keepdim=True), torch.arange(slope.shape[1]).float()
-    first, last = torch.where(over, place, torch.inf).amin(1), torch.where(over, place, -torch.inf).amax(1)
-    return 1000 / HZ * (last - first + 1)
 
 
 def sinus_like(signal: torch.Tensor) -> torch.Tensor:
@@ -120,10 +113,8 @@ def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor)
     too (`COMMON`), and for each real record (M, 12, L) one of about its heart rate. Returns (M,) rows, or fewer."""
     rare = torch.tensor([code not in COMMON for code in CODES])
     free = (sinus_like(signal) & ~findings[:, rare].any(1)).nonzero()[:, 0].tolist()
-    rate, rows = heart_rate(signal, HZ), []
-    for wanted in heart_rate(real, HZ)[: len(free)]:
-        rows.append(free.pop((rate[free] - wanted).abs().argmin()))
-    return torch.tensor(rows)
+    rate, wanted = heart_rate(signal, HZ), heart_rate(real, HZ)[: len(free)]
+    return torch.tensor([free.pop((rate[free] - one).abs().argmin()) for one in wanted])
 
 
 def means(values: torch.Tensor, owner: torch.Tensor, n: int) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import BadRequest
+from ..errors import BadRequest, require
 from ..findings import CODES, NAMES, column
 from ..training import autocast
 from .chain import PROMPT, reports
@@ -85,8 +85,7 @@ def saliency(model, signal: torch.Tensor, texts: list[str], names: list[str]) ->
     head, rows, marks, out = model.prompt_ids(PROMPT), [], [], []
     for text, name in zip(texts, names):
         found = name_span(model.tokenizer, text, name)
-        if found is None:
-            raise BadRequest(f"The report does not say '{name}': ask for words that stand in it.")
+        require(found, f"The report does not say '{name}': ask for words that stand in it.", BadRequest)
         ids, first, _ = found
         rows.append(torch.tensor(head + ids))
         marks.append(torch.arange(len(rows[-1])) >= len(head) + first)  # the name stands at the end

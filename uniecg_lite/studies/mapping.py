@@ -108,7 +108,7 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
             pairs = [corpus.sample("generate", row, step.rng) for row in rows.tolist()]
             if way.attached and step.number % 2:
                 with torch.no_grad():
-                    ecg = model.project(model.encode_signal(room.train.signal(rows.tolist())), None)
+                    ecg = model.project(*model.encode_ecg(room.train.signal(rows.tolist())))
             mse, mapped = mapper_loss(model, generator.condition, pairs, ecg)
             total = mse if way.mse else 0.0
             if way.denoising:
