@@ -495,11 +495,11 @@ def chain() -> tuple:
 
         return train
 
-    def facts_loss(step):
+    def condition_loss(step):
         rows = step.rows(len(asked)).tolist()
         return condition.facts_loss([asked[row].with_fewer_facts(step.rng) for row in rows])
 
-    run("condition", train_loop("condition", "condition encoder", condition, facts_loss), condition)
+    run("condition", train_loop("condition", "condition encoder", condition, condition_loss), condition)
     usual, times = average_beats(ecgs)
     requested = [request.with_fewer_facts(rng).text() for request in asked]
     with inference():
@@ -686,7 +686,8 @@ def part_parser() -> dict:
     """What is understood of every row of `data/paraphrases.json`, of reports, and of odd texts."""
     rows = json.loads((ROOT / "data" / "paraphrases.json").read_text(encoding="utf-8"))
     out = {f"{i:03d} {row['text'][:24]}": short(parse(row["text"])) for i, row in enumerate(rows)}
-    out["contradictions"] = sha([contradictions(parse(row["text"])) for row in rows])
+    against = [{c: [*contradictions(c, s)] for c in sorted(s.findings)} for s in (parse(row["text"]) for row in rows)]
+    out["contradictions"] = sha([{c: why[0] for c, why in each.items() if why} for each in against])
     out["joined"] = sha([short(parse(a["text"] + " " + b["text"])) for a, b in zip(rows, rows[7:] + rows[:7])])
     texts = corpus().reports
     out["reports"] = sha([short(parse(text)) for text in texts])
