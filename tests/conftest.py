@@ -1,4 +1,4 @@
-"""Shared by the tests: a toy ECG of Gaussians, where studies of made ECGs start, and what lies beside the repository.
+"""Shared by the tests: a toy ECG of Gaussians, where studies of generated ECGs start, what lies beside the repository.
 
 That is real records and a collection of awkward inputs; tests that need them are skipped where they are not there.
 """
@@ -72,7 +72,7 @@ def real_records() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def chain(tmp_path_factory):
-    """The artifacts that studies of made ECGs start from, at smoke size: simulated patients, random weights."""
+    """The artifacts that studies of generated ECGs start from, at smoke size: simulated patients, random weights."""
     import tiny
 
     return tiny.making_chain(tmp_path_factory.mktemp("chain"))

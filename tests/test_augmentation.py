@@ -139,7 +139,7 @@ def test_the_runner_knows_the_study(chain, no_real, tmp_path, monkeypatch):
 
 
 def cells(root: Path, seeds: int = 5, real: float | None = 0.6, last: float = 0.8) -> None:
-    """Cells with ten examples: F1 of 0.5 without made ECGs, and with them 0.8, but for the `last` seed."""
+    """Cells with ten examples: F1 of 0.5 without generated ECGs, and with them 0.8, but for the `last` seed."""
     for variant, f1 in (("plain10", 0.5), ("made10", 0.8)):
         for seed in range(seeds):
             ours = variant == "made10"

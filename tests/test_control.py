@@ -1,4 +1,4 @@
-"""Control: errors by hand, nothing skipped, and made ECGs that obey or disobey on purpose."""
+"""Control: errors by hand, nothing skipped, and generated ECGs that obey or disobey on purpose."""
 
 import math
 from types import SimpleNamespace

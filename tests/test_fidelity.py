@@ -168,7 +168,7 @@ def test_a_perfect_generator_is_at_the_floor_and_a_shifted_one_is_not():
     assert shifted["fid_ratio_to_floor"] > 20
     assert perfect["points"] == 600
     assert perfect["precision"] == pytest.approx(perfect["held_out.precision"], abs=0.05)
-    assert shifted["held_out.fid"] == perfect["held_out.fid"], "the floor knows nothing of the made ones"
+    assert shifted["held_out.fid"] == perfect["held_out.fid"], "the floor knows nothing of the generated ones"
 
 
 def test_sizes_are_equal_and_the_parting_is_by_seed():

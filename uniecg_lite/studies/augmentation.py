@@ -1,4 +1,4 @@
-"""Study `augmentation`: do made ECGs help a classifier that has few examples of a finding (U13)?
+"""Study `augmentation`: do generated ECGs help a classifier that has few examples of a finding (U13)?
 
 One small classifier per finding and cell, of the same size and number of steps; the seeds vary which examples there
 are, weights, batches and the generator's noise. The chain's generator has learned from all training patients, so it may
@@ -34,7 +34,7 @@ SOURCES = ("plain", "copies", "made", "more")  # what stands beside the examples
 SIZES = {"smoke": (8, 40)}  # ECGs beside the examples, and training patients without the finding
 USUAL = (60, 1000)  # the same, for other profiles
 WIDTH = 16  # channels of the classifier
-NOISES = 7301  # population of the noise on made ECGs and on copies
+NOISES = 7301  # population of the noise on generated ECGs and on copies
 HZ = 100.0
 
 

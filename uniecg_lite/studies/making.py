@@ -67,7 +67,7 @@ def equal_width(parameters: int, condition: int) -> int:
     return min(sizes, key=lambda width: abs(sizes[width] - parameters))
 
 
-# --- What the cells of all studies of made ECGs share.
+# --- What the cells of all studies of generated ECGs share.
 
 DESIGNS = {
     "ours": Design(),
