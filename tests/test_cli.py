@@ -394,13 +394,16 @@ def test_notebooks_are_put_back_only_when_asked_and_as_they_are_now(checkout, mo
     runner.run("smoke")
     done = Store.open(SMOKE).folder / "notebooks" / "01_part.ipynb"
     notebook = nbformat.read(done, 4)
-    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="hello")]
+    result = nbformat.v4.new_output("execute_result", {"text/plain": "5"}, execution_count=71)
+    notebook.cells[1].outputs = [nbformat.v4.new_output("stream", text="hello"), result]
     nbformat.write(notebook, done)
     here = checkout / "notebooks" / "01_part.ipynb"
     main(monkeypatch, capsys, "results", "--profile", "smoke")
     assert not nbformat.read(here, 4).cells[1].outputs
     code, out, _ = main(monkeypatch, capsys, "results", "--profile", "smoke", "--notebooks")
-    assert code == 0 and out.count("put back") == 5 and nbformat.read(here, 4).cells[1].outputs[0].text == "hello"
+    hello, shown = nbformat.read(here, 4).cells[1].outputs
+    assert code == 0 and out.count("put back") == 5 and hello.text == "hello"
+    assert shown.data == {"text/plain": "5"} and shown.execution_count != 71, "counted anew"
     write(here, "x = 11")
     before = tree(checkout)
     code, _, err = main(monkeypatch, capsys, "results", "--profile", "smoke", "--notebooks")

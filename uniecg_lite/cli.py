@@ -162,7 +162,7 @@ def _model(profile: str, folder: str | None):
 
     quiet_libraries()
     store = Store.open(find_profile(profile))
-    if folder is None:  # whatever the seed that it was trained with
+    if not folder:  # whatever the seed that it was trained with
         folder = replace(store, seed=store.meta("unified")["seed"]).path("unified")
     return UniECG.from_pretrained(folder)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from tqdm.auto import tqdm
 
-from .errors import BadArtifact, require
+from .errors import BadArtifact, BadECG, require
 from .simulator.simulate import simulate
 from .store import replacing
 
@@ -66,6 +66,7 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
     """
     table = pa.concat_tables([pa.table({key: _column(value) for key, value in chunk.items()}) for chunk in rows])
     splits = np.array([split_of(patient) for patient in table["patient"].to_pylist()])
+    require((splits == "train").any(), "No record of this cohort falls into the training split: draw more.", BadECG)
     datasets.disable_progress_bars()
     with replacing(Path(folder)) as room:
         for name in SPLITS:

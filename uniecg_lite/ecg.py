@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +144,9 @@ class ECG:
             self.seconds >= 0.99 * STANDARD_SECONDS,
             f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.",
         )
-        ecg, count = self.resample(STANDARD_HZ), round(STANDARD_HZ * STANDARD_SECONDS)
+        most, count = round((STANDARD_SECONDS + 1) * self.hz), round(STANDARD_HZ * STANDARD_SECONDS)
+        begun = self if self.signal.shape[1] <= most else replace(self, signal=self.signal[:, :most])
+        ecg = begun.resample(STANDARD_HZ)
         return ecg if ecg.signal.shape[1] == count else replace(ecg, signal=_held(ecg.signal, count))
 
     def save(self, path: str | Path) -> Path:
@@ -163,8 +164,9 @@ class ECG:
 
 def check_rate(hz: float) -> None:
     """Refuse (BadECG) a sampling rate outside 50 to 2000 Hz, or one that is no number."""
-    fine = isinstance(hz, Real) and MIN_HZ <= hz <= MAX_HZ
-    require(fine, f"A sampling rate of {hz} Hz is not usable: give samples per second, {MIN_HZ:g} to {MAX_HZ:g}.")
+    sentence = f"A sampling rate of {hz} Hz is not usable: give samples per second, {MIN_HZ:g} to {MAX_HZ:g}."
+    with refused(sentence, kinds=(TypeError, ValueError)):
+        require(not isinstance(hz, str) and MIN_HZ <= float(hz) <= MAX_HZ, sentence)
 
 
 def _held(signal: np.ndarray, count: int) -> np.ndarray:

@@ -54,7 +54,7 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
     rates = [rate for rate in (found["hz"], hz) if rate is not None]
     require(rates, f"{path.name} does not state its sampling rate: pass it, for example hz=500.")
     require(
-        abs(rates[0] - rates[-1]) <= 0.01 * abs(rates[-1]),
+        len(rates) < 2 or abs(rates[0] - rates[-1]) <= 0.01 * abs(rates[-1]),
         f"{path.name} states {rates[0]:g} Hz, but hz={rates[-1]:g} was passed: leave hz out, or mend the file.",
     )
     found |= {"hz": rates[0], "leads": dict(zip(names, found["leads"]))}
@@ -140,7 +140,8 @@ def _stated_rate(header: Path) -> float | None:
 
 def _read_csv(path: Path) -> dict:
     """A table with lead names in its first row; "# hz=500", "# unit=uV", "# age=63", "# sex=F" lines are optional."""
-    with refused(f"{path.name} is not a text file in UTF-8: save it so, with lead names in its first row."):
+    sentence = f"{path.name} is not a text file in UTF-8: save it so, with lead names in its first row."
+    with refused(sentence, kinds=UnicodeDecodeError):
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     notes = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#"))
     notes = re.sub(r"[,;]\s*(?=[a-z]+\s*[:=])", "\n", notes, flags=re.IGNORECASE)

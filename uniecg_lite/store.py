@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -78,7 +79,8 @@ class Store:
         path = self.folder / name / "meta.json"
         advice = f"run notebook {PRODUCERS.get(name, '?')} with profile '{self.profile.name}'"
         require(path.exists(), f"There is no '{name}' in {self.folder}: {advice} first.", BadArtifact)
-        with refused(f"The description of '{name}' ({path}) is damaged: {advice} again.", BadArtifact):
+        damaged = f"The description of '{name}' ({path}) is damaged: {advice} again."
+        with refused(damaged, BadArtifact, (KeyError, TypeError, ValueError)):
             meta = json.loads(path.read_text())
             return {key: meta[key] for key in ("profile", "seed", "sizes", "inputs", "hash")} | meta
 
@@ -105,7 +107,8 @@ class Store:
 
     def tensors(self, name: str, file: str) -> dict[str, Tensor]:
         """The tensors of one safetensors file of an artifact."""
-        with refused(f"'{name}' is damaged ({{reason}}): run notebook {PRODUCERS.get(name, '?')} again.", BadArtifact):
+        damaged = f"'{name}' is damaged ({{reason}}): run notebook {PRODUCERS.get(name, '?')} again."
+        with refused(damaged, BadArtifact, (OSError, SafetensorError)):
             return load_file(self.path(name) / f"{file}.safetensors")
 
     @contextmanager
@@ -141,10 +144,11 @@ def replacing(folder: Path) -> Iterator[Path]:
     part.mkdir(parents=True)
     try:
         yield part
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(part, folder)
-    finally:
+    except BaseException:
         shutil.rmtree(part, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(part, folder)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -67,7 +67,7 @@ def installed(need: Requirement) -> Row:
 
 def conflict_row() -> Row:
     """What packages of this environment require of others (extras aside), but for our own pins, which are listed."""
-    packages = metadata.distributions(path=[sysconfig.get_path("purelib")])
+    packages = metadata.distributions(path=[*{sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}])
     needs = [(p.name, Requirement(line)) for p in packages if p.name != "uniecg_lite" for line in p.requires or []]
     needs = [(name, need) for name, need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
     lines = [f"{name} requires {need}: {text}" for name, need in needs for ok, text in [installed(need)] if not ok]

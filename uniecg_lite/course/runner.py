@@ -201,7 +201,9 @@ def _put_back(executed: Path, place: Path) -> None:
     own = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, (cell, ran) in enumerate(zip(own, stored.code_cells(executed), strict=True), start=1):
         shown = [o for o in ran.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
-        cell.outputs = [{**o, "execution_count": number} if "execution_count" in o else o for o in shown]
+        for output in (o for o in shown if "execution_count" in o):
+            output.execution_count = number
+        cell.outputs = shown
         cell.execution_count = number
     write_text(place, nbformat.writes(notebook) + "\n")
 
