@@ -8,9 +8,11 @@ statement there and a Q wave or an ST level here. A group is scored when at leas
 
 import csv
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from ..ecg import ECG
@@ -83,8 +85,10 @@ def real_rates(folder: str | Path) -> dict[str, float]:
     Disputed records are left out: those whose two reference detectors differ by over 10%, or that lack one of them.
     """
     keys, rows = ("hr_bpm_nk", "hr_bpm_nk_pantompkins"), manifest_rows(folder)
-    pairs = {row["record"]: [float(row[key] or "nan") for key in keys] for row in rows}
-    return {record: one for record, (one, other) in pairs.items() if abs(one - other) <= 0.1 * max(one, other)}
+    pairs = {
+        row["record"]: np.genfromtxt([row[key] or "nan" for key in keys]).tolist() for row in rows
+    }  # NaN: no number
+    return {name: one for name, (one, other) in pairs.items() if abs(one - other) <= 0.1 * max(one, other) < math.inf}
 
 
 def load_signals(

@@ -183,7 +183,7 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     model = load_reading(room.store, "language")
     if variant == "shared":
         lm, enc = model.w_ts.weight.shape
-        model.w_ts = model.w_tsi = SharedProjection(enc, lm).to(model.device)
+        model.w_ts = model.w_tsi = SharedProjection(enc, lm).to(model.device).requires_grad_(False)
     P, modes = room.store.profile, SHOWN[variant]
 
     def train():
