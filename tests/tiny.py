@@ -202,7 +202,7 @@ def store(folder: Path, profile=PROFILE, seed: int = 0) -> Store:
 
 
 def making_chain(folder: Path) -> Store:
-    """What studies of generated ECGs start from, at smoke size: patients, a generator and a reader of random weights."""
+    """What studies of generated ECGs start from, at smoke size: patients, generator and reader of random weights."""
     chain = store(folder, SMOKE)
     with chain.writing("cohort") as place:
         cohort.write(cohort.simulated(0, 300), place / "splits")
