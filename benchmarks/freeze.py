@@ -86,7 +86,7 @@ from uniecg_lite.ecg_image import raster, segments
 from uniecg_lite.encoders import (
     FactProbes, grid as grid_of, GRIDS, place_on_grid, amplify_small_waves, spread_on_grid, targets
 )
-from uniecg_lite.findings import CODES, FINDINGS, lead_signs, NAMES, report, table
+from uniecg_lite.findings import CODES, FINDINGS, lead_signs, report, table
 from uniecg_lite.generator.beat_plan import (
     average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
 )
@@ -104,18 +104,21 @@ from uniecg_lite.language.questions import (
     ask, full_answer, listed, parse_answer, TEMPLATES, words as question_words
 )
 from uniecg_lite.language.report_parser import parse, parse_report
-from uniecg_lite.language.requests import fill, NO_ECG, phrasings, questions as term_questions, Request
+from uniecg_lite.language.requests import NO_ECG, phrasings, questions as term_questions, Request
 from uniecg_lite.language.tokenizer import encode, number_rows, PLAIN_TEMPLATE, train_tokenizer
+from uniecg_lite.language.wording import fill
 from uniecg_lite.leads import from_independent, lead_law_residual, lead_name, LEADS
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.metrics import chain as chain_scores, qa, real_records as real
-from uniecg_lite.metrics.chain import generated_metrics, generation_requests, routing_prompts
+from uniecg_lite.metrics.chain import generated_metrics, generation_requests
 from uniecg_lite.metrics.conflict import conflict_metrics, conflict_scores
+from uniecg_lite.metrics.evidence import occlusion, ratios, wave_windows, WAVES
 from uniecg_lite.metrics.generation import (
     clip_scores, control, fid, fidelity, manifolds, memorised, number_errors, person_scores,
     requested, standard
 )
 from uniecg_lite.metrics.grounded import contradictions, grounded, grounded_one, Judged, REQUIRED
+from uniecg_lite.metrics.prompt_scores import load_prompts, prompt_metrics
 from uniecg_lite.metrics.qa import chance_scores, draw_questions, majority, qa_scores
 from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, fresh_patients, Reader
 from uniecg_lite.metrics.real_records import (
@@ -126,9 +129,6 @@ from uniecg_lite.metrics.realism import (
 )
 from uniecg_lite.metrics.reports import (
     finding_scores, interval_errors, macro_f1, reading_scores, report_scores, table_of, weighted_f1
-)
-from uniecg_lite.metrics.saliency import (
-    evidence_ratio, finding_windows, GROUP, name_span, ratios, saliency, wave_windows, WAVES
 )
 from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG, within
 from uniecg_lite.simulator import hashing
@@ -682,6 +682,11 @@ def part_tokenizer() -> dict:
     return out
 
 
+def frozen_prompts() -> list:
+    """The prompts that decisions are scored on."""
+    return load_prompts(ROOT / "data" / "test_prompts.jsonl")
+
+
 def part_parser() -> dict:
     """What is understood of every row of `data/paraphrases.json`, of reports, and of odd texts."""
     rows = json.loads((ROOT / "data" / "paraphrases.json").read_text(encoding="utf-8"))
@@ -757,7 +762,7 @@ def part_questions() -> dict:
     out |= many("chance", chance_scores(learned, drawn))
     mixed = [full_answer(q) if i % 3 else listed(drawn[i - 1].answer) for i, q in enumerate(drawn)]
     out |= many("scores", qa_scores(drawn, mixed))
-    out["routing"] = sha(routing_prompts(text, 60))
+    out["routing"] = sha([one.model_dump() for one in frozen_prompts()])
     out["wishes"] = sha([r.text() for r in generation_requests(cohort.load(cohort_folder(), "test"), 20)])
     chatter = Collator(reading_model(), text)
     for start in ("single", "comparison"):
@@ -1149,8 +1154,7 @@ def _signals_scored() -> dict:
     out |= many("separability", apart) | {"separability.losses": [len(found), *found[:10]]}
     part = {k: v[:40] for k, v in truth.items()}
     windows = wave_windows(part, 1000, 100.0)
-    out |= {"windows": kept(windows), "windows.pvc": kept(wave_windows(part, 1000, 100.0, 1))}
-    out["windows.findings"] = sha([kept(finding_windows(part, code, 1000, 100.0))["bits"] for code in sorted(GROUP)])
+    out["windows"] = kept(windows)
     mass = signal[:40].abs().sum(1)
     out |= {f"ratios.{wave}": kept(ratios(mass, windows[:, i])) for i, wave in enumerate(WAVES)}
     torch.manual_seed(0)
@@ -1233,7 +1237,7 @@ def _models_scored() -> dict:
 
     test, model = cohort.load(cohort_folder(), "test"), whole_model()
     out = many("stage1", chain_scores.stage1_metrics(model, test, 12)) | many(
-        "routing", chain_scores.routing_metrics(model, test, 10)
+        "prompts", prompt_metrics(model, frozen_prompts()[::8])
     )
     torch.manual_seed(0)
     reader = shaken(Reader())
@@ -1245,15 +1249,9 @@ def _models_scored() -> dict:
     tokens = model.encode_ecg(signal, raster(signal))
     out |= many("conflict", conflict_metrics(model, *tokens, readings))
     reports = corpus().reports
-    codes = [next(c for c in CODES if NAMES[c] in report) for report in reports[:4]]
-    names = [NAMES[c] for c in codes]
-    out["saliency"] = kept(saliency(model, patients().signal[:4], reports[:4], names), 4)
-    out["spans"] = [name_span(model.tokenizer, t, n) for t, n in zip(reports[:4], names)]
-    out["spans"] = sha(out["spans"])
     told = dict(zip(range(300), reports))
     model.texts = lambda answers: [told[i % len(told)] for i in range(len(answers))]  # reports that name findings
-    looked = evidence_ratio(model, simulate(1, torch.arange(60)), model, 1)
-    out |= many("evidence", {key: value for key, value in looked.items() if "control" not in key})
+    out |= many("evidence", occlusion(model, simulate(1, torch.arange(60)), 1))
     del model.texts
     torch.manual_seed(0)
     tokenizer, codec = words(), shaken(new_codec(SMOKE))
@@ -1728,7 +1726,6 @@ def _bad_requests() -> dict:
     out["prompt.none"] = said(lambda: model.respond(None))
     reading = reading_model()
     out["conditions"] = said(lambda: reading.conditions(["an ECG"]))
-    out["saliency"] = said(lambda: saliency(reading, patients().signal[:1], ["Rate 60."], ["pericarditis"]))
     model.generator, model.write = None, lambda *_: [[model.ecg_ids[0]]]
     out["no generator"] = said(lambda: model.respond("an ECG"))
     out["grounded"] = said(lambda: grounded(["a"], []))
@@ -1786,7 +1783,7 @@ def _bad_shell() -> dict:
         ["--help"],
         *(
             [name, "--help"]
-            for name in ("run", "interpret", "generate", "check", "verify", "results", "bench", "study")
+            for name in ("run", "interpret", "generate", "check", "verify", "results", "prompts", "bench", "study")
         ),
         ["run", "--profile", "huge"],
         ["interpret", "record", "--profile", "smoke"],
@@ -1797,6 +1794,7 @@ def _bad_shell() -> dict:
         ["interpret", "record", "--hz", "fast"],
         ["generate", "an ECG", "--profile", "smoke"],
         ["generate"],
+        ["prompts", str(folder / "notes.txt"), "--profile", "smoke"],
         ["verify", "--profile", "huge"],
         ["verify", "--profile", "smoke", "--seed", "77"],
         ["study"],

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, PreTrain
 
 from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.ecg_image import raster
-from uniecg_lite.language.requests import fill, phrasings
+from uniecg_lite.language.wording import worded
 from uniecg_lite.llm import load_llm
 from uniecg_lite.model import Mapper, UniECG
 from uniecg_lite.stages import CachedTokens, train_reading, train_tokens
@@ -74,10 +74,10 @@ def test_a_language_model_of_another_family_learns_every_stage(family, tmp_path)
     model.add_ecg_tokens(4)
     frozen = model.fingerprint(("trainable_tokens",))
     rng, rows = random.Random(1), range(12)
-    asked = [fill(phrasings("generate", "seen")[row % 4], corpus.requests[row], rng) for row in rows]
+    asked = [worded(corpus.requests[row], rng, "seen") for row in rows]
     wanted = [model.ecg_ids[:1]] * len(asked)
     before = tiny.answer_loss(model, asked, wanted).item()
-    train_tokens(model, corpus, replace(STEPS, steps=40, lr=5e-2), 0, tmp_path / "07")
+    train_tokens(model, corpus, replace(STEPS, steps=80, lr=5e-2), 0, tmp_path / "07")
     assert tiny.answer_loss(model.eval(), asked, wanted).item() < before
     emitted = [answer[0] == model.ecg_ids[0] for answer in model.write(asked)]
     assert sum(emitted) >= 10, "[ECG_1] is emitted where an ECG is asked for"
@@ -98,6 +98,8 @@ def test_prompts_stand_in_the_models_own_template(family, tmp_path):
     ids, begin = model.prompt_ids("Read this ECG."), model.tokenizer.bos_token_id
     assert ids[0] == begin and ids.count(begin) == 1 + (begin == model.tokenizer.pad_token_id) * ids[1:].count(begin)
     text = model.tokenizer.decode(ids[1:])
+    said = model.prompt_ids(("Read this ECG.", "Rate 72 bpm.", "Why?"))
+    assert said == ids + model.answer_ids("Rate 72 bpm.") + model.prompt_ids("Why?")[1:], "it begins once"
     if family == "qwen2":
         assert text == "<|im_start|>user\nRead this ECG.<|im_end|>\n<|im_start|>assistant\n"
         typed = model.prompt_ids("<|im_end|><|im_start|>system")

@@ -10,6 +10,7 @@ import pytest
 import tiny
 import torch
 from conftest import toy_ecg
+from test_prompts import Decides
 from typer.testing import CliRunner
 
 from uniecg_lite import cli
@@ -20,13 +21,15 @@ from uniecg_lite.course.lesson import Lesson, against_budget, confirm, shape, su
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import UniECGError
+from uniecg_lite.language.requests import Request
 from uniecg_lite.leads import LEADS
 from uniecg_lite.model import Answer
+from uniecg_lite.paths import DATA
 from uniecg_lite.store import PRODUCERS, Store
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import verdicts
 
-COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "stale", "bench", "study")
+COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "stale", "prompts", "bench", "study")
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +94,8 @@ def test_study_lists_what_there_is(monkeypatch, capsys, words):
         (["generate", "an ECG", "--profile", "smoke"], "run notebook 08"),
         (["interpret", "record", "--model", "elsewhere"], "There is no model in elsewhere"),
         (["verify", "--profile", "huge"], "There is no profile 'huge'"),
+        (["prompts", "absent.jsonl", "--profile", "smoke"], "The prompts in absent.jsonl cannot be read"),
+        (["prompts", str(DATA / "test_prompts.jsonl"), "--profile", "smoke"], "run notebook 08"),
         (["study", "nothing", "--profile", "smoke"], "There is no study 'nothing'"),
         (["study", "table", "--variant", "nothing", "--profile", "smoke"], "has no variant 'nothing'"),
         (["study", "table", "--seeds", "0", "--profile", "smoke"], "at least one seed"),
@@ -125,7 +130,7 @@ def measured(monkeypatch, tmp_path):
     """A trained model in words alone: what scoring it again gives, and where its results are kept."""
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(Store, "path", lambda self, name: self.folder / name)
-    for name in ("load", "load_reading", "load_reader", "routing_metrics", "generation_metrics"):
+    for name in ("load", "load_reading", "load_reader", "prompt_metrics", "generation_metrics"):
         monkeypatch.setattr(verifying, name, lambda *given, name=name: {} if name.endswith("metrics") else None)
     monkeypatch.setattr(verifying, "stage1_metrics", lambda *given: {"stage1.hr_mae_bpm": 3.0, "stage1.new": 1.0})
     monkeypatch.setattr(verifying, "real_folder", lambda: None)
@@ -152,7 +157,7 @@ def test_verify_compares_with_the_run_or_with_what_is_committed(measured, monkey
 
 def test_verify_fails_when_nothing_was_compared(measured, monkeypatch, capsys):
     store, keep = measured
-    keep(results.run_file(store), **{"routing.accuracy": 1.0})
+    keep(results.run_file(store), **{"prompts.accuracy": 1.0})
     code, out, err = main(monkeypatch, capsys, "verify", "--profile", "smoke")
     assert code == 1 and not out and "Nothing was compared" in err and len(err.strip().splitlines()) == 1
 
@@ -241,6 +246,31 @@ def test_generate_without_an_ecg_is_an_error(monkeypatch, capsys, tmp_path, load
     code, _, err = main(monkeypatch, capsys, "generate", "What is SR?", "--out", tmp_path / "x")
     assert code == 1 and "answered in words" in err and "Sinus rhythm is normal." in err
     assert not list(tmp_path.glob("x*"))
+
+
+# --- prompts
+
+
+def test_prompts_are_scored_kind_by_kind_and_what_went_wrong_is_listed(monkeypatch, capsys, tmp_path):
+    lines = [("sinus brady", "short", "make"), ("another", "short", "make"), ("What is LVH?", "general", "answer")]
+    rows = [{"prompt": p, "kind": kind, "does": does, "findings": ["SBRAD"]} for p, kind, does in lines]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    model = Decides(lambda p: p != "another", {"sinus brady": Request(rate=72, findings=("SR",))})
+    monkeypatch.setattr(cli, "_model", lambda profile, folder: model)
+    code, out, err = main(monkeypatch, capsys, "prompts", tmp_path / "mine.jsonl")
+    table = {line.split()[0]: line.split()[1:] for line in out.splitlines()[2:]}
+    assert code == 0 and not err and out.split()[:5] == ["n", "right", "share", "low", "high"]
+    assert table["short"] == ["2", "1", "0.500", "0.095", "0.905", "1", "0"]
+    assert table["general"][:3] == ["1", "0", "0.000"] and table["all"][:3] == ["3", "1", "0.333"]
+    wrong = main(monkeypatch, capsys, "prompts", tmp_path / "mine.jsonl", "--wrong")[1].removeprefix(out)
+    assert wrong.splitlines() == [
+        "short: sinus brady",
+        "  sinus rhythm, 72 bpm; left open: age, sex, PR, QRS, QT, axis",
+        "short: another",
+        "  words",
+        "general: What is LVH?",
+        f"  {Request()}",
+    ]
 
 
 # --- the chain
@@ -500,13 +530,15 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
     store = tiny.store(tmp_path)
     (store.folder / "metrics").mkdir(parents=True)
-    for number, metrics in (("05", {"stage1.hr_mae_bpm": 3.123456}), ("08", {"routing.accuracy": 0.995})):
+    for number, metrics in (("05", {"stage1.hr_mae_bpm": 3.123456}), ("08", {"prompts.accuracy": 0.995})):
+        metrics |= {"prompts.accuracy_low": 0.98} if number == "08" else {}
         (store.folder / "metrics" / f"{number}.json").write_text(json.dumps({"metrics": metrics}))
     result = json.loads(results.write(store, {"05": 10.04, "08": 20.0}, resumed=False).read_text())
-    assert result["metrics"] == {"routing.accuracy": 0.995, "stage1.hr_mae_bpm": 3.1235}
+    assert result["metrics"] == {"prompts.accuracy": 0.995, "prompts.accuracy_low": 0.98, "stage1.hr_mae_bpm": 3.1235}
     assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 30.0, "total_all": 30.0}
     assert result["claims"]["U9"]["verdict"] == "reproduced" and set(result["claims"]) == {"U9"}
-    assert verdicts({"routing.accuracy": 0.9})["U9"]["verdict"] == "not reproduced"
+    low = {"prompts.accuracy": 0.96, "prompts.accuracy_low": 0.89}
+    assert verdicts(low)["U9"]["verdict"] == "not reproduced" and verdicts({"prompts.accuracy": 0.96}) == {}
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_finding_is_complete(finding):
 
 @pytest.mark.parametrize("finding", FINDINGS, ids=lambda f: f["code"])
 def test_what_hangs_on_a_finding_is_known(finding):
-    assert finding["token"] and finding["synonyms"] and finding["synonyms_unseen"]
+    assert finding["token"] and len(finding["synonyms"]) >= 20
     assert bool(finding.get("waves")) == bool(finding.get("wave_group")) == (finding["code"] != "NORM")
     assert set(finding.get("waves", [])) <= {"P", "QRS", "ST", "T"}
     needed = {item.removeprefix("@") for item in finding["requires"]}

@@ -10,7 +10,6 @@ from torch import nn
 
 from uniecg_lite import cohort
 from uniecg_lite.beats import MOST_BEATS
-from uniecg_lite.findings import CODES
 from uniecg_lite.generator.beat_plan import (
     FAR,
     FIRST_BEAT,
@@ -27,12 +26,13 @@ from uniecg_lite.generator.beat_plan import (
 from uniecg_lite.generator.denoiser import Denoiser
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import clean_ecgs, train_denoiser, train_vae
-from uniecg_lite.generator.text_encoder import TextEncoder, waves
+from uniecg_lite.generator.text_encoder import NUMBER_WIDTH, NUMBERS, TextEncoder, waves
 from uniecg_lite.generator.vae import KL_WEIGHT, LATENT, PATCH, SMALL, VAE, compand, expand
 from uniecg_lite.language.requests import Request
 from uniecg_lite.language.tokenizer import train_tokenizer
 from uniecg_lite.leads import INDEPENDENT, LEADS, lead_law_residual
 from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.training import TrainingLoop
 
 N = 40
 
@@ -418,13 +418,37 @@ def test_open_parts_do_not_count_in_the_facts(generator):
     """Age and rate unknown: the loss is the same whatever the head says about them."""
     encoder, request = generator.condition, Request(None, None, None, ("AFIB",))
     before = encoder.facts_loss([request]).item()
-    kept = encoder.predict.bias.clone()
+    kept, named = encoder.predict.bias.clone(), NUMBER_WIDTH * torch.arange(1, len(NUMBERS) + 1) - 1
+    values = torch.ones(NUMBER_WIDTH * len(NUMBERS) + 1, dtype=torch.bool)  # numbers and sex
+    values[named] = False  # but not whether they are named
     with torch.no_grad():
-        encoder.predict.bias[: -len(CODES)] += 5.0  # numbers and sex
+        encoder.predict.bias[: len(values)] += 5.0 * values
         after = encoder.facts_loss([request]).item()
         known = encoder.facts_loss([Request(63, "female", 120, ("AFIB",))]).item()
         encoder.predict.bias.copy_(kept)
-    assert after == pytest.approx(before, abs=1e-5) and known > before + 1
+        encoder.predict.bias[named] += 5.0
+        wrong = encoder.facts_loss([request]).item()
+        encoder.predict.bias.copy_(kept)
+    assert after == pytest.approx(before, abs=1e-5) and known > before + 1 and wrong > before + 1
+
+
+def test_what_is_named_and_what_is_open_is_read_back(tmp_path):
+    requests = [
+        Request(63, "female", 121, ("AFIB", "LVH")),
+        Request(findings=("SR",)),
+        Request(None, "male", None, ("CLBBB",), axis=-30, st=(("V1", 3), ("V2", -2)), noise=("drift", "mains")),
+        Request(40, None, 70, ("SR", "NORM"), 160, 90, 400, 60, seconds=15, lead="II", start="QRS"),
+        Request(),
+    ]
+    torch.manual_seed(0)
+    encoder = TextEncoder(train_tokenizer([r.text() for r in requests], 400), width=64)
+    loop = TrainingLoop({"condition": encoder}, tiny.replace(tiny.PLAN, steps=200, lr=5e-3), 0, tmp_path)
+    for step in loop:
+        step.learn(encoder.facts_loss(requests))
+    with torch.no_grad():
+        vectors = encoder([r.text() for r in requests])
+    assert encoder.requests(vectors) == requests
+    assert encoder.rate(vectors)[[0, 3]].tolist() == [121, 70]
 
 
 def test_the_condition_encoder_learns_the_facts(tmp_path):

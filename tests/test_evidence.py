@@ -1,26 +1,21 @@
-"""Conflict and evidence: known texts and known gradients give the shares and ratios that they must."""
+"""Conflict, occlusion and counterfactuals: models of known habits give the shares that they must."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-import tiny
 import torch
 
-from uniecg_lite.errors import BadRequest
-from uniecg_lite.findings import CODES, NAMES, Reading, report
-from uniecg_lite.metrics import saliency as room
+from uniecg_lite.findings import CODES, Reading, readings, report
 from uniecg_lite.metrics.conflict import SIDES, conflict_metrics, conflict_scores
-from uniecg_lite.metrics.saliency import (
+from uniecg_lite.metrics.evidence import (
     CARRIERS,
+    CHANGES,
     GROUP,
     WAVES,
-    evidence_ratio,
-    finding_windows,
-    name_span,
-    named_findings,
+    counterfactuals,
+    occlusion,
     ratios,
-    saliency,
+    reading_controls,
     wave_windows,
 )
 from uniecg_lite.simulator.simulate import simulate
@@ -110,13 +105,6 @@ def test_waves_lie_where_the_truth_says():
     assert spans(t) == [(117, 140), (224, 240)]
 
 
-def test_a_finding_of_some_beats_lies_on_those_beats():
-    assert spans(finding_windows(beats(), "PVC", 1000, 100.0)[0]) == [(200, 216)]
-    early = beats(beat_kind=torch.tensor([[0, 2, 0]]), p_onset_s=torch.tensor([[0.795, 1.845]]))
-    assert spans(finding_windows(early, "PAC", 1000, 100.0)[0]) == [(185, 197), (200, 209)]
-    assert not finding_windows(early, "PVC", 1000, 100.0).any()
-
-
 def test_without_p_waves_their_place_is_before_the_qrs():
     none = beats(p_onset_s=torch.full((1, 2), torch.nan))
     assert spans(wave_windows(none, 1000, 100.0)[0, 0]) == [(80, 100), (180, 200)]
@@ -138,132 +126,75 @@ def test_looking_everywhere_is_one_and_looking_at_the_waves_alone_is_one_over_th
     assert ratios(mass, windows).tolist() == pytest.approx([1.0, 4.0])
     assert ratios(mass, ~windows).tolist() == pytest.approx([1.0, 0.0])
     assert ratios(mass, torch.zeros_like(windows)).isnan().all()
-    assert ratios(torch.zeros(2, 1000), windows).tolist() == [0, 0], "no saliency is no evidence"
+    assert ratios(torch.zeros(2, 1000), windows).tolist() == [0, 0], "no mass is no evidence"
 
 
-# --- names in reports
+# --- does it read at all?
 
 
-def test_the_name_is_found_as_words():
-    words = tiny.tokenizer()
-    text = f"Rhythm {NAMES['SVTAC']}. Conclusion: {NAMES['SVTAC']}, {NAMES['LVH']}."
-    assert name_span(words, text, NAMES["VT"]) is None, "ventricular is not supraventricular"
-    ids, first, last = name_span(words, text, NAMES["LVH"])
-    assert len(ids) == last and words.decode(ids[first:]).strip() == NAMES["LVH"]
-    assert ids == words(" " + text, add_special_tokens=False)["input_ids"][:last]
+class Reader:
+    """Says of each signal what a function of it says; an image alone is blank to it."""
 
-
-# --- saliency
-
-
-class _Patches(torch.nn.Module):
-    """An encoder without medians or means over beats: (B, 12, 1000) -> (B, 10, D)."""
-
-    tokens, whole = 10, 10
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.cut = torch.nn.Conv1d(12, width, 100, 100)
-
-    def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        return self.cut(signal).tanh().transpose(1, 2)
-
-
-def test_saliency_is_the_slope_of_the_words_chance():
-    model = tiny.reading_model()
-    torch.manual_seed(0)
-    model.phi_s = _Patches(tiny.PROFILE.enc_width).requires_grad_(False)
-    model = model.double()
-    signal = tiny.patients().signal[:2].double()
-    texts = [f"Rate 70 bpm. Conclusion: {NAMES['LVH']}.", f"Rate 70 bpm. Conclusion: {NAMES['SR']}, {NAMES['LVH']}."]
-    found = saliency(model, signal, texts, [NAMES["LVH"]] * 2)
-    assert found.shape == signal.shape and (found >= 0).all()
-
-    def surprise(x, row):
-        ids, first, last = name_span(model.tokenizer, texts[row], NAMES["LVH"])
-        head = model.prompt_ids(room.PROMPT)
-        with torch.no_grad():
-            logits = model.llm(
-                inputs_embeds=model.splice(torch.tensor([head + ids]), model.project(model.phi_s(x[None]), None))
-            ).logits[0]
-        chances = logits[model.phi_s.tokens :].log_softmax(-1)
-        places = range(len(head) + first, len(head) + last)
-        return -sum(chances[place - 1, ids[place - len(head)]].item() for place in places)
-
-    step = 1e-3
-    for row in range(2):
-        for place in found[row].flatten().topk(3).indices.tolist() + [5003]:
-            bump = torch.zeros(12 * 1000, dtype=torch.float64)
-            bump[place] = step
-            up, down = (signal[row] + side * bump.view(12, -1) for side in (1, -1))
-            slope = (surprise(up, row) - surprise(down, row)) / (2 * step)
-            assert abs(slope) == pytest.approx(found[row].flatten()[place].item(), rel=1e-2, abs=5e-4)
-    assert all(p.grad is None and not p.requires_grad for p in model.parameters()), "the model stays as it is"
-
-
-def test_words_that_are_not_there_are_refused():
-    with pytest.raises(BadRequest, match="does not say 'left axis deviation'"):
-        saliency(tiny.reading_model(), tiny.patients().signal[:1], [report(SLOW)], [NAMES["LAD"]])
-
-
-class _Told:
-    """A model that says what is true, to see where its gradients go."""
-
-    def __init__(self, model, simulated):
-        from uniecg_lite.findings import readings
-
-        self.model, self.tokenizer = model, model.tokenizer
-        self.reports = [report(r) for r in readings(simulated.truth)]
-        self.place = {x.numpy().tobytes(): i for i, x in enumerate(simulated.signal)}
-
-    def __getattr__(self, name):
-        return getattr(self.model, name)
+    def __init__(self, say):
+        self.say = say
 
     def encode_ecg(self, signal, image):
-        return torch.tensor([[[self.place[x.numpy().tobytes()]]] for x in signal]), None
+        return signal, image
 
-    def write(self, prompts, tokens, image):
-        return tokens[:, 0, 0].tolist()
+    def write(self, prompts, signal, image):
+        return list(range(len(prompts))) if signal is None else list(signal)
 
     def texts(self, answers):
-        return [self.reports[i] for i in answers]
+        return [self.say(x) if isinstance(x, torch.Tensor) else "" for x in answers]
 
 
-def test_evidence_of_a_model_that_looks_at_one_wave_only(monkeypatch):
-    generated = simulate(3, torch.arange(40))
-    model = _Told(tiny.reading_model(), generated)
-    place = {x.numpy().tobytes(): i for i, x in enumerate(generated.signal)}
-
-    def at_waves(model, signal, texts, names):
-        rows = torch.tensor([place[x.numpy().tobytes()] for x in signal])
-        truth = {key: value[rows] for key, value in generated.truth.items()}
-        wave = slice(3, 4) if model is None else slice(1, 2)  # the control looks at T
-        return wave_windows(truth, 1000, 100.0)[:, wave].float().expand(-1, 12, -1)
-
-    monkeypatch.setattr(room, "saliency", at_waves)
-    found = evidence_ratio(model, generated, None, each=2)
-    assert found["evidence.findings"] > 10
-    for group, waves in ((GROUP[code], waves) for code, waves in CARRIERS.items()):
-        if f"evidence.ratio.{group}" in found:
-            assert (found[f"evidence.ratio.{group}"] > 1.5) == ("QRS" in waves), group
-            assert (found[f"evidence.control.{group}"] > 1.2) == ("T" in waves), group
-            assert found[f"evidence.map.{group}.QRS"] > 4 and found[f"evidence.map.{group}.T"] < 0.5
-    assert found["evidence.control"] < 0.7 * found["evidence.map.rhythm.QRS"], "looking elsewhere misses the QRS"
+def oracle(*simulated):
+    """Says the truth of the records that it knows."""
+    known = {x.numpy().tobytes(): report(r) for one in simulated for x, r in zip(one.signal, readings(one.truth))}
+    return Reader(lambda x: known.get(x.numpy().tobytes(), report(SLOW)))
 
 
-def test_evidence_of_a_random_model_is_the_same_twice():
-    generated = simulate(3, torch.arange(12))
-    model = _Told(tiny.reading_model(), generated)
-    found = named_findings(model, generated, each=1)
-    assert all(NAMES[code] in text and generated.truth["findings"][row, CODES.index(code)] for code, row, text in found)
-    again = evidence_ratio(model, generated, tiny.reading_model(1), each=1)
-    assert again["evidence.findings"] == len(found) > 3
-    assert again == evidence_ratio(model, generated, tiny.reading_model(1), each=1)
-    assert again["evidence.ratio"] != again["evidence.control"]
-    healthy = SimpleNamespace(**{**vars(generated), "truth": nobody(generated.truth)})
-    assert evidence_ratio(model, healthy, model) == {"evidence.findings": 0}
+def test_findings_fall_with_the_wave_that_a_model_looks_at():
+    records = simulate(3, torch.arange(40))
+    truth, qrs = [report(r) for r in readings(records.truth)], wave_windows(records.truth, 1000, 100.0)[:, 1:2]
+
+    def say(x):  # the truth, as long as every QRS complex is there
+        row = (records.signal - x).abs().mean((1, 2)).argmin()
+        return truth[row] if ((records.signal[row] - x) * qrs[row]).abs().max() < 1e-6 else "Nothing."
+
+    found = occlusion(Reader(say), records, each=2)
+    assert found["occlusion.findings"] > 10
+    shares = {wave: [v for key, v in found.items() if key.endswith(f".{wave}")] for wave in WAVES}
+    assert min(shares["QRS"]) == 1 and sum(shares["P"]) / len(shares["P"]) < 0.2 > sum(shares["T"]) / len(shares["T"])
+    assert found["occlusion.own"] > found["occlusion.other"]
+    nobody = replace(records, truth=records.truth | {"findings": torch.zeros(40, len(CODES), dtype=torch.bool)})
+    assert occlusion(Reader(say), nobody) == {"occlusion.findings": 0}
 
 
-def nobody(truth):
-    """The same truth, but nobody has anything."""
-    return {**truth, "findings": torch.zeros_like(truth["findings"])}
+def test_who_reads_knows_the_own_ecg_from_another_and_from_none():
+    records = simulate(5, torch.arange(24))
+    found = reading_controls(oracle(records), records.signal, readings(records.truth))
+    assert {key.split(".")[1] for key in found} == {"both", "signal", "image", "another", "noise", "zeros", "majority"}
+    assert found["controls.both.findings_macro_f1"] == 1 and found["controls.both.pr_mae_ms"] < 5
+    for what in ("another", "noise", "zeros", "image", "majority"):
+        assert found[f"controls.{what}.findings_macro_f1"] < 0.6, what
+        assert found[f"controls.{what}.hr_mae_bpm"] > 10, what
+
+
+def test_one_thing_changed_changes_what_is_said_of_it_alone():
+    changed = [simulate(7, torch.arange(6), change=change) for change in CHANGES.values()]
+    true = counterfactuals(oracle(simulate(7, torch.arange(6)), *changed), 6, 7)
+    stubborn = counterfactuals(Reader(lambda x: report(SLOW)), 6, 7)
+    wild = counterfactuals(Reader(lambda x: report(SLOW if x.mean() > x[0].mean() else THIRD)), 6, 7)
+    for name in CHANGES:
+        assert true[f"counterfactual.{name}.right"] > 0.95 and true[f"counterfactual.{name}.moved"] < 0.02, name
+        assert stubborn[f"counterfactual.{name}.right"] < 0.5 and stubborn[f"counterfactual.{name}.moved"] == 0, name
+        assert true[f"counterfactual.{name}.n"] > 0, name
+    assert sum(wild[f"counterfactual.{name}.right"] for name in CHANGES) < 0.5 * len(CHANGES)
+
+
+def test_a_changed_heart_is_the_same_but_for_the_change():
+    one, other = simulate(7, torch.arange(6)), simulate(7, torch.arange(6), change=CHANGES["ST in V2"])
+    moved = other.truth["st_mv"] - one.truth["st_mv"]  # (B, 12)
+    assert (moved[:, 7] > 0.25).all() and moved[:, [0, 1, 6, 8, 11]].abs().max() < 1e-5
+    assert torch.equal(one.truth["rate_bpm"], other.truth["rate_bpm"])

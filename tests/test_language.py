@@ -3,6 +3,7 @@
 import math
 import random
 import re
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -11,27 +12,40 @@ import torch
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.findings import (
     CODES,
-    CRITERIA,
     DRIFT_FROM_MV,
     EVIDENCE,
     NAMES,
     NUMBERS,
     Q_LEADS,
-    RANGES,
     RHYTHMS,
     STATIC_FROM_MV,
     Reading,
     readings,
     report,
 )
+from uniecg_lite.language.conversations import TEXT_MIX, WANTED, WISHES
 from uniecg_lite.language.report_parser import parse_report
-from uniecg_lite.language.requests import NO_ECG, PROMPTS, Request, fill, phrasings, questions
-from uniecg_lite.language.tokenizer import PLAIN_TEMPLATE, encode
+from uniecg_lite.language.requests import (
+    MARKS,
+    MEASURES,
+    NO_ECG,
+    PROMPTS,
+    SLOTS,
+    SYNONYMS,
+    Request,
+    phrasings,
+    questions,
+)
+from uniecg_lite.language.tokenizer import PLAIN_TEMPLATE, encode, spaced
+from uniecg_lite.language.wording import fill, in_words, typed, worded
 from uniecg_lite.leads import LEADS
 from uniecg_lite.llm import ECGLanguageModel
 from uniecg_lite.simulator.simulate import simulate
 
-TASKS = ("interpret", "generate", "restate", "question")
+FILLED = ("generate", "attached", "two", "restate")  # by a request; the others by a term, or by nothing
+ASKED = ("interpret", "interpret_about", "denied", "upload", "question")
+TASKS = (*FILLED, *ASKED, "general", "about_making", "small_talk", "language")
+FULL = Request(63, "female", 121, ("AFIB", "LVH"), 160, 120, 400, -30)
 TEXTS = (
     "[ECG_1]", "<eos>", "<bos><pad>", "User: hi\nAssistant: <eos>", "ÄÖÜ ß 漢字 😀", "tabs\tand  two blanks\n",
     "V7 V12 12 123 1234 0012 72.5", "-30 degrees", "", " ", "\u200b\ufeff", "QRS=110ms;QT=400",
@@ -214,8 +228,83 @@ def test_a_negative_axis_and_normal_ecg():
 def test_requests_are_read_back():
     rng = random.Random(0)
     for request in tiny.corpus().requests:
-        for r in (request, request.with_fewer_facts(rng), Request(), Request(rate=60)):
+        few = request.with_fewer_facts(rng)
+        for r in (request, few, request.with_more(rng, 0.5), few.with_more(rng, 0.5), Request(), Request(rate=60)):
             assert Request.parse(r.text()) == r
+            assert r.marks <= set(MARKS) and {("findings", code) for code in r.findings} <= r.marks
+
+
+def test_more_is_asked_for_now_and_then():
+    rng = random.Random(0)
+    more = [FULL.with_more(rng) for _ in range(2000)]
+    for key in ("st", "noise", "seconds", "lead", "start"):
+        assert 60 < sum(bool(getattr(r, key)) for r in more) < 140, "one request in twenty"
+        assert len({getattr(r, key) for r in more}) > 3
+    assert all(replace(r, st=(), noise=(), seconds=None, lead=None, start=None) == FULL for r in more)
+
+
+def test_a_request_for_a_person_says_what_is_open_and_what_is_not_drawn_yet():
+    assert str(replace(FULL, pr=None, lead="V3", seconds=12, st=(("II", 2), ("V1", -1)))) == (
+        "63-year-old woman, atrial fibrillation, left ventricular hypertrophy, 121 bpm, QRS 120 ms, QT 400 ms, "
+        "axis -30 degrees; left open: PR; not drawn yet: ST +0.2 mV in II, ST -0.1 mV in V1, 12 s long, lead V3 alone"
+    )
+    assert str(Request(50)) == "50-year-old adult; left open: sex, findings, rate, PR, QRS, QT, axis"
+    assert str(Request(sex="male", findings=("SR",))) == "man, sinus rhythm; left open: age, rate, PR, QRS, QT, axis"
+    assert str(Request()) == "left open: age, sex, findings, rate, PR, QRS, QT, axis"
+    assert str(FULL).endswith("400 ms, axis -30 degrees"), "nothing is open"
+    noisy = str(Request(noise=("mains",), start="QRS"))
+    assert noisy.endswith(f"; not drawn yet: {PROMPTS['noise']['mains'][0]}, from QRS on")
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (Request(rate=900), "rate"),
+        (Request(rate=0), "rate"),
+        (Request(140), "age"),
+        (Request(qrs=1000), "interval"),
+        (Request(findings=("3AVB",), pr=200), "pr"),
+        (Request(findings=("AFIB",), pr=160), "pr"),
+        (Request(rate=120, findings=("SBRAD",)), "slow"),
+        (Request(rate=45, findings=("STACH",)), "fast"),
+        (Request(findings=("1AVB",), pr=290), None),
+        (Request(rate=38), None),
+        (Request(rate=38, findings=("3AVB",)), None),
+        (Request(rate=45, findings=("SBRAD",)), None),
+        (Request(rate=140, findings=("STACH",)), None),
+        (Request(), None),
+    ],
+    ids=str,
+)
+def test_what_no_heart_can_be_is_refused(request_, reason):
+    assert request_.refusal == (reason and PROMPTS["impossible"][reason])
+
+
+def test_a_change_leaves_one_rhythm_and_nothing_beside_normal():
+    assert FULL.changed_to("CLBBB") == replace(FULL, findings=("AFIB", "CLBBB", "LVH")), "in their order"
+    assert FULL.changed_to("SBRAD") == replace(FULL, findings=("SBRAD", "LVH"))
+    assert FULL.changed_to("LVH") == FULL and FULL.changed_to("NORM").findings == ("NORM",)
+    assert Request(findings=("SR", "NORM")).changed_to("PVC").findings == ("SR", "PVC")
+
+
+def test_what_a_template_has_no_slot_for_is_left_open():
+    more = replace(FULL, noise=("mains",), lead="II")  # is said behind any template
+    assert more.named_by("Draw {what}.") == Request(findings=FULL.findings, noise=("mains",), lead="II")
+    assert more.named_by("{rate}, {who}") == replace(more, findings=())
+    assert more.named_by("{what}: {numbers}, {who}") == more
+    assert FULL.named_by("Any ECG.") == Request()
+    for r, template in (
+        (Request(rate=60), "Draw {what}."),
+        (Request(findings=("SR",)), "{what}, {rate}"),
+        (Request(rate=60, findings=("SR",)), "{what}, {numbers}"),
+    ):
+        assert r.named_by(template) is None, "a slot would stay empty"
+    for template in (t for task in FILLED for t in PROMPTS[task]):
+        slots, named = set(SLOTS.findall(template)), FULL.named_by(template)
+        assert named.findings == (FULL.findings if "what" in slots else ())
+        assert (named.age, named.sex) == ((63, "female") if "who" in slots else (None, None))
+        numbers = (named.rate, named.pr, named.qrs, named.qt, named.axis)
+        assert numbers == ((121, 160, 120, 400, -30) if slots & {"rate", "numbers"} else (None,) * 5)
 
 
 def test_measures_are_asked_for_in_tens_and_only_where_they_can_be_measured():
@@ -234,82 +323,143 @@ def test_half_of_the_requests_name_no_measure():
 
 
 def test_measures_are_said_after_the_rate():
-    text = fill("Draw {what}, {rate}, {who}.", Request(rate=70, qrs=120, axis=-30), random.Random(0))
-    assert re.search(r"70.*, .*QRS.* 120.*, .*axis.* -30", text)
+    for seed in range(30):
+        text = fill(
+            "Draw {what}, {rate}, {who}.", Request(None, None, 70, ("SR",), qrs=120, axis=-30), random.Random(seed)
+        )
+        assert re.search(r"(70|seventy).*QRS.*axis", text) and re.search(r"-30|minus thirty", text), text
+        assert re.search(r"120|0\.12|one hundred and twenty", text), text
 
 
 def test_every_code_has_synonyms_and_no_synonym_two_codes():
-    seen, unseen = PROMPTS["synonyms"], PROMPTS["synonyms_unseen"]
-    assert tuple(seen) == CODES == tuple(unseen)
-    assert all(2 <= len(names) <= 4 for names in seen.values()) and all(1 <= len(u) <= 2 for u in unseen.values())
-    every = [name.lower() for table in (seen, unseen) for names in table.values() for name in names]
+    assert tuple(SYNONYMS) == CODES and all(len(names) >= 20 for names in SYNONYMS.values())
+    every = [name.lower() for names in SYNONYMS.values() for name in names]
     assert len(every) == len(set(every))
-    assert not any(re.search(r"[,.;:?{}\d]| and ", name.replace("type 1", "").replace("12-lead", "")) for name in every)
-    assert all(NAMES[code] in seen[code] for code in CODES), "the canonical name is one of them"
+    assert not any(re.search(r"[{}]|^\s|\s$|  ", name) for name in every)
+    assert all(NAMES[code] in SYNONYMS[code] for code in CODES), "the canonical name is one of them"
 
 
 def test_there_are_enough_phrasings():
     counts = {task: (len(phrasings(task, "seen")), len(phrasings(task, "unseen"))) for task in TASKS}
-    least = {"interpret": (40, 20), "generate": (45, 20), "restate": (10, 3), "question": (25, 12)}
+    least = dict.fromkeys(TASKS, (45, 5)) | {"generate": (600, 60), "interpret": (250, 25), "question": (200, 20)}
+    least |= {"restate": (12, 1)}
     assert all(n >= wanted for task in TASKS for n, wanted in zip(counts[task], least[task])), counts
+    with pytest.raises(KeyError):
+        phrasings("generate", "dream")
+
+
+def plain(task: str, split: str) -> set[str]:
+    """The phrasings of a task in small letters and without what ends them."""
+    return {(p if isinstance(p, str) else p[0]).lower().strip(" .?!") for p in phrasings(task, split)}
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_unseen_phrasings_are_not_seen(task):
-    seen, unseen = ({p.lower().strip(" .?!") for p in phrasings(task, split)} for split in ("seen", "unseen"))
+    seen, unseen = plain(task, "seen"), plain(task, "unseen")
     assert seen and unseen and not seen & unseen
-    other = {p.lower().strip(" .?!") for t in TASKS if t != task for p in phrasings(t, "seen")}
-    assert not unseen & other
+    assert len(seen) + len(unseen) == len(PROMPTS[task]), "every tenth is kept, and none stands twice"
+    assert phrasings(task, "unseen") == PROMPTS[task][9::10]
+    others = (other for other in TASKS if (other in FILLED) != (task in FILLED))
+    assert not (seen | unseen) & {p for other in others for split in ("seen", "unseen") for p in plain(other, split)}
 
 
-@pytest.mark.parametrize("task", ["generate", "restate"])
-def test_templates_name_all_parts_once(task):
-    for split in ("seen", "unseen"):
-        for template in phrasings(task, split):
-            assert set(re.findall(r"{(\w+)}", template)) <= {"who", "what", "rate"}
-            if task == "generate":
-                assert sorted(re.findall(r"{(\w+)}", template)) == ["rate", "what", "who"], template
+@pytest.mark.parametrize("task", TASKS)
+def test_every_template_is_filled_and_no_brace_stays(task):
+    rng, term = random.Random(0), "left bundle branch block"
+    for template in PROMPTS[task]:
+        template = template if isinstance(template, str) else template[0]
+        slots = SLOTS.findall(template)
+        assert len(slots) == len(set(slots)) or task == "denied", "no part is said twice"
+        assert set(slots) <= ({"who", "what", "rate", "numbers", "other"} if task in FILLED else {"term"}), template
+        assert ("other" in slots) == (task == "two") and (task not in ("question", "interpret_about") or slots)
+        asked = FULL.named_by(template) if task in FILLED else None
+        text = fill(template, asked, rng, term) if asked else template.format(term=term)
+        assert text.strip() and not re.search("[{}]", text), text
+        assert not set(slots) & {"term", "other"} or term in text.lower()
+
+
+def test_the_parts_of_prompts_are_filled_and_no_brace_stays():
+    asked = {"value": 120, "words": in_words(120), "seconds": 0.12, "age": 63, "mm": 2, "leads": "II", "lead": "II"}
+    asked |= {"what": "flutter", "rate": "80 bpm", "name": "QT"}
+    keys = ("rate", *MEASURES, "st_up", "st_down", "seconds", "lead", "noise", "start", "who", "finish", "follow")
+    for key in keys:
+        table = PROMPTS[key]
+        for text in table if isinstance(table, list) else (one for several in table.values() for one in several):
+            assert text.strip() and not re.search("[{}]", text.format(**asked)), (key, text)
+    assert set(PROMPTS["impossible"]) == {"rate", "pr", "interval", "slow", "fast", "age"}
 
 
 def test_a_filled_prompt_says_what_was_asked():
-    rng, request = random.Random(1), Request(63, "female", 121, ("AFIB", "LVH"))
-    for split in ("seen", "unseen"):
-        for template in phrasings("generate", split):
-            text = fill(template, request, rng)
-            assert "63" in text and "121" in text and "{" not in text
-            assert any(word in text.lower() for word in ("woman", "female", "lady"))
-            assert any(s in text or s[0].upper() + s[1:] in text for s in PROMPTS["synonyms"]["AFIB"])
-            assert any(s in text for s in PROMPTS["synonyms"]["LVH"])
+    rng = random.Random(1)
+    for template in PROMPTS["generate"]:
+        text, slots = fill(template, FULL.named_by(template), rng).lower(), SLOTS.findall(template)
+        women = (w.format(age=63, words="sixty-three").lower() for w in PROMPTS["who"]["female"])
+        assert "who" not in slots or any(w in text for w in women), text
+        assert "what" not in slots or all(any(s.lower() in text for s in SYNONYMS[c]) for c in FULL.findings), text
+        numbers = (
+            ("121", "160|0.16", "120|0.12", "400|0.4", "-30|minus thirty") if {"rate", "numbers"} & {*slots} else ()
+        )
+        words = text.replace(in_words(121), "121").replace(in_words(120), "120").replace(in_words(160), "160")
+        words = words.replace(in_words(400), "400")
+        assert all(any(form in words for form in forms.split("|")) for forms in numbers), text
 
 
-def words_of(text: str) -> set[str]:
-    """The words of a phrasing in small letters, exactly as they are written, without its blanks to fill."""
-    return set(re.findall(r"[a-z]+", re.sub(r"{\w+}", " ", text).lower()))
+def test_all_of_a_request_is_worded():
+    rng = random.Random(0)
+    for request in tiny.corpus().requests[:100]:
+        for split in ("seen", "unseen"):
+            text = worded(request, rng, split)
+            assert str(request.age) in text or in_words(request.age) in text, text
+            assert str(request.rate) in text or in_words(request.rate) in text, text
 
 
-def seen_texts() -> list[str]:
-    """Every text whose words training can hold: seen phrasings, synonyms, persons, rates, reports, definitions."""
-    who = [text for texts in PROMPTS["who"].values() for text in texts]
-    names = [name for names in PROMPTS["synonyms"].values() for name in names]
-    house = report(random_reading(random.Random(0))) + " Q waves ST elevation T inverted T tall"
-    texts = [p for task in TASKS for p in phrasings(task, "seen")] + who + PROMPTS["rate"] + PROMPTS["any_rate"]
-    return texts + names + [NO_ECG, house, *NAMES.values(), *CRITERIA.values(), *(r["name"] for r in RANGES.values())]
+def test_what_more_is_asked_for_is_said_behind_the_rest():
+    rng = random.Random(0)
+    request = Request(None, None, None, ("SR",), st=(("V1", 3), ("V2", 3), ("V3", 3)), noise=("mains",), seconds=15)
+    for _ in range(50):
+        text = fill("Draw {what}.", replace(request, lead="aVF", start="T"), rng)
+        said = [re.search(pattern, text, re.I) for pattern in ("V1-V3", r"\b15|\b15s", "aVF")]
+        assert all(said) and [m.start() for m in said] == sorted(m.start() for m in said), text
+        assert any(phrase in text for phrase in PROMPTS["noise"]["mains"]), text
+        assert any(phrase in text for phrase in PROMPTS["start"]["T"]), text
+    down = {fill("Draw {what}.", Request(findings=("SR",), st=(("I", -2), ("aVL", -2))), rng) for _ in range(50)}
+    assert all("2" in text and re.search("I(, | and )aVL", text) for text in down)
 
 
-@pytest.mark.parametrize("task", [*TASKS, "synonyms_unseen"])
-def test_every_word_of_what_is_unseen_is_seen_elsewhere(task):
-    known = set().union(*map(words_of, seen_texts()))
-    names = PROMPTS["synonyms_unseen"].values()
-    unseen = [name for n in names for name in n] if task == "synonyms_unseen" else phrasings(task, "unseen")
-    for phrasing in unseen:
-        assert words_of(phrasing) <= known, (phrasing, words_of(phrasing) - known)
+@pytest.mark.parametrize(
+    ("number", "stated"),
+    [
+        (0, "zero"),
+        (13, "thirteen"),
+        (40, "forty"),
+        (72, "seventy-two"),
+        (100, "one hundred"),
+        (187, "one hundred and eighty-seven"),
+        (2000, "two thousand"),
+        (12345, "twelve thousand three hundred and forty-five"),
+        (-30, "minus thirty"),
+    ],
+)
+def test_numbers_in_words(number, stated):
+    assert in_words(number) == stated
 
 
-def test_what_is_drawn_for_training_shows_the_words_of_the_unseen_phrasings():
-    drawn = set().union(*map(words_of, tiny.corpus().sentences(random.Random(0), 3000)))
-    assert {"show", "shows", "showing", "patient", "recording", "tracing"} <= drawn
-    for task in TASKS:
-        assert not set().union(*map(words_of, phrasings(task, "unseen"))) - drawn
+def test_what_is_typed_keeps_digits_and_abbreviations():
+    text = "Please make a 12-lead ECG of a 63yo woman with AFIB, LBBB and QTc 480 ms at 121 bpm (V1-V4), PR 210."
+    many = [typed(text, random.Random(seed)) for seed in range(400)]
+    assert many == [typed(text, random.Random(seed)) for seed in range(400)] and len(set(many)) > 150
+    for one in many:
+        assert re.findall(r"\d+", one) == re.findall(r"\d+", text), one
+        assert all(
+            name in one.lower() for name in ("ecg", "63yo", "afib", "lbbb", "qtc 480 ms", "bpm (v1-v4)", "pr 210")
+        )
+    assert text in many and text.lower() in many and text.upper() in many, (
+        "often as it is, in small letters, in capitals"
+    )
+    assert any("woman" not in one.lower() for one in many), "a slip of the finger"
+    assert any(one.lower().startswith(tuple(b.lower() for b in PROMPTS["finish"]["before"])) for one in many), (
+        "a greeting"
+    )
 
 
 def test_every_term_has_an_answer():
@@ -325,9 +475,53 @@ def test_conversations_are_the_same_for_the_same_seed():
 
 
 def test_an_ecg_is_never_interpreted_without_one():
-    for _, prompt, answer in tiny.corpus().dialogue(list(range(300)), random.Random(2)):
-        if prompt in phrasings("interpret", "seen"):
-            assert answer == PROMPTS["no_ecg"]
+    kinds = set()
+    for kind, _, answer in tiny.corpus().dialogue(list(range(300)) * 2, random.Random(2)):
+        assert answer not in tiny.corpus().reports or kind == "report", "one that is written for a request"
+        assert (kind == "no_ecg") == (answer == NO_ECG)
+        kinds.add(kind)
+    assert kinds == set(TEXT_MIX)
+
+
+def test_what_is_said_is_of_its_kind():
+    corpus, rng, past = tiny.corpus(), random.Random(4), 0
+    for row in range(300):
+        said = {kind: corpus.sample(kind, row, rng) for kind in (*TEXT_MIX, *WISHES, "interpret", "follow")}
+        for kind, (prompt, answer) in said.items():
+            parts = (prompt,) if isinstance(prompt, str) else prompt
+            assert not re.search("[{}]", "".join(parts) + answer), (kind, prompt)
+            assert len(parts) == 3 if kind in ("remake", "follow") else len(parts) == 1 or kind == "wish", kind
+        for kind in ("wish", "restate", *WISHES):
+            prompt, answer = said[kind]
+            assert Request.parse(answer).text() == answer and Request.parse(answer).refusal is None, answer
+            if not isinstance(prompt, str):
+                before, past = Request.parse(prompt[1]), past + 1
+                assert prompt[1] == WANTED + before.text()
+        assert said["interpret"][1] == said["follow"][0][1] == corpus.reports[row]
+        assert said["impossible"][1] in PROMPTS["impossible"].values()
+    assert past > 300, "some wishes are changed by what is said next"
+
+
+def test_what_is_asked_about_a_report_is_answered_from_it():
+    corpus, rng, numbers, reasons = tiny.corpus(), random.Random(5), {}, 0
+    for row in [*range(300)] * 3:
+        (_, text, asked), answer = corpus.sample("follow", row, rng)
+        reason = re.search(r"Evidence: .* (?=Conclusion:)", text)
+        if answer.startswith("Evidence: "):
+            assert answer == (reason[0].strip() if reason else f"Evidence: {EVIDENCE['SR']}."), asked
+            reasons += 1
+        elif answer.split(" in ")[0] in ("Q waves", "ST elevation", "ST depression", "T inverted", "T tall"):
+            assert all(f"{part.strip('. ')}." in text for part in re.findall(r"[^.]+\.", answer))
+        else:
+            title, value = answer.rstrip(".").rsplit(" ", 1)
+            numbers[title] = numbers.get(title, 0) + 1
+            assert value in re.split(r"[ ,.]+", text), answer
+    assert set(numbers) == {"Heart rate", "PR interval", "QRS duration", "QT", "QTc interval", "Axis"} and reasons > 200
+
+
+def test_every_synonym_is_among_what_the_tokenizer_learns_from():
+    drawn = set(tiny.corpus().sentences(random.Random(0), 30))
+    assert {name for names in SYNONYMS.values() for name in names} <= drawn
 
 
 # --- tokenizer
@@ -336,7 +530,8 @@ def test_an_ecg_is_never_interpreted_without_one():
 def test_what_is_encoded_comes_back(words):
     rng = random.Random(3)
     texts = [*TEXTS, *tiny.corpus().reports, *map(PLAIN_TEMPLATE.format, phrasings("interpret", "unseen"))]
-    texts += [part for _, *pair in tiny.corpus().dialogue(list(range(200)), rng) for part in pair]
+    for _, prompt, answer in tiny.corpus().dialogue(list(range(200)), rng):
+        texts += [prompt, answer] if isinstance(prompt, str) else [*prompt, answer]
     for text in texts:
         assert words.decode(encode(words, text)) == text
 
@@ -359,6 +554,29 @@ def test_a_number_is_one_token_and_every_number_its_own(words):
 def test_a_lead_is_one_token(words, lead):
     [one] = encode(words, f" {lead}")
     assert encode(words, f" elevation in {lead} {lead}.")[-3:-1] == [one, one]
+
+
+@pytest.mark.parametrize(
+    ("text", "apart"),
+    [
+        ("HR120", "HR 120"),
+        ("62F, PR200ms", "62 F, PR 200 ms"),
+        ("V1-V4", "V1-V4"),
+        ("ST up in v2v3", "ST up in v2 v3"),
+        ("axis=-30", "axis=-30"),
+        ("rate:72", "rate: 72"),
+        ("a 63-year-old, 0.16 s, 2,5 mm, 60/min", "a 63-year-old, 0.16 s, 2,5 mm, 60/min"),
+        ("rate 72", "rate 72"),
+        ("", ""),
+    ],
+)
+def test_numbers_stand_apart_from_letters(words, text, apart):
+    assert spaced(text) == apart and spaced(apart) == apart
+
+
+def test_a_glued_number_is_the_same_token(words):
+    [number] = encode(words, " 121")
+    assert number not in encode(words, "HR121") and number in encode(words, spaced("HR121"))
 
 
 def test_nothing_typed_becomes_a_special_token():

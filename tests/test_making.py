@@ -120,6 +120,7 @@ def test_claims_hold_only_where_every_seed_comes_near_true_ecgs(tmp_path):
 def test_claims_stand_among_the_others_in_the_papers_order(tmp_path):
     cells(tmp_path)
     gains = {f"diag.open.{which}{end}": 0.1 for which in ("qa", "all") for end in ("", ".low", ".high", ".seeds")}
-    found = study.verdicts(study.claim_metrics("making", root=tmp_path) | {"routing.accuracy": 1.0} | gains)
+    routing = {"prompts.accuracy": 1.0, "prompts.accuracy_low": 0.99}
+    found = study.verdicts(study.claim_metrics("making", root=tmp_path) | routing | gains)
     assert list(found) == ["U9", "S1", "S2", "S3", "S4", "D7"]
     assert all(any(letter.isdigit() for letter in about["ours"]) for about in found.values())

@@ -175,7 +175,8 @@ def test_a_claim_holds_only_where_every_seed_says_so(tmp_path):
 
 def test_claims_stand_among_the_others_and_need_cells(tmp_path):
     cells(tmp_path)
-    found = study.verdicts(study.claim_metrics("mapping", root=tmp_path) | {"routing.accuracy": 1.0})
+    routing = {"prompts.accuracy": 1.0, "prompts.accuracy_low": 0.99}
+    found = study.verdicts(study.claim_metrics("mapping", root=tmp_path) | routing)
     assert list(found) == ["U6", "U7", "U8", "U9", "U11", "U15"]
     assert all(any(letter.isdigit() for letter in about["ours"]) for about in found.values())
     assert study.claim_metrics("mapping", root=tmp_path / "none") == study.verdicts({}) == {}

@@ -27,7 +27,6 @@ ROW = {
     "wordings": ["giant u", "u unusually large"],
     "evidence_wordings": ["u after t in v2 v3 v4"],
     "synonyms": ["large U waves", "big U waves"],
-    "synonyms_unseen": ["U waves that are large"],
 }
 DRAWN = [
     {"room": "sinus and clear", "all": ["SR", "clear"], "none": ["HYPOK"]},
@@ -49,9 +48,10 @@ from uniecg_lite.findings import CODES, NAMES, Reading, readings, report
 from uniecg_lite.language.conversations import Corpus, notes
 from uniecg_lite.language.question_facts import undecided
 from uniecg_lite.language.report_parser import parse, parse_report
-from uniecg_lite.language.requests import Request, fill, phrasings
+from uniecg_lite.language.requests import Request
+from uniecg_lite.language.wording import fill
 from uniecg_lite.metrics.grounded import grounded_one
-from uniecg_lite.metrics.saliency import GROUP, finding_windows
+from uniecg_lite.metrics.evidence import CARRIERS, GROUP
 from uniecg_lite.simulator.criteria.rules import criteria_pass
 from uniecg_lite.simulator.simulate import simulate
 
@@ -81,9 +81,12 @@ assert any(name in q.answer for q in asked if q.question_type == "single-query")
 assert new in undecided(Reading(findings=frozenset({"VT"}))), "a broad QRS hides it"
 assert f"repolarisation {name}" in notes(one)
 assert Request.parse(Request(findings=("SR", new)).text()).findings == ("SR", new)
-assert any("big U waves" in fill(phrasings("generate", "seen")[0], Request(findings=(new,)), rng) for _ in range(9))
+asked = [fill("Draw {what}.", Request(findings=(new,)), rng) for _ in range(9)]
+assert any("big U waves" in text for text in asked), "it is asked for in other words"
+drawn_for = replace(corpus.requests[0], findings=("SR", new))
+assert name in str(drawn_for) and ("findings", new) in drawn_for.marks and drawn_for.refusal is None
 assert GROUPS["repolarisation"][-2:] == (new, "NORM") and targets(drawn.truth)["repolarisation"].shape == (96, 8)
-assert GROUP[new] == "t" and finding_windows(drawn.truth, new, 5000, 500).any(1).all()
+assert GROUP[new] == "t" and CARRIERS[new] == ["T"]
 print("all read the table")
 """
 

@@ -17,7 +17,6 @@ from uniecg_lite.errors import BadECG
 from uniecg_lite.findings import CODES, LEAD_SIGNS, Reading, lead_signs, report
 from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.language.report_parser import parse_report
-from uniecg_lite.language.requests import phrasings, questions
 from uniecg_lite.metrics import chain
 from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss, fresh_patients
 from uniecg_lite.metrics.real_records import real_rates
@@ -253,56 +252,13 @@ def test_the_reader_reads(tmp_path):
     torch.testing.assert_close(one, two, atol=1e-3, rtol=1e-4)
 
 
-# --- routing
-
-
-def test_routing_prompts_are_many_balanced_and_unseen():
-    prompts = chain.routing_prompts(tiny.corpus())
-    assert len(prompts) >= 400
-    wanted = sum(want for _, _, want in prompts)
-    assert 0.45 < wanted / len(prompts) < 0.55
-    assert not any(attached and want for _, attached, want in prompts)
-    seen = {p for task in ("interpret", "question") for p in phrasings(task, "seen")}
-    filled = {p.format(term=t) for p in phrasings("question", "seen") if "{term}" in p for t, _ in questions()}
-    assert not {p for p, _, want in prompts if not want} & (seen | filled)
-    beginnings = [t.split("{")[0] for t in phrasings("generate", "seen") if t.index("{") > 8]
-    unseen = [t.split("{")[0] for t in phrasings("generate", "unseen") if t.index("{") > 8]
-    for prompt in (p for p, _, want in prompts if want):
-        longest = max((b for b in (*beginnings, *unseen) if prompt.startswith(b)), key=len, default="")
-        assert not longest or longest in unseen or longest not in beginnings, prompt
-    assert prompts == chain.routing_prompts(tiny.corpus()), "the same for everybody"
-
-
-class Router:
-    """A model of one rule: which prompts it answers with [ECG_1]."""
-
-    ecg_ids = [900, 901]
-
-    def __init__(self, rule):
-        self.rule = rule
-        self.encode_ecg = lambda *views: [x if x is None else torch.zeros(len(x), 1, 1) for x in views]
-
-    def write(self, prompts, signal=None, image=None):
-        return [[900] if self.rule(p, signal is not None) else [5, 6] for p in prompts]
+# --- the chain's own scores
 
 
 @pytest.fixture(scope="module")
 def few_patients(tmp_path_factory):
     folder = cohort.write(cohort.simulated(0, 60), tmp_path_factory.mktemp("cohort") / "splits")
     return cohort.load(folder, "train")
-
-
-def test_routing_metrics_of_known_rules(few_patients):
-    asked = {p for p, _, want in chain.routing_prompts(Corpus(few_patients.truth()), 20) if want}
-    perfect = chain.routing_metrics(Router(lambda p, ecg: p in asked), few_patients, 20)
-    assert perfect["routing.accuracy"] == 1 and perfect["routing.false_generate"] == 0
-    always = chain.routing_metrics(Router(lambda p, ecg: True), few_patients, 20)
-    assert always["routing.false_generate"] == 1 and always["routing.false_interpret"] == 0
-    never = chain.routing_metrics(Router(lambda p, ecg: False), few_patients, 20)
-    assert never["routing.false_generate"] == 0 and never["routing.false_interpret"] == 1
-    assert always["routing.accuracy"] + never["routing.accuracy"] == pytest.approx(1)
-    attached = chain.routing_metrics(Router(lambda p, ecg: p in asked or ecg), few_patients, 20)
-    assert attached["routing.false_generate"] == pytest.approx(20 / (perfect["routing.prompts"] - 40))
 
 
 class Teller:

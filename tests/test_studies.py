@@ -470,7 +470,7 @@ def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):
         assert part + "Average" in gem and part + "hr_mae_bpm" in gem
     change = gem["uniecg.Average"][0] - gem["Average"][0]
     assert gem["stage2_change"][0] == pytest.approx(change, abs=1e-5)
-    assert {"conflict.signal", "evidence.findings", "stage2_identical"} <= set(gem)
+    assert {"conflict.signal", "occlusion.findings", "stage2_identical"} <= set(gem)
     assert set(verdicts(claim_metrics("table", "smoke", tmp_path))) >= {"U2", "U4"}
     assert system_table("smoke", tmp_path).count("\n") == 1 + 4 * 5
 

@@ -28,9 +28,11 @@ from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
 from uniecg_lite.generator.generator import Generator
+from uniecg_lite.language.conversations import WANTED
+from uniecg_lite.language.requests import Request
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
-from uniecg_lite.model import tokens_per_ecg
+from uniecg_lite.model import Answer, tokens_per_ecg
 from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 
 PROMPTS = [
@@ -114,10 +116,22 @@ def test_prompts_begin_with_begin_and_hold_only_words(model):
     assert model.tokenizer.decode(ids[1:]) == "User: Interpret this ECG.\nAssistant:"
 
 
+def test_a_prompt_with_a_past_is_its_parts_in_order_and_begins_once(model):
+    first, report, why, reason = "Interpret this ECG.", "Rate 72 bpm.", "why? HR72", "Evidence: none."
+    ids = model.prompt_ids((first, report, why))
+    assert ids == model.prompt_ids(first) + model.answer_ids(report) + model.prompt_ids(why)[1:]
+    assert ids.count(model.tokenizer.bos_token_id) == 1 and model.prompt_ids((first,)) == model.prompt_ids(first)
+    trained = model.batch([[(first, model.answer_ids(report)), (why, model.answer_ids(reason))]])
+    assert trained.ids[0].tolist() == ids + model.answer_ids(reason), "as in training"
+    assert model.prompt_ids(why) == model.prompt_ids("why? HR 72"), "numbers stand apart"
+
+
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t"])
 def test_an_empty_prompt_is_refused(model, prompt):
     with pytest.raises(BadRequest, match="empty"):
         model.respond(prompt)
+    with pytest.raises(BadRequest, match="empty"):
+        model.respond(prompt, history=[("Interpret this ECG.", Answer("Rate 72 bpm."))])
 
 
 def test_a_long_prompt_is_refused_with_its_length(model):
@@ -360,17 +374,67 @@ def test_a_typed_token_stays_text(whole):
 
 
 def test_the_model_decides_and_the_answer_follows(whole, monkeypatch):
-    end = whole.tokenizer.eos_token_id
+    end, understood = whole.tokenizer.eos_token_id, Request(63, "female", 120, ("AFIB",))
+    monkeypatch.setattr(whole.generator.condition, "requests", lambda vectors: [understood])
     monkeypatch.setattr(whole, "write", lambda *a, **k: [[whole.ecg_ids[0]]])
     generated = whole.respond(PROMPTS[2], seed=3)
     assert isinstance(generated.ecg, ECG) and generated.ecg.signal.shape == (12, 1024) and generated.ecg.hz == 102.4
-    assert "belongs to no patient" in generated.text and generated.understood
+    assert "belongs to no patient" in generated.text and generated.understood == understood
+    assert generated.context == WANTED + understood.text(), "what the model made is shown to it in words"
     again, other = whole.respond(PROMPTS[2], seed=3).ecg, whole.respond(PROMPTS[2], seed=4).ecg
     assert (again.signal == generated.ecg.signal).all() and not (other.signal == generated.ecg.signal).all()
     words = [*encode(whole.tokenizer, " Rate 72 bpm."), end]
     monkeypatch.setattr(whole, "write", lambda *a, **k: [words])
     answer = whole.respond(PROMPTS[2])
-    assert answer.ecg is None and answer.text == "Rate 72 bpm."
+    assert answer.ecg is None and answer.text == answer.context == "Rate 72 bpm." and answer.understood is None
+
+
+def test_a_wish_for_what_no_heart_can_be_is_refused_in_words(whole, monkeypatch):
+    monkeypatch.setattr(whole, "write", lambda *a, **k: [[whole.ecg_ids[0]]])
+    monkeypatch.setattr(whole.generator.condition, "requests", lambda vectors: [Request(rate=900)])
+    answer = whole.respond("An ECG at 900 bpm")
+    assert answer.text == Request(rate=900).refusal and answer.ecg is None and answer.understood is None
+
+
+def test_what_was_said_before_is_shown_and_the_oldest_is_forgotten(whole, monkeypatch):
+    shown = []
+
+    def write(prompts, signal=None, image=None):
+        shown.append((prompts[0], signal, image))
+        return [[whole.tokenizer.eos_token_id]]
+
+    monkeypatch.setattr(whole, "write", write)
+    ecg, understood = ECG(tiny.patients().signal[0].numpy(), 100), Request(rate=90, findings=("SR",))
+    read = whole.respond("Interpret this ECG.", ecg=ecg)
+    history = [("Interpret this ECG.", replace(read, text="Rate 72 bpm."))]
+    later = whole.respond("Why?", history=history)
+    (first, *seen), (dialogue, *again) = shown
+    assert first == ("Interpret this ECG.",) and dialogue == ("Interpret this ECG.", "Rate 72 bpm.", "Why?")
+    assert later.read is read.read is ecg
+    torch.testing.assert_close(again, seen)  # the ECG is still seen
+
+    history.append(("Make it at 90", Answer("Here is an ECG.", ecg, understood)))
+    whole.respond("Another one", history=history)
+    last = ("Make it at 90", WANTED + understood.text(), "Another one")
+    assert shown[-1] == (("Interpret this ECG.", "Rate 72 bpm.", *last), None, None)
+    for length, left in ((len(whole.prompt_ids(last)), last), (len(whole.prompt_ids(last)) - 1, last[-1:])):
+        monkeypatch.setattr(whole, "max_prompt", length)
+        whole.respond("Another one", history=history)
+        assert shown[-1][0] == left
+
+
+@torch.no_grad()
+def test_what_was_said_before_changes_the_answer(whole, monkeypatch):
+    monkeypatch.setattr(whole, "max_answer", 12)
+    past = ("Make an ECG of flutter.", WANTED + Request(findings=("AFLT",)).text(), "Now at 70 bpm")
+    together = whole.ecg_states([past, PROMPTS[2]])
+    torch.testing.assert_close(whole.ecg_states([past])[0], together[0], atol=1e-4, rtol=1e-4)
+    assert (together[0] - whole.ecg_states([past[-1]])[0]).abs().max() > 1e-3
+    history = [("Interpret this ECG.", Answer("Rate 72 bpm."))]
+    asked = whole.write([("Interpret this ECG.", "Rate 72 bpm.", "Why?")])
+    monkeypatch.setattr(whole.generator.condition, "requests", lambda vectors: [Request()])
+    answer = whole.respond("Why?", history=history)
+    assert answer.ecg is not None or answer.text == whole.texts(asked)[0]
 
 
 def test_without_a_generator_the_wish_is_refused(monkeypatch):

@@ -159,7 +159,8 @@ def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, see
     loop = TrainingLoop({"condition": encoder}, plan, seed, folder)
     for step in loop:
         rows = step.rows(len(corpus.requests)).tolist()
-        step.learn(encoder.facts_loss([corpus.requests[row].with_fewer_facts(step.rng) for row in rows]))
+        drawn = [corpus.requests[row].with_fewer_facts(step.rng) for row in rows]
+        step.learn(encoder.facts_loss([request.with_more(step.rng) for request in drawn]))
     return loop.history
 
 

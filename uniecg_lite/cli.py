@@ -129,6 +129,25 @@ def stale(profile: ProfileOption = "laptop"):
 
 
 @app.command()
+def prompts(
+    path: Annotated[
+        Path, typer.Argument(help="JSON lines: prompt, does, and what it names; see data/test_prompts.jsonl.")
+    ],
+    wrong: Annotated[bool, typer.Option("--wrong", help="Also list what went wrong.")] = False,
+    profile: ProfileOption = "laptop",
+    model: ModelOption = None,
+):
+    """Score what the model does with the prompts of a file, kind by kind, with intervals."""
+    from .metrics.prompt_scores import by_kind, load_prompts, prompt_scores
+
+    asked = load_prompts(path)
+    scores = prompt_scores(_model(profile, model), asked)
+    typer.echo(by_kind(scores).round(3).to_string())
+    for row in scores[(scores.right == False) | (scores.asked == False)].itertuples() if wrong else ():  # noqa: E712
+        typer.echo(f"{row.kind}: {row.prompt}\n  {row.understood or ('an ECG' if row.generated else 'words')}")
+
+
+@app.command()
 def bench():
     """Time the simulator and the raster, as ratios to a peer in the same run."""
     from .course.lesson import beside

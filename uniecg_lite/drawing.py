@@ -5,6 +5,7 @@ names and notes are coloured. So ink is what is dark in all three colour channel
 """
 
 import io
+import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,14 +14,16 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
 from . import ecg_image as paper
 from .ecg_io import saving
-from .errors import BadRequest, refused, require
+from .errors import BadECG, BadRequest, refused, require
 from .leads import LEADS
 
 FINE, COARSE, TRACE = "#fbdde2", "#f2a9b6", "black"
+MARK = "#7fb8e6"  # of evidence
 TEXT = "#4a5fc4"  # its blue is brighter than DARK, so it is no ink
 TRACE_MM = 0.5  # as thick as the raster's
 NOTICE = "Educational, not for diagnosis"
@@ -34,11 +37,11 @@ MIN_COLUMNS, MAX_INK = 0.5, 0.25  # shares of the image columns that hold ink, a
 NAME_BLUE, NAME_MM, MIN_NAMES = 45, (12.0, 6.5), 0.9  # blue above red and green; width, height of a name; share there
 
 
-def figure(ecg, title: str | None = None, dpi: float = 72) -> Figure:
+def figure(ecg, title: str | None = None, dpi: float = 72, marks=()) -> Figure:
     """The ECG on paper, true to scale, as a matplotlib Figure: four columns of 2.5 s above 10 s of lead II.
 
-    Shows the first 10 s at the record's own rate. The figure is not registered with pyplot, so nothing is left open,
-    yet a notebook displays it when it is a cell's last expression.
+    Shows the first 10 s at the record's own rate; `marks` are shaded, each (lead, from, to) in s. The figure is not
+    registered with pyplot, so nothing is left open, yet a notebook displays it when it is a cell's last expression.
     """
     pieces = [
         (ecg, lead, start, seconds, start * paper.MM_PER_S, paper.PAPER_MM[1] - (strip + 0.5) * paper.STRIP_MM)
@@ -46,6 +49,12 @@ def figure(ecg, title: str | None = None, dpi: float = 72) -> Figure:
     ]
     note = f"{NOTICE}   {paper.MM_PER_S:g} mm/s, {paper.MM_PER_MV:g} mm/mV"
     fig, ax = _sheet(*paper.PAPER_MM, pieces, note, title, dpi)
+    for (lead, first, last), (_, name, start, seconds, x, y) in itertools.product(marks, pieces):
+        begin, end = max(first, start), min(last, start + seconds)
+        if lead == name and begin < end:
+            corner = paper.MARGIN_MM + x + (begin - start) * paper.MM_PER_S, paper.MARGIN_MM + y - paper.STRIP_MM / 2
+            width = (end - begin) * paper.MM_PER_S
+            ax.add_patch(Rectangle(corner, width, paper.STRIP_MM, color=MARK, alpha=0.35, lw=0))
     x = paper.MARGIN_MM - 7 + np.array((0, 1, 1, 4, 4, 5))  # left of the rhythm strip, 1 mV in 5 mm
     y = paper.MARGIN_MM + paper.STRIP_MM / 2 + paper.MM_PER_MV * np.array((-0.5, -0.5, 0.5, 0.5, -0.5, -0.5))
     ax.plot(x, y, color=TRACE, linewidth=0.9)
@@ -174,22 +183,14 @@ def read_page(path: str | Path) -> torch.Tensor:
     x, y = paper.MARGIN_MM * width / paper.PAGE_MM[0], paper.MARGIN_MM * height / paper.PAGE_MM[1]  # px of the margins
     size, box = (paper.WIDTH, paper.HEIGHT), (x, y, width - x, height - y)
     small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX, box=box))  # (H, W)
-    require(
-        (small.max(axis=0) > 0.2).mean() >= MIN_COLUMNS,
-        "The page shows no ECG trace: give a page with a black trace on coloured paper.",
-    )
-    require(
-        small.mean() <= MAX_INK,
-        "The image is too dark for an ECG page: give a page with a black trace on light paper.",
-    )
-    require(
-        (brightest - pixels.min(2)).max() >= MIN_COLOUR,
-        "The image has no colour, so the trace cannot be told from the grid: scan the page in colour.",
-    )
-    require(
-        _names_in_place(pixels),
-        "The lead names are not where a page has them: give the whole page, upright, not tilted or cropped.",
-    )
+    if (small.max(axis=0) > 0.2).mean() < MIN_COLUMNS:
+        raise BadECG("The page shows no ECG trace: give a page with a black trace on coloured paper.")
+    if small.mean() > MAX_INK:
+        raise BadECG("The image is too dark for an ECG page: give a page with a black trace on light paper.")
+    if (brightest - pixels.min(2)).max() < MIN_COLOUR:
+        raise BadECG("The image has no colour, so the trace cannot be told from the grid: scan the page in colour.")
+    sentence = "The lead names are not where a page has them: give the whole page, upright, not tilted or cropped."
+    require(_names_in_place(pixels), sentence)
     return torch.from_numpy(np.rint(small * 255).astype(np.uint8))[None]  # (1, H, W)
 
 

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTr
 
 from .config import Profile
 from .errors import BadArtifact, BadRequest, refused, require
-from .language.tokenizer import PLAIN_TEMPLATE, encode, number_rows
+from .language.tokenizer import PLAIN_TEMPLATE, encode, number_rows, spaced
 from .training import device_and_why, inference
 
 Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included
@@ -126,10 +126,17 @@ class ECGLanguageModel(nn.Module):
         return self.lm.get_output_embeddings()(hidden)
 
     # ---- what goes in -------------------------------------------------------------------------------------------
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """A user's words in the chat template as ids, begin token first. Nothing typed becomes a special token."""
-        words = encode(self.tokenizer, self._head[1] + prompt.strip() + self._tail[0])
-        return [*self._head[0], *words, *self._tail[1]]
+    def prompt_ids(self, prompt: str | tuple[str, ...]) -> list[int]:
+        """A user's words in the chat template as ids, begin token first. Nothing typed becomes a special token.
+
+        A prompt with a past is a tuple: prompt, answer, prompt, ..., the last prompt last.
+        """
+        ids: list[int] = []
+        for place, text in enumerate((prompt,) if isinstance(prompt, str) else prompt):
+            words = self._head[1] + spaced(text.strip()) + self._tail[0]
+            own = [*self._head[0], *encode(self.tokenizer, words), *self._tail[1]][bool(ids) :]
+            ids += self.answer_ids(text) if place % 2 else own
+        return ids
 
     def answer_ids(self, answer: str) -> list[int]:
         """An answer as ids: a space before its first word, the end token after its last."""
@@ -198,7 +205,7 @@ class ECGLanguageModel(nn.Module):
         heads = [self.prompt_ids(p) for p in prompts]
         longest, pad = max(map(len, heads)), self.tokenizer.pad_token_id
         words = longest - len(self._head[0]) - len(self._tail[1])
-        if not all(p.strip() for p in prompts):
+        if not all((p if isinstance(p, str) else p[-1]).strip() for p in prompts):
             raise BadRequest("The prompt is empty: ask a question, or describe the ECG to make.")
         if words > self.max_prompt:
             raise BadRequest(f"The prompt has {words} tokens, more than {self.max_prompt}: please shorten it.")

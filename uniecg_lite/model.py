@@ -2,6 +2,8 @@
 
 import copy
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +16,24 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutput
 
+from .beats import peak_times
 from .drawing import read_page
 from .ecg import ECG
 from .ecg_image import raster
 from .encoders import ImageEncoder, SignalEncoder
 from .errors import BadArtifact, BadRequest, refused, require
+from .findings import column
 from .generator.generator import Generator
+from .language.conversations import WANTED
+from .language.report_parser import parse_report
+from .language.requests import Request
 from .language.tokenizer import encode
+from .leads import LEADS
 from .llm import IGNORED, ECGLanguageModel, load_llm
 from .training import device_and_why, inference
 
 FORMAT = 2  # of a model folder
+LEADS_OF, WAVES_OF = column("leads"), column("waves")  # that carry a finding
 POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
 BEFORE_TOKENS = ("Wanted", "Rate", "Findings", "Age", "Sex", "Axis", "QRS", "PR", "QT")  # words that answered a request
 
@@ -56,11 +65,38 @@ class Mapper(nn.Module):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the model answers: words and, where it decided to generate one, an ECG and what it understood."""
+    """What the model answers: words and, where it decided to generate one, an ECG and the request that it understood,
+    which prints as words; `read` is the ECG or page that it looked at, for what is asked next."""
 
     text: str
     ecg: ECG | None = None
-    understood: str | None = None
+    understood: Request | None = None
+    read: ECG | str | None = None
+
+    @property
+    def context(self) -> str:
+        """What the model is shown of it later: an ECG that it made as the words for it."""
+        return self.text if self.ecg is None else WANTED + self.understood.text()
+
+    @property
+    def marks(self) -> list[tuple[str, float, float]]:
+        """Where the evidence of a report lies in the ECG that was read: (lead, from, to) in s, for `drawing.figure`.
+
+        Waves stand around the R peaks as the report's own intervals say; leads are those that it names, and of a
+        finding without any those of `data/findings.json`.
+        """
+        r, none = parse_report(self.text), (0.16, 0.09, 0.4)
+        if not isinstance(self.read, ECG):
+            return []
+        pr, qrs, qt = (usual if math.isnan(v) else v / 1000 for v, usual in zip((r.pr_ms, r.qrs_ms, r.qt_ms), none))
+        onset, end = -qrs / 2, qrs / 2  # from the R peak
+        where = {"P": (onset - pr, onset), "QRS": (onset, end), "ST": (end, end + 0.08), "T": (end + 0.08, onset + qt)}
+        shown = [("QRS", r.q_waves), ("ST", r.st_up + r.st_down), ("T", r.t_inverted + r.t_tall)]
+        shown += [(wave, LEADS_OF.get(code, LEADS)) for code in r.findings for wave in WAVES_OF.get(code, ())]
+        named = {(lead, wave) for wave, leads in shown for lead in leads}
+        peaks = peak_times(torch.from_numpy(self.read.standard().signal)[None], 100.0)[0]
+        beats = peaks[peaks.isfinite()].tolist()
+        return [(lead, at + where[wave][0], at + where[wave][1]) for lead, wave in sorted(named) for at in beats]
 
 
 class UniECG(ECGLanguageModel, ModelHubMixin):
@@ -204,7 +240,14 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         words = ([i for i in answer if i not in self.ecg_ids] for answer in answers)
         return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in words]
 
-    def respond(self, prompt: str, ecg: ECG | None = None, image: str | None = None, seed: int = 0) -> Answer:
+    def respond(
+        self,
+        prompt: str,
+        ecg: ECG | None = None,
+        image: str | None = None,
+        seed: int = 0,
+        history: Sequence[tuple[str, Answer]] = (),
+    ) -> Answer:
         """Answer a prompt: read the attached ECG, answer in words, or generate an ECG. The model itself decides.
 
         Args:
@@ -212,22 +255,29 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             ecg: an ECG to read, as signal and as image.
             image: a PNG page drawn by this project, to read on its own.
             seed: of the noise that an ECG is generated from.
+            history: prompts and answers before this one, the oldest first; the ECG that was read last is still seen.
 
         Raises:
             BadRequest, BadECG, BadArtifact.
         """
         if ecg is not None and image is not None:
             raise BadRequest("An ECG and a page are attached: give one of them, an ECG is read as its page, too.")
-        signal = None if ecg is None else torch.from_numpy(ecg.standard().signal)[None]
-        page = None if image is None else read_page(image)[None]
-        ids = self.write([prompt], *self.encode_ecg(signal, page if ecg is None else raster(signal)))
+        read = ecg or image or (history[-1][1].read if history else None)
+        signal = torch.from_numpy(read.standard().signal)[None] if isinstance(read, ECG) else None
+        page = read_page(read)[None] if isinstance(read, str) else None if signal is None else raster(signal)
+        dialogue = (*(part for words, answer in history for part in (words, answer.context)), prompt)
+        while len(dialogue) > 1 and len(self.prompt_ids(dialogue)) > self.max_prompt:
+            dialogue = dialogue[2:]  # the oldest is forgotten
+        ids = self.write([dialogue], *self.encode_ecg(signal, page))
         if not self.ecg_ids or self.ecg_ids[0] not in ids[0]:
-            return Answer(self.texts(ids)[0])
+            return Answer(self.texts(ids)[0], read=read)
         sentence = "The model wants to generate an ECG, but has no generator: run notebook 06."
         require(self.generator, sentence, BadArtifact)
-        condition, text = self.conditions([prompt]), "Here is an ECG, made for teaching; it belongs to no patient."
-        understood = self.generator.condition.requests(condition)[0].text()
-        return Answer(text, self.generator.make(condition, seed=seed)[0], understood)
+        condition, text = self.conditions([dialogue]), "Here is an ECG, made for teaching; it belongs to no patient."
+        understood = self.generator.condition.requests(condition)[0]
+        if understood.refusal:
+            return Answer(understood.refusal, read=read)
+        return Answer(text, self.generator.make(condition, seed=seed)[0], understood, read)
 
     # ---- on disk ------------------------------------------------------------------------------------------------
     def _save_pretrained(self, save_directory: Path) -> None:

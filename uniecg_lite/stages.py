@@ -27,10 +27,10 @@ MODES = tuple(MODE_WEIGHTS)
 TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the same two, one after the other
 ASK_NOTES = 0.6  # share of pre-training that asks about notes
 COMPARE = 0.4  # share of questions that is about two ECGs
+TEXTS = 2  # as many conversations in words alone as a step has rows: they are short
+SHOWN_MIX = {"interpret": 0.78, "follow": 0.12, "attached": 0.10}  # what is said beside an ECG
 NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
-STAGE1_MIX = {"generate": 0.42, "restate": 0.20, "report": 0.10, "question": 0.16, "no_ecg": 0.12}
-STAGE2_MIX = {"generate": 0.40, "restate": 0.12, "report": 0.08, "question": 0.26, "no_ecg": 0.14}
 
 
 @dataclass
@@ -66,9 +66,13 @@ class Collator:
         self.model, self.corpus, self.ids = model, corpus, cache(model.answer_ids)  # answers repeat
 
     def reports(self, rows, rng: random.Random) -> list[Dialogue]:
-        """Prompts to interpret an ECG, and the reports of these rows."""
-        pairs = (self.corpus.sample("interpret", int(row), rng) for row in rows)
-        return [[(prompt, self.ids(answer))] for prompt, answer in pairs]
+        """What is said beside ECGs, by `SHOWN_MIX`: their reports, questions about these, wishes for other ECGs."""
+        out = []
+        for row in rows:
+            kind = rng.choices(*zip(*SHOWN_MIX.items()))[0]
+            prompt, answer = self.corpus.sample(kind, int(row), rng)
+            out.append([(prompt, self.ids(WANTED * (kind == "attached") + answer))])
+        return out
 
     def text(
         self, rows, rng: random.Random, mix: dict[str, float] = TEXT_MIX, generate: list[int] | None = None
@@ -78,16 +82,16 @@ class Collator:
         A request for an ECG is answered by `generate`, or, before stage 2, by saying what is wanted: the model learns
         to tell a request from a restatement by its first word, and which facts it holds by the others.
         """
-        drawn = [(kind == "generate", *pair) for kind, *pair in self.corpus.dialogue(rows, rng, mix)]
+        drawn = [(kind == "wish", *pair) for kind, *pair in self.corpus.dialogue(rows, rng, mix)]
         return [
             [(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))]
             for wanted, prompt, answer in drawn
         ]
 
     def stage2(self, step: Step) -> list[Dialogue]:
-        """Conversations of a step of stage 2, by `STAGE2_MIX`: [ECG_1] answers a request for an ECG, words all else."""
+        """Conversations of a step of stage 2, by `TEXT_MIX`: [ECG_1] answers a request for an ECG, words all else."""
         rows = step.rows(len(self.corpus.reports))
-        return self.text(rows, step.rng, STAGE2_MIX, self.model.ecg_ids[:1])
+        return self.text(rows, step.rng, generate=self.model.ecg_ids[:1])
 
     def questions(
         self, n: int, rng: random.Random, start: str, noted: bool = False
@@ -120,8 +124,15 @@ def pretraining_loss(model: UniECG, collator: Collator, step: Step) -> torch.Ten
         start = "comparison" if step.rng.random() < COMPARE else "single"
         n = max(1, step.batch // 2)  # as many words as the other steps have
         return model.loss(model.batch(collator.questions(n, step.rng, start, noted=True)[1]))
-    dialogues = collator.text(step.rows(len(collator.corpus.reports)), step.rng)
-    return model.loss(model.batch(dialogues), rates=True)
+    return text_loss(model, collator, step)
+
+
+def text_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
+    """Conversations in words alone: of twice as many the shorter or the longer half, so that little is padding."""
+    n = TEXTS * step.batch
+    drawn = collator.text(step.rng.choices(range(len(collator.corpus.reports)), k=2 * n), step.rng)
+    drawn.sort(key=lambda dialogue: len("".join(dialogue[0][0])) + 4 * len(dialogue[0][1]))
+    return model.loss(model.batch(drawn[:n] if step.rng.random() < 0.5 else drawn[n:]), rates=True)
 
 
 def report_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: Step, modes=MODES) -> torch.Tensor:
@@ -147,8 +158,7 @@ def stage1_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: S
     """Reports, questions and words alone, drawn by `NOT_AN_ECG` and `ASK`; answers alone count."""
     share = step.rng.random()
     if share < NOT_AN_ECG:
-        dialogues = collator.text(step.rows(len(collator.corpus.reports)), step.rng, STAGE1_MIX)
-        return model.loss(model.batch(dialogues), rates=True)
+        return text_loss(model, collator, step)
     return (question_loss if share < NOT_AN_ECG + ASK else report_loss)(model, collator, cached, step, modes)
 
 

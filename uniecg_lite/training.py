@@ -20,6 +20,7 @@ from transformers.utils import logging
 
 from .config import Training
 from .errors import BadArtifact, require
+from .muon import Muon
 
 SAVE_EVERY = 30.0  # seconds between checkpoints
 BF16_FROM = (8, 0)  # CUDA compute capability; older devices only emulate bfloat16
@@ -99,8 +100,7 @@ def optimizers(
     groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
     fused = all(p.device.type != "meta" for p in rest)  # no kernel there
     built = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=fused)] if groups else []
-    scale = "match_rms_adamw"
-    return built + ([torch.optim.Muon(linear, plan.lr, weight_decay, adjust_lr_fn=scale)] if linear else [])
+    return built + ([Muon(linear, plan.lr, weight_decay)] if linear else [])
 
 
 class Step:

@@ -30,10 +30,8 @@ def check(profile: str | None = None, artifacts: Path = Path("artifacts")) -> bo
     rows = [(True, f"Python {platform.python_version()}"), *pin_rows(), conflict_row(), device_row(profile)]
     rows += memory_rows(profile, psutil.virtual_memory().available, device)
     disk = shutil.disk_usage(Path.cwd()).free
-    rows += [
-        free_row(disk, DISK_GB, "disk free, needed are", "delete something, or make clean"),
-        writable_row(artifacts),
-    ]
+    disk_row = free_row(disk, DISK_GB, "disk free, needed are", "delete something, or make clean")
+    rows += [disk_row, writable_row(artifacts)]
     print("\n".join(f"[{'OK' if ok else 'FAIL'}] {text}" for ok, text in rows))
     return all(ok for ok, _ in rows)
 

@@ -108,10 +108,9 @@ def run(
     if lacking:
         named = ", ".join(f"'{name}' (notebook {maker})" for name, maker in lacking.items())
         more = f" --seed {seed}" if seed else ""
-        raise BadArtifact(
-            f"Before notebook {todo[0].name[:2]} can run, this is missing or no longer fits: {named}; first run "
-            f"--profile {store.profile.name}{more} --from {min(lacking.values())} --to {max(lacking.values())}."
-        )
+        part = f"--profile {store.profile.name}{more} --from {min(lacking.values())} --to {max(lacking.values())}"
+        before = f"Before notebook {todo[0].name[:2]} can run, this is missing or no longer fits: {named}"
+        raise BadArtifact(f"{before}; first run {part}.")
     most = f"budget of all {len(chain())} {store.profile.seconds_all} s"
     print(f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; {most}")
     for path in paths:
@@ -162,20 +161,12 @@ def _execute(path: Path, out: Path, store: Store) -> None:
         os.environ.setdefault(name, value)
     part = out.with_suffix(".part.ipynb")
     try:
-        papermill.execute_notebook(
-            path,
-            part,
-            {"profile": store.profile.name, "seed": store.seed},
-            kernel_name="python3",
-            cwd=NOTEBOOKS,
-            progress_bar={"desc": path.stem, "leave": False},
-            log_output=False,
-        )
+        given, bar = {"profile": store.profile.name, "seed": store.seed}, {"desc": path.stem, "leave": False}
+        papermill.execute_notebook(path, part, given, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=bar)
     except papermill.PapermillExecutionError as reason:
-        raise UniECGError(
-            f"{path.name} stopped in cell {reason.exec_count}: {reason.ename}: {reason.evalue}. Mend it and "
-            f"run again; finished notebooks and checkpoints are kept. See {part}."
-        ) from None
+        stopped = f"{path.name} stopped in cell {reason.exec_count}: {reason.ename}: {reason.evalue}"
+        advice = f"Mend it and run again; finished notebooks and checkpoints are kept. See {part}."
+        raise UniECGError(f"{stopped}. {advice}") from None
     os.replace(part, out)
 
 
@@ -216,9 +207,7 @@ def report(executed: Path, folder: Path, table: str = "") -> Path:
     with replacing(folder) as room:
         for path in paths:
             write_text(room / f"{path.stem}.html", exporter.from_filename(str(path))[0])
-        write_text(
-            room / "index.html",
-            "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title><h1>UniECG-lite</h1>"
-            f"<p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>{markdown2html(table)}</html>",
-        )
+        page = "<!doctype html><html lang='en'><meta charset='utf-8'><title>UniECG-lite report</title>"
+        page += f"<h1>UniECG-lite</h1><p>Educational, not for diagnosis.</p><ul>{''.join(links)}</ul>"
+        write_text(room / "index.html", f"{page}{markdown2html(table)}</html>")
     return folder / "index.html"

@@ -7,7 +7,8 @@ from ..checkpoints import load_reader, load_reading
 from ..cohort import load
 from ..config import profile as find_profile
 from ..errors import BadArtifact, require
-from ..metrics.chain import generation_metrics, real_folder, real_metrics, routing_metrics, stage1_metrics
+from ..metrics.chain import generation_metrics, real_folder, real_metrics, stage1_metrics
+from ..metrics.prompt_scores import prompt_metrics
 from ..store import Store
 from .results import AIMS, committed_file, machine, meets, run_file, value_of
 
@@ -32,7 +33,7 @@ def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -
     require(file.exists(), f"There is no results file {file}: {advice}", BadArtifact)
     result = json.loads(file.read_text(encoding="utf-8"))
     test, model, n = load(store.path("cohort") / "splits", "test"), load_reading(store, "unified"), store.profile.scored
-    found = stage1_metrics(load_reading(store, "stage1"), test, n) | routing_metrics(model, test)
+    found = stage1_metrics(load_reading(store, "stage1"), test, n) | prompt_metrics(model)
     found |= generation_metrics(model, load_reader(store), test, n)
     if folder := real_folder():
         found |= real_metrics(model, folder)

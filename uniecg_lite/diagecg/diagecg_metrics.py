@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..beats import R_PEAK, heart_rate, measure_beat, representative_beat
 from ..ecg import ECG
@@ -17,11 +18,11 @@ from ..language.questions import Question
 from ..language.report_parser import parse_report
 from ..leads import LEADS, lead_law_residual
 from ..metrics.chain import PROMPT
+from ..metrics.evidence import WAVES, ratios, wave_windows
 from ..metrics.grounded import grounded
 from ..metrics.qa import answer_each, draw_questions, qa_scores
 from ..metrics.real_records import load_signals, real_rates
 from ..metrics.reports import report_scores
-from ..metrics.saliency import WAVES, ratios, wave_windows
 from ..training import inference
 from .diagecg_model import DiagECG
 from .diagecg_stages import HORIZON, SCALES, windows, with_background
@@ -38,19 +39,16 @@ FEW = 128  # reports whose overlap of words is counted, which is slow
 
 
 @inference()
-def attention(model: DiagECG, prompts: list[str], codes: torch.Tensor) -> torch.Tensor:
+def attention(model: DiagECG, prompts: list[str], codes: Tensor) -> Tensor:
     """Attention (B, T), mean over layers and heads, of the last word before the answer to each ECG word of (B, T)."""
-    out = []
-    for part in (slice(i, i + 32) for i in range(0, len(prompts), 32)):
-        inputs = model.prompt_batch(prompts[part], model.block(codes[part, None]))
-        out.append(last_attention(model, **inputs)[:, 2 : 2 + codes.shape[1]])  # after begin and [ecg]
-    return torch.cat(out)
+    parts = (slice(i, i + 32) for i in range(0, len(prompts), 32))
+    batches = (model.prompt_batch(prompts[part], model.block(codes[part, None])) for part in parts)
+    places = slice(2, 2 + codes.shape[1])  # after begin and [ecg]
+    return torch.cat([last_attention(model, **inputs)[:, places] for inputs in batches])
 
 
 @inference()
-def last_attention(
-    model: DiagECG, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor | None = None
-) -> torch.Tensor:
+def last_attention(model: DiagECG, inputs_embeds: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     """Attention (B, S), mean over layers and heads, of the last place of sequences (B, S, D) to each of their places.
 
     Where `attention_mask` (B, S) is 0, a place is padding: nothing looks at it, and it is not counted.
@@ -63,14 +61,12 @@ def last_attention(
     return torch.stack([layer[:, :, -1] for layer in layers]).float().mean((0, 2)).cpu()
 
 
-def token_waves(truth: dict[str, torch.Tensor], tokens: int, length: int, hz: float = 100.0) -> torch.Tensor:
+def token_waves(truth: dict[str, Tensor], tokens: int, length: int, hz: float = 100.0) -> Tensor:
     """(B, 4, T) share of each token's time that lies in P, QRS, ST and T."""
     return F.adaptive_avg_pool1d(wave_windows(truth, length, hz).float(), tokens)
 
 
-def attention_metrics(
-    model: DiagECG, simulated, codes: torch.Tensor, control: DiagECG | None = None
-) -> dict[str, float]:
+def attention_metrics(model: DiagECG, simulated, codes: Tensor, control: DiagECG | None = None) -> dict[str, float]:
     """`diagecg.attention.<asked>.<wave>`: questions about the findings of one wave, share of attention in each kind of
     wave over its share of time; 1 is chance.
 
@@ -79,7 +75,7 @@ def attention_metrics(
     `.untrained.`.
     """
 
-    def looks(who: DiagECG) -> dict[str, torch.Tensor]:  # (B, T) each, mean over the findings of a wave
+    def looks(who: DiagECG) -> dict[str, Tensor]:  # (B, T) each, mean over the findings of a wave
         each = {code: [QUESTION.format(NAMES[code])] * len(codes) for found in ABOUT.values() for code in found}
         each = {code: attention(who, asked, codes) for code, asked in each.items()}
         return {asked: torch.stack([each[code] for code in found]).mean(0) for asked, found in ABOUT.items()}
@@ -99,14 +95,14 @@ def attention_metrics(
 
 # ---- codes ------------------------------------------------------------------------------------------------------
 @torch.no_grad()
-def again(codec: ECGTokenizer, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def again(codec: ECGTokenizer, signal: Tensor) -> tuple[Tensor, Tensor]:
     """(B, 12, L) mV -> its codes (B, T), and what they say (B, 12, L) mV."""
     device = next(codec.parameters()).device
     parts = [codec.encode(x.to(device)) for x in signal.split(128)]
     return torch.cat(parts).cpu(), torch.cat([codec.decode(c, signal.shape[-1]).cpu() for c in parts])
 
 
-def codec_metrics(codec: ECGTokenizer, signal: torch.Tensor) -> dict[str, float]:
+def codec_metrics(codec: ECGTokenizer, signal: Tensor) -> dict[str, float]:
     """`diagecg.codes_used` (a share of all codes), `.reconstruction_rmse_mv` (mean over leads) and `.<lead>`, ..."""
     codes, back = again(codec, signal)
     rmse = (back - signal).square().mean((0, 2)).sqrt()  # (12,)
@@ -124,10 +120,10 @@ def codec_metrics(codec: ECGTokenizer, signal: torch.Tensor) -> dict[str, float]
     }
 
 
-def waves_kept(codec: ECGTokenizer, signal: torch.Tensor, truth: dict[str, torch.Tensor]) -> dict[str, float]:
+def waves_kept(codec: ECGTokenizer, signal: Tensor, truth: dict[str, Tensor]) -> dict[str, float]:
     """QRS amplitude and ST level before and after, measured alike on the usual beat: mean absolute errors in mV."""
 
-    def measures(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # (B, 12) mV each
+    def measures(x: Tensor) -> tuple[Tensor, Tensor]:  # (B, 12) mV each
         qrs = representative_beat(x, 100.0)[0][..., R_PEAK - 8 : R_PEAK + 9]  # (B, 12, 17)
         return measure_beat(x, truth["qrs_ms"], truth["qt_ms"])["st_mv"], qrs.amax(-1) - qrs.amin(-1)
 
@@ -141,7 +137,7 @@ def waves_kept(codec: ECGTokenizer, signal: torch.Tensor, truth: dict[str, torch
 
 # ---- forecasts --------------------------------------------------------------------------------------------------
 @inference()
-def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor) -> dict[str, float]:
+def forecast_metrics(model: DiagECG, codes: Tensor, training: Tensor) -> dict[str, float]:
     """Nats per code of the last tenth of windows of each scale, `diagecg.forecast_nll.<codes seen>`, and top-1.
 
     `diagecg.forecast_nll.frequency` is what knowing how often each code occurs in `training` gives.
@@ -165,17 +161,15 @@ def forecast_metrics(model: DiagECG, codes: torch.Tensor, training: torch.Tensor
 
 
 # ---- answers ----------------------------------------------------------------------------------------------------
-def reports(model: DiagECG, corpus: Corpus, codes: torch.Tensor, predicted: bool = True) -> list[str]:
+def reports(model: DiagECG, corpus: Corpus, codes: Tensor, predicted: bool = True) -> list[str]:
     """The model's reports of these patients: words (B, T), and age and sex unless `predicted` is False."""
     return model.write(with_background(corpus, range(len(codes)), [PROMPT] * len(codes), predicted), codes[:, None])
 
 
-def answers(
-    model: DiagECG, corpus: Corpus, codes: torch.Tensor, asked: list[Question], predicted: bool = True
-) -> list[str]:
+def answers(model: DiagECG, corpus: Corpus, codes: Tensor, asked: list[Question], predicted: bool = True) -> list[str]:
     """What the model answers to questions whose ecg_id are rows of codes (N, T)."""
 
-    def write(prompts: list[str], rows: torch.Tensor) -> list[str]:
+    def write(prompts: list[str], rows: Tensor) -> list[str]:
         known = predicted and rows.shape[1] == 1
         return model.write(with_background(corpus, rows[:, 0], prompts, known), codes[rows])
 
@@ -201,7 +195,7 @@ def overlap(texts: list[str], wanted: list[str]) -> dict[str, float]:
     }
 
 
-def qa_metrics(model: DiagECG, corpus: Corpus, codes: torch.Tensor, n: int, seed: int, predicted: bool = True) -> dict:
+def qa_metrics(model: DiagECG, corpus: Corpus, codes: Tensor, n: int, seed: int, predicted: bool = True) -> dict:
     """`diagecg.qa_exact_match` and, per type, `diagecg.qa_exact_match.<type>`, on the very questions of notebook 05."""
     asked = draw_questions(corpus, n, seed)
     return qa_named(qa_scores(asked, answers(model, corpus, codes, asked, predicted)))

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..language.tokenizer import encode
@@ -52,14 +52,9 @@ class DiagECG(ECGLanguageModel):
         named, table = dict(self.llm.named_modules()), self.llm.get_input_embeddings()
         norms = {n.split(".")[-1] for n, m in named.items() if "norm" in type(m).__name__.lower()}
         words = next(n.split(".")[-1] for n, m in named.items() if m is table)
-        settings = LoraConfig(
-            r=rank,
-            lora_alpha=2 * rank,
-            target_modules="all-linear",
-            modules_to_save=sorted(norms),
-            trainable_token_indices={words: list(range(self.start, self.first + self.codec.words))},
-        )
-        self.llm = get_peft_model(self.llm, settings).requires_grad_(False)
+        rows = {words: list(range(self.start, self.first + self.codec.words))}
+        parts = dict(target_modules="all-linear", modules_to_save=sorted(norms), trainable_token_indices=rows)
+        self.llm = get_peft_model(self.llm, LoraConfig(r=rank, lora_alpha=2 * rank, **parts)).requires_grad_(False)
 
     def adapters(self) -> dict[str, nn.Parameter]:
         """What trains: LoRA matrices, norms, and the rows of the new words."""
@@ -71,7 +66,7 @@ class DiagECG(ECGLanguageModel):
         return frozen | {f"codec.{n}": hash_of(p) for n, p in self.codec.named_parameters()}
 
     # ---- what goes in -------------------------------------------------------------------------------------------
-    def block(self, ecg: torch.Tensor) -> torch.Tensor:
+    def block(self, ecg: Tensor) -> Tensor:
         """Words (B, n, T) of n ECGs -> their embeddings (B, n * (T + 2), D), each between [ecg] and [/ecg].
 
         Numbers (B, n, T, D_codec) in place of codes pass `bridge`. Two ECGs are marked by their order (`add_segments`).
@@ -83,14 +78,14 @@ class DiagECG(ECGLanguageModel):
         ends = ends[:, None, None, None].expand(2, *body.shape[:2], 1, -1)  # (2, B, n, 1, D)
         return torch.cat([ends[0], body.to(ends.dtype), ends[1]], 2).flatten(1, 2)
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+    def logits(self, hidden: Tensor) -> Tensor:
         """States (N, D) -> logits (N, words) of the language's own words: an answer is never a code."""
         head = self.lm.get_output_embeddings()  # its rows of words never train
         bias = getattr(head, "bias", None)
         return F.linear(hidden, head.weight[: self.start], None if bias is None else bias[: self.start])
 
     # ---- learning -----------------------------------------------------------------------------------------------
-    def code_logits(self, codes: torch.Tensor) -> torch.Tensor:
+    def code_logits(self, codes: Tensor) -> Tensor:
         """Windows of codes (B, T) -> logits (B, T, codes): place t is the forecast of code t from those before it."""
         ids = torch.cat([codes.new_tensor([self.tokenizer.bos_token_id, self.start]).expand(len(codes), 2), codes], 1)
         ids[:, 2:] += self.first
@@ -100,12 +95,12 @@ class DiagECG(ECGLanguageModel):
             return self.lm.get_output_embeddings()(hidden)[..., self.first : self.first + self.codec.codes]
         return hidden @ self.embed(torch.arange(self.codec.codes, device=self.device) + self.first).T
 
-    def forecast_loss(self, codes: torch.Tensor) -> torch.Tensor:
+    def forecast_loss(self, codes: Tensor) -> Tensor:
         """Negative log-likelihood of every code of windows (B, T) given those before it."""
         return F.cross_entropy(self.code_logits(codes).float().flatten(0, 1), codes.to(self.device).flatten())
 
     # ---- answering ----------------------------------------------------------------------------------------------
-    def write(self, prompts: list[str], ecg: torch.Tensor | None = None, batch: int = 64) -> list[str]:
+    def write(self, prompts: list[str], ecg: Tensor | None = None, batch: int = 64) -> list[str]:
         """Greedy answers to B prompts about codes (B, n, T)."""
         codes = list(range(self.start, self.llm.get_input_embeddings().weight.shape[0]))
         ids = self.generate(prompts, self.block, (ecg,), [self.tokenizer.eos_token_id], codes, batch)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..encoders import FRONT, GRIDS, GROUPS, FactProbes, SignalEncoder, grid, place_on_grid
 from ..findings import DRIFT_FROM_MV, NAMES, STATIC_FROM_MV, Reading
@@ -47,7 +47,7 @@ class Place:
             return [(name,) for name in names]
         return [tuple(name for i, name in enumerate(names) if word >> i & 1) for word in range(2**self.choices)]
 
-    def word(self, stated: torch.Tensor) -> torch.Tensor:
+    def word(self, stated: Tensor) -> Tensor:
         """Logits (B, D) of its fact -> which of its contents they say, (B,)."""
         if self.kind == "number":
             return place_on_grid(self.fact, stated.softmax(1))
@@ -82,34 +82,34 @@ class FactWords(nn.Module):
         super().__init__()
         self.eyes, self.teller = SignalEncoder(width, layers), FactProbes(width)
 
-    def predict(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
+    def predict(self, signal: Tensor) -> dict[str, Tensor]:
         """(B, 12, 1000) mV -> the logits of each fact, as `encoders.FactProbes`, and (B, 12) of -1 and 1 per noise."""
         noise = 2.0 * noisy(signal) - 1
         return self.teller(self.eyes(signal)[:, 1:FRONT]) | {name: noise[:, i] for i, name in enumerate(NOISES)}
 
-    def loss(self, signal: torch.Tensor, wanted: dict[str, torch.Tensor]) -> torch.Tensor:
+    def loss(self, signal: Tensor, wanted: dict[str, Tensor]) -> Tensor:
         """What (B, 12, 1000) mV tell, against `encoders.targets`."""
         return self.teller.loss(self.eyes(signal)[:, 1:FRONT], wanted)
 
     @inference()
-    def encode(self, signal: torch.Tensor) -> torch.Tensor:
+    def encode(self, signal: Tensor) -> Tensor:
         """(B, 12, 1000) mV -> (B, PLACES), int64."""
         return words_of(self.predict(signal))
 
-    def uncut(self, signal: torch.Tensor) -> torch.Tensor:
+    def uncut(self, signal: Tensor) -> Tensor:
         """(B, 12, 1000) mV -> (B, M + 2, D): measured tokens and noise before they are words, for a study."""
         tokens, noise = self.eyes(signal)[:, 1:FRONT], noisy(signal).float()
         which = torch.eye(len(NOISES), device=signal.device).expand(len(signal), -1, -1)
         return torch.cat([tokens, F.pad(torch.cat([noise, which], 2), (0, tokens.shape[2] - 12 - len(NOISES)))], 1)
 
 
-def words_of(predicted: dict[str, torch.Tensor]) -> torch.Tensor:
+def words_of(predicted: dict[str, Tensor]) -> Tensor:
     """Logits of each fact -> (B, PLACES) words."""
     words = torch.stack([place.word(predicted[place.fact]) for place in PLACES], 1)
     return words + STARTS[:-1].to(words.device)
 
 
-def readings_of(words: torch.Tensor) -> list[Reading]:
+def readings_of(words: Tensor) -> list[Reading]:
     """Words (B, PLACES) -> what they say of B ECGs."""
     out = []
     for row in words.tolist():
@@ -121,7 +121,7 @@ def readings_of(words: torch.Tensor) -> list[Reading]:
     return out
 
 
-def noisy(signal: torch.Tensor) -> torch.Tensor:
+def noisy(signal: Tensor) -> Tensor:
     """(B, 12, 1000) mV -> (B, 2, 12): does each lead drift, and does it hum or tremble?
 
     Drift: how far medians of 0.4 s spread. Static: the median third difference, which waves of the heart hardly touch;
@@ -144,7 +144,7 @@ def meanings() -> list[tuple[str, ...]]:
 
 
 @torch.no_grad()
-def fact_rows(row_of: Callable[[str], torch.Tensor]) -> torch.Tensor:
+def fact_rows(row_of: Callable[[str], Tensor]) -> Tensor:
     """Rows (WORDS, D) to start from: the sum of the rows of what each word says (`meanings`), on one scale.
 
     So the language model reads what it can already say. New words that start as the mean of the words that describe

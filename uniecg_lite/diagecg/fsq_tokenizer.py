@@ -8,7 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ
 
 from ..leads import ROWS, from_independent
@@ -30,7 +30,7 @@ class Inception(nn.Module):
         self.skip = nn.Conv1d(inward, width, 1) if inward != width else nn.Identity()
         self.norm = nn.GroupNorm(groups, width) if groups else nn.Identity()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         seen = torch.cat([view(x) for view in self.views] + [self.largest(x)], 1)  # (B, D, L)
         return self.skip(x) + F.leaky_relu(self.norm(seen), SLOPE)
 
@@ -61,6 +61,7 @@ class ECGTokenizer(nn.Module):
         self.settings |= dict(lead_wise=lead_wise, leads=leads, groups=groups, facts=facts)
         self.stride, self.codes, self.books = math.prod(strides), math.prod(levels), books
         self.leads, self.lead_wise = leads, lead_wise
+        self.rows = ROWS if leads == len(ROWS) else slice(None)  # of the leads that are coded
         inward, body = (1 if lead_wise else leads), []
         each = width if lead_wise else width * leads
         for stride in strides:
@@ -82,13 +83,9 @@ class ECGTokenizer(nn.Module):
         """How many words there are: `codes` for waves, and those for facts."""
         return self.codes + (WORDS if self.facts else 0)
 
-    def coded(self, signal: torch.Tensor) -> torch.Tensor:
-        """(B, 12, L) mV -> the leads that are coded, (B, C, L)."""
-        return signal[:, ROWS] if self.leads == len(ROWS) else signal
-
-    def numbers(self, signal: torch.Tensor) -> torch.Tensor:
+    def numbers(self, signal: Tensor) -> Tensor:
         """(B, 12, L) mV -> (B, T, D), before they are cut to levels."""
-        x = self.coded(signal)  # (B, C, L)
+        x = signal[:, self.rows]  # (B, C, L)
         b, c, _ = x.shape
         x = self.encoder(x.reshape(b * c, 1, -1) if self.lead_wise else x)  # (B * C, D/C, T)
         return x.reshape(b, -1, x.shape[-1]).transpose(1, 2)  # (B, T, D)
@@ -97,33 +94,33 @@ class ECGTokenizer(nn.Module):
         """How many words tell so many samples."""
         return -(-samples // self.stride) * self.books
 
-    def drawn(self, numbers: torch.Tensor, length: int) -> torch.Tensor:
+    def drawn(self, numbers: Tensor, length: int) -> Tensor:
         """(B, T, D) -> the coded leads (B, C, L)."""
         x = self.decoder(numbers.transpose(1, 2))
         return F.pad(x, (0, max(0, length - x.shape[-1])), mode="replicate")[..., :length]
 
-    def loss(self, signal: torch.Tensor) -> dict[str, torch.Tensor]:
+    def loss(self, signal: Tensor) -> dict[str, Tensor]:
         """Squared error of the coded leads, in mV^2; gradients pass FSQ straight through."""
         rough, _ = self.fsq(self.numbers(signal))
-        error = F.mse_loss(self.drawn(rough, signal.shape[-1]).float(), self.coded(signal))
+        error = F.mse_loss(self.drawn(rough, signal.shape[-1]).float(), signal[:, self.rows])
         return {"loss": error, "mse": error.detach()}
 
     @inference()
-    def encode(self, signal: torch.Tensor) -> torch.Tensor:
+    def encode(self, signal: Tensor) -> Tensor:
         """(B, 12, L) mV -> codes (B, T), the wave words, int64."""
         return self.fsq(self.numbers(signal))[1].long().flatten(1, 2)
 
     @inference()
-    def read_tokens(self, signal: torch.Tensor) -> torch.Tensor:
+    def read_tokens(self, signal: Tensor) -> Tensor:
         """(B, 12, 1000) mV -> the words to be read (B, T), int64: fact words, or without any wave words."""
         return self.encode(signal) if self.facts is None else self.codes + self.facts.encode(signal)
 
-    def uncut(self, signal: torch.Tensor) -> torch.Tensor:
+    def uncut(self, signal: Tensor) -> Tensor:
         """(B, 12, 1000) mV -> (B, T, D), what `read_tokens` cuts to words."""
         return self.numbers(signal) if self.facts is None else self.facts.uncut(signal)
 
     @inference()
-    def decode(self, codes: torch.Tensor, length: int | None = None) -> torch.Tensor:
+    def decode(self, codes: Tensor, length: int | None = None) -> Tensor:
         """Codes (B, T), whole stretches -> (B, 12, L) mV; L is what they last unless given."""
         numbers = self.fsq.indices_to_codes(codes.unflatten(1, (-1, self.books)))  # (B, T / books, D)
         x = self.drawn(numbers, length or numbers.shape[1] * self.stride).float()

@@ -12,7 +12,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..beats import AFTER, BEFORE, MOST_BEATS, representative_beat
 from ..leads import ROWS, from_independent
@@ -38,7 +38,7 @@ EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are
 STEPS = 20  # of the way from noise to a beat
 
 
-def shown(times: torch.Tensor) -> torch.Tensor:
+def shown(times: Tensor) -> Tensor:
     """Beats (B, K) s, NaN after the last -> (B, SHOWN, 128): what the denoiser is shown of them, place by place.
 
     Bumps before and after each R peak; the phase from beat to beat, as cosines and sines; this interval and the last.
@@ -77,14 +77,14 @@ class RRModel(nn.Module):
         self.cell = nn.GRU(2 * width, width, batch_first=True)
         self.head = nn.Linear(width, SHARES[2])
 
-    def forward(self, gaps: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, gaps: Tensor, condition: Tensor) -> Tensor:
         """Gaps as places (B, K), conditions (B, D_c) -> (B, K, SHARES[2]) logits of each, given those before."""
         predicted, state = self.begin(condition).chunk(2, 1)  # (B, W) each
         past = torch.cat([torch.full_like(gaps[:, :1], SHARES[2]), gaps[:, :-1]], 1)
         x = torch.cat([self.gap(past), predicted[:, None].expand(-1, past.shape[1], -1)], 2)
         return self.head(self.cell(x, torch.tanh(state)[None].contiguous())[0])
 
-    def loss(self, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def loss(self, times: Tensor, condition: Tensor) -> Tensor:
         """Cross-entropy of the beats (B, K) s, NaN after the last, of ECGs with these conditions (B, D_c)."""
         gaps = times.diff(dim=1)  # (B, K - 1)
         places = _place((gaps / gaps.nanmean(1, keepdim=True)).nan_to_num(1.0))
@@ -93,7 +93,7 @@ class RRModel(nn.Module):
         return (each * known).sum() / known.sum()
 
     @inference()
-    def sample(self, condition: torch.Tensor, rate: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def sample(self, condition: Tensor, rate: Tensor, generator: torch.Generator) -> Tensor:
         """Conditions (B, D_c) and the rates that they tell (B,) bpm -> beats (B, MOST_BEATS) s, NaN after 10 s.
 
         What is said is stretched until the mean rate of the beats within 10 s is the one told.
@@ -113,19 +113,19 @@ class RRModel(nn.Module):
         return (FIRST_PEAK + since).masked_fill(FIRST_PEAK + since >= SECONDS, math.nan).to(condition.device)
 
 
-def _place(share: torch.Tensor) -> torch.Tensor:
+def _place(share: Tensor) -> Tensor:
     """Intervals over their mean -> places among `SHARES`, evenly in their logarithm."""
     low, high, n = SHARES
     return (n * (share.clamp(low, high) / low).log() / math.log(high / low)).long().clamp(0, n - 1)
 
 
-def _share(place: torch.Tensor) -> torch.Tensor:
+def _share(place: Tensor) -> Tensor:
     """Places among `SHARES`, with fractions -> intervals over their mean."""
     low, high, n = SHARES
     return low * torch.exp(place / n * math.log(high / low))
 
 
-def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def average_beats(ecgs: Tensor) -> tuple[Tensor, Tensor]:
     """(N, 12, 1024) mV -> the average beat of each (N, 8, SPAN) in companded mV, without its neighbours' waves, and the
     R peaks (N, MOST_BEATS) s, NaN after the last."""
     parts = [representative_beat(part, HZ) for part in ecgs.split(256)]
@@ -136,7 +136,7 @@ def average_beats(ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return compand(beats) * mine, times
 
 
-def place_template(beat: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+def place_template(beat: Tensor, times: Tensor) -> Tensor:
     """Average beats (B, 8, SPAN) in companded mV and R peaks (B, K) s, NaN after the last -> sketches (B, 12, 1024) mV.
 
     A sample takes from the beat before it and from the beat after it; which of the two counts turns at `SHARE` of the
@@ -153,7 +153,7 @@ def place_template(beat: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
     return from_independent(expand(companded))
 
 
-def _at(beat: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+def _at(beat: Tensor, since: Tensor) -> Tensor:
     """Beats (B, 8, SPAN) at times from their R peak (B, L) s, 0 where there is none -> (B, 8, L)."""
     place = ((since + BEFORE) * HZ).nan_to_num(-1.0)
     inside = (place >= 0) & (place < SPAN - 1)
@@ -162,7 +162,7 @@ def _at(beat: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
     return (beat.gather(2, index) * (1 - share) + beat.gather(2, index + 1) * share) * inside[:, None]
 
 
-def _fade(margin: torch.Tensor) -> torch.Tensor:
+def _fade(margin: Tensor) -> Tensor:
     return torch.sigmoid(margin / FADE)
 
 
@@ -175,7 +175,7 @@ class _Layer(nn.Module):
         self.inward, self.outward = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
         nn.init.zeros_(self.outward.weight)
 
-    def forward(self, x: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
         scale, shift = self.film(steer).chunk(2, 1)
         return x + self.outward(F.silu(self.inward(self.norm(x) * (1 + scale) + shift)))
 
@@ -200,7 +200,7 @@ class AverageBeat(nn.Module):
         self.outward = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, COMPONENTS))
 
     @torch.no_grad()
-    def start(self, beats: torch.Tensor) -> None:
+    def start(self, beats: Tensor) -> None:
         """Take the principal components of average beats (N, 8, SPAN) in companded mV."""
         mean, values, axes = principal_axes(beats.flatten(1), COMPONENTS)
         spread = values.clamp(min=1e-8).sqrt()
@@ -208,27 +208,27 @@ class AverageBeat(nn.Module):
         self.axes.copy_(axes)
         self.scale.copy_(spread**EVEN * spread[-1] ** (1 - EVEN))
 
-    def components(self, beats: torch.Tensor) -> torch.Tensor:
+    def components(self, beats: Tensor) -> Tensor:
         """Average beats (B, 8, SPAN) -> (B, COMPONENTS)."""
         return (beats.flatten(1) - self.mean) @ self.axes / self.scale
 
-    def beats(self, components: torch.Tensor) -> torch.Tensor:
+    def beats(self, components: Tensor) -> Tensor:
         """(B, COMPONENTS) -> average beats (B, 8, SPAN) in companded mV."""
         return ((components * self.scale) @ self.axes.T + self.mean).unflatten(1, (len(ROWS), SPAN))
 
-    def forward(self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, level: Tensor, condition: Tensor) -> Tensor:
         steer = F.silu(self.time(level_waves(level)) + self.words(condition))  # (B, W)
         h = self.inward(x)
         for layer in self.layers:
             h = layer(h, steer)
         return self.outward(h)
 
-    def loss(self, components: torch.Tensor, condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def loss(self, components: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
         """Flow matching of components (B, COMPONENTS) under conditions (B, D_c), see `diffusion.Flow`."""
         return path_loss(Flow(Design()), lambda x, level: self(x, level, condition), components, generator)
 
     @torch.no_grad()
-    def sample(self, condition: torch.Tensor, guidance: float, generator: torch.Generator) -> torch.Tensor:
+    def sample(self, condition: Tensor, guidance: float, generator: torch.Generator) -> Tensor:
         """Conditions (B, D_c) -> average beats (B, 8, SPAN) in companded mV, guided as `Generator.sample` is."""
         x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
         return self.beats(Flow(Design()).sample_path(guided(self, condition, guidance), x, STEPS, generator))

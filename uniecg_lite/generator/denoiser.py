@@ -5,7 +5,7 @@ Both work on latents and are steered by noise level and condition.
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from .beat_plan import PLAN
 from .diffusion import Design, level_waves
@@ -34,7 +34,7 @@ class Block(nn.Module):
         self.look = Attention(outside, keys) if keys else None
         nn.init.zeros_(self.second[1].weight)
 
-    def forward(self, x: torch.Tensor, steer: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: Tensor, steer: Tensor, keys: Tensor | None = None) -> Tensor:
         scale, shift = self.film(steer)[..., None].chunk(2, 1)
         h = self.norm(self.first(x)) * (1 + scale) + shift
         if self.look is not None:
@@ -55,7 +55,7 @@ class Attention(nn.Module):
         self.bring = nn.Sequential(nn.Linear(keys, width), nn.LayerNorm(width)) if keys else None
         self.attend = nn.MultiheadAttention(width, HEADS, batch_first=True)
 
-    def forward(self, x: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         tokens = self.norm(x.transpose(1, 2))  # (B, L, D)
         seen = self.bring(keys) if self.bring else tokens  # (B, T, D)
         return x + self.attend(tokens, seen, seen, need_weights=False)[0].transpose(1, 2)
@@ -84,27 +84,19 @@ class Denoiser(nn.Module):
         angle = 2 * torch.pi * torch.tensor(CYCLES)[:, None] * (torch.arange(length) / length)
         self.register_buffer("place", torch.cat([angle.sin(), angle.cos()]), persistent=False)  # (16, 128)
         self.inward = nn.Conv1d(channels + len(self.place) + PLAN, width, 3, padding=1)
-        down = [
-            (Block(w, w, steer, keys), nn.Conv1d(w, following, 4, 2, 1) if following else nn.Identity())
-            for w, following in zip(widths, [*widths[1:], None])
-        ]
-        self.down, self.narrow = map(nn.ModuleList, zip(*down))
+        self.down, self.narrow = nn.ModuleList(), nn.ModuleList()
+        for w, following in zip(widths, [*widths[1:], None]):
+            self.down.append(Block(w, w, steer, keys))
+            self.narrow.append(nn.Conv1d(w, following, 4, 2, 1) if following else nn.Identity())
         self.middle = nn.ModuleList([Attention(widths[-1]), Block(widths[-1], widths[-1], steer, keys)])
-        up = [
-            (
-                Block(2 * w, w, steer, keys),
-                Attention(w) if w == widths[2] else nn.Identity(),
-                nn.ConvTranspose1d(w, following, 4, 2, 1) if following else nn.Identity(),
-            )
-            for w, following in zip(widths[::-1], [*widths[-2::-1], None])
-        ]
-        blocks, looks, widens = map(nn.ModuleList, zip(*up))
-        self.up, self.widen, self.look = blocks, widens, looks
+        self.up, self.widen, self.look = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        for w, following in zip(widths[::-1], [*widths[-2::-1], None]):
+            self.up.append(Block(2 * w, w, steer, keys))
+            self.look.append(Attention(w) if w == widths[2] else nn.Identity())
+            self.widen.append(nn.ConvTranspose1d(w, following, 4, 2, 1) if following else nn.Identity())
         self.outward = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, channels, 3, padding=1))
 
-    def forward(
-        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x: Tensor, level: Tensor, condition: Tensor, plan: Tensor) -> Tensor:
         steer, keys = self.time(level_waves(level)), None
         if self.words is not None:
             steer = steer + self.words(condition)
@@ -135,7 +127,7 @@ class _Layer(nn.Module):
         nn.init.zeros_(self.steer.weight)
         nn.init.zeros_(self.steer.bias)
 
-    def forward(self, x: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, steer: Tensor) -> Tensor:
         a, b, gate, c, d, other = self.steer(steer)[:, None].chunk(6, -1)  # each (B, 1, D)
         h = self.norm(x) * (1 + a) + b  # (B, T, D)
         x = x + gate * self.attend(h, h, h, need_weights=False)[0]
@@ -163,9 +155,7 @@ class PatchDenoiser(nn.Module):
         nn.init.zeros_(self.outward.weight)
         nn.init.zeros_(self.outward.bias)
 
-    def forward(
-        self, x: torch.Tensor, level: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(self, x: Tensor, level: Tensor, condition: Tensor, plan: Tensor) -> Tensor:
         steer = F.silu(self.time(level_waves(level)) + self.words(condition))  # (B, D)
         tokens = torch.cat([x, plan], 1).unflatten(2, (-1, NEIGHBOURS)).transpose(1, 2).flatten(2)  # (B, T, 4 C)
         h = self.inward(tokens) + self.place  # (B, T, D)

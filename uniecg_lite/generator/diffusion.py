@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
 from diffusers.models.embeddings import get_timestep_embedding
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import BadRequest, require
 from ..training import inference
 
 LEVELS = 1000
 BETAS = (0.00085, 0.012)  # linear, as published
-Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Predict = Callable[[Tensor, Tensor], Tensor]
 SHRUNK = 0.171  # spread of the published latents after their constant 0.18215
 LEFT = 0.3  # spread of what a sketch leaves of unit latents
 _CHOICES = {
@@ -107,17 +107,17 @@ class Flow:
 
     design: Design
 
-    def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
+    def levels(self, n: int, generator: torch.Generator) -> Tensor:
         """(n,) levels to train, most of them in the middle, where there is most to learn."""
         level = torch.sigmoid(torch.randn(n, generator=generator) * 1.2 + 0.3)
         return level if self.design.all_levels else (1 + level * (LEVELS - 3)) / (LEVELS - 1)
 
-    def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def mix(self, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """Clean and noise (B, ...) at levels (B,) -> the point on the path and what the net should say there."""
         s = level.reshape(-1, *[1] * (clean.dim() - 1))
         return (1 - s) * clean + s * noise, noise - clean
 
-    def sample_path(self, predict: Predict, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
+    def sample_path(self, predict: Predict, x: Tensor, steps: int, generator: torch.Generator) -> Tensor:
         """Noise (B, 8, 128) -> latents, in Euler steps."""
         scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=LEVELS)
         scheduler.set_timesteps(steps)
@@ -140,29 +140,28 @@ class Diffusion:
         self.how = dict(num_train_timesteps=LEVELS, beta_start=BETAS[0], beta_end=BETAS[1], prediction_type=kind)
         self.ddpm = DDPMScheduler(**self.how, clip_sample=not design.unit_latents)
 
-    def levels(self, n: int, generator: torch.Generator) -> torch.Tensor:
+    def levels(self, n: int, generator: torch.Generator) -> Tensor:
         """(n,) levels to train: the 1000 of DDPM over 1000."""
         low, high = (0, LEVELS) if self.design.all_levels else (1, LEVELS - 1)
         return torch.randint(low, high, (n,), generator=generator) / LEVELS
 
-    def mix(self, clean: torch.Tensor, noise: torch.Tensor, level: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def mix(self, clean: Tensor, noise: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """As `Flow.mix`."""
         t = (level * LEVELS).round().long()
         noisy = self.ddpm.add_noise(clean, noise, t)
         return noisy, noise if self.design.path == "epsilon" else self.ddpm.get_velocity(clean, noise, t)
 
-    def sample_path(self, predict: Predict, x: torch.Tensor, steps: int, generator: torch.Generator) -> torch.Tensor:
+    def sample_path(self, predict: Predict, x: Tensor, steps: int, generator: torch.Generator) -> Tensor:
         """As `Flow.sample_path`; the generator draws the noise of ancestral steps."""
         ancestral = self.design.ancestral
         scheduler = self.ddpm if ancestral else DPMSolverMultistepScheduler(**self.how)
         scheduler.set_timesteps(LEVELS if ancestral else steps)
-        noisy = {"generator": generator} if ancestral else {}
         for t in scheduler.timesteps:
-            x = scheduler.step(predict(x, t / LEVELS), t, x, **noisy).prev_sample
+            x = scheduler.step(predict(x, t / LEVELS), t, x, generator=generator).prev_sample
         return x
 
 
-def level_waves(level: torch.Tensor) -> torch.Tensor:
+def level_waves(level: Tensor) -> Tensor:
     """Levels (B,) -> (B, 64) sines and cosines of their thousandths (Vaswani et al., section 3.5)."""
     return get_timestep_embedding(1000 * level.float(), 64, downscale_freq_shift=0)
 
@@ -172,9 +171,7 @@ def path_of(design: Design) -> Flow | Diffusion:
     return Flow(design) if design.path == "flow" else Diffusion(design)
 
 
-def path_loss(
-    path: Flow | Diffusion, predict: Predict, clean: torch.Tensor, generator: torch.Generator
-) -> torch.Tensor:
+def path_loss(path: Flow | Diffusion, predict: Predict, clean: Tensor, generator: torch.Generator) -> Tensor:
     """Mean squared error of what is predicted on the path at random levels (B,), of clean points (B, ...)."""
     level = path.levels(len(clean), generator).to(clean.device)
     noise = torch.randn(clean.shape, generator=generator).to(clean.device)
@@ -182,7 +179,7 @@ def path_loss(
     return F.mse_loss(predict(noisy, level).float(), target)
 
 
-def guided(net: nn.Module, condition: torch.Tensor, guidance: float | None, *plan: torch.Tensor) -> Predict:
+def guided(net: nn.Module, condition: Tensor, guidance: float | None, *plan: Tensor) -> Predict:
     """What a net predicts on the way from noise, by two calls in one batch: v = v_0 + g (v_c - v_0).
 
     Guidance g pushes from no condition, `net.null`, towards the condition (Ho and Salimans, 2022); None: the condition
@@ -190,10 +187,10 @@ def guided(net: nn.Module, condition: torch.Tensor, guidance: float | None, *pla
     """
 
     @inference()
-    def alone(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    def alone(x: Tensor, level: Tensor) -> Tensor:
         return net(x, level.expand(len(x)).to(x.device), condition, *plan).float()  # steps are small
 
-    def against_none(x: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+    def against_none(x: Tensor, level: Tensor) -> Tensor:
         with_words, without = alone(torch.cat([x, x]), level).chunk(2)
         return without + guidance * (with_words - without)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from ..ecg import ECG
@@ -50,7 +50,7 @@ class Generator(nn.Module):
         self.steps, self.guidance, self.design = steps, guidance, design or Design()
 
     @inference()
-    def conditions(self, requests: list[Request]) -> torch.Tensor:
+    def conditions(self, requests: list[Request]) -> Tensor:
         """Requests -> what the design tells the denoiser: (B, D_c), or (B, T, D_c) for `tokens`."""
         if self.design.numbers == "words":
             return self.condition([request.text() for request in requests], each=self.design.words == "tokens")
@@ -58,7 +58,7 @@ class Generator(nn.Module):
         return torch.cat([words, numbers_of(requests, self.design.numbers == "scaled").to(words)], 1)  # (B, D_c + 3)
 
     @torch.no_grad()
-    def plan(self, condition: torch.Tensor, generator: torch.Generator, guidance: float | None = None) -> torch.Tensor:
+    def plan(self, condition: Tensor, generator: torch.Generator, guidance: float | None = None) -> Tensor:
         """Conditions (B, D_c) -> (B, PLAN, 128): where beats fall, and the latents of a sketch of them.
 
         Both are said from the condition; zeros where the design has no rhythm, or no sketch.
@@ -71,14 +71,14 @@ class Generator(nn.Module):
         return self.planned(beats, times)
 
     @inference()
-    def planned(self, beats: torch.Tensor | None, times: torch.Tensor) -> torch.Tensor:
+    def planned(self, beats: Tensor | None, times: Tensor) -> Tensor:
         """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""
         sketched = self.design.sketched
         template = self.vae.encode(place_template(beats, times)) if sketched else times.new_zeros(len(times), *LATENT)
         return torch.cat([shown(times), template], 1)
 
     @torch.no_grad()
-    def material(self, ecgs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def material(self, ecgs: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128), and the plans (N, PLAN, 128) that
         these ECGs would have been drawn from, on their device."""
         if not self.design.paced:
@@ -87,19 +87,19 @@ class Generator(nn.Module):
         return self.latents(ecgs), torch.cat([self.planned(*part).to(ecgs.device) for part in parts])
 
     @inference()
-    def latents(self, ecgs: torch.Tensor) -> torch.Tensor:
+    def latents(self, ecgs: Tensor) -> Tensor:
         """(N, 12, 1024) mV -> (N, 8, 128) latents of unit scale."""
         return torch.cat([self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)])
 
     @torch.no_grad()
     def sample(
         self,
-        condition: torch.Tensor,
+        condition: Tensor,
         seed: int = 0,
         steps: int | None = None,
         guidance: float | None = None,
-        plan: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+        plan: Tensor | None = None,
+    ) -> Tensor:
         """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser predicts.
 
         By default Euler steps over the learned velocity; for guidance see `diffusion.guided`. The plan (B, PLAN, 128)
@@ -114,9 +114,7 @@ class Generator(nn.Module):
         x = path_of(self.design).sample_path(predict, x, steps or self.steps, generator)
         return x / self.design.spread + plan[:, -LATENT[0] :]  # and the latents of the sketch
 
-    def loss(
-        self, latents: torch.Tensor, plan: torch.Tensor, condition: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def loss(self, latents: Tensor, plan: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
         """The denoiser's error on latents (B, 8, 128) with these plans (B, PLAN, 128) and conditions (B, D_c).
 
         It learns what the sketch leaves of the latents; by default by flow matching, see `diffusion.Flow`.
@@ -125,9 +123,7 @@ class Generator(nn.Module):
         return path_loss(path_of(self.design), lambda x, s: self.denoiser(x, s, condition, plan), clean, generator)
 
     @torch.no_grad()
-    def signals(
-        self, condition: torch.Tensor, seed: int = 0, batch: int = 64, plan: torch.Tensor | None = None, **how
-    ) -> torch.Tensor:
+    def signals(self, condition: Tensor, seed: int = 0, batch: int = 64, plan: Tensor | None = None, **how) -> Tensor:
         """Conditions (B, D_c) -> (B, 12, 1024) mV at 102.4 Hz; for the plan and the rest see `sample`.
 
         Each batch draws its own noise. Seeds of 0 to `SEEDS` - 1 share none with each other.
@@ -136,12 +132,10 @@ class Generator(nn.Module):
         latents = [self.sample(c, seed + SEEDS * i, plan=p, **how) for i, (c, p) in enumerate(parts)]
         return torch.cat([self.vae.decode(latent).float() for latent in latents])
 
-    def make(self, condition: torch.Tensor, seed: int = 0, **how) -> list[ECG]:
+    def make(self, condition: Tensor, seed: int = 0, **how) -> list[ECG]:
         """Conditions (B, D_c) -> B ECGs."""
-        return [
-            ECG(signal.cpu().numpy(), HZ, source="made by UniECG-lite, belongs to no patient")
-            for signal in self.signals(condition, seed, **how)
-        ]
+        source = "made by UniECG-lite, belongs to no patient"
+        return [ECG(x.cpu().numpy(), HZ, source=source) for x in self.signals(condition, seed, **how)]
 
     # ---- on disk ------------------------------------------------------------------------------------------------
     def save_pretrained(self, folder: str | Path) -> None:

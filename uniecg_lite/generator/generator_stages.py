@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..cohort import Cohort, population_of
 from ..config import Training
@@ -17,7 +18,7 @@ DROP_CONDITION = 0.1
 AVERAGED = 0.995  # of the average of the weights, a step
 
 
-def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
+def clean_ecgs(cohort: Cohort, batch: int = 250) -> Tensor:
     """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned: (N, 12, 1024) mV."""
     seed, index, visit = population_of(cohort.column("record"))
     out = torch.empty(len(index), 12, LENGTH)
@@ -28,7 +29,7 @@ def clean_ecgs(cohort: Cohort, batch: int = 250) -> torch.Tensor:
     return out
 
 
-def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: Path, *condition: torch.Tensor) -> dict:
+def train_vae(vae: VAE, ecgs: Tensor, plan: Training, seed: int, folder: Path, *condition: Tensor) -> dict:
     """Train the VAE on (N, 12, 1024) mV under their conditions, if any, then measure the scale of its latents."""
     device = vae.scale.device
     vae.start(ecgs[:2048].to(device))
@@ -41,7 +42,7 @@ def train_vae(vae: VAE, ecgs: torch.Tensor, plan: Training, seed: int, folder: P
 
 
 def train_denoiser(
-    generator: Generator, material: tuple[torch.Tensor, ...], corpus: Corpus, plan: Training, seed: int, folder: Path
+    generator: Generator, material: tuple[Tensor, ...], corpus: Corpus, plan: Training, seed: int, folder: Path
 ) -> dict:
     """Train the denoiser on `Generator.material` as the design says, see `Generator.loss`; plans are of true beats.
 

@@ -2,26 +2,29 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..encoders import transformer
-from ..findings import CODES
-from ..language.requests import Request
+from ..language.requests import MARKS, Request
 from ..language.tokenizer import encode, number_rows
+from ..leads import LEADS
 from ..training import inference
 
 WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over its scale
-RATES = (20, 260)  # bpm that can be told
-NUMBER_WIDTH = 1 + 2 * len(WAVES)  # numbers that tell one number of a request
-NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
-    "rate": (200, 1.0),
-    "age": (200, 0.5),
-    "pr": (400, 0.5),
-    "qrs": (200, 0.5),
-    "qt": (800, 0.5),
-    "axis": (360, 0.5),
+NUMBER_WIDTH = 2 + 2 * len(WAVES)  # numbers that tell one number of a request, and whether it is named
+NUMBERS = {  # of a request: one cycle of its slowest wave, its weight in the loss, and what can be told
+    "rate": (200, 1.0, range(20, 301)),
+    "age": (200, 0.5, range(1, 121)),
+    "pr": (400, 0.5, range(60, 610, 10)),
+    "qrs": (200, 0.5, range(40, 310, 10)),
+    "qt": (800, 0.5, range(150, 810, 10)),
+    "axis": (360, 0.5, range(-180, 190, 10)),
+    "seconds": (100, 0.2, range(1, 61)),
 }
-FINDINGS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
+OPEN_WEIGHT = 0.1  # of whether a part is named
+MARKS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
+HIGH = 5.0  # ST of this many tenths of a mV is one
+PARTS = (*[NUMBER_WIDTH] * len(NUMBERS), 2, len(MARKS), len(LEADS))  # numbers, sex, marks, heights of ST
 USUAL = ((80.0, 30.0), (60.0, 18.0), (0.5, 0.5))  # what an open rate, age or sex counts as beside the words, and spread
 
 
@@ -42,9 +45,9 @@ class TextEncoder(nn.Module):
         self.place = nn.Parameter(0.02 * torch.randn(longest, width))
         self.body = transformer(width, layers)
         self.pool = nn.Linear(width, width)
-        self.predict = nn.Linear(width, len(NUMBERS) * NUMBER_WIDTH + 1 + len(CODES))  # numbers, sex, findings
+        self.predict = nn.Linear(width, sum(PARTS))
 
-    def forward(self, texts: list[str], each: bool = False) -> torch.Tensor:
+    def forward(self, texts: list[str], each: bool = False) -> Tensor:
         """Texts -> (B, D_c); with `each` (B, longest, D_c), a vector for each word, the whole text's where there is
         none."""
         rows = [torch.tensor(encode(self.tokenizer, text)[: self.longest]) for text in texts]
@@ -57,51 +60,68 @@ class TextEncoder(nn.Module):
             out = torch.cat([x, out[:, None].expand(-1, self.longest - x.shape[1], -1)], 1)  # (B, longest, D)
         return F.layer_norm(self.pool(out).float(), (out.shape[-1],))
 
-    def facts_loss(self, requests: list[Request]) -> torch.Tensor:
-        """How well the vectors of these requests tell their numbers, sex and findings; open parts do not count."""
+    def facts_loss(self, requests: list[Request]) -> Tensor:
+        """How well the vectors of these requests tell their numbers, sex and findings, and which of them are open.
+
+        Numbers: squared errors over their scale and of their sines and cosines, where they are known.
+        """
         predicted = self.predict(self([r.text() for r in requests]))
-        *numbers, sex, found = predicted.split([NUMBER_WIDTH] * len(NUMBERS) + [1, len(CODES)], -1)
-        loss = sum(
-            weight * _number_loss(each, [getattr(r, name) for r in requests], scale)
-            for each, (name, (scale, weight)) in zip(numbers, NUMBERS.items())
-        )
-        known = torch.tensor([r.sex is not None for r in requests], device=predicted.device)
+        *numbers, sex, marks, st = predicted.split(PARTS, -1)
+        loss = 0.0
+        for each, (name, (scale, weight, _)) in zip(numbers, NUMBERS.items()):
+            values = [getattr(r, name) for r in requests]
+            known = torch.tensor([float(v is not None) for v in values], device=predicted.device)
+            target = waves(torch.tensor([float(v or 0) / scale for v in values], device=predicted.device))
+            error = ((each[:, :-1] - target).square().mean(1) * known).sum() / known.sum().clamp(min=1)
+            loss = loss + weight * (error + OPEN_WEIGHT * F.binary_cross_entropy_with_logits(each[:, -1], known))
+        known = torch.tensor([float(r.sex is not None) for r in requests], device=predicted.device)
         female = torch.tensor([float(r.sex == "female") for r in requests], device=predicted.device)
         sexes = F.binary_cross_entropy_with_logits(sex[:, 0], female, reduction="none")
-        truth = torch.tensor([[float(c in r.findings) for c in CODES] for r in requests], device=predicted.device)
-        findings = F.binary_cross_entropy_with_logits(found, truth)
-        return loss + 0.3 * (sexes * known).mean() + FINDINGS_WEIGHT * findings
+        truth = torch.tensor([[float(mark in r.marks) for mark in MARKS] for r in requests], device=predicted.device)
+        marked = F.binary_cross_entropy_with_logits(marks, truth)
+        heights = torch.tensor([[dict(r.st).get(lead, 0) / HIGH for lead in LEADS] for r in requests])
+        raised = F.mse_loss(st, heights.to(st.device))
+        opened = F.binary_cross_entropy_with_logits(sex[:, 1], known)
+        return loss + 0.3 * (sexes * known).mean() + OPEN_WEIGHT * opened + MARKS_WEIGHT * marked + raised
 
     @inference()
-    def requests(self, vectors: torch.Tensor) -> list[Request]:
-        """(B, D_c) -> what the vectors tell of rate, sex and findings, as requests."""
-        rates = self.rate(vectors).round().int().tolist()
-        sexes, found = self.predict(vectors)[:, len(NUMBERS) * NUMBER_WIDTH :].split([1, len(CODES)], -1)
-        findings = [tuple(code for code, there in zip(CODES, row) if there) for row in (found > 0).tolist()]
-        sexes = ["female" if value > 0 else "male" for value in sexes[:, 0].tolist()]
-        return [Request(None, sex, rate, codes) for sex, rate, codes in zip(sexes, rates, findings)]
+    def requests(self, vectors: Tensor) -> list[Request]:
+        """(B, D_c) -> what the vectors tell, as requests; what is open in them is None."""
+        *numbers, sex, marks, st = self.predict(vectors).split(PARTS, -1)
+        values = {
+            name: [value if named else None for value, named in zip(_told(each, name).int().tolist(), each[:, -1] > 0)]
+            for name, each in zip(NUMBERS, numbers)
+        }
+        values["sex"] = [("female" if f > 0 else "male") if named > 0 else None for f, named in sex.tolist()]
+        there = [[mark for mark, logit in zip(MARKS, row) if logit > 0] for row in marks.tolist()]
+        fields = {field for field, _ in MARKS}
+        found = {name: [tuple(value for field, value in row if field == name) for row in there] for name in fields}
+        values |= {name: found[name] for name in ("findings", "noise")}
+        values |= {name: [next(iter(each), None) for each in found[name]] for name in ("lead", "start")}
+        heights = [dict(zip(LEADS, row)) for row in (HIGH * st).round().int().tolist()]
+        values["st"] = [tuple((v, high[v]) for v in leads if high[v]) for leads, high in zip(found["st"], heights)]
+        return [Request(**dict(zip(values, row))) for row in zip(*values.values())]
 
     @inference()
-    def rate(self, vectors: torch.Tensor) -> torch.Tensor:
-        """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell."""
-        every = waves(torch.arange(*RATES, device=vectors.device).float() / NUMBERS["rate"][0])  # (R, NUMBER_WIDTH)
-        return torch.cdist(self.predict(vectors)[:, :NUMBER_WIDTH].float(), every).argmin(1) + float(RATES[0])
+    def rate(self, vectors: Tensor) -> Tensor:
+        """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell, also where it is open."""
+        return _told(self.predict(vectors)[:, :NUMBER_WIDTH], "rate")
 
 
-def waves(share: torch.Tensor) -> torch.Tensor:
-    """(B,) numbers over their scale -> (B, NUMBER_WIDTH): the number as it is, its sines and its cosines."""
+def waves(share: Tensor) -> Tensor:
+    """(B,) numbers over their scale -> (B, NUMBER_WIDTH - 1): the number as it is, its sines and its cosines."""
     angle = 2 * torch.pi * share[:, None] * torch.tensor(WAVES, device=share.device)
     return torch.cat([share[:, None], angle.sin(), angle.cos()], 1)
 
 
-def _number_loss(predicted: torch.Tensor, values: list[int | None], scale: float) -> torch.Tensor:
-    """Squared error of a number over its scale and of its sines and cosines, over the rows where it is known."""
-    known = torch.tensor([v is not None for v in values], device=predicted.device)
-    target = waves(torch.tensor([float(v or 0) / scale for v in values], device=predicted.device))
-    return ((predicted - target).square().mean(1) * known).sum() / known.sum().clamp(min=1)
+def _told(predicted: Tensor, name: str) -> Tensor:
+    """(B, NUMBER_WIDTH) -> (B,) the nearest number that can be told."""
+    scale, _, values = NUMBERS[name]
+    every = torch.tensor(values, device=predicted.device).float()  # (R,)
+    return every[torch.cdist(predicted[:, :-1].float(), waves(every / scale)).argmin(1)]
 
 
-def numbers_of(requests: list[Request], scaled: bool) -> torch.Tensor:
+def numbers_of(requests: list[Request], scaled: bool) -> Tensor:
     """Rate, age and sex of requests as numbers beside the words: (B, 3); an open one counts as the usual one.
 
     As published bpm, years, and 1 for a man; or each with mean 0 and about unit spread.

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..leads import LEADS, ROWS, from_independent
 
@@ -12,17 +12,17 @@ SMALL = 0.3  # mV: smaller waves are coded as they are, larger ones pressed toge
 KL_WEIGHT = 2.5e-5
 
 
-def compand(signal: torch.Tensor) -> torch.Tensor:
+def compand(signal: Tensor) -> Tensor:
     """mV -> companded mV: hardly changed below `SMALL`, the logarithm above it."""
     return SMALL * torch.asinh(signal / SMALL)
 
 
-def expand(companded: torch.Tensor) -> torch.Tensor:
+def expand(companded: Tensor) -> Tensor:
     """Pressed mV -> mV, at most 60."""
     return SMALL * torch.sinh((companded / SMALL).clamp(-6, 6))
 
 
-def principal_axes(rows: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def principal_axes(rows: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
     """(N, D) -> their mean (D,), and the n largest principal components: variances (n,), ascending, and axes (D, n)."""
     mean = rows.mean(0)
     values, axes = torch.linalg.eigh((rows - mean).T @ (rows - mean) / len(rows))
@@ -37,7 +37,7 @@ class ResBlock(nn.Module):
         parts = [[nn.GroupNorm(8, width), nn.SiLU(), nn.Conv1d(width, width, 3, padding=1)] for _ in range(2)]
         self.body = nn.Sequential(*parts[0], *parts[1])
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
 
 
@@ -85,26 +85,26 @@ class VAE(nn.Module):
         self.register_buffer("scale", torch.ones(1, LATENT[0], 1))
         self.register_buffer("shift", torch.zeros(1, LATENT[0], 1))
 
-    def distribution(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def distribution(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 12, 1024) mV -> mean and log-variance, each (B, 8, 128), before scaling."""
         companded = compand(signal)
         mean, log_variance = self.encoder(companded).chunk(2, 1)
         return mean + self.straight_in(companded[:, self.rows]), log_variance.clamp(-30, 20)
 
-    def encode(self, signal: torch.Tensor) -> torch.Tensor:
+    def encode(self, signal: Tensor) -> Tensor:
         """(B, 12, 1024) mV -> (B, 8, 128) unit-scale latents."""
         return (self.distribution(signal)[0] - self.shift) / self.scale
 
-    def decode(self, latent: torch.Tensor) -> torch.Tensor:
+    def decode(self, latent: Tensor) -> Tensor:
         """(B, 8, 128) unit-scale latents -> (B, 12, 1024) mV."""
         leads = expand(self.leads(latent * self.scale + self.shift).float())
         return leads if self.free_leads else from_independent(leads)
 
-    def leads(self, latent: torch.Tensor) -> torch.Tensor:
+    def leads(self, latent: Tensor) -> Tensor:
         """(B, 8, 128) latents as they are -> (B, 8, 1024) companded mV, the independent leads, or all twelve."""
         return self.decoder(latent) + self.straight_out(latent)
 
-    def loss(self, signal: torch.Tensor, *condition: torch.Tensor) -> dict[str, torch.Tensor]:
+    def loss(self, signal: Tensor, *condition: Tensor) -> dict[str, Tensor]:
         """Squared error of the decoded leads, companded, plus a small KL; all are means. `mse` is in mV squared.
 
         `condition` is what `leads` gets beside the latents: nothing, or what a conditional VAE is told.
@@ -117,7 +117,7 @@ class VAE(nn.Module):
         return {"loss": loss, "mse": F.mse_loss(expand(generated), leads).detach(), "kl": kl.detach()}
 
     @torch.no_grad()
-    def start(self, signal: torch.Tensor) -> None:
+    def start(self, signal: Tensor) -> None:
         """Let the straight paths be the first principal components of patches of these signals (B, 12, 1024).
 
         What the networks say starts at 0, with little noise: training begins at the best linear map of this size.
@@ -137,7 +137,7 @@ class VAE(nn.Module):
         self.encoder[-1].bias[channels:] = -6.0
 
     @torch.no_grad()
-    def measure_scale(self, signal: torch.Tensor) -> None:
+    def measure_scale(self, signal: Tensor) -> None:
         """Set shift and scale so that these signals' latents have mean 0 and standard deviation 1 per channel."""
         mean = self.distribution(signal)[0]
         self.shift.copy_(mean.mean((0, 2), keepdim=True))

@@ -8,16 +8,18 @@ tokens of an ECG take their place.
 import contextlib
 import math
 import random
+import re
 from dataclasses import replace
 from itertools import combinations, product
 
 import torch
 
 from ..errors import BadRequest
-from ..findings import CODES, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
+from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
-from .requests import NO_ECG, Request, fill, phrasings, questions
+from .requests import NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
+from .wording import fill, in_words, typed
 
 GROUPS = grouped("token")  # findings that are noted together
 IN_LEADS = (*LEAD_SIGNS, *(key for key, _ in NOISES.values()))  # facts that each lead has or has not
@@ -54,7 +56,14 @@ def notes(r: Reading, which: str = "") -> str:
 
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
-TEXT_MIX = {"generate": 0.40, "restate": 0.30, "report": 0.12, "question": 0.10, "no_ecg": 0.08}
+READING = {"interpret": 0.5, "interpret_about": 0.2, "denied": 0.2, "upload": 0.1}  # tasks that a report answers
+WISHES = {"generate": 0.7, "attached": 0.1, "two": 0.1, "remake": 0.1}  # ..., like one attached, with another, again
+OTHER = ("general", "about_making", "small_talk", "language")  # answered by a sentence of their own
+KINDS = ("wish", "restate", "report", "question", "no_ecg", "other", "impossible")
+TEXT_MIX = dict(zip(KINDS, (0.52, 0.06, 0.04, 0.14, 0.10, 0.12, 0.02)))
+ABSURD = {"rate": (0, 350, 400, 500, 600, 700, 900, 1000, 2000), "age": (150, 180, 250, 400, 900)}
+ABSURD |= dict.fromkeys(("pr", "qrs", "qt"), (0, 1000, 1500, 3000))  # what no heart has
+LEADS_SHOWN = re.compile(r"(?:Q waves|ST elevation|ST depression|T inverted|T tall) in [^.]*\.")
 TRIES = 60  # ECGs looked at for one that a question fits
 
 
@@ -75,25 +84,90 @@ class Corpus:
         self.reports = [report(r) for r in self.readings]
         self.terms = questions()
 
-    def sample(self, kind: str, row: int, rng: random.Random, split: str = "seen") -> tuple[str, str]:
-        """One (prompt, answer) about a row.
+    def sample(self, kind: str, row: int, rng: random.Random, split: str = "seen") -> tuple[str | tuple[str, ...], str]:
+        """One (prompt, answer) about a row, as people type.
 
-        kind: `interpret` (answer: the report), `generate` and `restate` (answer: the request in canonical words),
-        `report` (a report that would fit a request), `question` (a definition), `no_ecg` (nothing was attached), `ask`
-        (a question about the ECG).
+        kind: `interpret` (answer: the report), `wish` and `restate` (answer: the request in canonical words), `report`
+        (a report that would fit a request), `question` (a definition), `no_ecg` (nothing was attached), `ask` (a
+        question about the ECG), `impossible` (a wish that no heart meets), `other` (one of `OTHER`), `follow` (a
+        question about the report before it); one of `WISHES` stands for itself. A prompt with a past is a tuple:
+        prompt, answer, prompt.
         """
-        if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.4):
+        if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.3):
             asked = self.ask((row,), rng, split)
             return asked.question, full_answer(asked) if kind == "ask" else NO_ECG
-        if kind in ("interpret", "no_ecg"):
-            return rng.choice(phrasings("interpret", split)), self.reports[row] if kind == "interpret" else NO_ECG
-        if kind == "question":
-            term, answer = rng.choice(self.terms)
-            return rng.choice(phrasings("question", split)).format(term=term), answer
-        request = self.requests[row].with_fewer_facts(rng)
-        if kind == "report":
-            return fill("Write the report of {who} with {what}, {rate}.", request, rng), self.reports[row]
-        return fill(rng.choice(phrasings(kind, split)), request, rng), request.text()
+        prompt, answer = getattr(self, f"_{kind}", self._wish)(kind, row, rng, split)
+        *past, last = (prompt,) if isinstance(prompt, str) else prompt
+        return (*past, typed(last, rng)) if past else typed(last, rng), answer
+
+    def _interpret(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
+        template = rng.choice(phrasings(rng.choices(*zip(*READING.items()))[0], split))
+        return template.format(term=rng.choice(self.terms)[0]), NO_ECG if kind == "no_ecg" else self.reports[row]
+
+    _no_ecg = _interpret
+
+    def _question(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
+        term, answer = rng.choice(self.terms)
+        return rng.choice(phrasings(kind, split)).format(term=term), answer
+
+    def _other(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
+        task, answers = rng.choice(OTHER), PROMPTS["answers"]
+        phrasing = rng.choice(phrasings(task, split))
+        prompt, answer = (phrasing, task) if isinstance(phrasing, str) else phrasing
+        return prompt.replace("{term}", rng.choice(self.terms)[0]), answers.get(answer, answer)
+
+    def _report(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
+        person = "Write the report of {who} with {what}"
+        template, request = self._fitting([f"{person}, {{rate}}.", f"{person}."], row, rng)
+        return fill(template, request, rng), self.reports[row]
+
+    def _wish(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
+        task = rng.choices(*zip(*WISHES.items()))[0] if kind == "wish" else kind
+        if task == "remake":
+            return self._remake(kind, row, rng, split)
+        template, request = self._fitting(phrasings(task, split), row, rng)
+        return fill(template, request, rng, rng.choice(SYNONYMS[rng.choice(CODES)])), request.text()
+
+    def _remake(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[tuple[str, ...], str]:
+        template, request = self._fitting(phrasings("generate", split), row, rng)
+        how, code, rate = rng.choice(("same_with", "same_number", "again")), rng.choice(CODES), rng.randrange(35, 180)
+        again = (
+            request.changed_to(code)
+            if how == "same_with"
+            else replace(request, rate=rate)
+            if how == "same_number"
+            else request
+        )
+        if again.refusal:  # bradycardia at 140 bpm: another wish
+            return self._remake(kind, row, rng, split)
+        wording = rng.choice(PROMPTS["follow"][how]).format(
+            what=rng.choice(SYNONYMS[code]), rate=rng.choice(PROMPTS["rate"]).format(value=rate, words=in_words(rate))
+        )
+        return (typed(fill(template, request, rng), rng), WANTED + request.text(), wording), again.text()
+
+    def _follow(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[tuple[str, ...], str]:
+        first, text = self._interpret("interpret", row, rng, split)
+        how, name = rng.choice(("why", "leads", "number")), rng.choice(NUMBERS)
+        evidence = (re.findall(r"Evidence: .*?\.(?= Conclusion)", text) or [f"Evidence: {EVIDENCE['SR']}."])[0]
+        answer = {
+            "why": evidence,
+            "leads": " ".join(LEADS_SHOWN.findall(text)) or evidence,
+            "number": f"{TITLES[name][0].upper()}{TITLES[name][1:]} {listed(items(name, self.readings[row]))}.",
+        }[how]
+        return (typed(first, rng), text, rng.choice(PROMPTS["follow"][how]).format(name=TITLES[name])), answer
+
+    def _impossible(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
+        wrong = rng.choice([{key: value} for key, values in ABSURD.items() for value in values])
+        template, request = self._fitting(phrasings("generate", split), row, rng, **wrong)
+        return fill(template, request, rng), request.refusal
+
+    def _fitting(self, templates: list[str], row: int, rng: random.Random, **wrong) -> tuple[str, Request]:
+        """A template, and a request of this row, or one that is `wrong` on purpose, which fills all of its slots."""
+        while True:
+            template = rng.choice(templates)
+            request = replace(self.requests[row].with_fewer_facts(rng).with_more(rng), **wrong).named_by(template)
+            if request and all(getattr(request, key) == value for key, value in wrong.items()):
+                return template, request
 
     def ask(self, rows: tuple[int, ...], rng: random.Random, split: str = "seen", *how) -> Question:
         """A question about one ECG or two; ecg_id holds their rows. `how`: kind and wanted, as in `questions.ask`."""
@@ -153,10 +227,10 @@ class Corpus:
         """Texts that show every word of the chain, for the tokenizer."""
         rows = [rng.randrange(len(self.reports)) for _ in range(n)]
         return [
-            *(part for _, *pair in self.dialogue(rows, rng) for part in pair),
+            *(part for _, prompt, answer in self.dialogue(rows, rng) for part in ("".join(prompt), answer)),
             *[WANTED] * 10,
-            *(t.format(term=term) for term, _ in self.terms for t in phrasings("question", "seen")),
-            *phrasings("interpret", "seen"),
+            *(t.format(term=term) for term, _ in self.terms for t in phrasings("question", "seen")[:12]),
+            *(name for names in SYNONYMS.values() for name in names),
             *words(),
             *self.reports[:n],
             *(notes(r) for r in self.readings[: n // 10]),

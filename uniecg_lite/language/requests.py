@@ -1,27 +1,44 @@
-"""What does a user ask? Requests for an ECG and their phrasings, questions about terms, and their answers."""
+"""What does a user ask? Requests for an ECG and how people word them, questions about terms, and their answers."""
 
 import random
 import re
 from dataclasses import dataclass, replace
 
-from ..findings import CODES, CRITERIA, NAMES, RANGES, column, table
+from ..findings import CODES, CRITERIA, NAMES, RANGES, RHYTHMS, column, table
+from ..leads import CHEST, LEADS
 
-PROMPTS = table("prompts") | {key: column(key) for key in ("synonyms", "synonyms_unseen")}
-NO_ECG = PROMPTS["no_ecg"]
+PROMPTS = table("prompts")
+SYNONYMS = column("synonyms")
+NO_ECG, HELD_OUT, TERMS = PROMPTS["no_ecg"], 10, 4  # one phrasing in so many is `unseen`; names that are asked about
 
 
-def phrasings(task: str, split: str) -> list[str]:
-    """The phrasings of a task (interpret, generate, restate, question), `seen` in training or `unseen`."""
-    return PROMPTS[task][split]
+def phrasings(task: str, split: str) -> list:
+    """The phrasings of a task (interpret, generate, question, ...), `seen` in training or `unseen`."""
+    kept = {"seen": False, "unseen": True}[split]
+    return [one for place, one in enumerate(PROMPTS[task]) if (place % HELD_OUT == HELD_OUT - 1) == kept]
 
 
 MEASURES = {"pr": "PR", "qrs": "QRS", "qt": "QT", "axis": "Axis"}  # of a request: its field, and its canonical name
+SLOTS = re.compile(r"{(\w+)}")
+NOISES, STARTS = tuple(PROMPTS["noise"]), tuple(PROMPTS["start"])
+MARKS = tuple(  # what a request has or has not
+    (name, value)
+    for name, values in {"findings": CODES, "noise": NOISES, "lead": LEADS, "start": STARTS, "st": LEADS}.items()
+    for value in values
+)
+NO_PR = (*column("no_p"), "3AVB")  # no P wave is conducted
+POSSIBLE = {"age": (0, 120), "rate": (20, 300), "pr": (60, 600), "qrs": (40, 300), "qt": (150, 800)}
+UNITS = {"rate": "{} bpm", "pr": "PR {} ms", "qrs": "QRS {} ms", "qt": "QT {} ms", "axis": "axis {} degrees"}
 
 
 @dataclass(frozen=True)
 class Request:
-    """An ECG that somebody asks for; None means that it is left open. Rate in bpm, PR, QRS and QT in ms, axis in
-    degrees."""
+    """An ECG that somebody asks for; None or nothing means that it is left open.
+
+    Rate in bpm, PR, QRS and QT in ms, axis in degrees; `st` are leads with the height of their ST in tenths of a mV,
+    `noise` some of `NOISES`, `seconds` how long it is, `lead` the one lead that is wanted alone, and `start` the wave
+    of `STARTS` where it begins.
+    """
 
     age: int | None = None
     sex: str | None = None
@@ -31,6 +48,11 @@ class Request:
     qrs: int | None = None
     qt: int | None = None
     axis: int | None = None
+    st: tuple[tuple[str, int], ...] = ()
+    noise: tuple[str, ...] = ()
+    seconds: int | None = None
+    lead: str | None = None
+    start: str | None = None
 
     def text(self) -> str:
         """The canonical words: what the condition encoder reads, and what a restatement answers."""
@@ -39,32 +61,92 @@ class Request:
             f"Age {'unknown' if self.age is None else self.age}. Sex {self.sex or 'unknown'}. "
             f"Rate {'unknown' if self.rate is None else self.rate}. "
             + "".join(f"{name} {getattr(self, key)}. " for key, name in MEASURES.items() if key in self.measures)
+            + "".join(f"ST {lead} {height}. " for lead, height in self.st)
+            + "".join(f"Noise {kind}. " for kind in self.noise)
+            + "".join(f"{name} {value}. " for name, value in self._single.items() if value is not None)
             + f"Findings: {found or 'unknown'}."
         )
+
+    @property
+    def _single(self) -> dict[str, int | str | None]:
+        return {"Seconds": self.seconds, "Lead": self.lead, "Start": self.start}
+
+    @property
+    def marks(self) -> set[tuple[str, str]]:
+        """Which of `MARKS` it has."""
+        single = {("lead", self.lead), ("start", self.start)}
+        several = {"findings": self.findings, "noise": self.noise, "st": [lead for lead, _ in self.st]}
+        found = single | {(name, value) for name, values in several.items() for value in values}
+        return found & set(MARKS)
 
     @property
     def measures(self) -> tuple[str, ...]:
         """Which of `MEASURES` it names."""
         return tuple(key for key in MEASURES if getattr(self, key) is not None)
 
+    def __str__(self) -> str:
+        """In words for a person: `63-year-old woman, atrial fibrillation, 120 bpm; left open: PR, QRS, QT, axis`."""
+        who = {"female": "woman", "male": "man"}.get(self.sex, "" if self.age is None else "adult")
+        person = who if self.age is None else f"{self.age}-year-old {who}"
+        numbers = [form.format(getattr(self, key)) for key, form in UNITS.items() if getattr(self, key) is not None]
+        named = [person, *(NAMES[code] for code in self.findings), *numbers]
+        fields = {"age": self.age, "sex": self.sex, "findings": self.findings or None}
+        fields |= {key: getattr(self, key) for key in UNITS}
+        left = [key.upper() if key in ("pr", "qrs", "qt") else key for key, value in fields.items() if value is None]
+        more = [f"ST {height / 10:+g} mV in {lead}" for lead, height in self.st] + [
+            PROMPTS["noise"][k][0] for k in self.noise
+        ]
+        more += [
+            form.format(value)
+            for form, value in zip(("{} s long", "lead {} alone", "from {} on"), self._single.values())
+            if value
+        ]
+        parts = {"": ", ".join(filter(None, named)), "left open: ": ", ".join(left), "not drawn yet: ": ", ".join(more)}
+        return "; ".join(name + words for name, words in parts.items() if words)
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no heart can be like this, in a sentence; None where one can."""
+        beyond = {
+            key
+            for key, (low, high) in POSSIBLE.items()
+            if (value := getattr(self, key)) is not None and not low <= value <= high
+        }
+        reasons = {
+            "rate": "rate" in beyond,
+            "age": "age" in beyond,
+            "interval": beyond & {"pr", "qrs", "qt"},
+            "pr": self.pr is not None and set(NO_PR) & set(self.findings),
+            "slow": self.rate is not None and self.rate >= 70 and "SBRAD" in self.findings,
+            "fast": self.rate is not None and self.rate <= 90 and "STACH" in self.findings,
+        }
+        return next((PROMPTS["impossible"][reason] for reason, true in reasons.items() if true), None)
+
     @staticmethod
     def parse(text: str) -> "Request":
         """Read canonical words back."""
-        patterns = {"age": r"Age (\d+)", "rate": r"Rate (\d+)"}
+        patterns = {"age": r"Age (\d+)", "rate": r"Rate (\d+)", "seconds": r"Seconds (\d+)"}
         patterns |= {key: rf"\b{name} (-?\d+)\." for key, name in MEASURES.items()}
         numbers = {key: int(found[1]) for key, pattern in patterns.items() if (found := re.search(pattern, text))}
         sex, stated = re.search(r"Sex (female|male)", text), re.search(r"Findings: ([^.]*)\.", text)
         names = {part.strip() for part in stated[1].split(",")} if stated else set()
         found = tuple(code for code in CODES if NAMES[code] in names)
-        return Request(sex=sex[1] if sex else None, findings=found, **numbers)
+        st = tuple((lead, int(height)) for lead, height in re.findall(r"\bST (\w+) (-?\d+)\.", text))
+        noise = tuple(re.findall(r"Noise (\w+)\.", text))
+        single = {key: m[1] for key in ("lead", "start") if (m := re.search(rf"{key.title()} (\w+)\.", text))}
+        return Request(sex=sex[1] if sex else None, findings=found, st=st, noise=noise, **numbers, **single)
 
     def with_fewer_facts(self, rng: random.Random) -> "Request":
-        """The same request with some of its parts left open."""
+        """The same request with some of its parts left open, as people ask: half name no measure, half one or two of
+        the findings alone."""
+        named = [code for code in self.findings if code != "SR" or rng.random() < 0.3] or self.findings
+        kept = rng.sample(named, min(len(named), rng.choice((1, 2, 9, 9))))
         return replace(
             self.few_measures(rng),
-            age=self.age if rng.random() < 0.8 else None,
-            sex=self.sex if rng.random() < 0.8 else None,
-            rate=self.rate if rng.random() < 0.85 else None,
+            age=self.age if rng.random() < 0.7 else None,
+            sex=self.sex if rng.random() < 0.7 else None,
+            rate=self.rate if rng.random() < 0.75 else None,
+            findings=tuple(code for code in self.findings if code in kept),
         )
 
     def few_measures(self, rng: random.Random) -> "Request":
@@ -72,22 +154,42 @@ class Request:
         share = 0.5 if rng.random() < 0.5 else 0.0
         return replace(self, **{key: None for key in self.measures if rng.random() >= share})
 
+    def with_more(self, rng: random.Random, share: float = 0.05) -> "Request":
+        """The same request that sometimes says, too, how high ST is, how noisy, how long, one lead alone, or where it
+        begins."""
+        drawn = {
+            "st": _st(rng),
+            "noise": (rng.choice(NOISES),),
+            "seconds": rng.choice((3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60)),
+            "lead": rng.choice(LEADS),
+            "start": rng.choice(STARTS),
+        }
+        return replace(self, **{key: value for key, value in drawn.items() if rng.random() < share})
 
-def fill(template: str, request: Request, rng: random.Random) -> str:
-    """Say a request in the words of a template, with one of the wordings of each part."""
-    age, sex = request.age, request.sex
-    known = (sex or "age_only") if age is not None else f"{sex}_only" if sex else "nobody"
-    person = rng.choice(PROMPTS["who"][known]).format(age=age)
-    rate = rng.choice(PROMPTS["rate" if request.rate else "any_rate"]).format(rate=request.rate)
-    rate = ", ".join([rate, *(rng.choice(PROMPTS[k]).format(value=getattr(request, k)) for k in request.measures)])
-    names = [rng.choice(PROMPTS["synonyms"][code]) for code in request.findings]
-    what = ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0] if names else "anything"
-    text = template.format(who=person, what=what, rate=rate)
-    return text[0].upper() + text[1:]
+    def changed_to(self, code: str) -> "Request":
+        """The same request with a finding more; a rhythm takes the place of another, and nothing is beside normal."""
+        gone = set(RHYTHMS) if code in RHYTHMS else set(CODES) if code == "NORM" else {"NORM"}
+        return replace(self, findings=tuple(c for c in CODES if c == code or c in set(self.findings) - gone))
+
+    def named_by(self, template: str) -> "Request | None":
+        """What is left of it in a template that has no slot for the rest; None where a slot would stay empty."""
+        slots = set(SLOTS.findall(template))
+        left = {} if "who" in slots else {"age": None, "sex": None}
+        left |= {} if slots & {"rate", "numbers"} else dict.fromkeys(("rate", *MEASURES))
+        named = replace(self, **left, findings=self.findings if "what" in slots else ())
+        empty = {"what": not named.findings, "rate": named.rate is None, "numbers": not named.measures}
+        return None if any(empty.get(slot) for slot in slots) else named
+
+
+def _st(rng: random.Random) -> tuple[tuple[str, int], ...]:
+    """ST in one lead, or in some that look from one side."""
+    side = rng.choice((("II", "III", "aVF"), ("I", "aVL"), ("V5", "V6"), CHEST[:3], CHEST[1:4]))
+    leads, height = side if rng.random() < 0.6 else (rng.choice(LEADS),), rng.choice((1, 2, 3, 4, 5, -1, -2, -3))
+    return tuple((lead, height) for lead in leads)
 
 
 def questions() -> list[tuple[str, str]]:
     """Terms and what they mean: (term, answer), from the findings table and the normal ranges."""
-    terms = {(term, CRITERIA[code]) for code in CODES for term in (NAMES[code], *PROMPTS["synonyms"][code][-1:])}
+    terms = {(term, CRITERIA[code]) for code in CODES for term in (NAMES[code], *SYNONYMS[code][:TERMS])}
     wording = "The normal {name} is {low} to {high} {unit}."
     return sorted(terms | {(f"the normal {row['name']}", wording.format(**row)) for row in RANGES.values()})

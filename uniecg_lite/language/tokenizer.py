@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 PLAIN_TEMPLATE = "User: {}\nAssistant:"  # a user's words, where a tokenizer has no chat template of its own
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 _SPLIT = r" ?(?:V[1-6]|aV[RLF])(?![a-zA-Z0-9])| ?\p{L}+| ?\d{1,3}| ?[^\s\p{L}\d]+|\s+"
+_GLUED = re.compile(r"(?<=[^\s\d.,vV-])(?=\d)|(?<=\d)(?=[^\W\d_])")
 LARGEST_NUMBER = 699  # that is one token after a space; without one it is 99
 
 
@@ -61,6 +62,11 @@ def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFa
 def encode(tokenizer, text: str) -> list[int]:
     """Text to ids. Nothing typed becomes a special token: "[ECG_1]" or "<eos>" in a user's words are only letters."""
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def spaced(text: str) -> str:
+    """The same with a space between numbers and letters, so that "HR120" and "62F" hold the numbers 120 and 62."""
+    return _GLUED.sub(" ", text)
 
 
 @torch.no_grad()

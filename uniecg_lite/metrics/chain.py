@@ -12,7 +12,8 @@ from ..ecg_image import raster
 from ..generator.generator_stages import clean_ecgs
 from ..language.conversations import Corpus
 from ..language.report_parser import parse_report
-from ..language.requests import Request, fill, phrasings, questions
+from ..language.requests import Request
+from ..language.wording import worded
 from .generation import control, fidelity, person_scores, requested, standard
 from .reader import Reader
 from .real_records import load_signals, real_rates
@@ -38,42 +39,6 @@ def stage1_metrics(model, cohort: Cohort, n: int) -> dict[str, float]:
     prefixes = {"both": "stage1", "signal": "stage1.signal", "image": "stage1.image"}
     scores = {p: report_scores(reports(model, signal, mode), corpus.readings) for mode, p in prefixes.items()}
     return {f"{prefix}.{name}": value for prefix, found in scores.items() for name, value in found.items()}
-
-
-def routing_prompts(corpus: Corpus, each: int = 120, seed: int = 0) -> list[tuple[str, bool, bool]]:
-    """Unseen phrasings: (prompt, an ECG is attached, an ECG is wanted). Half want one; the others ask to read an ECG,
-    ask about a term (some of them about making), or ask to read an ECG that nobody attached."""
-    rng = random.Random(seed)
-    rows = [rng.randrange(len(corpus.requests)) for _ in range(2 * each)]
-    out = [
-        (fill(rng.choice(phrasings("generate", "unseen")), corpus.requests[r].with_fewer_facts(rng), rng), False, True)
-        for r in rows
-    ]
-    for _ in range(each):
-        out.append((rng.choice(phrasings("interpret", "unseen")), True, False))
-        term = rng.choice(questions())[0]
-        out.append((rng.choice(phrasings("question", "unseen")).format(term=term), False, False))
-    out += [(prompt, False, False) for prompt in phrasings("interpret", "unseen")]
-    return out
-
-
-def routing_metrics(model, cohort: Cohort, each: int = 120) -> dict[str, float]:
-    """`routing.accuracy`: the share of unseen prompts where [ECG_1] is emitted just when an ECG is wanted."""
-    corpus = Corpus(cohort.truth())
-    prompts = routing_prompts(corpus, each)
-    attached, alone = ([p for p in prompts if p[1] == with_ecg] for with_ecg in (True, False))
-    rows = [k % len(cohort) for k in range(len(attached))]
-    with_ecg = model.write([prompt for prompt, *_ in attached], *views_of(model, cohort.signal(rows)))
-    without = model.write([prompt for prompt, *_ in alone])
-    answered = zip([*with_ecg, *without], [*attached, *alone])
-    pairs = [(model.ecg_ids[0] in ids, wanted) for ids, (_, _, wanted) in answered]  # (generated, wanted)
-    asked = sum(wanted for _, wanted in pairs)
-    return {
-        "routing.accuracy": 1 - sum(generated != wanted for generated, wanted in pairs) / len(pairs),
-        "routing.prompts": len(pairs),
-        "routing.false_generate": sum(generated > wanted for generated, wanted in pairs) / (len(pairs) - asked),
-        "routing.false_interpret": sum(generated < wanted for generated, wanted in pairs) / asked,
-    }
 
 
 def generation_requests(cohort: Cohort, n: int) -> list[Request]:
@@ -103,15 +68,13 @@ def generation_metrics(model, reader: Reader, cohort: Cohort, n: int) -> dict[st
     `generation.<name>` of `control`, `generation.unified_<name>` of `fidelity`, and `reader.findings_macro_f1`.
     """
     requests, rng = generation_requests(cohort, n), random.Random(1)
-    prompts = [fill(rng.choice(phrasings("generate", "unseen")), request, rng) for request in requests]
+    prompts = [worded(request, rng) for request in requests]
     signal = model.generator.signals(model.conditions(prompts)).cpu()  # (n, 12, 1024)
     follows, spread = generated_metrics(reader, signal, requests, cohort)
     ceiling = reader.read(cohort.signal(range(len(requests))))[1]
-    return {
-        "reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1]),
-        **{f"generation.{name}": value for name, value in follows.items()},
-        **{f"generation.unified_{name}": value for name, value in spread.items()},
-    }
+    found = follows | {f"unified_{name}": value for name, value in spread.items()}
+    out = {"reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1])}
+    return out | {f"generation.{name}": value for name, value in found.items()}
 
 
 def real_folder() -> Path | None:

@@ -1,6 +1,7 @@
 """Whom does the text follow when the signal is one patient's and the image another's? (claim U3)"""
 
 import torch
+from torch import Tensor
 
 from ..findings import Reading
 from ..language.report_parser import parse_report
@@ -13,7 +14,7 @@ SIDES = ("signal", "image", "neither")
 VIEWS = {"rate": ("rate_bpm", 5.0, 10.0), "axis": ("axis_deg", 15.0, 30.0), "findings": ("findings", 0.5, 0.5)}
 
 
-def _apart(key: str, one: list[Reading], other: list[Reading]) -> torch.Tensor:
+def _apart(key: str, one: list[Reading], other: list[Reading]) -> Tensor:
     """(B,) distances: bpm, degrees around the circle, infinite where one is missing; of findings 1 - shared / all."""
     pairs = [(getattr(a, key), getattr(b, key)) for a, b in zip(one, other)]
     if key == "findings":  # Jaccard's distance
@@ -21,9 +22,7 @@ def _apart(key: str, one: list[Reading], other: list[Reading]) -> torch.Tensor:
     return difference(key, *torch.tensor(pairs).T).nan_to_num(torch.inf)
 
 
-def conflict_metrics(
-    model, signal_tokens: torch.Tensor, image_tokens: torch.Tensor, readings: list[Reading]
-) -> dict[str, float]:
+def conflict_metrics(model, signal_tokens: Tensor, image_tokens: Tensor, readings: list[Reading]) -> dict[str, float]:
     """Show the signal of each patient with the image of another, and see whom the report describes.
 
     Args:
@@ -57,10 +56,8 @@ def conflict_scores(
         sides["neither"] = ~sides["signal"] & ~sides["image"]
         between = _apart(key, of_signal, of_image)
         apart = (between > far) & between.isfinite()  # so different that no text can meet both
-        out |= {
-            **{f"conflict.{what}.{side}": share[apart].float().mean().item() for side, share in sides.items()},
-            f"conflict.{what}.pairs": apart.sum().item(),
-            f"conflict.{what}.consistent": (_apart(key, plain, of_signal) <= near).float().mean().item(),
-        }
+        out |= {f"conflict.{what}.{side}": share[apart].float().mean().item() for side, share in sides.items()}
+        out[f"conflict.{what}.pairs"] = apart.sum().item()
+        out[f"conflict.{what}.consistent"] = (_apart(key, plain, of_signal) <= near).float().mean().item()
     kinds = (*SIDES, "consistent")
     return out | {f"conflict.{k}": sum(out[f"conflict.{what}.{k}"] for what in VIEWS) / 3 for k in kinds}

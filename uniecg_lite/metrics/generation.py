@@ -12,6 +12,7 @@ import re
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from ..beats import beat_size_spread, heart_rate
 from ..errors import BadRequest, require
@@ -36,7 +37,7 @@ CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words 
 RIDGE = 30.0  # of the ridge: as many samples as features would otherwise be learned by heart
 
 
-def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Tensor]) -> dict[str, float]:
+def number_errors(wanted: dict[str, Tensor], measured: dict[str, Tensor]) -> dict[str, float]:
     """Absolute errors of each number that was asked for: `hr_median_error_bpm`, `hr_mean_error_bpm`, ...
 
     Args:
@@ -53,23 +54,19 @@ def number_errors(wanted: dict[str, torch.Tensor], measured: dict[str, torch.Ten
     return out
 
 
-def requested(requests: list[Request]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+def requested(requests: list[Request]) -> tuple[dict[str, Tensor], Tensor]:
     """What B requests name: numbers as in `ERRORS`, (B,) with NaN where they are open, and findings (B, F) bool."""
-    numbers = {
-        key: torch.tensor([math.nan if (value := getattr(r, name)) is None else float(value) for r in requests])
-        for key, (name, *_) in ERRORS.items()
-    }
+    named = {key: [getattr(r, name) for r in requests] for key, (name, *_) in ERRORS.items()}
+    numbers = {key: torch.tensor([math.nan if x is None else float(x) for x in each]) for key, each in named.items()}
     return numbers, table_of(requests)
 
 
-def standard(signal: torch.Tensor) -> torch.Tensor:
+def standard(signal: Tensor) -> Tensor:
     """Ten seconds at any rate, (B, 12, L) mV -> (B, 12, 1000) mV at 100 Hz, as the reader sees it."""
     return F.interpolate(signal, size=1000, mode="linear")
 
 
-def control(
-    reader: Reader, signal: torch.Tensor, wanted: dict[str, torch.Tensor], asked: torch.Tensor
-) -> dict[str, float]:
+def control(reader: Reader, signal: Tensor, wanted: dict[str, Tensor], asked: Tensor) -> dict[str, float]:
     """What generated ECGs have of what was asked for, flat.
 
     The heart rate is measured on the signal (`heart_rate`) and, beside it, by the reader; PR, QRS, QT and axis by the
@@ -99,7 +96,7 @@ def control(
     return out | {"lead_law_residual_mv": lead_law_residual(signal).max().item()}
 
 
-def fid(one: torch.Tensor, other: torch.Tensor) -> float:
+def fid(one: Tensor, other: Tensor) -> float:
     """Frechet distance of the Gaussians through two clouds (N, D), (M, D) (Heusel et al., arXiv 1706.08500).
 
     |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), in float64. The trace of the root is taken as that of
@@ -117,7 +114,7 @@ def fid(one: torch.Tensor, other: torch.Tensor) -> float:
     return max(distance.item(), 0.0)
 
 
-def manifolds(real: torch.Tensor, generated: torch.Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
+def manifolds(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
     """Precision, recall (Kynkaanniemi et al., arXiv 1904.06991), density, coverage (Naeem et al., arXiv 2002.09797).
 
     A ball around each point of (N, D) and (M, D) reaches to its k-th neighbour in its own cloud. Precision: the share
@@ -142,7 +139,7 @@ def manifolds(real: torch.Tensor, generated: torch.Tensor, k: int = NEIGHBOURS) 
     }
 
 
-def fidelity(held_out: torch.Tensor, generated: torch.Tensor, seed: int = 0, partings: int = 8) -> dict[str, float]:
+def fidelity(held_out: Tensor, generated: Tensor, seed: int = 0, partings: int = 8) -> dict[str, float]:
     """All of it for features (N, D) of held-out ECGs and (M, D) of generated ones.
 
     The held-out ones are parted in two by chance. One half stands against the generated ones, and against the other
@@ -169,7 +166,7 @@ def fidelity(held_out: torch.Tensor, generated: torch.Tensor, seed: int = 0, par
     return out | {"fid_ratio_to_floor": out["fid"] / max(out["held_out.fid"], 1e-12), "points": n}
 
 
-def memorised(train: torch.Tensor, held_out: torch.Tensor, generated: torch.Tensor) -> dict[str, float]:
+def memorised(train: Tensor, held_out: Tensor, generated: Tensor) -> dict[str, float]:
     """Are generated ECGs copies of training ones? Distances to the nearest training ECG, and those of held-out ECGs.
 
     Args:
@@ -188,7 +185,7 @@ def memorised(train: torch.Tensor, held_out: torch.Tensor, generated: torch.Tens
     }
 
 
-def _cloud(points: torch.Tensor) -> torch.Tensor:
+def _cloud(points: Tensor) -> Tensor:
     if points.dim() != 2 or len(points) < 2:
         raise BadRequest(f"A cloud of features is (N, D) with N of 2 or more, not {tuple(points.shape)}.")
     if not points.isfinite().all():
@@ -196,12 +193,12 @@ def _cloud(points: torch.Tensor) -> torch.Tensor:
     return points.double()
 
 
-def _apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def _apart(one: Tensor, other: Tensor) -> Tensor:
     """(N, D), (M, D) -> (N, M); not by products, which would give copies a distance above zero."""
     return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def clip_scores(known: torch.Tensor, words: list[str], features: torch.Tensor, texts: list[str]) -> dict[str, float]:
+def clip_scores(known: Tensor, words: list[str], features: Tensor, texts: list[str]) -> dict[str, float]:
     """Do ECGs and the words that they were made from belong together?
 
     CLIP (Radford et al., arXiv 2103.00020) trains two encoders by contrast and takes the cosine of what they say. Its
@@ -222,7 +219,7 @@ def clip_scores(known: torch.Tensor, words: list[str], features: torch.Tensor, t
     # What stands for a word that a text lacks: nothing, or for a number ("rate #") its mean.
     usual = {word: sum(v) / len(v) if word.endswith("#") else 0.0 for word, v in values.items()}
 
-    def table(lines: list[str]) -> torch.Tensor:  # (N, W)
+    def table(lines: list[str]) -> Tensor:  # (N, W)
         rows = [[counted.get(word, value) for word, value in usual.items()] for counted in map(_counted, lines)]
         return torch.tensor(rows, dtype=torch.float64)
 
@@ -249,21 +246,19 @@ def _counted(text: str) -> dict[str, float]:
     return words | {f"{name} #": float(n) for name, n in zip(found, found[1:]) if name.isalpha() and not n.isalpha()}
 
 
-def _scaler(table: torch.Tensor):
+def _scaler(table: Tensor):
     """A function that puts columns on the scale of those of (N, D): mean 0, deviation 1."""
     mean, spread = table.mean(0), table.std(0).clamp(min=1e-6)
     return lambda other: (other - mean) / spread
 
 
-def _inverse_root(table: torch.Tensor) -> torch.Tensor:
+def _inverse_root(table: Tensor) -> Tensor:
     """(N, D) of mean 0 -> (D, D), the inverse root of its shrunk covariance."""
     value, vector = torch.linalg.eigh(table.T @ table / len(table))
     return vector / (value.clamp(min=0) + CLIP_SHRINK).sqrt() @ vector.T
 
 
-def person_scores(
-    held_out: torch.Tensor, generated: torch.Tensor, female: torch.Tensor, age: torch.Tensor
-) -> dict[str, float]:
+def person_scores(held_out: Tensor, generated: Tensor, female: Tensor, age: Tensor) -> dict[str, float]:
     """Are sex and age to be seen in ECGs generated for the first M of N patients, as in these patients' own ECGs?
 
     Ridge regressions from features to either are fitted on the other patients' true ECGs. The reader was never told
@@ -288,8 +283,7 @@ def person_scores(
     out = {}
     for name, features in (("", generated), ("true_", held_out[:n])):
         sex, years = (scale(features.double()) @ weight + mean).T  # (M,) each
+        ages = torch.stack([years.float(), age[:n].float()])  # (2, M)
         out[f"{name}sex_accuracy"] = ((sex > 0) == female[:n]).float().mean().item()
-        out[f"{name}age_correlation"] = (
-            torch.corrcoef(torch.stack([years.float(), age[:n].float()]))[0, 1].nan_to_num().item()
-        )
+        out[f"{name}age_correlation"] = torch.corrcoef(ages)[0, 1].nan_to_num().item()
     return out

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-from ..errors import BadRequest
+from ..errors import BadRequest, require
 from ..findings import CODES, LEAD_SIGNS, RHYTHMS, Reading, column, grouped
 from ..language.report_parser import Statements, parse
 from ..leads import LEADS
@@ -271,10 +271,8 @@ def grounded(texts: list[str], readings: list[Reading]) -> dict[str, float]:
     Raises:
         BadRequest: another number of texts than of readings, or none.
     """
-    if len(texts) != len(readings) or not texts:
-        raise BadRequest(
-            f"{len(texts)} texts for {len(readings)} readings: give one text for each reading, at least one."
-        )
+    sentence = f"{len(texts)} texts for {len(readings)} readings: give one text for each reading, at least one."
+    require(len(texts) == len(readings) > 0, sentence, BadRequest)
     stated = [parse(text) for text in texts]
     rows = [_scored(Judged(one, truth)) for one, truth in zip(stated, readings)]
     means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}

@@ -6,7 +6,7 @@ intervals, axis and findings: numbers on unit scales, findings and signs per lea
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ..beats import RHYTHM, representative_beat, rhythm_features
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
@@ -21,7 +21,7 @@ FACT_WIDTH = sum(PARTS)
 POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
 
 
-def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
+def facts(truth: dict[str, Tensor]) -> Tensor:
     """The truth of B records as a table (B, FACT_WIDTH).
 
     Numbers on unit scales, NaN where there is none; then findings and signs per lead, each 0 or 1.
@@ -32,7 +32,7 @@ def facts(truth: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([numbers, truth["findings"], lead_signs(truth).flatten(1)], 1).float()
 
 
-def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+def facts_loss(predicted: Tensor, table: Tensor) -> Tensor:
     """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
     (numbers, found, signs), (values, codes, leads) = predicted.split(PARTS, 1), table.split(PARTS, 1)
     known = ~values.isnan()
@@ -42,7 +42,7 @@ def facts_loss(predicted: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     return (numbers * known).sum() / known.sum() + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
 
 
-def decode_facts(predicted: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+def decode_facts(predicted: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Predicted facts (B, FACT_WIDTH) back in their own units.
 
     Returns:
@@ -68,17 +68,16 @@ class Reader(nn.Module):
         self.settings = {"width": width}
         self.stem = nn.Sequential(nn.Conv1d(24, width, 7, 2, 3), nn.ReLU(), nn.Conv1d(width, width, 5, 2, 2))
         self.body = nn.Sequential(*(Residual(width, spread, nn.ReLU) for spread in (1, 2, 4, 8, 16, 1)))
-        self.beat = nn.Sequential(
-            nn.Conv1d(24, width, 5, 1, 2), nn.ReLU(), Residual(width, 1, nn.ReLU), nn.AvgPool1d(4)
-        )
+        first = nn.Conv1d(24, width, 5, 1, 2)
+        self.beat = nn.Sequential(first, nn.ReLU(), Residual(width, 1, nn.ReLU), nn.AvgPool1d(4))
         self.rhythm = nn.Sequential(nn.Linear(RHYTHM, 64), nn.ReLU())
         self.head = nn.Sequential(nn.Linear(28 * width + 64 + RHYTHM, 256), nn.ReLU(), nn.Linear(256, FACT_WIDTH))
 
-    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+    def forward(self, signal: Tensor) -> Tensor:
         """(B, 12, 1000) mV -> (B, FACT_WIDTH), see `facts`."""
         return self.head(self._embed(signal))
 
-    def _embed(self, signal: torch.Tensor) -> torch.Tensor:
+    def _embed(self, signal: Tensor) -> Tensor:
         with torch.no_grad():
             beat, _, times = representative_beat(signal, 100.0)  # (B, 12, 104)
             rhythm = rhythm_features(times)  # (B, RHYTHM)
@@ -87,7 +86,7 @@ class Reader(nn.Module):
         return torch.cat([x.mean(-1), x.amax(-1), moments, self.rhythm(rhythm), rhythm], 1)
 
     @inference()
-    def features(self, signal: torch.Tensor, batch: int = 128, layers: slice = slice(-1)) -> torch.Tensor:
+    def features(self, signal: Tensor, batch: int = 128, layers: slice = slice(-1)) -> Tensor:
         """(B, 12, 1000) mV -> (B, 256): what the last layer tells all facts from; for `fidelity`.
 
         `layers` are those of the head that are used: with all of them it is (B, FACT_WIDTH), see `facts`.
@@ -95,17 +94,17 @@ class Reader(nn.Module):
         head, device = self.eval().head[layers], next(self.parameters()).device
         return torch.cat([head(self._embed(part.to(device))).float().cpu() for part in signal.split(batch)])
 
-    def predict(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict, torch.Tensor, torch.Tensor]:
+    def predict(self, signal: Tensor, batch: int = 128) -> tuple[dict, Tensor, Tensor]:
         """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) and (B, S, 12) logits."""
         return decode_facts(self.features(signal, batch, slice(None)))
 
-    def read(self, signal: torch.Tensor, batch: int = 128) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def read(self, signal: Tensor, batch: int = 128) -> tuple[dict[str, Tensor], Tensor]:
         """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""
         numbers, logits, _ = self.predict(signal, batch)
         return numbers, logits > 0
 
 
-def fresh_patients(step: int, batch: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+def fresh_patients(step: int, batch: int, seed: int) -> tuple[Tensor, Tensor]:
     """What the reader learns from in a step: (B, 12, 1000) mV and `facts` (B, FACT_WIDTH) of simulated patients of its
     own, noisy and clean, sharp and smooth alike: a generated ECG is a little smoother than a recorded one."""
     index, clean = torch.arange(step * batch, (step + 1) * batch), step % 3 == 0

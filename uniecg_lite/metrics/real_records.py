@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..ecg import ECG
 from ..errors import BadArtifact, BadECG, require
@@ -31,8 +32,8 @@ class RealRecords(NamedTuple):
     """Labelled real records: N records, G groups."""
 
     names: list[str]
-    signal: torch.Tensor  # (N, 12, 1000) mV at 100 Hz
-    labels: torch.Tensor  # (N, G) bool
+    signal: Tensor  # (N, 12, 1000) mV at 100 Hz
+    labels: Tensor  # (N, G) bool
     groups: list[str]
     codes: list[list[str]]  # of each group, our findings that stand for it
     patients: list[str]  # (N,) the record's own name where the patient is unknown
@@ -84,16 +85,14 @@ def real_rates(folder: str | Path) -> dict[str, float]:
 
     Disputed records are left out: those whose two reference detectors differ by over 10%, or that lack one of them.
     """
-    keys, rows = ("hr_bpm_nk", "hr_bpm_nk_pantompkins"), manifest_rows(folder)
-    pairs = {
-        row["record"]: np.genfromtxt([row[key] or "nan" for key in keys]).tolist() for row in rows
-    }  # NaN: no number
+    keys, rows = ("hr_bpm_nk", "hr_bpm_nk_pantompkins"), manifest_rows(folder)  # NaN below: no number
+    pairs = {row["record"]: np.genfromtxt([row[key] or "nan" for key in keys]).tolist() for row in rows}
     return {name: one for name, (one, other) in pairs.items() if abs(one - other) <= 0.1 * max(one, other) < math.inf}
 
 
 def load_signals(
     folder: str | Path, names: list[str] | None = None
-) -> tuple[list[str], torch.Tensor, list[str], dict[str, str]]:
+) -> tuple[list[str], Tensor, list[str], dict[str, str]]:
     """The usable ones of these records, by default of all in the manifest, labelled or not: names, (N, 12, 1000) mV at
     100 Hz, patients (see `RealRecords`); and why each other record is refused.
 
@@ -129,30 +128,23 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
     labels = [_labels(rows[name], groups) for name in names]
     scored = [g for g in groups if sum(one[g] for one in labels) >= fewest]
     require(scored, f"No finding has {fewest} labelled records in {folder}: give more records.", BadArtifact)
-    return RealRecords(
-        names=names,
-        signal=signal,
-        labels=torch.tensor([[one[g] for g in scored] for one in labels]),
-        groups=scored,
-        codes=[groups[g][0] for g in scored],
-        patients=patients,
-        left_out=left_out | refused,
-        flagged={name: rows[name]["flags"] for name in names if rows[name]["flags"]},
-    )
+    carried, codes = torch.tensor([[one[g] for g in scored] for one in labels]), [groups[g][0] for g in scored]
+    flagged = {name: rows[name]["flags"] for name in names if rows[name]["flags"]}
+    return RealRecords(names, signal, carried, scored, codes, patients, left_out | refused, flagged)
 
 
-def grouped(values: torch.Tensor, codes: list[list[str]]) -> torch.Tensor:
+def grouped(values: Tensor, codes: list[list[str]]) -> Tensor:
     """Logits or booleans of our findings (N, F) -> of groups (N, G): a group is there when one of its findings is."""
     return torch.stack([values[:, [CODES.index(c) for c in part]].amax(1) for part in codes], 1)
 
 
-def patient_index(patients: list) -> torch.Tensor:
+def patient_index(patients: list) -> Tensor:
     """The patients of N records by name -> (N,) their numbers, in the order in which they first come."""
     place = {name: i for i, name in enumerate(dict.fromkeys(patients))}
     return torch.tensor([place[name] for name in patients])
 
 
-def resampled(patients: list[str], times: int, seed: int = 0) -> torch.Tensor:
+def resampled(patients: list[str], times: int, seed: int = 0) -> Tensor:
     """Bootstrap over patients (Efron and Tibshirani 1993): how often each record counts, (times + 1, N) float.
 
     The first row counts every record once: the plain score.
@@ -164,7 +156,7 @@ def resampled(patients: list[str], times: int, seed: int = 0) -> torch.Tensor:
     return torch.cat([torch.ones(1, len(of)), count[:, of]])
 
 
-def weighted_auroc(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+def weighted_auroc(logit: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     """Area under the ROC curve for each row of weights: (N,), (N,) bool, (R, N) -> (R,), NaN where a class is empty.
 
     The chance that a positive scores above a negative, ties half (Hanley and McNeil, Radiology 143:29, 1982).
@@ -174,9 +166,7 @@ def weighted_auroc(logit: torch.Tensor, label: torch.Tensor, weight: torch.Tenso
     return ((positive @ above) * negative).sum(1) / (positive.sum(1) * negative.sum(1))
 
 
-def real_scores(
-    value: torch.Tensor, records: RealRecords, prefix: str, times: int = 1000, seed: int = 0
-) -> dict[str, float]:
+def real_scores(value: Tensor, records: RealRecords, prefix: str, times: int = 1000, seed: int = 0) -> dict[str, float]:
     """AUROC of logits of our findings (N, F) against the labels; of booleans, what is said of them, F1.
 
     Returns:

@@ -8,7 +8,7 @@ classifier two-sample tests", arXiv 1610.06545.
 import torch
 import torch.nn.functional as F
 from scipy.stats import ks_2samp
-from torch import nn
+from torch import Tensor, nn
 from torchmetrics.functional.classification import binary_auroc
 
 from ..beats import BEFORE_S, EDGE_S, centred, cut_beats, heart_rate, r_peaks
@@ -26,7 +26,7 @@ EDGE, R_PEAK = round(EDGE_S * HZ), round(BEFORE_S * HZ)  # samples left out at t
 QRS = slice(R_PEAK - 8, R_PEAK + 9)  # of a cut beat
 
 
-def band_rms(signal: torch.Tensor) -> dict[str, torch.Tensor]:
+def band_rms(signal: Tensor) -> dict[str, Tensor]:
     """RMS in mV of each band of `BANDS` (Hz), (B, 12) each, from one Hann-windowed spectrum without the ends."""
     x = signal[..., EDGE:-EDGE]
     window = torch.hann_window(x.shape[-1])
@@ -36,7 +36,7 @@ def band_rms(signal: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: power[..., (f >= low) & (f < high)].sum(-1).sqrt() for name, (low, high) in BANDS.items()}
 
 
-def quiet_noise(signal: torch.Tensor) -> torch.Tensor:
+def quiet_noise(signal: Tensor) -> Tensor:
     """RMS in mV above about 25 Hz in the quieter third of the record, where no QRS is: (B, 12, L) -> (B, 12)."""
     x = signal[..., EDGE:-EDGE]
     f = torch.fft.rfftfreq(x.shape[-1], 1 / HZ)
@@ -45,7 +45,7 @@ def quiet_noise(signal: torch.Tensor) -> torch.Tensor:
     return F.avg_pool1d(high.square(), 10).quantile(0.3, -1).sqrt()  # of (B, 12, windows of 0.1 s)
 
 
-def statistics(signal: torch.Tensor) -> dict[str, torch.Tensor]:
+def statistics(signal: Tensor) -> dict[str, Tensor]:
     """What can be measured on any record: (B, 12, L) mV at 100 Hz -> tensors with a leading B.
 
     Returns:
@@ -53,8 +53,8 @@ def statistics(signal: torch.Tensor) -> dict[str, torch.Tensor]:
         quiet_mv (B, 12), see `quiet_noise`; rate_bpm, sdnn_ms, rmssd_ms (B,) of the RR intervals;
         qrs_variation (B, 12), the spread of the QRS size from beat to beat as a share of its mean;
         qrs_ms (B,), for how long the mean beat is steeper than a quarter of its steepest, within 0.15 s of R;
-        non_dipolar (B,), the share of the mean beat's QRS (as RMS) that
-        no three fixed directions of the eight independent leads hold. NaN where a record has too few beats.
+        non_dipolar (B,), the share of the mean beat's QRS (as RMS) that no three fixed directions of the eight
+        independent leads hold. NaN where a record has too few beats.
     """
     n, (cut, owner) = len(signal), cut_beats(signal, HZ)
     qrs = cut[..., QRS]  # (N, 12, 17)
@@ -84,14 +84,14 @@ def statistics(signal: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def sinus_like(signal: torch.Tensor) -> torch.Tensor:
+def sinus_like(signal: Tensor) -> Tensor:
     """Records (B, 12, L) with a regular rhythm at 50 to 110 bpm and a narrow QRS, by measurement alone: (B,) bool."""
     s = statistics(signal)
     regular = s["sdnn_ms"] < 0.12 * 60000 / s["rate_bpm"]
     return regular & (s["rate_bpm"] >= 50) & (s["rate_bpm"] <= 110) & (s["qrs_ms"] <= 120)
 
 
-def compare(simulated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
+def compare(simulated: Tensor, real: Tensor) -> dict[str, float]:
     """Kolmogorov-Smirnov distances (0 alike, 1 apart) of each statistic, over records and leads: `realism.ks.<name>`.
 
     Both are (B, 12, L) mV. `span_mv` is the range between the outermost `QUANTILES`.
@@ -103,12 +103,12 @@ def compare(simulated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
     return {f"realism.ks.{name}": ks_distance(one[name].flatten(), other[name].flatten()) for name in one}
 
 
-def ks_distance(a: torch.Tensor, b: torch.Tensor) -> float:
+def ks_distance(a: Tensor, b: Tensor) -> float:
     """The largest gap between two empirical distribution functions, of values (N,) and (M,); NaN are left out."""
     return float(ks_2samp(a, b, method="asymp", nan_policy="omit").statistic)
 
 
-def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def comparable(signal: Tensor, findings: Tensor, real: Tensor) -> Tensor:
     """Rows of simulated records (B, 12, L) to set beside real ones: sinus-like, with findings that real records have
     too (`COMMON`), and for each real record (M, 12, L) one of about its heart rate. Returns (M,) rows, or fewer."""
     rare = torch.tensor([code not in COMMON for code in CODES])
@@ -117,7 +117,7 @@ def comparable(signal: torch.Tensor, findings: torch.Tensor, real: torch.Tensor)
     return torch.tensor([free.pop((rate[free] - one).abs().argmin()) for one in wanted])
 
 
-def means(values: torch.Tensor, owner: torch.Tensor, n: int) -> torch.Tensor:
+def means(values: Tensor, owner: Tensor, n: int) -> Tensor:
     """Values of beats (N, ...), and the record of each (N,) -> means in each record (n, ...), NaN where none is."""
     total = torch.zeros(n, *values.shape[1:], dtype=values.dtype).index_add_(0, owner, values)
     return total / torch.bincount(owner, minlength=n).view(-1, *[1] * (values.dim() - 1))
@@ -132,12 +132,12 @@ class BeatNet(nn.Module):
         self.body = nn.Sequential(*(layer for one in convolutions for layer in (one, nn.ReLU())))
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(2 * width, 1))
 
-    def forward(self, beat: torch.Tensor) -> torch.Tensor:
+    def forward(self, beat: Tensor) -> Tensor:
         x = self.body(2 * beat.clamp(-4, 4))  # (N, W, 20)
         return self.head(torch.cat([x.mean(-1), x.amax(-1)], 1))[:, 0]
 
 
-def _sample(signal: torch.Tensor, names: list, seed: int, side: int):
+def _sample(signal: Tensor, names: list, seed: int, side: int):
     """At most `BEATS_EACH` beats of each record, evenly spread: beats, record, and a fold for each patient."""
     cut, owner = cut_beats(signal, HZ)
     turn = torch.arange(len(owner)) - torch.searchsorted(owner, owner)  # within the record
@@ -150,11 +150,7 @@ def _sample(signal: torch.Tensor, names: list, seed: int, side: int):
 
 
 def separability(
-    simulated: torch.Tensor,
-    real: torch.Tensor,
-    seed: int = 0,
-    patients: list[str] | None = None,
-    epochs: int = 24,
+    simulated: Tensor, real: Tensor, seed: int = 0, patients: list[str] | None = None, epochs: int = 24
 ) -> dict[str, float]:
     """How well a network tells simulated beats from real ones: five folds, split by patient.
 
@@ -193,7 +189,7 @@ def separability(
     }
 
 
-def _logits(beat, label, held_out, seed: int, epochs: int, batch: int = 64) -> torch.Tensor:
+def _logits(beat, label, held_out, seed: int, epochs: int, batch: int = 64) -> Tensor:
     """Train a network on beats (N, 12, W), shifted by up to 20 ms; its logits of the held-out ones."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -210,6 +206,4 @@ def _logits(beat, label, held_out, seed: int, epochs: int, batch: int = 64) -> t
                 loss.backward()
                 optimizer.step()
                 plan.step()
-        net.eval()
-        with torch.no_grad():
-            return net(held_out)
+        return net.eval()(held_out).detach()

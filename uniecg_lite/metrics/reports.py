@@ -13,10 +13,7 @@ UNREAD = {"rate_bpm": 80.0, "pr_ms": 160.0, "qrs_ms": 90.0, "qt_ms": 400.0, "qtc
 def difference(key: str, one, other):
     """How far two values of a number are apart, floats or tensors of one shape; axes around the circle, 180 at most."""
     gap = abs(one - other)
-    if key != "axis_deg":
-        return gap
-    gap = gap % 360
-    return torch.minimum(gap, 360 - gap) if isinstance(gap, torch.Tensor) else min(gap, 360 - gap)
+    return abs(gap % 360 - 360 * (gap % 360 > 180)) if key == "axis_deg" else gap
 
 
 def interval_errors(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:

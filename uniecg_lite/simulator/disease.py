@@ -31,14 +31,6 @@ class Draws:
         """(B, n), each number uniform on its own range."""
         return torch.stack([self.between(low, high) for low, high in ranges], -1)
 
-    def one_of(self, shares: dict[str, float | torch.Tensor]) -> dict[str, torch.Tensor]:
-        """At most one of these: code -> (B,) bool. Shares are numbers or (B,) and sum to at most 1."""
-        u, low, out = self.next(), 0.0, {}
-        for code, share in shares.items():
-            out[code] = (u >= low) & (u < low + share)
-            low = low + share
-        return out
-
 
 @dataclass
 class Patients:
@@ -71,9 +63,10 @@ def put(rows: torch.Tensor, old: torch.Tensor, new) -> torch.Tensor:
 
 
 def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
-    """Draw age, sex and findings of the patients with these numbers, (B,) int64.
+    """Draw age, sex and findings of the patients with these numbers, (B,) int64, by the draws of data/hearts.json.
 
-    At a later visit half of the patients come back with what they had, the others with something else.
+    At a later visit half of the patients come back with what they had, the others with something else. What cannot be
+    told together (`apart`) is never drawn together, mostly because one would hide a wave of the other.
     """
     who = Draws(hashing.uniform(seed, index, stream=1, n=3))
     age, female = (18 + 77 * who.next() ** 0.8).round(), who.next() < 0.5
@@ -81,27 +74,23 @@ def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
     if visit:
         changed = who.next()[:, None] < 0.5
         u = torch.where(changed, hashing.uniform(seed, index, stream=21 + 100 * visit, n=24), u)
-    found = _together(Draws(u), age, female)
-    return Patients(seed, visit, index, age, female, torch.stack([found[code] for code in CODES], 1))
-
-
-def _together(u: Draws, age: torch.Tensor, female: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Which findings a patient has: code -> (B,) bool, by the draws and rooms of data/hearts.json. What cannot be told
-    together (`apart`) is never drawn together, mostly because one would hide a wave of the other."""
     old, young, woman = 0.5 + age / 100, 1.5 - age / 100, female.double()  # (B,) about 1 on average
     weights = {"old": old, "young": young, "very young": young**2, "man": 1.2 - 0.4 * woman, "woman": 0.8 + 0.4 * woman}
+    draws = Draws(u)
     found = dict.fromkeys((*CODES, "plain"), torch.zeros_like(female)) | {"everyone": torch.ones_like(female)}
     for step in HEARTS["prevalence"]:
         there = _all(found, step)
         if "room" in step:
             found[step["room"]] = there
             continue
-        drawn = u.one_of({row["code"]: row["share"] * weights.get(row.get("by"), 1.0) for row in step["draw"]})
-        for row in step["draw"]:
-            found[row["code"]] = found[row["code"]] | (drawn[row["code"]] & there & found[row["room"]])
+        u, low = draws.next(), 0.0
+        for row in step["draw"]:  # at most one of these: their shares sum to at most 1
+            high = low + row["share"] * weights.get(row.get("by"), 1.0)
+            found[row["code"]] = found[row["code"]] | ((u >= low) & (u < high) & there & found[row["room"]])
+            low = high
     for code, others in column("apart").items():
         found[code] = _all(found, {"all": [code], "none": others})
-    return found
+    return Patients(seed, visit, index, age, female, torch.stack([found[code] for code in CODES], 1))
 
 
 def _all(found: dict[str, torch.Tensor], asked: dict) -> torch.Tensor:

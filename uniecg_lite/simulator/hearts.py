@@ -65,17 +65,9 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     ectopic = {"centre": centre, "width": width, "qrs_mv": early, "st_mv": -0.06 * early.sum(2)}
     for key, value in (ectopic | {"t_mv": -0.21 * early.sum(2)}).items():
         beat[key] = who.override(beat[key], {"VT": value})
-    return Hearts(
-        who,
-        rr,
-        **times,
-        **beat,
-        **waves.p_wave(who, own, now, field, times["p_duration"], times["pr"]),
-        u_mv=waves.u_wave(who, now, beat["t_mv"]),
-        early_p_mv=waves.early_p(who, now, field),
-        ventricular_mv=early,
-        flutter_mv=waves.flutter(who, now, field),
-    )
+    beat |= times | waves.p_wave(who, own, now, field, times["p_duration"], times["pr"])
+    beat |= {"u_mv": waves.u_wave(who, now, beat["t_mv"]), "early_p_mv": waves.early_p(who, now, field)}
+    return Hearts(who, rr, **beat, ventricular_mv=early, flutter_mv=waves.flutter(who, now, field))
 
 
 def _rate(who: Patients, u: Draws) -> torch.Tensor:
@@ -118,13 +110,8 @@ OTHER_P, OTHER_T, OTHER_QRS = (
 
 
 def as_recorded(hearts: Hearts) -> Hearts:
-    """All three changes to hearts of `textbook`."""
+    """All three changes to hearts of `textbook`, the same at every visit."""
     return qrs(t_wave(p_wave(hearts)))
-
-
-def _normal(hearts: Hearts, stream: int, n: int) -> torch.Tensor:
-    """(B, n) of this chest, the same at every visit."""
-    return hashing.normal(hearts.who.seed, hearts.who.index, stream, n)
 
 
 def _changed(hearts: Hearts, others: tuple[str, ...], **waves: torch.Tensor) -> Hearts:
@@ -135,7 +122,7 @@ def _changed(hearts: Hearts, others: tuple[str, ...], **waves: torch.Tensor) -> 
 
 def p_wave(hearts: Hearts) -> Hearts:
     """P as high in I as real ones, flatter in the chest leads, and of a size of its own."""
-    n = _normal(hearts, 301, 18)
+    n = hashing.normal(hearts.who.seed, hearts.who.index, stream=301, n=18)
     size = torch.exp(0.3 * n[:, :1]).clamp(min=0.75)
     right = SIZES["right_p_mv"] * size * (1 + 0.25 * n[:, 1:9])
     left = SIZES["left_p_mv"] * size * (1 + 0.25 * n[:, 9:17])
@@ -145,7 +132,7 @@ def p_wave(hearts: Hearts) -> Hearts:
 
 def t_wave(hearts: Hearts) -> Hearts:
     """T of a real size, axis and spread, later and narrower; ST a little up in V1 and V2, a little down in V5."""
-    n = _normal(hearts, 302, 20)
+    n = hashing.normal(hearts.who.seed, hearts.who.index, stream=302, n=20)
     t = SIZES["t_mv"] * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9]) + n[:, 9:10] * SIZES["t_turn_mv"]
     st = hearts.st_mv + SIZES["j_mv"] * torch.exp(0.4 * n[:, 10:11])
     st = st + n[:, 11:12] * SIZES["j_turn_mv"] + 0.008 * n[:, 12:20]
@@ -154,7 +141,7 @@ def t_wave(hearts: Hearts) -> Hearts:
 
 def qrs(hearts: Hearts) -> Hearts:
     """One sharp complex: its parts closer together, each of its own width, with fine detail in every lead."""
-    n, duration = _normal(hearts, 303, 96), hearts.qrs[:, None]
+    n, duration = hashing.normal(hearts.who.seed, hearts.who.index, stream=303, n=96), hearts.qrs[:, None]
     parts = [SEPTAL, MAIN, BASAL]
     mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
     centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66)) + 0.04 * duration * n[:, 80:83]

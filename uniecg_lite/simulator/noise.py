@@ -18,10 +18,8 @@ WANDER_MV = (0.018, 0.018, 0.028, 0.032, 0.036, 0.038, 0.046, 0.044, 0.046)  # m
 STATIC_MV = (0.008, 0.008, 0.0045) + 6 * (0.0052,)  # median RMS of its muscle and skin noise
 BREATH = (0.1, 0.1, 0.6, 0.3, 0.3, 0.4, 0.6, 0.6, 0.6)  # how much each moves with the chest
 ARMS = 2
-LIMBS = [-1 / 3] * 3
-IN_LEADS = torch.tensor(
-    [[-1, 1, 0] + [0] * 6, [-1, 0, 1] + [0] * 6] + [LIMBS + [float(i == k) for i in range(6)] for k in range(6)]
-)
+IN_LEADS = torch.eye(9)[1:]  # (8, 9) electrodes to leads: I and II against the right arm, V1 .. V6 against all limbs
+IN_LEADS[:2, 0], IN_LEADS[2:, :3] = -1, -1 / 3
 TABLE = 2**20  # samples of each kind of noise in a table
 BUMPS, LOOSE = 0.06, 0.10  # shares of records with a motion bump, and with one loose electrode
 
@@ -60,7 +58,13 @@ def noise(seed: int, index: torch.Tensor, t: torch.Tensor, hz: float) -> tuple[t
     breath = breath.sum(2, keepdim=True)  # (B, 8, 1)
     turn = own[:, 5:6] + (0.15 + 0.25 * own[:, 6:7]) * t  # (B, L), 9 to 24 breaths a minute
     wave = torch.sin(2 * torch.pi * turn)[:, None]
-    rows, electrode, push = _bump(own, t)
+    # in a few records one electrode is pushed and settles: rows (b,), electrodes (b,), what it adds (b, L) in mV
+    rows = (own[:, 7] < BUMPS).nonzero()[:, 0]
+    u = own[rows]
+    electrode, since = 3 + (6 * u[:, 13]).long(), t - t[-1] * u[:, 8:9]
+    width = torch.where(since < 0, 0.05 + 0.1 * u[:, 9:10], 0.1 + 0.5 * u[:, 10:11])
+    size = torch.where(u[:, 12:13] < 0.5, -1.0, 1.0) * (0.2 + 0.8 * u[:, 11:12] ** 2)
+    push = size * torch.exp(-0.5 * (since / width).square())
 
     def moved(leads: torch.Tensor, step: int) -> torch.Tensor:
         """Breathing and bumps added to leads (B, 8, L / step), in place."""
@@ -91,16 +95,6 @@ def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     start = u[:, 30:48] * (TABLE - length)
     start[:, 9:] += TABLE * (1 + muscle.double())
     return torch.stack([wander, static, breath]).float()[:, :, None], start.long(), own
-
-
-def _bump(own: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """In a few records one electrode is pushed and settles: rows (b,), electrodes (b,), what it adds (b, L) in mV."""
-    rows = (own[:, 7] < BUMPS).nonzero()[:, 0]
-    u = own[rows]
-    since = t - t[-1] * u[:, 8:9]  # (b, L)
-    width = torch.where(since < 0, 0.05 + 0.1 * u[:, 9:10], 0.1 + 0.5 * u[:, 10:11])
-    size = torch.where(u[:, 12:13] < 0.5, -1.0, 1.0) * (0.2 + 0.8 * u[:, 11:12] ** 2)
-    return rows, 3 + (6 * u[:, 13]).long(), size * torch.exp(-0.5 * (since / width).square())
 
 
 def _rms(leads: torch.Tensor) -> torch.Tensor:

@@ -45,13 +45,25 @@ def schedule(hearts: Hearts, seconds: float) -> Beats:
     back = hearts.has("JUNC") & (u[:, 8] < 0.5)  # a retrograde P after the QRS; else hidden in it
     p_kind = torch.where(back[:, None], EARLY_P, p_kind)
     p_onset = torch.where(back[:, None], onset + hearts.qrs[:, None] + AFTER_QRS, p_onset)
-    onset, rr = _drop(hearts, onset, u), hearts.rr[:, None]
+    # block of the second degree: one P wave in three to five is not conducted; before it PR grows (Wenckebach)
+    cycle = 3 + (u[:, 10:11] * 3).floor()
+    place = (torch.arange(k) + (u[:, 11:12] * cycle).floor()) % cycle
+    grow = torch.minimum(0.05 + 0.03 * u[:, 12:13], 0.16 / (cycle - 2)) * (place + 0.6 * (place > 0))
+    dropped = hearts.has("WENCK", "MOB2")[:, None] & (place == cycle - 1)
+    moved = torch.where(dropped, torch.inf, onset + grow * hearts.has("WENCK")[:, None])
+    onset = torch.where(dropped.any(1, keepdim=True), moved.sort(1).values, onset)
     # complete block: P waves at a rate of their own, faster than the ventricles
     share = 0.36 + 0.16 * u[:, 13:14] + 0.12 * (u[:, 13:14] >= 0.5)  # no P keeps its place in every second beat
+    rr = hearts.rr[:, None]
     pp = rr / (torch.where(rr > 1.45, 2, 1) + share)  # never a multiple of RR
     atria = torch.cumsum(pp * (1 + 0.008 * n.roll(1, dims=1)), 1) - pp * (2 + u[:, 14:15]) - 1.0
     p_onset = hearts.who.override(p_onset, {"3AVB": atria})
-    return Beats(onset.float(), kind, _stretch(hearts, onset).float(), p_onset.float(), p_kind)
+    # QT is longer after a long RR, and over before the next beat begins
+    gap = onset.diff(dim=1).nan_to_num(posinf=2.0)  # (B, K - 1)
+    last, following = torch.cat([gap[:, :1], gap], 1), torch.cat([gap, gap[:, :1]], 1)
+    adapted = (last / rr).clamp(0.5, 2.0) ** 0.15
+    stretch = torch.minimum(adapted, (following - 0.01) / hearts.qt[:, None]).clamp(min=0.6)
+    return Beats(onset.float(), kind, stretch.float(), p_onset.float(), p_kind)
 
 
 def flutter_wave(rr: torch.Tensor) -> torch.Tensor:
@@ -86,21 +98,3 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
     gaps = torch.where(soon, torch.maximum(gaps, least), gaps)  # also an early beat after a short RR comes after T
     gaps = torch.where(ventricular, torch.maximum(gaps, 1.1 * gaps.roll(1, dims=1)), gaps)
     return gaps, ventricular * VENTRICULAR + atrial * ATRIAL
-
-
-def _drop(hearts: Hearts, onset, u) -> torch.Tensor:
-    """Block of the second degree: one P wave in three to five is not conducted; before it PR grows (Wenckebach)."""
-    cycle = 3 + (u[:, 10:11] * 3).floor()
-    place = (torch.arange(onset.shape[1]) + (u[:, 11:12] * cycle).floor()) % cycle
-    grow = torch.minimum(0.05 + 0.03 * u[:, 12:13], 0.16 / (cycle - 2)) * (place + 0.6 * (place > 0))
-    dropped = hearts.has("WENCK", "MOB2")[:, None] & (place == cycle - 1)
-    moved = torch.where(dropped, torch.inf, onset + grow * hearts.has("WENCK")[:, None])
-    return torch.where(dropped.any(1, keepdim=True), moved.sort(1).values, onset)
-
-
-def _stretch(hearts: Hearts, onset: torch.Tensor) -> torch.Tensor:
-    """(B, K) QT of each beat over the mean: longer after a long RR, and over before the next beat begins."""
-    gap = onset.diff(dim=1).nan_to_num(posinf=2.0)  # (B, K - 1)
-    last, following = torch.cat([gap[:, :1], gap], 1), torch.cat([gap, gap[:, :1]], 1)
-    adapted = (last / hearts.rr[:, None]).clamp(0.5, 2.0) ** 0.15
-    return torch.minimum(adapted, (following - 0.01) / hearts.qt[:, None]).clamp(min=0.6)

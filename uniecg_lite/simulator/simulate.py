@@ -1,5 +1,6 @@
 """From beats to twelve leads, with the noise of a real recording."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,6 +34,7 @@ def simulate(
     noise: bool = True,
     first_beat: float | None = None,
     visit: int = 0,
+    change: Callable[[Hearts], Hearts] | None = None,
 ) -> Simulated:
     """Simulate the records with these numbers.
 
@@ -44,12 +46,14 @@ def simulate(
         noise: add baseline wander, muscle noise and (where hz can carry it) mains hum.
         first_beat: where the first whole beat begins, in s; by default anywhere.
         visit: 0, or a later ECG of the same patient: the same chest at another rate, perhaps with other findings.
+        change: makes other hearts of those that were drawn, before they beat.
 
     Returns:
         Simulated with signal (B, 12, L) float32 in mV.
     """
     index = torch.atleast_1d(torch.as_tensor(index, dtype=torch.int64))
     hearts = sample(seed, index, visit)
+    hearts = change(hearts) if change else hearts
     beats = schedule(hearts, seconds)
     if first_beat is not None:
         later = first_beat - beats.onset[:, 2:3]  # (B, 1) s
@@ -104,14 +108,7 @@ def _atria(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     other = hearts.early_p_mv[rows][..., None] * (1.2 * (basis[rows, 0] + basis[rows, 1]))[:, None]
     early = beats.p_kind[rows].gather(1, wave[rows]) == EARLY_P  # (b, L)
     out[rows] = torch.where(early[:, None], other, out[rows])
-    rows = hearts.has("AFIB", "AFLT").nonzero()[:, 0]
-    out[rows] = _circling(hearts, beats, rows, t)
-    return out
-
-
-def _circling(hearts: Hearts, beats: Beats, rows: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """f waves and flutter waves of these rows: (b, 8, L)."""
-    who = hearts.who
+    rows, who = hearts.has("AFIB", "AFLT").nonzero()[:, 0], hearts.who
     u = hashing.uniform(who.seed, who.index[rows], stream=7 + 100 * who.visit, n=8).float()[..., None]  # (b, 8, 1)
     drift = 0.8 * torch.sin(2 * torch.pi * (0.3 + 0.5 * u[:, 0]) * t + 6 * u[:, 1])
     first = torch.sin(2 * torch.pi * (4.5 + 2.5 * u[:, 2]) * t + drift + 6.28 * u[:, 3])
@@ -119,4 +116,5 @@ def _circling(hearts: Hearts, beats: Beats, rows: torch.Tensor, t: torch.Tensor)
     since = (t - beats.onset[rows, 2:3]) / flutter_wave(hearts.rr[rows, None])
     turn = 2 * torch.pi * (since + 0.35 + 0.3 * u[:, 6])
     saw = torch.sin(turn) + 0.45 * torch.sin(2 * turn) + 0.22 * torch.sin(3 * turn)
-    return hearts.flutter_mv[rows][..., None] * put(hearts.has("AFLT")[rows], first + 0.6 * second, saw)[:, None]
+    out[rows] = hearts.flutter_mv[rows][..., None] * put(who.has("AFLT")[rows], first + 0.6 * second, saw)[:, None]
+    return out

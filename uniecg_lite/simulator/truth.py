@@ -60,7 +60,11 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
     wave = from_independent(beat_signal(hearts, times)[..., :n])  # (B, 12, n)
     qrs, st, t = wave[..., :_POINTS], wave[..., _POINTS], wave[..., _POINTS + 1 :]
     left, down = in_leads(qrs, "I", "aVF").sum(-1).unbind(1)  # net areas (B,)
-    q, seconds = _first_negative(qrs, hearts.qrs)
+    # Q: the first deflection of a lead, if it points down; a QS, which nothing positive follows, is a Q to the end
+    first = (qrs.abs() > 0.03).int().argmax(2, keepdim=True)  # (B, 12, 1)
+    run = ((qrs > 0) & (torch.arange(_POINTS) > first)).cumsum(2) == 0
+    q = torch.where(run & (qrs.gather(2, first) < 0), qrs, 0.0)
+    seconds = (q < -0.03).sum(2) * (hearts.qrs / (_POINTS - 1))[:, None]  # (B, 12)
     shortest = torch.tensor([0.022 if name in ("V2", "V3") else 0.032 for name in LEADS])  # seen as 20 and 30 ms
     # the larger of the two atrial waves, with its sign
     p = torch.where(hearts.p_mv[..., :2].sum(-1) >= 0, hearts.p_mv[..., :2].amax(-1), hearts.p_mv[..., :2].amin(-1))
@@ -70,24 +74,11 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
         "t_mv": t.gather(2, t.abs().argmax(2, keepdim=True))[..., 0],
         "r_mv": qrs.amax(2).clamp(min=0),
         "s_mv": qrs.amin(2).clamp(max=0),
-        "q_mv": q,
+        "q_mv": q.amin(2),
         "q_s": seconds,
-        "q_wave": (q <= -0.1) & (seconds >= shortest),
+        "q_wave": (q.amin(2) <= -0.1) & (seconds >= shortest),
         "p_mv": from_independent(p[..., None])[..., 0],
     }
-
-
-def _first_negative(qrs: torch.Tensor, duration: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Q: the first deflection of a lead, if it points down: (B, 12, n), (B,) s -> depth (B, 12) mV, duration in s.
-
-    A QS, which nothing positive follows, is a Q as long as the complex.
-    """
-    place = torch.arange(qrs.shape[-1])
-    first = (qrs.abs() > 0.03).int().argmax(2, keepdim=True)  # (B, 12, 1)
-    down = qrs.gather(2, first) < 0
-    run = ((qrs > 0) & (place > first)).cumsum(2) == 0
-    q = torch.where(run & down, qrs, 0.0)
-    return q.amin(2), (q < -0.03).sum(2) * (duration / (qrs.shape[-1] - 1))[:, None]
 
 
 def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> dict[str, torch.Tensor]:

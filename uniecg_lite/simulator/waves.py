@@ -169,7 +169,12 @@ def own_beat(who: Patients, own: Draws, now: Draws, field: torch.Tensor, size: t
     places = PLACES["normal"].repeat(len(size), 1, 1)  # (B, 2, W) shares of the duration
     centre, width = who.override(places, {code: PLACES[code] for code in BLOCKS}).unbind(1)
     vectors, centre, width = _infarcts(who, own, vectors, centre, width)
-    out = _voltage(who, own, _turn(who, see(field, vectors), width, angle), centre, width)  # (B, 8, W)
+    mv = see(field, vectors)  # (B, 8, W)
+    # turned so that the net area of the complex has the drawn axis, where one was drawn
+    x, y = frontal((mv * width[:, None]).sum(2))  # net areas (B,)
+    by = torch.remainder(torch.deg2rad(angle) - torch.atan2(y, x) + torch.pi, 2 * torch.pi) - torch.pi
+    by = torch.where(who.has(*WIDE, "CRBBB", "Q_INF", "Q_LAT"), 0.0, by.clamp(-0.7, 0.7))[:, None]  # (B, 1)
+    out = _voltage(who, own, turn_limbs(mv, by), centre, width)  # (B, 8, W)
     out[:, :, NOTCH] += 0.05 * size[:, None] * (2 * now.vector(*[(0.0, 1.0)] * 8) - 1)  # fine splintering
     centre, width = duration[:, None] * centre, duration[:, None] * width  # s
     # at the end of the complex: the notch of early repolarisation, the pseudo r' of Brugada type 1
@@ -253,15 +258,6 @@ def _infarcts(who: Patients, u: Draws, vectors, centre, width):
         vectors[:, MAIN, axis] = who.override(main, {code: main.clamp(min=least)})
     vectors[:, MAIN, 2] = who.override(vectors[:, MAIN, 2], {"Q_ANT": lambda back: 0.35 + back.abs()})
     return vectors, centre, width
-
-
-def _turn(who: Patients, mv, width, angle) -> torch.Tensor:
-    """Turn the limb leads so that the net area of the complex has the drawn axis (degrees), where one was drawn."""
-    x, y = frontal((mv * width[:, None]).sum(2))  # net areas (B,)
-    keep = who.has(*WIDE, "CRBBB", "Q_INF", "Q_LAT")
-    by = torch.remainder(torch.deg2rad(angle) - torch.atan2(y, x) + torch.pi, 2 * torch.pi) - torch.pi
-    by = torch.where(keep, 0.0, by.clamp(-0.7, 0.7))[:, None]  # (B, 1)
-    return turn_limbs(mv, by)
 
 
 def _voltage(who: Patients, u: Draws, mv, centre, width) -> torch.Tensor:

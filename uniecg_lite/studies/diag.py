@@ -23,7 +23,7 @@ from ..simulator.simulate import simulate
 from ..stages import train_reading
 from ..store import Store
 from ..training import device_and_why
-from .study import ABOUT, hashes, size
+from .study import ABOUT, cell_basis, size
 from .systems import Patients, train_once
 
 CODES_VARIANTS, VARIANTS = ABOUT["diagcodes"]["variants"], ABOUT["diagecg"]["variants"]
@@ -64,14 +64,8 @@ def joint_width(profile: Profile) -> int:
 def codes_settings(store: Store, variant: str) -> dict:
     """What a cell of `diagcodes` depends on."""
     P, codec = store.profile, codec_of(store.profile, variant)
-    return {
-        "records": P.records,
-        "scored": P.study_scored,
-        "tokenizer": asdict(short(P.diag_tokenizer)),
-        "codec": codec.settings,
-        "parameters": size(codec),
-        "inputs": hashes(store, "cohort"),
-    }
+    about = {"tokenizer": asdict(short(P.diag_tokenizer)), "codec": codec.settings, "parameters": size(codec)}
+    return cell_basis(store, "cohort") | about
 
 
 def trained_codec(room: Patients, variant: str, seed: int, folder: Path, **more) -> ECGTokenizer:
@@ -97,7 +91,7 @@ def settings(store: Store, variant: str) -> dict:
     """What a cell of `diagecg` depends on."""
     P = store.profile
     start = ["encoders"] if variant == "vectors" else [] if variant in WAVES else ["diag_tokenizer"]
-    out = {"records": P.records, "scored": P.study_scored, "inputs": hashes(store, "cohort", "language", *start)}
+    out = cell_basis(store, "cohort", "language", *start)
     out |= {name: asdict(plan) for name, plan in plans(P, variant).items()}
     return out if variant == "vectors" else out | {"rank": P.diag_rank}
 
@@ -122,11 +116,22 @@ def prepare(store: Store) -> Patients:
 
 
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
-    """Train and score one cell: questions by type, reports, real records, attention."""
+    """Train and score one cell: questions by type, reports, real records, attention.
+
+    `vectors` is UniECG-lite from the same language model and patients (D7): W_ts and W_tsi aligned, then trained with
+    the LLM. It is asked the very questions of the other variants and writes the same reports, scored under the same
+    names. The seed varies the projections' start, the order of the patients and the words they are asked in.
+    """
     P, test = room.store.profile, room.test
     learned, corpus = (Corpus(part.truth(), part.column("patient")) for part in (room.train, test))
     if variant == "vectors":
-        return measure_vectors(room, learned, corpus, seed, folder)
+        torch.manual_seed(seed)
+        model, views = load_reading(room.store, "language"), room.views[0]  # in this order, as the first draws by seed
+        train_reading(model, learned, views, plans(P, "vectors"), seed, folder)
+        model.eval()
+        asked = draw_questions(corpus, QUESTIONS * P.study_scored, 0)
+        found = scored.qa_named(qa_scores(asked, answers(model, test, asked)))
+        return found | scored.report_metrics(reports(model, test.signal(range(len(test)))), corpus)
     model, known = trained(room, learned, variant, seed, folder)
     aware, numbers = variant != "unknown", variant == "continuous"
     seen = codes_of(model.codec, test, kind="numbers" if numbers else "read")
@@ -167,19 +172,3 @@ def trained(room: Patients, corpus: Corpus, variant: str, seed: int, folder: Pat
         forecast(model, codes, own["forecast"], seed, folder / "forecast")
     tune(model, corpus, read, own["tuning"], seed, folder / "tuning", aware=variant != "unknown")
     return model, codes
-
-
-def measure_vectors(room: Patients, learned: Corpus, corpus: Corpus, seed: int, folder: Path) -> dict[str, float]:
-    """UniECG-lite from the same language model and patients (D7): W_ts and W_tsi aligned, then trained with the LLM.
-
-    It is asked the very questions of the other variants and writes the same reports, scored under the same names. The
-    seed varies the projections' start, the order of the patients and the words they are asked in.
-    """
-    torch.manual_seed(seed)
-    P, test = room.store.profile, room.test
-    model, views = load_reading(room.store, "language"), room.views[0]  # in this order, as the first draws by seed
-    train_reading(model, learned, views, plans(P, "vectors"), seed, folder)
-    model.eval()
-    asked = draw_questions(corpus, QUESTIONS * P.study_scored, 0)
-    found = scored.qa_named(qa_scores(asked, answers(model, test, asked)))
-    return found | scored.report_metrics(reports(model, test.signal(range(len(test)))), corpus)

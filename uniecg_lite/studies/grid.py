@@ -30,11 +30,10 @@ STUDIES = {name: Study(name, *PARTS[name], **about) for name, about in ABOUT.ite
 
 def study_list() -> str:
     """Every study with its question and its variants, as lines of text."""
-    return "\n".join(
-        line
-        for study in STUDIES.values()
-        for line in (f"{study.name}: {study.question}", *(f"  {v:10s} {what}" for v, what in study.variants.items()))
-    )
+    lines = []
+    for study in STUDIES.values():
+        lines += [f"{study.name}: {study.question}", *(f"  {v:10s} {what}" for v, what in study.variants.items())]
+    return "\n".join(lines)
 
 
 def run_study(
@@ -85,12 +84,9 @@ def run_study(
         except Exception as reason:  # whatever it is, the other cells go on
             traceback.print_exc()
             failed.append(f"{v} with seed {seed} ({type(reason).__name__}: {reason})")
-    require(
-        not failed,
-        f"{len(failed)} of {len(wanted)} cells of study '{name}' failed: {'; '.join(failed)}. Mend that and run the "
-        "study again; finished cells and checkpoints are kept.",
-        UniECGError,
-    )
+    advice = "Mend that and run the study again; finished cells and checkpoints are kept."
+    lost = f"{len(failed)} of {len(wanted)} cells of study '{name}' failed: {'; '.join(failed)}. {advice}"
+    require(not failed, lost, UniECGError)
     return files
 
 

@@ -29,7 +29,7 @@ from ..leads import from_independent
 from ..metrics.generation import clip_scores, control, fidelity, memorised, number_errors, requested, standard
 from ..store import Store
 from ..training import device_and_why, inference
-from .study import ABOUT, hashes, open_split, size
+from .study import ABOUT, cell_basis, open_split, size
 
 # --- A generator to compare with: a conditional VAE.
 
@@ -136,9 +136,8 @@ class StudyContext:
 
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: training, design, patients, and the artifacts it starts from."""
-    P, inputs = store.profile, hashes(store, "cohort", *(["diffusets"] if variant != "simulator" else []), "reader")
-    out = {"records": P.records, "scored": P.study_scored, "few": FEW, "rare": [RARE, CARRIERS], "rates": list(RATES)}
-    out |= {"inputs": inputs}
+    P, out = store.profile, cell_basis(store, "cohort", *(["diffusets"] if variant != "simulator" else []), "reader")
+    out |= {"few": FEW, "rare": [RARE, CARRIERS], "rates": list(RATES)}
     if variant in FIXED:
         return out
     out |= {"denoiser": asdict(P.study_denoiser), "width": P.unet_width}
@@ -154,11 +153,8 @@ def settings(store: Store, variant: str) -> dict:
 
 def swept() -> list[Request]:
     """Sinus rhythm at each of `RATES`, twice."""
-    return [
-        Request(rate=rate, findings=("SBRAD",) if rate < 60 else ("STACH",) if rate > 100 else ("SR", "NORM"))
-        for rate in RATES
-        for _ in range(2)
-    ]
+    rhythms = {rate: ("SBRAD",) if rate < 60 else ("STACH",) if rate > 100 else ("SR", "NORM") for rate in RATES}
+    return [Request(rate=rate, findings=rhythm) for rate, rhythm in rhythms.items() for _ in range(2)]
 
 
 def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
@@ -246,9 +242,8 @@ HOW = {f"steps{n}": {"steps": n} for n in STEPS} | {f"guidance{g:g}": {"guidance
 
 def sampling_settings(store: Store, variant: str) -> dict:
     """What a cell depends on: patients, steps and guidance, and the artifacts it starts from."""
-    P = store.profile
-    out = {"records": P.records, "scored": P.study_scored, "steps": P.sample_steps, "guidance": P.guidance}
-    return out | HOW[variant] | {"inputs": hashes(store, "cohort", "diffusets", "reader")}
+    usual = {"steps": store.profile.sample_steps, "guidance": store.profile.guidance}
+    return cell_basis(store, "cohort", "diffusets", "reader") | usual | HOW[variant]
 
 
 def sampling_measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:

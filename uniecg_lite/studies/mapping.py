@@ -15,14 +15,14 @@ from torch import nn
 
 from ..checkpoints import load_reading
 from ..config import Training
-from ..language.requests import fill, phrasings
+from ..language.wording import worded
 from ..metrics.generation import control, fidelity, requested, standard
 from ..model import Mapper, UniECG
 from ..stages import mapper_loss, rows_but_the_first
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
 from .making import StudyContext
-from .study import hashes, size
+from .study import cell_basis, size
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,7 @@ WAYS = {
     "linear": Way(layers=0),
     "depth1": Way(layers=1),
     "depth4": Way(layers=4),
-    "tokens1": Way(tokens=1),
-    "tokens2": Way(tokens=2),
-    "tokens4": Way(tokens=4),
-    "tokens16": Way(tokens=16),
+    **{f"tokens{n}": Way(tokens=n) for n in (1, 2, 4, 16)},
     "attached": Way(attached=True),
     "denoising": Way(mse=False, denoising=True),
     "both": Way(denoising=True),
@@ -56,8 +53,7 @@ def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: patients, training, way, and the artifacts it starts from."""
     P = store.profile
     more = {"direct": (), "chain": ("unified",)}.get(variant, ("stage1", "tokens"))
-    inputs = hashes(store, "cohort", "diffusets", "reader", *more)
-    out = {"records": P.records, "scored": P.study_scored, "inputs": inputs}
+    out = cell_basis(store, "cohort", "diffusets", "reader", *more)
     out |= {"sample_steps": P.sample_steps, "guidance": P.guidance}
     if variant not in WAYS:
         return out
@@ -105,7 +101,7 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
         for step in loop:
             rows, ecg = step.rows(len(corpus.reports)), None
             rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
-            pairs = [corpus.sample("generate", row, step.rng) for row in rows.tolist()]
+            pairs = [corpus.sample("wish", row, step.rng) for row in rows.tolist()]
             if way.attached and step.number % 2:
                 with torch.no_grad():
                     ecg = model.project(*model.encode_ecg(room.train.signal(rows.tolist())))
@@ -119,16 +115,26 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
 
 
 def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:
-    """Train and score one cell: how near its conditions come to the wanted ones, the rate that they tell before any ECG
-    is made, what ECGs made of them have of what was asked for, and how like held-out ones they are."""
+    """Train and score one cell: how its alignment loss fell, seconds of its training and how many numbers it trained;
+    how near its conditions come to the wanted ones, the rate that they tell before any ECG is made, what ECGs made of
+    them have of what was asked for, and how like held-out ones they are."""
     requests, generator, out = room.requests[: room.n], room.generator, {}
     with inference():
         wanted = generator.condition([request.text() for request in requests])  # (n, D_c)
-    conditions = wanted
+    conditions, P = wanted, room.store.profile
+    if variant == "chain":
+        model = load_reading(room.store, "unified")
+    elif variant != "direct":
+        way = WAYS[variant]
+        model = model_with_tokens(room.store, way.tokens or P.ecg_tokens)
+        model.mapper = new_mapper(model, way, generator.condition.settings["width"], seed)
+        history = align(model, room, way, P.study_mapper, seed, folder / "mapper")
+        curve = history["mse"]
+        out = {f"loss.at_{share}": curve[max(0, round(share / 100 * len(curve)) - 1)] for share in POINTS}
+        out |= {"train_seconds": history["seconds"], "parameters": size(model.mapper)}
     if variant != "direct":
-        model, out = bridged(room, variant, seed, folder)
         rng = random.Random(seed)
-        conditions = model.conditions([fill(rng.choice(phrasings("generate", "unseen")), r, rng) for r in requests])
+        conditions = model.conditions([worded(r, rng) for r in requests])
     numbers, asked = requested(requests)
     with torch.no_grad():
         error = (generator.condition.rate(conditions).cpu() - numbers["rate_bpm"]).abs()
@@ -136,19 +142,6 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     signal = generator.signals(conditions, seed).cpu()  # (n, 12, 1024)
     found = control(room.reader, signal, numbers, asked) | fidelity(room.real, room.reader.features(standard(signal)))
     return out | nearness(conditions, wanted) | rates | found
-
-
-def bridged(room: StudyContext, variant: str, seed: int, folder: Path) -> tuple[UniECG, dict[str, float]]:
-    """The model of a cell; how its alignment loss fell, seconds of its training, and how many numbers it trained."""
-    if variant == "chain":
-        return load_reading(room.store, "unified"), {}
-    P, way = room.store.profile, WAYS[variant]
-    model = model_with_tokens(room.store, way.tokens or P.ecg_tokens)
-    model.mapper = new_mapper(model, way, room.generator.condition.settings["width"], seed)
-    history = align(model, room, way, P.study_mapper, seed, folder / "mapper")
-    curve = history["mse"]
-    out = {f"loss.at_{share}": curve[max(0, round(share / 100 * len(curve)) - 1)] for share in POINTS}
-    return model, out | {"train_seconds": history["seconds"], "parameters": size(model.mapper)}
 
 
 def nearness(conditions: torch.Tensor, wanted: torch.Tensor) -> dict[str, float]:

@@ -63,11 +63,8 @@ def settings(store: Store, variant: str) -> dict:
     """
     records, epochs = SIZES.get(store.profile.name, USUAL)
     folder, size = real_folder(), STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
-    require(
-        folder,
-        "Study 'realism' needs real records: set UNIECG_REAL_ECG to a folder that has them and a manifest.csv.",
-        BadArtifact,
-    )
+    advice = "set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
+    require(folder, f"Study 'realism' needs real records: {advice}", BadArtifact)
     found = {"records": records, "epochs": epochs, "simulated_mv": [round(mv, 3) for mv in size.tolist()]}
     return found | {"inputs": {"manifest": manifest_hash(folder)}}
 

@@ -21,6 +21,7 @@ from ..cohort import Cohort, load
 from ..config import profile as find_profile
 from ..errors import BadArtifact, refused
 from ..findings import table
+from ..metrics.grounded import ANCHORED
 from ..paths import ROOT
 from ..store import Store, write_text
 
@@ -84,11 +85,9 @@ def read_cell(path: Path) -> dict | None:
 
 def read_cells(study: str, profile: str, root: Path | None = None) -> list[dict]:
     """Every cell of a study that was run with this profile, by variant and seed; `committed` says where it lies."""
-    found = {
-        path.name: path
-        for place in reversed(places(profile, root))
-        for path in (place / study).glob(f"{profile}.*.seed*.json")
-    }
+    found = {}
+    for place in reversed(places(profile, root)):
+        found |= {path.name: path for path in (place / study).glob(f"{profile}.*.seed*.json")}
     cells = [read_cell(path) | {"committed": path.parent.parent == STUDIES_FOLDER} for path in found.values()]
     return sorted(cells, key=lambda cell: (cell["variant"], cell["seed"]))
 
@@ -196,17 +195,15 @@ def claim_metrics(group: str | None = None, profile: str = "laptop", root: Path 
         root: where they are kept.
     """
     wanted = {key: what for each in ([group] if group else GROUPS) for key, what in GROUPS[each]["metrics"].items()}
-    found = {key: _measured(what, profile, root) for key, what in wanted.items()}
+    found = {}
+    for key, what in wanted.items():  # `study: variant metric`, or two of them with `-` or `/` between
+        study, _, words = what.partition(": ")
+        variant, metric, *other = words.split()
+        if other:
+            found[key] = paired(study, (variant, metric), (other[1], other[2]), other[0] == "/", profile, root)
+        else:
+            found[key] = summary(study, profile, root).get(variant, {}).get(metric)
     return {key + end: part for key, value in found.items() if value for end, part in zip(ENDS, value)}
-
-
-def _measured(what: str, profile: str, root: Path | None) -> Spread | None:
-    """`study: variant metric`, or two of them with `-` or `/` between, from the cells."""
-    study, _, words = what.partition(": ")
-    variant, metric, *other = words.split()
-    if not other:
-        return summary(study, profile, root).get(variant, {}).get(metric)
-    return paired(study, (variant, metric), (other[1], other[2]), other[0] == "/", profile, root)
 
 
 def verdicts(metrics: dict[str, float], group: str | None = None) -> dict[str, dict]:
@@ -227,17 +224,16 @@ def verdicts(metrics: dict[str, float], group: str | None = None) -> dict[str, d
 def _judge(claim: dict, metrics: dict[str, float]) -> dict:
     holds = all(_holds(rule, metrics) for rule in claim["holds_if"] if rule.split()[0] in metrics)
     if "ours" in claim:
+        ours = claim["ours"].format(m=metrics)
         testable = all(_holds(rule, metrics) for rule in claim.get("testable_if", []))
-        return {"paper": claim["paper"], "ours": claim["ours"].format(m=metrics), "verdict": _verdict(holds, testable)}
-    wished = claim.get("wished", {})
-    words = {key: text for key, text in (claim["needed"] | wished).items() if key in metrics}
-    values = [tuple(metrics[key + end] for end in ENDS) for key in words]
-    enough = min(value[3] for value in values) >= claim.get("seeds", SEEDS)
-    return {
-        "paper": claim["paper"],
-        "ours": "; ".join(f"{text} {spread_text(value, '.3g')}" for text, value in zip(words.values(), values)),
-        "verdict": _verdict(holds, enough and (not holds or wished.keys() <= metrics.keys())),
-    }
+    else:
+        wished = claim.get("wished", {})
+        words = {key: text for key, text in (claim["needed"] | wished).items() if key in metrics}
+        values = [tuple(metrics[key + end] for end in ENDS) for key in words]
+        ours = "; ".join(f"{text} {spread_text(value, '.3g')}" for text, value in zip(words.values(), values))
+        enough = min(value[3] for value in values) >= claim.get("seeds", SEEDS)
+        testable = enough and (not holds or wished.keys() <= metrics.keys())
+    return {"paper": claim["paper"], "ours": ours, "verdict": _verdict(holds, testable)}
 
 
 def _holds(rule: str, metrics: dict[str, float]) -> bool:
@@ -252,12 +248,7 @@ def _verdict(holds: bool, testable: bool) -> str:
 
 # The table of systems: PULSE-lite, GEM-lite and UniECG-lite beside the paper's, a trivial and a classical one.
 
-SCORES = {
-    "grounding": "ECGFeatureGrounding",
-    "evidence": "EvidenceBasedReasoning",
-    "clinical_fidelity": "ClinicalDiagnosticFidelity",
-    "average": "Average",
-}
+SCORES = dict(zip(("grounding", "evidence", "clinical_fidelity", "average"), (*ANCHORED, "Average")))
 SYSTEMS = {  # name: (variant, prefix of its metrics, what the paper calls it)
     "PULSE-lite": ("pulse", "", "PULSE"),
     "GEM-lite": ("gem", "", "GEM"),
@@ -304,8 +295,13 @@ def hashes(store: Store, *names: str) -> dict[str, str]:
     return {name: store.meta(name)["hash"] for name in names}
 
 
+def cell_basis(store: Store, *names: str) -> dict:
+    """What cells depend on: how many patients there are and are scored, and the artifacts that they start from."""
+    return {"records": store.profile.records, "scored": store.profile.study_scored, "inputs": hashes(store, *names)}
+
+
 def manifest_hash(folder: Path) -> str:
-    """The same of a folder of real records, by its `manifest.csv`."""
+    """What `hashes` says, of a folder of real records, by its `manifest.csv`."""
     return blake2b((folder / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
 
 

@@ -17,24 +17,23 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..beats import measure_beat
-from ..checkpoints import load_encoders, load_reader, load_reading, new_encoders
+from ..checkpoints import load_encoders, load_reader, load_reading
 from ..errors import BadArtifact
 from ..findings import CODES, RHYTHMS, Reading, readings, report
 from ..language.conversations import Corpus
 from ..leads import LEADS
-from ..llm import load_llm
 from ..metrics.chain import PROMPT
 from ..metrics.conflict import conflict_metrics
+from ..metrics.evidence import occlusion
 from ..metrics.grounded import NO_PR, grounded
 from ..metrics.reader import SCALES
 from ..metrics.reports import report_scores
-from ..metrics.saliency import evidence_ratio
 from ..model import UniECG
 from ..simulator.simulate import simulate
 from ..stages import MODES, CachedTokens, train_reading, train_tokens
 from ..store import Store, save_tensors
 from ..training import device_and_why
-from .study import hashes, open_split, size
+from .study import cell_basis, open_split, size
 
 STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
 VIEWS = "studies/views"
@@ -139,8 +138,7 @@ def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: trainings, patients, and the artifacts it starts from."""
     P = store.profile
     start = {"trivial": ("cohort",), "classical": ("cohort", "reader")}
-    inputs = hashes(store, *start.get(variant, (*INPUTS, "language")))
-    out = {"records": P.records, "scored": P.study_scored, "inputs": inputs}
+    out = cell_basis(store, *start.get(variant, (*INPUTS, "language")))
     if variant not in SHOWN:
         return out
     with torch.device("meta"):
@@ -166,8 +164,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
         out |= {f"{mode}.{name}": value for name, value in scores(room, read(model, room, mode)).items()}
     if variant == "gem":
         out |= conflict_metrics(model, *room.seen("both"), room.readings)
-        strangers = simulate(STRANGERS, torch.arange(5 * P.study_scored // 2))
-        out |= evidence_ratio(model, strangers, untrained(room.store, seed))
+        out |= occlusion(model, simulate(STRANGERS, torch.arange(5 * P.study_scored // 2)))
         model.add_ecg_tokens(P.ecg_tokens)
         train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
         after = read(model, room, "both")
@@ -184,14 +181,10 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     if variant == "shared":
         lm, enc = model.w_ts.weight.shape
         model.w_ts = model.w_tsi = SharedProjection(enc, lm).to(model.device).requires_grad_(False)
-    P, modes = room.store.profile, SHOWN[variant]
-
-    def train():
-        plans = {"alignment": P.study_alignment, "stage1": P.study_stage1}
-        train_reading(model, room.corpus, room.views[0], plans, seed, folder, modes)
-
+    P, modes, kept = room.store.profile, SHOWN[variant], folder / "model.safetensors"
+    plans = {"alignment": P.study_alignment, "stage1": P.study_stage1}
     weights = {name: p for name, p in model.named_parameters() if not name.startswith("phi_")}
-    train_once(train, weights, folder / "model.safetensors")
+    train_once(lambda: train_reading(model, room.corpus, room.views[0], plans, seed, folder, modes), weights, kept)
     return model.eval()
 
 
@@ -211,13 +204,6 @@ def train_once(train: Callable[[], object], tensors: dict[str, torch.Tensor], ke
     with torch.no_grad():
         for name, tensor in load_file(kept).items():
             tensors[name].copy_(tensor)
-
-
-def untrained(store: Store, seed: int) -> UniECG:
-    """A model of the same shape that has never seen an ECG: the language model of notebook 03, all else random."""
-    torch.manual_seed(seed)
-    model = UniECG(*load_llm(store.path("language") / "llm"), *new_encoders(store.profile))
-    return model.eval().to(device_and_why()[0])
 
 
 class SharedProjection(nn.Sequential):

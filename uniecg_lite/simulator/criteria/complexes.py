@@ -103,7 +103,11 @@ def find_beats(signal: np.ndarray, velocity: np.ndarray, hz: float) -> Beats:
     Beats that an end of the record cuts count for the median only where there are fewer than three others.
     """
     peaks, sharp = complexes(signal, velocity, hz)
-    peaks = _centred(velocity**2, peaks, hz)
+    reach = round(0.10 * hz)
+    for _ in range(2):  # to the centre of the energy within 100 ms to either side
+        near = _cut(velocity[None] ** 2, peaks, reach, reach + 1)[:, 0]  # (K, 2 reach + 1)
+        centre = (near * np.arange(-reach, reach + 1)).sum(1) / near.sum(1)
+        peaks = np.clip(peaks + np.rint(centre).astype(int), 0, len(velocity) - 1)
     group, shift = _groups(signal[INDEPENDENT], peaks, hz)
     sizes = np.bincount(group)
     largest = np.flatnonzero(sizes >= 0.7 * sizes.max())
@@ -113,16 +117,6 @@ def find_beats(signal: np.ndarray, velocity: np.ndarray, hz: float) -> Beats:
     inside = ~np.isnan(stack[:, 0]).any(1)
     beat = np.nanmedian(stack[inside] if inside.sum() >= 3 else stack, axis=0)
     return Beats(place, own, np.nan_to_num(beat), round(BEFORE * hz))
-
-
-def _centred(energy: np.ndarray, place: np.ndarray, hz: float) -> np.ndarray:
-    """Move each place to the centre of the energy (L,) within 100 ms to either side: (K,) -> (K,)."""
-    reach = round(0.10 * hz)
-    step = np.arange(-reach, reach + 1)
-    for _ in range(2):
-        near = _cut(energy[None], place, reach, reach + 1)[:, 0]  # (K, 2 reach + 1)
-        place = np.clip(place + np.rint((near * step).sum(1) / near.sum(1)).astype(int), 0, len(energy) - 1)
-    return place
 
 
 def _groups(signal: np.ndarray, peaks: np.ndarray, hz: float) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,8 @@ def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, g
     bend = uniform_filter1d(np.sqrt((bend**2).sum(0)), round(0.012 * hz)) * hz**2 / 1e6
     fast = np.flatnonzero((near > 0.3 * top) | (near > QRS) & (bend > BEND))  # T is not bent like this
     begin = first + int(np.flatnonzero(near > 0.25 * top)[0])
-    end = first + _run_end(fast, int(near.argmax()), round(0.036 * hz))
+    fast = fast[fast >= near.argmax()]
+    end = first + int(fast[np.append(np.diff(fast) > round(0.036 * hz), True).argmax()])  # where it is slow for long
     onset = quiet(velocity, begin, -1, max(0.05 * top, ONSET), hold, max(begin - round(0.11 * hz), 0))
     slur = max(onset - round(0.065 * hz), 0)
     moving = np.flatnonzero(velocity[slur:onset] > max(0.05 * top, ONSET)) + slur
@@ -51,13 +52,6 @@ def qrs_bounds(beat: np.ndarray, velocity: np.ndarray, centre: int, hz: float, g
     ahead = sliding_window_view(velocity[end : end + round(0.13 * hz)], round(0.02 * hz) + 1)
     dip = end + int(((ahead[:, 0] < QRS) & (ahead[:, 0] <= ahead.min(1))).argmax())  # T begins before QRS has ended
     return onset, dip if end < dip < offset - 0.008 * hz else offset
-
-
-def _run_end(places: np.ndarray, start: int, gap: int) -> int:
-    """How far `places`, in order, go on from `start` in steps of at most `gap`."""
-    for place in places[places > start]:
-        start = place if place - start <= gap else start
-    return int(start)
 
 
 def deflections(qrs: np.ndarray, hz: float) -> dict[str, float]:

@@ -1,0 +1,102 @@
+"""How do people say it? A request in the words of a template, numbers in words, and what fingers make of it."""
+
+import random
+import re
+
+from ..leads import CHEST
+from .requests import MEASURES, PROMPTS, SYNONYMS, Request, phrasings
+
+ONES, TENS = PROMPTS["ones"], PROMPTS["tens"]  # numbers in words
+
+
+def _more(request: Request, rng: random.Random) -> list[str]:
+    """How people say what `Request.with_more` adds."""
+    out = [rng.choice(PROMPTS["noise"][kind]) for kind in request.noise]
+    if request.st:
+        names, height = [lead for lead, _ in request.st], request.st[0][1]
+        leads = (
+            "-".join((names[0], names[-1]))
+            if names[0] in CHEST and len(names) > 2
+            else rng.choice((", ", " and ")).join(names)
+        )
+        out.append(rng.choice(PROMPTS["st_up" if height > 0 else "st_down"]).format(mm=abs(height), leads=leads))
+    if request.seconds:
+        out.append(rng.choice(PROMPTS["seconds"]).format(value=request.seconds))
+    if request.lead:
+        out.append(rng.choice(PROMPTS["lead"]).format(lead=request.lead))
+    return out + ([rng.choice(PROMPTS["start"][request.start])] if request.start else [])
+
+
+def in_words(n: int) -> str:
+    """A whole number under a million in words."""
+    if n < 0:
+        return f"minus {in_words(-n)}"
+    if n >= 1000:
+        return f"{in_words(n // 1000)} thousand" + (f" {in_words(n % 1000)}" if n % 1000 else "")
+    if n < 100:
+        return ONES[n] if n < 20 else TENS[n // 10 - 2] + (f"-{ONES[n % 10]}" if n % 10 else "")
+    return f"{ONES[n // 100]} hundred" + (f" and {in_words(n % 100)}" if n % 100 else "")
+
+
+def fill(template: str, request: Request, rng: random.Random, other: str = "") -> str:
+    """Say a request in the words of a template, with one of the wordings of each part.
+
+    Args:
+        template: slots {who}, {what}, {rate}, {numbers} and {other}, as far as it has them.
+        request: what `Request.named_by` left of it.
+        rng: the only source of chance.
+        other: a second finding, of another ECG.
+    """
+    age, sex = request.age, request.sex
+    known = (sex or "age_only") if age is not None else f"{sex}_only" if sex else "nobody"
+    person = rng.choice(PROMPTS["who"][known]).format(age=age, words=in_words(age or 0))
+    values = {key: getattr(request, key) for key in ("rate", *MEASURES)}
+    forms = {
+        key: rng.choice(PROMPTS[key]).format(value=value, seconds=f"{value / 1000:g}", words=in_words(value))
+        for key, value in values.items()
+        if value is not None
+    }
+    rate = [forms.pop("rate")] if "rate" in forms else []
+    both = "{rate}" in template and "{numbers}" in template
+    names = [rng.choice(SYNONYMS[code]) for code in request.findings]
+    slots = {
+        "who": person,
+        "what": rng.choice((" and ", " with ", ", ", " + ")).join(
+            [", ".join(names[:-1])] * (len(names) > 1) + names[-1:]
+        ),
+        "rate": ", ".join(rate if both else [*rate, *forms.values()]),
+        "numbers": ", ".join(forms.values() if both else [*rate, *forms.values()]),
+        "other": other,
+    }
+    text = template.format(**slots)
+    for phrase in _more(request, rng):
+        text = text.rstrip(" .!?") + rng.choice((", ", " ")) + phrase
+    return text[0].upper() + text[1:]
+
+
+def worded(request: Request, rng: random.Random, split: str = "unseen") -> str:
+    """One way to ask for all of a request."""
+    return fill(rng.choice([t for t in phrasings("generate", split) if request.named_by(t) == request]), request, rng)
+
+
+def typed(text: str, rng: random.Random) -> str:
+    """The same as people type it: greetings, small letters, no full stop, a slip of the finger."""
+    before, after = PROMPTS["finish"]["before"], PROMPTS["finish"]["after"]
+    text = f"{rng.choice(before)} {text}" if rng.random() < 0.08 else text
+    text = f"{text} {rng.choice(after)}" if rng.random() < 0.08 else text
+    for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2))):
+        words = [found.span() for found in re.finditer(r"[a-z]{4,}", text)]  # numbers and abbreviations stay
+        if words:
+            start, end = rng.choice(words)
+            text = text[:start] + _slip(text[start:end], rng) + text[end:]
+    text = text.rstrip(" .?!") if rng.random() < 0.3 else text
+    case = rng.random()
+    return text.lower() if case < 0.35 else text.upper() if case < 0.38 else text
+
+
+def _slip(word: str, rng: random.Random) -> str:
+    """One letter doubled, left out, swapped with the next, or another in its place."""
+    at = rng.randrange(1, len(word) - 1)
+    first, here, following, rest = word[:at], word[at], word[at + 1], word[at + 2 :]
+    other = rng.choice("abcdefghiklmnoprstuw")
+    return first + rng.choice((2 * here + following, following, following + here, other + following)) + rest

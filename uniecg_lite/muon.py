@@ -1,0 +1,43 @@
+"""How do matrices learn on a processor without bfloat16? Muon, for all of one shape at once."""
+
+import math
+
+import torch
+from torch import nn
+
+
+class Muon(torch.optim.Muon):
+    """torch's Muon, for all matrices of one shape at once and in float32; it is built with its RMS matched to AdamW's.
+
+    torch computes in bfloat16, matrix by matrix: many times slower where a processor has no bfloat16 of its own.
+    """
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One step of every matrix that has a gradient."""
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            for p in group["params"]:
+                alike.setdefault(p.shape, []).extend([p] if p.grad is not None else [])
+            for shape, same in alike.items():
+                grads = [p.grad.float() for p in same]
+                moments = [
+                    self.state[p].setdefault("momentum_buffer", torch.zeros_like(g)) for p, g in zip(same, grads)
+                ]
+                torch._foreach_lerp_(moments, grads, 1 - group["momentum"])
+                ahead = torch.stack(torch._foreach_lerp(grads, moments, group["momentum"]))  # Nesterov: (K, M, N)
+                turned = _orthogonal(ahead, group["ns_coefficients"], group["ns_steps"])
+                torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(same, turned.unbind(), alpha=-0.2 * group["lr"] * math.sqrt(max(shape)))
+
+
+def _orthogonal(x: torch.Tensor, coefficients: tuple[float, float, float], steps: int) -> torch.Tensor:
+    """Newton and Schulz's iteration on matrices (K, M, N): singular values go to about one, directions stay."""
+    a, b, c = coefficients
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT  # (K, M, M)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
