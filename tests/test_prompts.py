@@ -1,7 +1,9 @@
 """prompts: files of them are read line by line, known decisions score what they must, and the frozen file is whole."""
 
 import json
+import re
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.findings import CODES
+from uniecg_lite.language.requests import PROMPTS as WORDINGS
 from uniecg_lite.language.requests import Request
 from uniecg_lite.metrics.prompt_scores import Prompt, by_kind, is_asked, load_prompts, prompt_metrics, prompt_scores
 from uniecg_lite.paths import DATA
@@ -100,7 +103,32 @@ def test_the_frozen_prompts_are_whole():
     assert any(one.attached and "make" in one.does for one in prompts), "what is attached does not decide"
 
 
+def plain(text: str) -> str:
+    return re.sub(r"[^\w{}]+", " ", text.lower()).strip()
+
+
+def test_no_frozen_prompt_is_a_phrasing_that_trains():
+    frozen = {plain(one.prompt) for one in load_prompts(DATA / "test_prompts.jsonl")}
+    wordings = [one for many in WORDINGS.values() if isinstance(many, list) for one in many]
+    trains = {plain(one if isinstance(one, str) else one[0]) for one in wordings}
+    assert len(trains) > 1500 and not frozen & trains
+
+
 # --- scores
+
+
+class Condition:
+    """A condition encoder whose vectors are the words themselves: of prompts it tells what it is given, of canonical
+    words the truth."""
+
+    def __init__(self, known):
+        self.known = known
+
+    def __call__(self, texts):
+        return texts
+
+    def requests(self, vectors):
+        return [self.known.get(v, Request.parse(v)) for v in vectors]
 
 
 class Decides:
@@ -110,8 +138,7 @@ class Decides:
 
     def __init__(self, rule, requests=None):
         self.rule, self.mapper, self.seen = rule, requests is not None, []
-        read = SimpleNamespace(requests=lambda prompts: [requests.get(p, Request()) for p in prompts])
-        self.generator = SimpleNamespace(condition=read)
+        self.generator = SimpleNamespace(condition=Condition(requests or {}))
         self.conditions = lambda prompts: prompts
         self.encode_ecg = lambda *views: [x if x is None else torch.zeros(len(x), 1, 1) for x in views]
 
@@ -141,6 +168,13 @@ def test_a_model_that_knows_scores_one():
     found = prompt_metrics(model, PROMPTS)
     assert found["prompts.accuracy"] == found["prompts.asked"] == found["prompts.fragment"] == 1
     assert found["prompts.false_generate"] == found["prompts.false_interpret"] == 0 and found["prompts.count"] == 5
+    assert found["prompts.asked_ceiling"] == 1 and found["prompts.added"] == 0.5, "a premature beat that nobody named"
+
+
+def test_what_the_condition_encoder_cannot_tell_back_lowers_the_ceiling():
+    model = Decides(perfect, MET)
+    model.generator.condition.requests = lambda vectors: [replace(Request.parse(v), rate=60) for v in vectors]
+    assert prompt_metrics(model, PROMPTS)["prompts.asked_ceiling"] == 0.5, "a rate is named by one of two"
 
 
 def test_a_model_that_always_answers_alike_is_wrong_where_the_other_is_right():

@@ -16,6 +16,7 @@ from torch import nn
 from uniecg_lite import training
 from uniecg_lite.config import Training
 from uniecg_lite.errors import BadArtifact
+from uniecg_lite.muon import Muon
 from uniecg_lite.training import Step, TrainingLoop, optimizers, rows_of, schedule
 
 PLAN = Training(steps=60, batch=8, lr=1e-2, warmup=5)
@@ -373,3 +374,20 @@ def test_muon_moves_matrices_of_linear_layers_alone():
     step = net["inner"].weight.detach() - before  # every direction moves alike
     sizes = torch.linalg.svdvals(step)
     assert sizes.min() > 0.4 * sizes.max()
+
+
+def test_muon_steps_as_torchs_does_in_its_bfloat16_and_leaves_out_what_has_no_gradient():
+    torch.manual_seed(0)
+    shapes = [(24, 24), (24, 24), (40, 16), (16, 40), (8, 12)]
+    begun = [torch.randn(shape) for shape in shapes]
+    mine, theirs = ([nn.Parameter(x.clone()) for x in begun] for _ in range(2))
+    ours = Muon(mine, 0.1, 0.01)
+    reference = torch.optim.Muon(theirs, 0.1, 0.01, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        for p, q in zip(mine[:-1], theirs[:-1]):
+            p.grad = torch.randn_like(p)
+            q.grad = p.grad.clone()
+        ours.step(), reference.step()
+    for p, q, first in zip(mine[:-1], theirs, begun):
+        assert (p - q).norm() < 0.03 * (p - first).norm(), "bfloat16 is as near as that"
+    assert torch.equal(mine[-1], begun[-1]), "alone of its shape, and without a gradient"

@@ -130,9 +130,7 @@ def stale(profile: ProfileOption = "laptop"):
 
 @app.command()
 def prompts(
-    path: Annotated[
-        Path, typer.Argument(help="JSON lines: prompt, does, and what it names; see data/test_prompts.jsonl.")
-    ],
+    path: Annotated[Path, typer.Argument(help="JSON lines, such as data/test_prompts.jsonl.")],
     wrong: Annotated[bool, typer.Option("--wrong", help="Also list what went wrong.")] = False,
     profile: ProfileOption = "laptop",
     model: ModelOption = None,
@@ -143,7 +141,7 @@ def prompts(
     asked = load_prompts(path)
     scores = prompt_scores(_model(profile, model), asked)
     typer.echo(by_kind(scores).round(3).to_string())
-    for row in scores[(scores.right == False) | (scores.asked == False)].itertuples() if wrong else ():  # noqa: E712
+    for row in scores[~scores.right | scores.asked.eq(False)].itertuples() if wrong else ():
         typer.echo(f"{row.kind}: {row.prompt}\n  {row.understood or ('an ECG' if row.generated else 'words')}")
 
 

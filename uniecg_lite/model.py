@@ -22,7 +22,7 @@ from .ecg import ECG
 from .ecg_image import raster
 from .encoders import ImageEncoder, SignalEncoder
 from .errors import BadArtifact, BadRequest, refused, require
-from .findings import column
+from .findings import SINUS, column
 from .generator.generator import Generator
 from .language.conversations import WANTED
 from .language.report_parser import parse_report
@@ -92,11 +92,18 @@ class Answer:
         onset, end = -qrs / 2, qrs / 2  # from the R peak
         where = {"P": (onset - pr, onset), "QRS": (onset, end), "ST": (end, end + 0.08), "T": (end + 0.08, onset + qt)}
         shown = [("QRS", r.q_waves), ("ST", r.st_up + r.st_down), ("T", r.t_inverted + r.t_tall)]
-        shown += [(wave, LEADS_OF.get(code, LEADS)) for code in r.findings for wave in WAVES_OF.get(code, ())]
+        shown += [
+            (wave, LEADS_OF.get(code, LEADS))
+            for code in r.findings - {*SINUS, "NORM"}
+            for wave in WAVES_OF.get(code, ())
+        ]
         named = {(lead, wave) for wave, leads in shown for lead in leads}
-        peaks = peak_times(torch.from_numpy(self.read.standard().signal)[None], 100.0)[0]
-        beats = peaks[peaks.isfinite()].tolist()
-        return [(lead, at + where[wave][0], at + where[wave][1]) for lead, wave in sorted(named) for at in beats]
+        peaks = peak_times(torch.from_numpy(self.read.standard().signal)[None], 100.0)
+        return [
+            (lead, at + where[wave][0], at + where[wave][1])
+            for lead, wave in sorted(named)
+            for at in peaks[peaks.isfinite()].tolist()
+        ]
 
 
 class UniECG(ECGLanguageModel, ModelHubMixin):
@@ -264,7 +271,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             raise BadRequest("An ECG and a page are attached: give one of them, an ECG is read as its page, too.")
         read = ecg or image or (history[-1][1].read if history else None)
         signal = torch.from_numpy(read.standard().signal)[None] if isinstance(read, ECG) else None
-        page = read_page(read)[None] if isinstance(read, str) else None if signal is None else raster(signal)
+        page = None if read is None else read_page(read)[None] if signal is None else raster(signal)
         dialogue = (*(part for words, answer in history for part in (words, answer.context)), prompt)
         while len(dialogue) > 1 and len(self.prompt_ids(dialogue)) > self.max_prompt:
             dialogue = dialogue[2:]  # the oldest is forgotten

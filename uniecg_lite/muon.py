@@ -17,8 +17,8 @@ class Muon(torch.optim.Muon):
         """One step of every matrix that has a gradient."""
         for group in self.param_groups:
             alike: dict[torch.Size, list[nn.Parameter]] = {}
-            for p in group["params"]:
-                alike.setdefault(p.shape, []).extend([p] if p.grad is not None else [])
+            for p in (p for p in group["params"] if p.grad is not None):
+                alike.setdefault(p.shape, []).append(p)
             for shape, same in alike.items():
                 grads = [p.grad.float() for p in same]
                 moments = [

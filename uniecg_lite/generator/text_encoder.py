@@ -5,21 +5,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoders import transformer
-from ..language.requests import MARKS, Request
+from ..language.requests import MARKS, POSSIBLE, Request
 from ..language.tokenizer import encode, number_rows
 from ..leads import LEADS
 from ..training import inference
 
 WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over its scale
 NUMBER_WIDTH = 2 + 2 * len(WAVES)  # numbers that tell one number of a request, and whether it is named
-NUMBERS = {  # of a request: one cycle of its slowest wave, its weight in the loss, and what can be told
-    "rate": (200, 1.0, range(20, 301)),
-    "age": (200, 0.5, range(1, 121)),
-    "pr": (400, 0.5, range(60, 610, 10)),
-    "qrs": (200, 0.5, range(40, 310, 10)),
-    "qt": (800, 0.5, range(150, 810, 10)),
-    "axis": (360, 0.5, range(-180, 190, 10)),
-    "seconds": (100, 0.2, range(1, 61)),
+NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
+    "rate": (200, 1.0),
+    "age": (200, 0.5),
+    "pr": (400, 0.5),
+    "qrs": (200, 0.5),
+    "qt": (800, 0.5),
+    "axis": (360, 0.5),
+    "seconds": (100, 0.2),
 }
 OPEN_WEIGHT = 0.1  # of whether a part is named
 MARKS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
@@ -68,7 +68,7 @@ class TextEncoder(nn.Module):
         predicted = self.predict(self([r.text() for r in requests]))
         *numbers, sex, marks, st = predicted.split(PARTS, -1)
         loss = 0.0
-        for each, (name, (scale, weight, _)) in zip(numbers, NUMBERS.items()):
+        for each, (name, (scale, weight)) in zip(numbers, NUMBERS.items()):
             values = [getattr(r, name) for r in requests]
             known = torch.tensor([float(v is not None) for v in values], device=predicted.device)
             target = waves(torch.tensor([float(v or 0) / scale for v in values], device=predicted.device))
@@ -77,7 +77,8 @@ class TextEncoder(nn.Module):
         known = torch.tensor([float(r.sex is not None) for r in requests], device=predicted.device)
         female = torch.tensor([float(r.sex == "female") for r in requests], device=predicted.device)
         sexes = F.binary_cross_entropy_with_logits(sex[:, 0], female, reduction="none")
-        truth = torch.tensor([[float(mark in r.marks) for mark in MARKS] for r in requests], device=predicted.device)
+        there = [r.marks for r in requests]
+        truth = torch.tensor([[float(mark in own) for mark in MARKS] for own in there], device=predicted.device)
         marked = F.binary_cross_entropy_with_logits(marks, truth)
         heights = torch.tensor([[dict(r.st).get(lead, 0) / HIGH for lead in LEADS] for r in requests])
         raised = F.mse_loss(st, heights.to(st.device))
@@ -115,9 +116,8 @@ def waves(share: Tensor) -> Tensor:
 
 
 def _told(predicted: Tensor, name: str) -> Tensor:
-    """(B, NUMBER_WIDTH) -> (B,) the nearest number that can be told."""
-    scale, _, values = NUMBERS[name]
-    every = torch.tensor(values, device=predicted.device).float()  # (R,)
+    """(B, NUMBER_WIDTH) -> (B,) the nearest number of those that are `POSSIBLE`."""
+    scale, every = NUMBERS[name][0], torch.tensor(POSSIBLE[name], device=predicted.device).float()  # (R,)
     return every[torch.cdist(predicted[:, :-1].float(), waves(every / scale)).argmin(1)]
 
 

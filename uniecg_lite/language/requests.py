@@ -3,6 +3,7 @@
 import random
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ..findings import CODES, CRITERIA, NAMES, RANGES, RHYTHMS, column, table
 from ..leads import CHEST, LEADS
@@ -12,6 +13,7 @@ SYNONYMS = column("synonyms")
 NO_ECG, HELD_OUT, TERMS = PROMPTS["no_ecg"], 10, 4  # one phrasing in so many is `unseen`; names that are asked about
 
 
+@cache
 def phrasings(task: str, split: str) -> list:
     """The phrasings of a task (interpret, generate, question, ...), `seen` in training or `unseen`."""
     kept = {"seen": False, "unseen": True}[split]
@@ -27,7 +29,8 @@ MARKS = tuple(  # what a request has or has not
     for value in values
 )
 NO_PR = (*column("no_p"), "3AVB")  # no P wave is conducted
-POSSIBLE = {"age": (0, 120), "rate": (20, 300), "pr": (60, 600), "qrs": (40, 300), "qt": (150, 800)}
+POSSIBLE = {"age": range(121), "rate": range(20, 301), "pr": range(60, 601, 10), "qrs": range(40, 301, 10)}
+POSSIBLE |= {"qt": range(150, 801, 10), "axis": range(-180, 181, 10), "seconds": range(1, 61)}  # as they are told
 UNITS = {"rate": "{} bpm", "pr": "PR {} ms", "qrs": "QRS {} ms", "qt": "QT {} ms", "axis": "axis {} degrees"}
 
 
@@ -93,25 +96,17 @@ class Request:
         fields = {"age": self.age, "sex": self.sex, "findings": self.findings or None}
         fields |= {key: getattr(self, key) for key in UNITS}
         left = [key.upper() if key in ("pr", "qrs", "qt") else key for key, value in fields.items() if value is None]
-        more = [f"ST {height / 10:+g} mV in {lead}" for lead, height in self.st] + [
-            PROMPTS["noise"][k][0] for k in self.noise
-        ]
-        more += [
-            form.format(value)
-            for form, value in zip(("{} s long", "lead {} alone", "from {} on"), self._single.values())
-            if value
-        ]
+        single = zip(("{} s long", "lead {} alone", "from {} on"), self._single.values())
+        more = [f"ST {height / 10:+g} mV in {lead}" for lead, height in self.st]
+        more += [PROMPTS["noise"][kind][0] for kind in self.noise] + [form.format(v) for form, v in single if v]
         parts = {"": ", ".join(filter(None, named)), "left open: ": ", ".join(left), "not drawn yet: ": ", ".join(more)}
         return "; ".join(name + words for name, words in parts.items() if words)
 
     @property
     def refusal(self) -> str | None:
         """Why no heart can be like this, in a sentence; None where one can."""
-        beyond = {
-            key
-            for key, (low, high) in POSSIBLE.items()
-            if (value := getattr(self, key)) is not None and not low <= value <= high
-        }
+        values = {key: getattr(self, key) for key in POSSIBLE}
+        beyond = {k for k, v in values.items() if v is not None and not POSSIBLE[k][0] <= v <= POSSIBLE[k][-1]}
         reasons = {
             "rate": "rate" in beyond,
             "age": "age" in beyond,

@@ -14,11 +14,8 @@ def _more(request: Request, rng: random.Random) -> list[str]:
     out = [rng.choice(PROMPTS["noise"][kind]) for kind in request.noise]
     if request.st:
         names, height = [lead for lead, _ in request.st], request.st[0][1]
-        leads = (
-            "-".join((names[0], names[-1]))
-            if names[0] in CHEST and len(names) > 2
-            else rng.choice((", ", " and ")).join(names)
-        )
+        row = names[0] in CHEST and len(names) > 2  # V1-V3
+        leads = "-".join((names[0], names[-1])) if row else rng.choice((", ", " and ")).join(names)
         out.append(rng.choice(PROMPTS["st_up" if height > 0 else "st_down"]).format(mm=abs(height), leads=leads))
     if request.seconds:
         out.append(rng.choice(PROMPTS["seconds"]).format(value=request.seconds))
@@ -58,12 +55,10 @@ def fill(template: str, request: Request, rng: random.Random, other: str = "") -
     }
     rate = [forms.pop("rate")] if "rate" in forms else []
     both = "{rate}" in template and "{numbers}" in template
-    names = [rng.choice(SYNONYMS[code]) for code in request.findings]
+    *first, last = [rng.choice(SYNONYMS[code]) for code in request.findings] or [""]
     slots = {
         "who": person,
-        "what": rng.choice((" and ", " with ", ", ", " + ")).join(
-            [", ".join(names[:-1])] * (len(names) > 1) + names[-1:]
-        ),
+        "what": rng.choice((" and ", " with ", ", ", " + ")).join([", ".join(first)] * bool(first) + [last]),
         "rate": ", ".join(rate if both else [*rate, *forms.values()]),
         "numbers": ", ".join(forms.values() if both else [*rate, *forms.values()]),
         "other": other,

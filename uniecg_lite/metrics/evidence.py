@@ -18,6 +18,7 @@ from ..simulator.simulate import simulate
 from .chain import reports
 from .reports import difference, reading_scores, report_scores
 
+STRANGERS = 5150  # seed of simulated patients from whom nobody has learned
 WAVES = ("P", "QRS", "ST", "T")
 GROUP, CARRIERS = column("wave_group"), column("waves")  # code: its group; the waves that carry it, alike in a group
 P_S, BEFORE_S, PREMATURE_S, ST_S = 0.12, 0.20, 0.16, 0.08  # see `wave_windows`
@@ -50,9 +51,9 @@ def wave_windows(truth: dict[str, torch.Tensor], length: int, hz: float) -> torc
 
 
 def ratios(mass: torch.Tensor, windows: torch.Tensor) -> torch.Tensor:
-    """Share of the saliency in windows over the share of time they cover: (N, L), (N, L) bool -> (N,).
+    """Share of a mass, such as attention, in windows over the share of time they cover: (N, L), (N, L) bool -> (N,).
 
-    NaN where the windows cover nothing; 1 is what looking everywhere gives, and no saliency at all counts as 0.
+    NaN where the windows cover nothing; 1 is what looking everywhere gives, and no mass at all counts as 0.
     """
     share = (mass * windows).sum(1) / mass.sum(1).clamp(min=torch.finfo(mass.dtype).tiny)
     cover = windows.float().mean(1)
@@ -98,20 +99,18 @@ def occlusion(model, simulated, each: int = 4) -> dict[str, float]:
 
 
 def reading_controls(model, signal: torch.Tensor, truth: list[Reading]) -> dict[str, float]:
-    """`controls.<shown>.<score>` of `reports.report_scores`, where the model is shown `both` views, one of them
-    (`signal`, `image`), `another` patient's ECG, `noise` alone, or `zeros`; and of the most usual report of all:
-    `controls.majority.*`, the median of each number and the findings that half of the patients have.
+    """`controls.<shown>.<score>` of `reports.report_scores`, where the model is shown the `own` ECG, `another`
+    patient's, `noise` alone, or `zeros`; and of the most usual report of all: `controls.majority.*`, the median of each
+    number and the findings that half of the patients have. One view alone is in `chain.stage1_metrics`.
 
     Args:
         model: a reading `UniECG`.
         signal: (B, 12, 1000) mV.
         truth: their B readings.
     """
-    texts = {mode: reports(model, signal, mode) for mode in ("both", "signal", "image")}
     noisy, clean = (simulate(0, torch.arange(len(signal)), noise=noise).signal for noise in (True, False))
-    instead = {"another": signal.roll(1, 0), "noise": noisy - clean, "zeros": torch.zeros_like(signal)}
-    texts |= {what: reports(model, other) for what, other in instead.items()}
-    scores = {what: report_scores(found, truth) for what, found in texts.items()}
+    shown = {"own": signal, "another": signal.roll(1, 0), "noise": noisy - clean, "zeros": torch.zeros_like(signal)}
+    scores = {what: report_scores(reports(model, other), truth) for what, other in shown.items()}
     numbers = {key: torch.tensor([getattr(r, key) for r in truth]).nanmedian().item() for key in NUMBERS}
     usual = frozenset(c for c in CODES if sum(c in r.findings for r in truth) > len(truth) / 2)
     scores["majority"] = reading_scores([Reading(**numbers, findings=usual)] * len(truth), truth)

@@ -25,6 +25,7 @@ DOES = {"make": True, "ecg": True, "generate": True, "read": False, "answer": Fa
 FIELDS = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs", "qt_ms": "qt", "axis_deg": "axis"}  # of a request
 NEAR = {"rate": 2, "age": 2, "pr": 10, "qrs": 10, "qt": 10, "axis": 10}  # a number within this is the one asked for
 ATTACHED = 2026  # seed of the simulated ECG that goes with prompts that have one attached
+COLUMNS = ["prompt", "kind", "wanted", "generated", "right", "asked", "added", "understood"]
 CODE_OF = {name.lower(): code for code in CODES for name in (code, NAMES[code])}
 
 
@@ -70,9 +71,14 @@ class Prompt(BaseModel):
         return value
 
     @property
+    def makes(self) -> set[bool]:
+        """Whether an ECG is right, words, or both."""
+        return {DOES[name] for name in self.does}
+
+    @property
     def wanted(self) -> dict:
         """What a request for it must say: its fields, as far as they are named."""
-        numbers = {FIELDS.get(name, name): value for name, value in self.numbers.items()}
+        numbers = {FIELDS.get(name, name): round(value) for name, value in self.numbers.items()}
         return numbers | ({"sex": self.sex} if self.sex else {})
 
 
@@ -113,8 +119,8 @@ def prompt_scores(model, prompts: list[Prompt]) -> pd.DataFrame:
         prompts: of `load_prompts`; those with an ECG attached get a simulated one.
 
     Returns:
-        a row for each: prompt, kind, wanted (an ECG; None where both are right), generated, right, asked (all that it
-        names is asked of the generator; None where that is not the question), understood.
+        a row for each, `COLUMNS`: wanted is an ECG, None where both are right; asked, whether all that it names is
+        asked of the generator, and added, whether more findings are; None where that is not the question.
     """
     require(model.ecg_ids, "This model cannot decide yet: run notebook 07.", BadRequest)
     rows = []
@@ -123,15 +129,18 @@ def prompt_scores(model, prompts: list[Prompt]) -> pd.DataFrame:
         shown = simulate(ATTACHED, torch.arange(len(some))).signal if attached and some else None
         views = (None, None) if shown is None else views_of(model, shown)
         generated = [model.ecg_ids[0] in ids for ids in model.write([one.prompt for one in some], *views)]
-        wanted = [one.prompt for one, was in zip(some, generated) if was]
-        read = model.generator.condition.requests(model.conditions(wanted)) if wanted and model.mapper else []
-        requests = iter([*read, *[None] * len(wanted)])
+        met = [one.prompt for one, was in zip(some, generated) if was]
+        read = model.generator.condition.requests(model.conditions(met)) if met and model.mapper else []
+        requests = iter([*read, *[None] * len(met)])
         for one, was in zip(some, generated):
-            can, request = {DOES[name] for name in one.does}, next(requests) if was else None
+            request = next(requests) if was else None
             was = was and not (request and request.refusal)
-            asked = is_asked(one, request) if was and request and can == {True} else None
-            rows.append((one.prompt, one.kind, *(can if len(can) == 1 else (None,)), was, was in can, asked, request))
-    return pd.DataFrame(rows, columns=["prompt", "kind", "wanted", "generated", "right", "asked", "understood"])
+            wanted = None if len(one.makes) == 2 else True in one.makes
+            judged = (None, None)
+            if was and request and wanted:
+                judged = is_asked(one, request), bool(set(request.findings) - set(one.findings))
+            rows.append((one.prompt, one.kind, wanted, was, was in one.makes, *judged, request))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def by_kind(scores: pd.DataFrame) -> pd.DataFrame:
@@ -144,18 +153,26 @@ def by_kind(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def prompt_metrics(model, prompts: list[Prompt] | None = None) -> dict[str, float]:
-    """`prompts.*` of the frozen prompts: accuracy with its interval, both ways to be wrong, and the share of wishes
-    whose findings and numbers are all asked of the generator."""
-    scores = prompt_scores(model, prompts or load_prompts(DATA / "test_prompts.jsonl"))
-    summed = by_kind(scores)
-    every, wanted, unwanted = summed.loc["all"], scores[scores.wanted == True], scores[scores.wanted == False]  # noqa: E712
+    """`prompts.*` of the frozen prompts: accuracy with its interval, both ways to be wrong, and of the wishes that are
+    met the share whose findings and numbers are all `asked` of the generator, and the share with findings `added`.
+
+    `prompts.asked_ceiling` is `asked` where the condition encoder reads the truth in canonical words: the vectors that
+    the mapper aims at.
+    """
+    prompts = prompts or load_prompts(DATA / "test_prompts.jsonl")
+    scores, wanted = prompt_scores(model, prompts), [one for one in prompts if one.makes == {True}]
+    summed, condition = by_kind(scores), model.generator.condition
+    truth = [Request(findings=one.findings, **one.wanted) for one in wanted]
+    read, every = condition.requests(condition([request.text() for request in truth])), summed.loc["all"]
     return {
         "prompts.accuracy": every.share,
         "prompts.accuracy_low": every.low,
         "prompts.accuracy_high": every.high,
         "prompts.count": every.n,
-        "prompts.false_generate": float(unwanted.generated.mean()),
-        "prompts.false_interpret": float(1 - wanted.generated.mean()),
+        "prompts.false_generate": float(scores[scores.wanted.eq(False)].generated.mean()),
+        "prompts.false_interpret": float(1 - scores[scores.wanted.eq(True)].generated.mean()),
         "prompts.asked": every.asked / every.requests if every.requests else nan,
+        "prompts.asked_ceiling": sum(map(is_asked, wanted, read)) / max(1, len(wanted)),
+        "prompts.added": float(scores.added.dropna().astype(float).mean()),
         **{f"prompts.{kind}": share for kind, share in summed.share.items() if kind != "all"},
     }

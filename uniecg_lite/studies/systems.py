@@ -24,7 +24,7 @@ from ..language.conversations import Corpus
 from ..leads import LEADS
 from ..metrics.chain import PROMPT
 from ..metrics.conflict import conflict_metrics
-from ..metrics.evidence import occlusion
+from ..metrics.evidence import STRANGERS, occlusion
 from ..metrics.grounded import NO_PR, grounded
 from ..metrics.reader import SCALES
 from ..metrics.reports import report_scores
@@ -35,7 +35,6 @@ from ..store import Store, save_tensors
 from ..training import device_and_why
 from .study import cell_basis, open_split, size
 
-STRANGERS = 5150  # seed of the simulated patients on whom evidence is looked for: nobody has learned from them
 VIEWS = "studies/views"
 INPUTS = ("encoders", "cohort")
 SHOWN = {"pulse": ("image",), "gem": MODES, "shared": MODES}  # the views that a variant learns from
