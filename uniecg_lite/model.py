@@ -98,12 +98,9 @@ class Answer:
             for wave in WAVES_OF.get(code, ())
         ]
         named = {(lead, wave) for wave, leads in shown for lead in leads}
-        peaks = peak_times(torch.from_numpy(self.read.standard().signal)[None], 100.0)
-        return [
-            (lead, at + where[wave][0], at + where[wave][1])
-            for lead, wave in sorted(named)
-            for at in peaks[peaks.isfinite()].tolist()
-        ]
+        peaks = peak_times(torch.from_numpy(self.read.standard().signal)[None], 100.0)[0]
+        beats = peaks[peaks.isfinite()].tolist()
+        return [(lead, at + where[wave][0], at + where[wave][1]) for lead, wave in sorted(named) for at in beats]
 
 
 class UniECG(ECGLanguageModel, ModelHubMixin):

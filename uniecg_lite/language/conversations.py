@@ -131,8 +131,7 @@ class Corpus:
     def _remake(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[tuple[str, ...], str]:
         template, request = self._fitting(phrasings("generate", split), row, rng)
         how, code, rate = rng.choice(("same_with", "same_number", "again")), rng.choice(CODES), rng.randrange(35, 180)
-        changed = {"same_with": request.changed_to(code), "same_number": replace(request, rate=rate)}
-        again = changed.get(how, request)
+        again = {"same_with": request.changed_to(code), "same_number": replace(request, rate=rate)}.get(how, request)
         if again.refusal:  # bradycardia at 140 bpm: another wish
             return self._remake(kind, row, rng, split)
         wording = rng.choice(PROMPTS["follow"][how]).format(
