@@ -19,7 +19,7 @@ from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, gro
 from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
 from .requests import NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
-from .wording import fill, in_words, typed
+from .wording import fill, number, typed
 
 GROUPS = grouped("token")  # findings that are noted together
 IN_LEADS = (*LEAD_SIGNS, *(key for key, _ in NOISES.values()))  # facts that each lead has or has not
@@ -57,7 +57,8 @@ def notes(r: Reading, which: str = "") -> str:
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
 READING = {"interpret": 0.5, "interpret_about": 0.2, "denied": 0.2, "upload": 0.1}  # tasks that a report answers
-WISHES = {"generate": 0.7, "attached": 0.1, "two": 0.1, "remake": 0.1}  # ..., like one attached, with another, again
+WISHES = {"generate": 0.4, "parts": 0.3, "attached": 0.1, "two": 0.1, "remake": 0.1}  # how an ECG is wished for
+UNUSUAL = 0.25  # share of wishes with a finding more, which the patient has not
 OTHER = ("general", "about_making", "small_talk", "language")  # answered by a sentence of their own
 KINDS = ("wish", "restate", "report", "question", "no_ecg", "other", "impossible")
 TEXT_MIX = dict(zip(KINDS, (0.52, 0.06, 0.04, 0.14, 0.10, 0.12, 0.02)))
@@ -126,7 +127,11 @@ class Corpus:
         if task == "remake":
             return self._remake(kind, row, rng, split)
         template, request = self._fitting(phrasings(task, split), row, rng)
-        return fill(template, request, rng, rng.choice(SYNONYMS[rng.choice(CODES)])), request.text()
+        changed = request.changed_to(rng.choice(CODES))
+        if request.findings and rng.random() < UNUSUAL and not changed.refusal:
+            request = changed
+        other = rng.choice([code for code in CODES if code not in request.findings])
+        return fill(template, request, rng, rng.choice(SYNONYMS[other])), request.text()
 
     def _remake(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[tuple[str, ...], str]:
         template, request = self._fitting(phrasings("generate", split), row, rng)
@@ -135,7 +140,7 @@ class Corpus:
         if again.refusal:  # bradycardia at 140 bpm: another wish
             return self._remake(kind, row, rng, split)
         wording = rng.choice(PROMPTS["follow"][how]).format(
-            what=rng.choice(SYNONYMS[code]), rate=rng.choice(PROMPTS["rate"]).format(value=rate, words=in_words(rate))
+            what=rng.choice(SYNONYMS[code]), rate=number(rng.choice(PROMPTS["rate"]), rate)
         )
         return (typed(fill(template, request, rng), rng), WANTED + request.text(), wording), again.text()
 

@@ -169,10 +169,11 @@ class Request:
     def named_by(self, template: str) -> "Request | None":
         """What is left of it in a template that has no slot for the rest; None where a slot would stay empty."""
         slots = set(SLOTS.findall(template))
-        left = {} if "who" in slots else {"age": None, "sex": None}
-        left |= {} if slots & {"rate", "numbers"} else dict.fromkeys(("rate", *MEASURES))
-        named = replace(self, **left, findings=self.findings if "what" in slots else ())
+        left = {} if slots & {"who", "parts"} else {"age": None, "sex": None}
+        left |= {} if slots & {"rate", "numbers", "parts"} else dict.fromkeys(("rate", *MEASURES))
+        named = replace(self, **left, findings=self.findings if slots & {"what", "parts"} else ())
         empty = {"what": not named.findings, "rate": named.rate is None, "numbers": not named.measures}
+        empty["parts"] = empty["what"] and empty["rate"] and not named.measures and named.age is None is named.sex
         return None if any(empty.get(slot) for slot in slots) else named
 
 

@@ -35,11 +35,39 @@ def in_words(n: int) -> str:
     return f"{ONES[n // 100]} hundred" + (f" and {in_words(n % 100)}" if n % 100 else "")
 
 
+def number(form: str, value: int) -> str:
+    """A number in one of the forms of the table: digits, words, seconds, small squares, and for a rate the time of a
+    beat or the beats of a second."""
+    seconds, beat = f"{value / 1000:.2f}", 60 / max(1, value)
+    return form.format(
+        value=value,
+        words=in_words(value),
+        seconds=f"{value / 1000:g}",
+        bare=seconds.lstrip("0"),
+        point=" ".join(["point", *(ONES[int(digit)] for digit in seconds.split(".")[1])]),
+        squares=f"{value / 40:g}",
+        hundredths=value // 10,
+        rr=f"{beat:.2f}",
+        rr_ms=round(beat * 100) * 10,
+        hz=f"{value / 60:.3g}",
+    )
+
+
+def _jotted(pieces: list[str], other: str, rng: random.Random) -> str:
+    """The parts of a request in any order, as people jot them down, at times with an aside that is no part of it."""
+    if rng.random() < 0.25:
+        large, middle, small = (rng.randrange(*ends) for ends in ((80, 220), (40, 99), (2, 30)))
+        aside = rng.choice(PROMPTS["aside"])
+        pieces = [*pieces, aside.format(n=large, m=middle, k=small, tenths=large / 20, other=other)]
+    separator = rng.choice((", ", ", ", ", ", " ", " ", " - ", "; ", " / ", ". ", " | ", " + ", ","))
+    return separator.join(rng.sample(pieces, len(pieces)))
+
+
 def fill(template: str, request: Request, rng: random.Random, other: str = "") -> str:
     """Say a request in the words of a template, with one of the wordings of each part.
 
     Args:
-        template: slots {who}, {what}, {rate}, {numbers} and {other}, as far as it has them.
+        template: slots {who}, {what}, {rate}, {numbers}, {other} and {parts} (all of it), as far as it has them.
         request: what `Request.named_by` left of it.
         rng: the only source of chance.
         other: a second finding, of another ECG.
@@ -47,16 +75,16 @@ def fill(template: str, request: Request, rng: random.Random, other: str = "") -
     age, sex = request.age, request.sex
     known = (sex or "age_only") if age is not None else f"{sex}_only" if sex else "nobody"
     person = rng.choice(PROMPTS["who"][known]).format(age=age, words=in_words(age or 0))
-    values = {key: getattr(request, key) for key in ("rate", *MEASURES)}
-    forms = {
-        key: rng.choice(PROMPTS[key]).format(value=value, seconds=f"{value / 1000:g}", words=in_words(value))
-        for key, value in values.items()
-        if value is not None
-    }
-    rate = [forms.pop("rate")] if "rate" in forms else []
+    values = {key: value for key in ("rate", *MEASURES) if (value := getattr(request, key)) is not None}
+    for key in [k for k in values if k != "rate"] if rng.random() < 0.3 else ():  # not everybody counts in tens
+        values[key] += rng.randint(-4, 4)
+    forms = {key: number(rng.choice(PROMPTS[key]), value) for key, value in values.items()}
     both = "{rate}" in template and "{numbers}" in template
-    *first, last = [rng.choice(SYNONYMS[code]) for code in request.findings] or [""]
+    *first, last = names = [rng.choice(SYNONYMS[code]) for code in request.findings] or [""]
+    pieces = [*names * bool(request.findings), *[person] * (known != "nobody"), *forms.values()]
+    rate = [forms.pop("rate")] if "rate" in forms else []
     slots = {
+        "parts": _jotted(pieces, other, rng) if "{parts}" in template else "",
         "who": person,
         "what": rng.choice((" and ", " with ", ", ", " + ")).join([", ".join(first)] * bool(first) + [last]),
         "rate": ", ".join(rate if both else [*rate, *forms.values()]),
