@@ -22,6 +22,7 @@ from uniecg_lite.findings import (
     Reading,
     readings,
     report,
+    table,
 )
 from uniecg_lite.language.conversations import TEXT_MIX, WANTED, WISHES
 from uniecg_lite.language.report_parser import parse_report
@@ -40,10 +41,11 @@ from uniecg_lite.language.tokenizer import PLAIN_TEMPLATE, encode, spaced
 from uniecg_lite.language.wording import fill, in_words, number, typed, worded
 from uniecg_lite.leads import LEADS
 from uniecg_lite.llm import ECGLanguageModel
+from uniecg_lite.paths import DATA, ROOT
 from uniecg_lite.simulator.simulate import simulate
 
 FILLED = ("generate", "attached", "two", "restate")  # by a request; the others by a term, or by nothing
-ASKED = ("interpret", "interpret_about", "denied", "upload", "question")
+ASKED = ("interpret", "interpret_about", "denied", "upload", "question", "meaning")
 TASKS = (*FILLED, *ASKED, "general", "about_making", "small_talk", "language")
 FULL = Request(63, "female", 121, ("AFIB", "LVH"), 160, 120, 400, -30)
 TEXTS = (
@@ -365,7 +367,7 @@ def test_every_code_has_synonyms_and_no_synonym_two_codes():
 def test_there_are_enough_phrasings():
     counts = {task: (len(phrasings(task, "seen")), len(phrasings(task, "unseen"))) for task in TASKS}
     least = dict.fromkeys(TASKS, (45, 5)) | {"generate": (600, 60), "interpret": (250, 25), "question": (200, 20)}
-    least |= {"restate": (12, 1)}
+    least |= {"restate": (12, 1), "meaning": (36, 4)}
     assert all(n >= wanted for task in TASKS for n, wanted in zip(counts[task], least[task])), counts
     with pytest.raises(KeyError):
         phrasings("generate", "dream")
@@ -394,7 +396,8 @@ def test_every_template_is_filled_and_no_brace_stays(task):
         slots = SLOTS.findall(template)
         assert len(slots) == len(set(slots)) or task == "denied", "no part is said twice"
         assert set(slots) <= ({"who", "what", "rate", "numbers", "other"} if task in FILLED else {"term"}), template
-        assert ("other" in slots) == (task == "two") and (task not in ("question", "interpret_about") or slots)
+        assert ("other" in slots) == (task == "two")
+        assert slots or task not in ("question", "meaning", "interpret_about")
         asked = FULL.named_by(template) if task in FILLED else None
         text = fill(template, asked, rng, term) if asked else template.format(term=term)
         assert text.strip() and not re.search("[{}]", text), text
@@ -486,6 +489,50 @@ def test_every_term_has_an_answer():
     pairs = dict(questions())
     assert len(pairs) == len(questions()), "no term is asked with two answers"
     assert set(NAMES.values()) <= set(pairs) and all(answer.endswith(".") for answer in pairs.values())
+
+
+def test_common_words_are_named_with_source_and_licence():
+    english = table("english")
+    assert english["source"].startswith("WordNet 3.0") and re.search(r"wordnet-base \S+3\.0", english["package"])
+    licence = (DATA.parent / english["licence"]).read_text(encoding="utf-8")
+    assert "WordNet 3.0 Copyright 2006 by Princeton University.  All rights reserved." in licence
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert re.search(rf'^license-files = .*"{english["licence"]}"', project, re.M), "it travels with a build"
+
+
+def test_every_common_word_has_a_plain_meaning_of_its_own():
+    pairs = table("english")["words"]
+    words, glosses = zip(*pairs)
+    assert len(pairs) == len(set(words)) == len(set(glosses)) == 3000
+    assert all(re.fullmatch("[a-z]{2,}", word) for word in words)
+    assert all(re.fullmatch(r"[a-z0-9][ -~]{6,88}[^ .,;:]", gloss) and '"' not in gloss for gloss in glosses)
+    about_ecgs = re.compile(r"\b(ecg|heart|cardia\w*|atri\w*|ventric\w*|pulse)\b")
+    assert not [one for pair in pairs for one in pair if about_ecgs.search(one)]
+    named = {name.lower() for names in SYNONYMS.values() for name in names} | {term for term, _ in questions()}
+    asked = {name for task in TASKS for split in ("seen", "unseen") for name in plain(task, split)}
+    assert not set(words) & (named | asked), "what is said alone has one answer"
+    assert {"draw", "make", "show", "trace", "generate"} <= set(words), "verbs of wishes are words, too"
+
+
+@pytest.mark.parametrize(("split", "other"), [("seen", "unseen"), ("unseen", "seen")])
+def test_words_kept_for_scoring_are_asked_about_in_no_other_sample(split, other, monkeypatch):
+    monkeypatch.setattr("uniecg_lite.language.conversations.typed", lambda text, rng: text)
+    corpus, rng, answers = tiny.corpus(), random.Random(9), {a: word for word, a in phrasings("english", split)}
+    assert len(answers) == {"seen": 2700, "unseen": 300}[split]
+    assert not answers.keys() & {answer for _, answer in phrasings("english", other)}
+    for _ in range(3000):
+        prompt, answer = corpus.sample("meaning", 0, rng, split)
+        assert prompt in [t.format(term=answers[answer]) for t in phrasings("meaning", split)], prompt
+        assert answer[0] == answer[0].upper() and answer.endswith(".")
+
+
+def test_a_word_in_twenty_five_conversations_is_a_common_one():
+    rng, corpus = random.Random(0), tiny.corpus()
+    kinds = [kind for kind, *_ in corpus.dialogue([0] * 5000, rng)]
+    assert TEXT_MIX["meaning"] == 0.04 and 0.034 < kinds.count("meaning") / 5000 < 0.046
+    unseen, texts = {answer for _, answer in phrasings("english", "unseen")}, corpus.sentences(rng, 3000)
+    known = {answer for _, answer in phrasings("english", "seen")} & set(texts)
+    assert not unseen & set(texts) and 90 < len(known) < 150, "the tokenizer sees them as often"
 
 
 def test_conversations_are_the_same_for_the_same_seed():

@@ -60,8 +60,8 @@ READING = {"interpret": 0.5, "interpret_about": 0.2, "denied": 0.2, "upload": 0.
 WISHES = {"generate": 0.4, "parts": 0.3, "attached": 0.1, "two": 0.1, "remake": 0.1}  # how an ECG is wished for
 UNUSUAL = 0.25  # share of wishes with a finding more, which the patient has not
 OTHER = ("general", "about_making", "small_talk", "language")  # answered by a sentence of their own
-KINDS = ("wish", "restate", "report", "question", "no_ecg", "other", "impossible")
-TEXT_MIX = dict(zip(KINDS, (0.52, 0.06, 0.04, 0.14, 0.10, 0.12, 0.02)))
+TEXT_MIX = {"wish": 0.52, "restate": 0.06, "report": 0.04, "question": 0.12, "no_ecg": 0.09, "meaning": 0.04}
+TEXT_MIX |= {"other": 0.11, "impossible": 0.02}
 ABSURD = {"rate": (0, 350, 400, 500, 600, 700, 900, 1000, 2000), "age": (150, 180, 250, 400, 900)}
 ABSURD |= dict.fromkeys(("pr", "qrs", "qt"), (0, 1000, 1500, 3000))  # what no heart has
 LEADS_SHOWN = re.compile(r"(?:Q waves|ST elevation|ST depression|T inverted|T tall) in [^.]*\.")
@@ -89,10 +89,10 @@ class Corpus:
         """One (prompt, answer) about a row, as people type.
 
         kind: `interpret` (answer: the report), `wish` and `restate` (answer: the request in canonical words), `report`
-        (a report that would fit a request), `question` (a definition), `no_ecg` (nothing was attached), `ask` (a
-        question about the ECG), `impossible` (a wish that no heart meets), `other` (one of `OTHER`), `follow` (a
-        question about the report before it); one of `WISHES` stands for itself. A prompt with a past is a tuple:
-        prompt, answer, prompt.
+        (a report that would fit a request), `question` (a definition), `meaning` (what a common word means), `no_ecg`
+        (nothing was attached), `ask` (a question about the ECG), `impossible` (a wish that no heart meets), `other`
+        (one of `OTHER`), `follow` (a question about the report before it); one of `WISHES` stands for itself. A prompt
+        with a past is a tuple: prompt, answer, prompt.
         """
         if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.3):
             asked = self.ask((row,), rng, split)
@@ -105,11 +105,11 @@ class Corpus:
         template = rng.choice(phrasings(rng.choices(*zip(*READING.items()))[0], split))
         return template.format(term=rng.choice(self.terms)[0]), NO_ECG if kind == "no_ecg" else self.reports[row]
 
-    _no_ecg = _interpret
-
     def _question(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
-        term, answer = rng.choice(self.terms)
+        term, answer = rng.choice(self.terms if kind == "question" else phrasings("english", split))
         return rng.choice(phrasings(kind, split)).format(term=term), answer
+
+    _no_ecg, _meaning = _interpret, _question
 
     def _other(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
         task, answers = rng.choice(OTHER), PROMPTS["answers"]

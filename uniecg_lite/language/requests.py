@@ -8,14 +8,15 @@ from functools import cache
 from ..findings import CODES, CRITERIA, NAMES, RANGES, RHYTHMS, column, table
 from ..leads import CHEST, LEADS
 
-PROMPTS = table("prompts")
+PROMPTS = table("prompts") | {"english": [(word, f"{text.capitalize()}.") for word, text in table("english")["words"]]}
 SYNONYMS = column("synonyms")
 NO_ECG, HELD_OUT, TERMS = PROMPTS["no_ecg"], 10, 4  # one phrasing in so many is `unseen`; names that are asked about
 
 
 @cache
 def phrasings(task: str, split: str) -> list:
-    """The phrasings of a task (interpret, generate, question, ...), `seen` in training or `unseen`."""
+    """The phrasings of a task (interpret, generate, question, ...), `seen` in training or `unseen`; so are the common
+    words of `english`, each with what it means."""
     kept = {"seen": False, "unseen": True}[split]
     return [one for place, one in enumerate(PROMPTS[task]) if (place % HELD_OUT == HELD_OUT - 1) == kept]
 
