@@ -14,12 +14,14 @@ from uniecg_lite.cli import app
 from uniecg_lite.config import BUDGETS
 from uniecg_lite.course import results
 from uniecg_lite.course.lesson import SUMS, beside, check, sums
+from uniecg_lite.studies.study import STUDIES_FOLDER, paired, summary
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("[0-9][0-9].ipynb"))
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NUMBERS = sorted(BUDGETS)
+QUICK_CHECKS = {"04": (4, 5), "07": (4, 5), "08": (4, 5)}  # exercises answered by a letter, then measured
 
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 every_page = pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=lambda p: f"{p.parent.name}-{p.stem}")
@@ -212,10 +214,10 @@ def exercises_of(number: str) -> dict:
 
 
 @every_notebook
-def test_three_exercises_that_exist(path):
+def test_three_exercises_and_quick_checks_that_exist(path):
     number = path.name[:2]
     used = [c.args[0].value for cell in code_cells(path) for c in calls(tree_of(cell), "check")]
-    assert sorted(used) == [f"{number}.{k}" for k in (1, 2, 3)]
+    assert sorted(used) == [f"{number}.{k}" for k in (1, 2, 3, *QUICK_CHECKS.get(number, ()))]
     assert set(used) == set(exercises_of(number))
 
 
@@ -229,6 +231,33 @@ def test_exercises_are_left_to_the_student(path, capsys):
             assert given and isinstance(given[-1].value, ast.Constant) and given[-1].value.value is None, cell.source
             check(call.args[0].value, None)
             assert capsys.readouterr().out.strip().endswith("not tried yet")
+
+
+@pytest.mark.parametrize("number", QUICK_CHECKS)
+def test_quick_checks_have_one_right_letter_which_is_measured_and_stated(number):
+    names = [f"{number}.{k}" for k in QUICK_CHECKS[number]]
+    [right] = zip(*([letter for letter in "abc" if exercises_of(number)[name][0](letter)] for name in names))
+    cells = read(next(path for path in NOTEBOOKS if path.name.startswith(number))).cells
+    asked = next(i for i, cell in enumerate(cells) if f"**{names[0]} Choose.**" in cell.source)
+    for part in cells[asked].source.split(" Choose.**")[1:]:
+        assert re.findall(r"^- (\w): ", part, re.M) == ["a", "b", "c"]
+    stated = next(i for i, cell in enumerate(cells) if cell.source.startswith("What we see: ") and i > asked)
+    assert cells[stated].source.startswith(f"What we see: {right[0]}, then {right[1]}. ")
+    measured = [cell for cell in cells[asked:stated] if cell.source.startswith("# NBVAL_CHECK_OUTPUT")]
+    assert len(calls(tree_of(measured[0]), "confirm")) >= 4 and measured[0].outputs
+
+
+def test_quick_checks_say_what_the_committed_studies_say():
+    def beside_each_other(study, one, other, metric):
+        return paired(study, (one, metric), (other, metric), root=STUDIES_FOLDER)
+
+    two_minus_one = beside_each_other("table", "gem", "shared", "Average")
+    assert two_minus_one[1] < 0 < two_minus_one[2], "04.4: on both sides of 0"
+    assert summary("table", root=STUDIES_FOLDER)["gem"]["stage2_identical"][:2] == (1.0, 1.0), "07.5"
+    for other in ("denoising", "both"):
+        f1 = beside_each_other("mapping", "ours", other, "findings_macro_f1")
+        rate = beside_each_other("mapping", "ours", other, "hr_median_error_bpm")
+        assert f1[1] > 0 > rate[2], "08.4: the squared error alone is best for every seed"
 
 
 @pytest.mark.parametrize("number", NUMBERS)

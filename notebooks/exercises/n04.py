@@ -1,4 +1,4 @@
-"""Tests of the answers to notebook 04: positions, the splice, and a fair shared projection."""
+"""Tests of the answers to notebook 04: positions, the splice, and a fair shared projection; a quick check."""
 
 import torch
 
@@ -34,5 +34,15 @@ EXERCISES = {
         _hidden,
         "Count both: 2 lm (enc + 1) on one side, h (enc + 1) + lm (h + 1) on the other.",
         "Solve for h, and divide with //.",
+    ),
+    "04.4": (
+        lambda answer: answer == "b",
+        "Look at the two widths, and at what the study says of the average.",
+        "What does the loss do when each matrix gets the other view?",
+    ),
+    "04.5": (
+        lambda answer: answer == "a",
+        "Which parts does each of the two trainings hand to its optimizer?",
+        "The encoders are frozen from notebook 02 on; stage 1 trains the projections, too.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Tests of the answers to notebook 07: how much trains, replaced rows, and the two ways to be wrong."""
+"""Tests of the answers to notebook 07: how much trains, replaced rows, and the two ways to be wrong; a quick check."""
 
 import torch
 
@@ -41,5 +41,15 @@ EXERCISES = {
         _rates,
         "Divide by the number of prompts of that kind, not by all.",
         "False generate: made among those not wanted. False interpret: not made among those wanted.",
+    ),
+    "07.4": (
+        lambda answer: answer == "c",
+        "Old rows are not in the optimizer; but is a row without a target without a gradient?",
+        "The gradient on a score is p for each token that is not the target.",
+    ),
+    "07.5": (
+        lambda answer: answer == "b",
+        "What does the score of an old word depend on?",
+        "On the state and on its own row: are there other bytes in either?",
     ),
 }

@@ -1,4 +1,4 @@
-"""Tests of the answers to notebook 08: reading an MSE, ranks, and an MSE by parts."""
+"""Tests of the answers to notebook 08: reading an MSE, ranks, and an MSE by parts; a quick check."""
 
 import torch
 
@@ -34,5 +34,15 @@ EXERCISES = {
         _split_mse,
         "Square the differences first, then choose columns.",
         "`squares[:, part].mean()` and `squares[:, ~part].mean()`.",
+    ),
+    "08.4": (
+        lambda answer: answer == "c",
+        "A frozen part passes gradients: see notebook 04.",
+        "Compare the slopes of two draws of noise.",
+    ),
+    "08.5": (
+        lambda answer: answer == "a",
+        "What does cross-entropy say of 73 where 72 is right, and what of 132?",
+        "Its minimum is the right one; the question is what it says of all other answers.",
     ),
 }
