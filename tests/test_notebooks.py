@@ -204,6 +204,7 @@ def test_checks_are_marked_and_print_claims_only(path):
 def test_stored_outputs_hold_no_error(path):
     for cell in code_cells(path):
         assert not [o for o in cell.get("outputs", []) if o.output_type == "error"]
+        assert cell.execution_count or not cell.outputs, "nbval takes a cell without a number as never run"
 
 
 # --- exercises
