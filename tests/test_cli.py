@@ -29,7 +29,19 @@ from uniecg_lite.store import PRODUCERS, Store
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import verdicts
 
-COMMANDS = ("run", "interpret", "generate", "check", "verify", "results", "stale", "prompts", "bench", "study")
+COMMANDS = (
+    "run",
+    "interpret",
+    "generate",
+    "check",
+    "verify",
+    "results",
+    "stale",
+    "prompts",
+    "diagnose",
+    "bench",
+    "study",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +105,7 @@ def test_study_lists_what_there_is(monkeypatch, capsys, words):
         (["interpret", "record", "--profile", "smoke"], "run notebook 08"),
         (["generate", "an ECG", "--profile", "smoke"], "run notebook 08"),
         (["interpret", "record", "--model", "elsewhere"], "There is no model in elsewhere"),
+        (["diagnose", "elsewhere"], "There is no model in elsewhere"),
         (["verify", "--profile", "huge"], "There is no profile 'huge'"),
         (["prompts", "absent.jsonl", "--profile", "smoke"], "The prompts in absent.jsonl cannot be read"),
         (["prompts", str(DATA / "test_prompts.jsonl"), "--profile", "smoke"], "run notebook 08"),

@@ -214,11 +214,11 @@ def making_chain(folder: Path) -> Store:
     return chain
 
 
-def unified_chain(folder: Path, profile=PROFILE) -> tuple[Store, UniECG]:
+def unified_chain(folder: Path, profile=PROFILE, records: int = 40) -> tuple[Store, UniECG]:
     """A store with every artifact that the finished model is made of, of random weights, and that model."""
     chain, model = store(folder, profile), reading_model(1)
     with chain.writing("cohort") as place:
-        cohort.write(cohort.simulated(0, 40), place / "splits")
+        cohort.write(cohort.simulated(0, records), place / "splits")
     with chain.writing("encoders", ("cohort",)) as place:
         parts = (("phi_s", model.phi_s), ("phi_v", model.phi_v))
         save_tensors({f"{a}.{k}": v for a, m in parts for k, v in m.state_dict().items()}, place / "encoders")

@@ -146,6 +146,21 @@ def prompts(
 
 
 @app.command()
+def diagnose(
+    folder: Annotated[str, typer.Argument(help="Model folder, such as artifacts/laptop/unified.")],
+    before: Annotated[str | None, typer.Option(help="Its folder after stage 1: have reports changed?")] = None,
+):
+    """Measure what shows that stage 2 failed, and name the likely cause; exit code 1 when there is one."""
+    from .studies.stage2 import DIAGNOSES, diagnosis, signs
+
+    found = signs(_model("laptop", folder), before and _model("laptop", before))
+    cause, shown = diagnosis(found), {what: found.get(name) for name, what in DIAGNOSES["signs"].items()}
+    lines = [f"{value:6.3f}  {what}" for what, value in shown.items() if value is not None]
+    typer.echo("\n".join([*lines, DIAGNOSES["causes"][cause]["cause"]]))
+    raise typer.Exit(0 if cause == "intact" else 1)
+
+
+@app.command()
 def bench():
     """Time the simulator and the raster, as ratios to a peer in the same run."""
     from .course.lesson import beside

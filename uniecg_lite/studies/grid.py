@@ -5,6 +5,7 @@ import shutil
 import time
 import traceback
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -12,7 +13,7 @@ from tqdm.auto import tqdm
 from ..config import profile as find_profile
 from ..errors import BadRequest, UniECGError, require
 from ..store import Store, commit, machine, write_text
-from . import augmentation, diag, making, mapping, realism_steps, systems
+from . import augmentation, diag, making, mapping, realism_steps, stage2, systems
 from .study import ABOUT, Study, cell_path, places, read_cell, write_cell
 
 PARTS = {  # of each study: prepare, measure, settings
@@ -22,6 +23,9 @@ PARTS = {  # of each study: prepare, measure, settings
     "making": (making.StudyContext, making.measure, making.settings),
     "sampling": (making.StudyContext, making.sampling_measure, making.sampling_settings),
     "mapping": (making.StudyContext, mapping.measure, mapping.settings),
+    "routing": (systems.Patients, stage2.routing_measure, partial(stage2.settings, "routing")),
+    "capacity": (making.StudyContext, stage2.capacity_measure, partial(stage2.settings, "capacity")),
+    "broken": (making.StudyContext, stage2.broken_measure, partial(stage2.settings, "broken")),
     "augmentation": (augmentation.prepare, augmentation.measure, augmentation.settings),
     "realism": (realism_steps.prepare, realism_steps.measure, realism_steps.settings),
 }
