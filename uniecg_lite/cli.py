@@ -154,10 +154,9 @@ def diagnose(
     from .studies.stage2 import DIAGNOSES, diagnosis, signs
 
     found = signs(_model("laptop", folder), before and _model("laptop", before))
-    cause, shown = diagnosis(found), {what: found.get(name) for name, what in DIAGNOSES["signs"].items()}
-    lines = [f"{value:6.3f}  {what}" for what, value in shown.items() if value is not None]
-    typer.echo("\n".join([*lines, DIAGNOSES["causes"][cause]["cause"]]))
-    raise typer.Exit(0 if cause == "intact" else 1)
+    lines = [f"{found[name]:6.3f}  {what}" for name, what in DIAGNOSES["signs"].items() if name in found]
+    typer.echo("\n".join([*lines, DIAGNOSES["causes"][diagnosis(found)]["cause"]]))
+    raise typer.Exit(0 if diagnosis(found) == "intact" else 1)
 
 
 @app.command()

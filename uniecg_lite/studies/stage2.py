@@ -22,7 +22,7 @@ from ..store import Store
 from ..training import TrainingLoop, inference
 from .making import StudyContext
 from .mapping import Way, align, nearness, new_mapper
-from .study import cell_basis, holds, open_split, size
+from .study import cell_basis, is_met, open_split, size
 from .systems import Patients, train_once
 
 BASIS = {  # of each study: the artifacts that its cells start from, and its trainings
@@ -104,8 +104,7 @@ def capacity_measure(room: StudyContext, variant: str, seed: int, folder: Path) 
     """Train and score one cell, from a new language model on: notebook 03, the text of stage 1, stage 2. `nearness` of
     held-out mapped vectors, and what these (`read.*`) and the wanted ones (`ceiling.*`) say, by `read_back`."""
     torch.manual_seed(seed)
-    P, condition = replace(room.store.profile, **SIZES[variant]), room.generator.condition
-    base = load_reading(room.store, "language")
+    P, base = replace(room.store.profile, **SIZES[variant]), load_reading(room.store, "language")
     model = UniECG(pocket_llm(P, base.tokenizer), base.tokenizer, base.phi_s, base.phi_v).to(base.device)
     first, text = P.study_language.steps, max(1, round(NOT_AN_ECG * P.study_stage1.steps))
 
@@ -117,13 +116,14 @@ def capacity_measure(room: StudyContext, variant: str, seed: int, folder: Path) 
     train_once(train, dict(model.llm.named_parameters()), folder / "llm.safetensors")
     model.add_ecg_tokens(P.ecg_tokens)
     train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
-    model.mapper = new_mapper(model, Way(), condition.settings["width"], seed)
+    model.mapper = new_mapper(model, Way(), room.generator.condition.settings["width"], seed)
     align(model, room, Way(), P.mapper, seed, folder / "mapper")
-    held_out = Corpus(open_split(room.store, "test").truth())
-    mapped, wanted, asked = mapped_and_wanted(model, room.generator, held_out, seed)
+    test = Corpus(open_split(room.store, "test").truth())
+    mapped, wanted, asked = mapped_and_wanted(model, room.generator, test, seed)
     out = nearness(mapped, wanted) | {"parameters": size(model.llm)}
-    for name, vectors in {"read": mapped, "ceiling": wanted}.items():
-        out |= {f"{name}.{key}": value for key, value in read_back(asked, condition.requests(vectors)).items()}
+    for name, read in {"read": mapped, "ceiling": wanted}.items():
+        found = read_back(asked, room.generator.condition.requests(read))
+        out |= {f"{name}.{key}": value for key, value in found.items()}
     return out
 
 
@@ -145,7 +145,7 @@ def signs(model: UniECG, before: UniECG | None = None, n: int = 64, seed: int = 
 def diagnosis(found: dict[str, float]) -> str:
     """The likely cause of such `signs`: the first of `DIAGNOSES` whose rule they meet; the last one is `intact`."""
     rules = {name: row["if"] for name, row in DIAGNOSES["causes"].items()}
-    return next(name for name, rule in rules.items() if rule.split()[0] in found and holds(rule, found))
+    return next(name for name, rule in rules.items() if rule.split()[0] in found and is_met(rule, found))
 
 
 def broken_measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[str, float]:

@@ -222,10 +222,10 @@ def verdicts(metrics: dict[str, float], group: str | None = None) -> dict[str, d
 
 
 def _judge(claim: dict, metrics: dict[str, float]) -> dict:
-    holds = all(holds(rule, metrics) for rule in claim["holds_if"] if rule.split()[0] in metrics)
+    holds = all(is_met(rule, metrics) for rule in claim["holds_if"] if rule.split()[0] in metrics)
     if "ours" in claim:
         ours = claim["ours"].format(m=metrics)
-        testable = all(holds(rule, metrics) for rule in claim.get("testable_if", []))
+        testable = all(is_met(rule, metrics) for rule in claim.get("testable_if", []))
     else:
         wished = claim.get("wished", {})
         words = {key: text for key, text in (claim["needed"] | wished).items() if key in metrics}
@@ -236,7 +236,7 @@ def _judge(claim: dict, metrics: dict[str, float]) -> dict:
     return {"paper": claim["paper"], "ours": ours, "verdict": _verdict(holds, testable)}
 
 
-def holds(rule: str, metrics: dict[str, float]) -> bool:
+def is_met(rule: str, metrics: dict[str, float]) -> bool:
     """Whether metrics meet a rule of `data/claims.json`: `name <= number`, or a sum of products of names."""
     left, sign, right = rule.split(maxsplit=2)
     terms = [[metrics[x] if x in metrics else float(x) for x in term.split(" * ")] for term in right.split(" + ")]
