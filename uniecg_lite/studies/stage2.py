@@ -8,7 +8,7 @@ import torch
 
 from ..checkpoints import load_reading
 from ..findings import table
-from ..language.conversations import KINDS, WISHES, Corpus
+from ..language.conversations import TEXT_MIX, WISHES, Corpus
 from ..language.requests import Request
 from ..llm import pocket_llm
 from ..metrics.chain import reports
@@ -43,7 +43,7 @@ def settings(study: str, store: Store, variant: str) -> dict:
     return out | {"ecg_tokens": P.ecg_tokens, "bias": BIAS.get(variant, 0.0)} | SIZES.get(variant, {})
 
 
-def unseen_prompts(corpus: Corpus, n: int, seed: int, kinds=(*KINDS, *SHOWN)) -> list[Prompt]:
+def unseen_prompts(corpus: Corpus, n: int, seed: int, kinds=(*TEXT_MIX, *SHOWN)) -> list[Prompt]:
     """n prompts of each kind in phrasings that nothing learned from, some with a past, for `prompt_scores`."""
     rng, rows, does = random.Random(seed), range(len(corpus.reports)), dict.fromkeys(("wish", *WISHES), ("make",))
     about = {kind: {"attached": kind in SHOWN, "does": does.get(kind, ("answer",))} for kind in kinds}
@@ -120,11 +120,9 @@ def capacity_measure(room: StudyContext, variant: str, seed: int, folder: Path) 
     align(model, room, Way(), P.mapper, seed, folder / "mapper")
     test = Corpus(open_split(room.store, "test").truth())
     mapped, wanted, asked = mapped_and_wanted(model, room.generator, test, seed)
-    out = nearness(mapped, wanted) | {"parameters": size(model.llm)}
-    for name, read in {"read": mapped, "ceiling": wanted}.items():
-        found = read_back(asked, room.generator.condition.requests(read))
-        out |= {f"{name}.{key}": value for key, value in found.items()}
-    return out
+    stated = {name: room.generator.condition.requests(x) for name, x in {"read": mapped, "ceiling": wanted}.items()}
+    shares = {f"{name}.{key}": share for name, got in stated.items() for key, share in read_back(asked, got).items()}
+    return nearness(mapped, wanted) | shares | {"parameters": size(model.llm)}
 
 
 def signs(model: UniECG, before: UniECG | None = None, n: int = 64, seed: int = 0) -> dict[str, float]:
