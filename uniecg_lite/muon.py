@@ -1,4 +1,4 @@
-"""How do matrices learn on a processor without bfloat16? Muon, for all of one shape at once."""
+"""How do matrices learn, with or without bfloat16 units? Muon, for all of one shape at once."""
 
 import math
 
@@ -7,10 +7,13 @@ from torch import nn
 
 
 class Muon(torch.optim.Muon):
-    """torch's Muon, for all matrices of one shape at once and in float32; it is built with its RMS matched to AdamW's.
+    """torch's Muon, for all matrices of one shape at once; it is built with its RMS matched to AdamW's.
 
-    torch computes in bfloat16, matrix by matrix: many times slower where a processor has no bfloat16 of its own.
+    torch turns them in bfloat16, one by one: many times slower where a processor has no bfloat16 of its own. So
+    `precision` is bfloat16 only where the device multiplies it.
     """
+
+    precision = torch.float32
 
     @torch.no_grad()
     def step(self) -> None:
@@ -26,9 +29,9 @@ class Muon(torch.optim.Muon):
                 ]
                 torch._foreach_lerp_(moments, grads, 1 - group["momentum"])
                 ahead = torch.stack(torch._foreach_lerp(grads, moments, group["momentum"]))  # Nesterov: (K, M, N)
-                turned = _orthogonal(ahead, group["ns_coefficients"], group["ns_steps"])
+                turned = _orthogonal(ahead.to(self.precision), group["ns_coefficients"], group["ns_steps"])
                 torch._foreach_mul_(same, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(same, turned.unbind(), alpha=-0.2 * group["lr"] * math.sqrt(max(shape)))
+                torch._foreach_add_(same, turned.float().unbind(), alpha=-0.2 * group["lr"] * math.sqrt(max(shape)))
 
 
 def _orthogonal(x: torch.Tensor, coefficients: tuple[float, float, float], steps: int) -> torch.Tensor:

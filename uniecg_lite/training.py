@@ -32,9 +32,9 @@ def device_and_why() -> tuple[str, torch.dtype, str]:
         name, fits = torch.cuda.get_device_name(), torch.cuda.get_device_capability() >= BF16_FROM
         dtype, words = (torch.bfloat16, "bf16 autocast") if fits else (torch.float32, "no bf16 units, float32")
         return "cuda", dtype, f"CUDA device {name} found, {words}"
-    with_units = torch.bfloat16, "with bf16 matrix units (AMX), bf16 autocast"
-    without = torch.float32, "without bf16 matrix units, float32"
-    dtype, words = with_units if torch.cpu.get_capabilities().get("amx_bf16") else without
+    with_units, without = (torch.bfloat16, "with bf16 units, bf16 autocast"), (torch.float32, "without bf16 units, float32")
+    can = torch.cpu.get_capabilities()
+    dtype, words = with_units if can.get("amx_bf16") or can.get("avx512_bf16") else without
     return "cpu", dtype, f"no CUDA device; {torch.get_num_threads()} CPU threads {words}"
 
 
@@ -100,7 +100,10 @@ def optimizers(
     groups = [{"params": g, "weight_decay": w} for g, w in ((matrices, weight_decay), (vectors, 0.0)) if g]
     fused = all(p.device.type != "meta" for p in rest)  # no kernel there
     built = [torch.optim.AdamW(groups, lr=plan.lr, betas=(0.9, 0.98), fused=fused)] if groups else []
-    return built + ([Muon(linear, plan.lr, weight_decay)] if linear else [])
+    if linear:
+        built.append(Muon(linear, plan.lr, weight_decay))
+        built[-1].precision = device_and_why()[1]
+    return built
 
 
 class Step:

@@ -57,7 +57,7 @@ def notes(r: Reading, which: str = "") -> str:
 
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
 READING = {"interpret": 0.5, "interpret_about": 0.2, "denied": 0.2, "upload": 0.1}  # tasks that a report answers
-WISHES = {"generate": 0.4, "parts": 0.3, "attached": 0.1, "two": 0.1, "remake": 0.1}  # how an ECG is wished for
+WISHES = {"generate": 0.2, "parts": 0.5, "attached": 0.1, "two": 0.1, "remake": 0.1}  # how an ECG is wished for
 UNUSUAL = 0.25  # share of wishes with a finding more, which the patient has not
 OTHER = ("general", "about_making", "small_talk", "language")  # answered by a sentence of their own
 TEXT_MIX = {"wish": 0.52, "restate": 0.06, "report": 0.04, "question": 0.12, "no_ecg": 0.09, "meaning": 0.04}
