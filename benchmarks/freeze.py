@@ -39,7 +39,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, fields, is_dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -1191,9 +1191,9 @@ def _real_scored() -> dict:
     reader = shaken(Reader())
     logits = reader.predict(records.signal)[1]
     out["logits"] = kept(logits, 4)
-    found = real.real_scores(logits, records, "reader", 50) | real.real_scores(logits > 0, records, "uniecg", 50)
-    out |= _macro("scores", found)
     shown = _notebook_17(records, reader)
+    scores = partial(shown["real_scores"], times=50)
+    out |= _macro("scores", scores(logits, records, "reader") | scores(logits > 0, records, "uniecg"))
     worst = shown["gallery"](logits > 0, records, 6)
     out["gallery"] = [[row[k] for k in ("record", "label", "said", "missed", "invented")] for row in worst]
     out["folds"] = sha([shown["folds_of"](records, folds, seed) for folds, seed in ((2, 0), (3, 1))])
@@ -1201,7 +1201,7 @@ def _real_scored() -> dict:
         for cell in ("17c18e", "17c19"):
             exec(shown["cells"][cell], shown)
     out |= _macro("tuned", shown["gained"]) | {"tuned.losses": found}
-    weight = real.resampled(records.patients, 20)
+    weight = shown["resampled"](records.patients, 20)
     label = records.labels[:, 0]
     out["resampled"] = kept(weight)
     out["weighted"] = [
@@ -1218,11 +1218,11 @@ def _notebook_17(records, reader) -> dict:
     cells = json.loads((ROOT / "notebooks" / "17_simulated_to_real.ipynb").read_text(encoding="utf-8"))["cells"]
     names = {"cells": {cell["id"]: "".join(cell["source"]) for cell in cells}, "seed": 0, "profile": "smoke"}
     with contextlib.redirect_stdout(io.StringIO()):
-        for cell in ("17c02a", "17c02", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
+        for cell in ("17c02a", "17c02", "17c02b", "17c02c", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
             exec(names["cells"][cell], names)
     names |= {"records": records, "reader": reader, "TUNING": Training(13, 8, 4e-4, 2)}
     names["P"] = argparse.Namespace(scored=64, reader=argparse.Namespace(steps=12))
-    names["real_scores"] = lambda *about: real.real_scores(*about, 20)
+    names["real_scores"] = partial(names["real_scores"], times=20)
     return names
 
 
