@@ -76,7 +76,7 @@ from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
     codes_of, forecast, train_tokenizer as train_codec, tune, windows
 )
-from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
+from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
 from uniecg_lite.drawing import (
     alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page
@@ -979,7 +979,7 @@ def _diag() -> dict:
     said_ = facts.encode(x)
     out |= {"facts.words": kept(said_), "facts.uncut": kept(facts.uncut(x)), "facts.noisy": kept(noisy(x))}
     out["facts.words_of"] = kept(words_of(facts.predict(x)))
-    out["facts.readings"] = sha(readings_of(said_))
+    out["facts.readings"] = sha(tiny.defined_in("11_ecg_as_words").readings_of(said_))
     out["facts.rows"] = kept(fact_rows(lambda text: torch.full((16,), float(len(text)))))
     out["weights.codec.laptop"] = weights(new_codec(LAPTOP))
     torch.manual_seed(0)
