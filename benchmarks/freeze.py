@@ -120,7 +120,7 @@ from uniecg_lite.metrics.generation import (
 from uniecg_lite.metrics.grounded import contradictions, grounded, grounded_one, Judged, REQUIRED
 from uniecg_lite.metrics.prompt_scores import load_prompts, prompt_metrics
 from uniecg_lite.metrics.qa import chance_scores, draw_questions, majority, qa_scores
-from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, fresh_patients, Reader
+from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, Reader
 from uniecg_lite.metrics.real_records import (
     groups_of_findings, load_real_records, load_signals, manifest_rows, real_rates, statements
 )
@@ -469,7 +469,7 @@ def chain() -> tuple:
     def train_reader(folder):
         loop = TrainingLoop({"reader": reader}, P.reader, seed, folder, "reader")
         for step in loop:
-            signal, table = fresh_patients(step.number, P.reader.batch, seed)
+            signal, table = tiny.defined_in("06_diffusets").fresh_patients(step.number, P.reader.batch, seed)
             step.learn(facts_loss(reader(signal), table))
         return loop.history
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..beats import beat_size_spread, heart_rate
 from ..errors import BadRequest, require
-from ..findings import CODES, FINDINGS, table
+from ..findings import CODES, GROUPED, table
 from ..language.requests import Request
 from ..leads import lead_law_residual
 from .reader import Reader
@@ -25,7 +25,7 @@ from .reports import difference, finding_scores, macro_f1, table_of
 # number: (its name in a request, name of its error, unit, the error where it cannot be measured)
 ERRORS = table("measures")["errors"]
 ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
-EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
+EXTRA = GROUPED["ectopy"]
 NEIGHBOURS = 3  # k of the manifolds, as DiffuSETS takes it
 SHARED = 32  # dimensions of the space of `clip_scores`
 CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words would else be learned by heart
