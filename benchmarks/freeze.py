@@ -39,7 +39,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, fields, is_dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,7 @@ from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
     codes_of, forecast, train_tokenizer as train_codec, tune, windows
 )
-from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, readings_of, words_of
+from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, words_of
 from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
 from uniecg_lite.drawing import (
     alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page
@@ -120,7 +120,7 @@ from uniecg_lite.metrics.generation import (
 from uniecg_lite.metrics.grounded import contradictions, grounded, grounded_one, Judged, REQUIRED
 from uniecg_lite.metrics.prompt_scores import load_prompts, prompt_metrics
 from uniecg_lite.metrics.qa import chance_scores, draw_questions, majority, qa_scores
-from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, fresh_patients, Reader
+from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, Reader
 from uniecg_lite.metrics.real_records import (
     groups_of_findings, load_real_records, load_signals, manifest_rows, real_rates, statements
 )
@@ -469,7 +469,7 @@ def chain() -> tuple:
     def train_reader(folder):
         loop = TrainingLoop({"reader": reader}, P.reader, seed, folder, "reader")
         for step in loop:
-            signal, table = fresh_patients(step.number, P.reader.batch, seed)
+            signal, table = tiny.defined_in("06_diffusets").fresh_patients(step.number, P.reader.batch, seed)
             step.learn(facts_loss(reader(signal), table))
         return loop.history
 
@@ -979,7 +979,7 @@ def _diag() -> dict:
     said_ = facts.encode(x)
     out |= {"facts.words": kept(said_), "facts.uncut": kept(facts.uncut(x)), "facts.noisy": kept(noisy(x))}
     out["facts.words_of"] = kept(words_of(facts.predict(x)))
-    out["facts.readings"] = sha(readings_of(said_))
+    out["facts.readings"] = sha(tiny.defined_in("11_ecg_as_words").readings_of(said_))
     out["facts.rows"] = kept(fact_rows(lambda text: torch.full((16,), float(len(text)))))
     out["weights.codec.laptop"] = weights(new_codec(LAPTOP))
     torch.manual_seed(0)
@@ -1191,9 +1191,9 @@ def _real_scored() -> dict:
     reader = shaken(Reader())
     logits = reader.predict(records.signal)[1]
     out["logits"] = kept(logits, 4)
-    found = real.real_scores(logits, records, "reader", 50) | real.real_scores(logits > 0, records, "uniecg", 50)
-    out |= _macro("scores", found)
     shown = _notebook_17(records, reader)
+    scores = partial(shown["real_scores"], times=50)
+    out |= _macro("scores", scores(logits, records, "reader") | scores(logits > 0, records, "uniecg"))
     worst = shown["gallery"](logits > 0, records, 6)
     out["gallery"] = [[row[k] for k in ("record", "label", "said", "missed", "invented")] for row in worst]
     out["folds"] = sha([shown["folds_of"](records, folds, seed) for folds, seed in ((2, 0), (3, 1))])
@@ -1201,7 +1201,7 @@ def _real_scored() -> dict:
         for cell in ("17c18e", "17c19"):
             exec(shown["cells"][cell], shown)
     out |= _macro("tuned", shown["gained"]) | {"tuned.losses": found}
-    weight = real.resampled(records.patients, 20)
+    weight = shown["resampled"](records.patients, 20)
     label = records.labels[:, 0]
     out["resampled"] = kept(weight)
     out["weighted"] = [
@@ -1218,11 +1218,11 @@ def _notebook_17(records, reader) -> dict:
     cells = json.loads((ROOT / "notebooks" / "17_simulated_to_real.ipynb").read_text(encoding="utf-8"))["cells"]
     names = {"cells": {cell["id"]: "".join(cell["source"]) for cell in cells}, "seed": 0, "profile": "smoke"}
     with contextlib.redirect_stdout(io.StringIO()):
-        for cell in ("17c02a", "17c02", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
+        for cell in ("17c02a", "17c02", "17c02b", "17c02c", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
             exec(names["cells"][cell], names)
     names |= {"records": records, "reader": reader, "TUNING": Training(13, 8, 4e-4, 2)}
     names["P"] = argparse.Namespace(scored=64, reader=argparse.Namespace(steps=12))
-    names["real_scores"] = lambda *about: real.real_scores(*about, 20)
+    names["real_scores"] = partial(names["real_scores"], times=20)
     return names
 
 

@@ -19,7 +19,6 @@ from uniecg_lite.diagecg.fact_tokens import (
     fact_rows,
     meanings,
     noisy,
-    readings_of,
     words_of,
 )
 from uniecg_lite.encoders import GRIDS, targets
@@ -31,6 +30,7 @@ from uniecg_lite.metrics.reports import reading_scores
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import TURNS, Collator
 
+readings_of = tiny.defined_in("11_ecg_as_words").readings_of
 LEAST = {"drift": DRIFT_FROM_MV, "static": STATIC_FROM_MV}
 
 

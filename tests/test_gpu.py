@@ -22,7 +22,7 @@ from uniecg_lite.generator.beat_plan import PLAN as DRAWN
 from uniecg_lite.generator.beat_plan import average_beats
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
-from uniecg_lite.metrics.reader import Reader, facts_loss, fresh_patients
+from uniecg_lite.metrics.reader import Reader, facts_loss
 
 PLAN = replace(tiny.PLAN, steps=1)
 
@@ -112,7 +112,7 @@ def denoiser(put):
 def reader(put):
     def train(net, plan, seed, folder):
         for step in training.TrainingLoop({"reader": net}, plan, seed, folder):
-            signal, table = map(put, fresh_patients(step.number, plan.batch, seed))
+            signal, table = map(put, tiny.defined_in("06_diffusets").fresh_patients(step.number, plan.batch, seed))
             step.learn(facts_loss(net(signal), table))
 
     return train, put(Reader(8))

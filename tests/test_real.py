@@ -128,7 +128,22 @@ def test_an_empty_folder_says_what_to_do(tmp_path):
             load(tmp_path)
 
 
-# --- scores
+# --- scores, as notebook 17 has them
+
+
+def notebook(**names) -> SimpleNamespace:
+    """What the notebook's own functions are, with these names beside them."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    sources = {cell["id"]: "".join(cell["source"]) for cell in cells}
+    names["Lesson"] = lambda *about: SimpleNamespace(store=None, profile=None)
+    names |= {"profile": None, "seed": 0}
+    for key in ("17c02a", "17c02", "17c02b", "17c02c", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
+        source = sources[key].replace("import Lesson, ", "import ")
+        exec(compile(source, key, "exec"), names)
+    return SimpleNamespace(**names, cells=sources, names=names)
+
+
+by_group, real_scores, resampled = (getattr(notebook(), name) for name in ("by_group", "real_scores", "resampled"))
 
 
 def made_up(n: int = 60, patients: int = 40) -> RealRecords:
@@ -144,7 +159,7 @@ def made_up(n: int = 60, patients: int = 40) -> RealRecords:
 def test_auroc_is_torchmetrics_own_and_ties_count_half():
     records = made_up()
     logits = torch.randn(60, len(CODES), generator=torch.Generator().manual_seed(1)).round(decimals=1)
-    found = room.real_scores(logits, records, "reader", times=50)
+    found = real_scores(logits, records, "reader", times=50)
     group = logits[:, [CODES.index("STD"), CODES.index("TINV")]].amax(1)
     expected = [
         binary_auroc(logits[:, CODES.index("SR")], records.labels[:, 0].int()).item(),
@@ -160,7 +175,7 @@ def test_auroc_is_torchmetrics_own_and_ties_count_half():
 def test_f1_is_torchmetrics_own():
     records = made_up()
     stated = torch.rand(60, len(CODES), generator=torch.Generator().manual_seed(2)) < 0.3
-    found = room.real_scores(stated, records, "uniecg", times=50)
+    found = real_scores(stated, records, "uniecg", times=50)
     group = stated[:, [CODES.index("STD"), CODES.index("TINV")]].any(1)
     expected = binary_f1_score(group.int(), records.labels[:, 1].int()).item()
     assert found[f"uniecg.real_f1.{ISCHAEMIA}"] == pytest.approx(expected, abs=1e-6)
@@ -172,25 +187,25 @@ def test_a_perfect_reader_scores_one_with_no_doubt():
     logits = torch.full((60, len(CODES)), -1.0)
     logits[:, CODES.index("SR")] = records.labels[:, 0].float() - 0.5
     logits[:, CODES.index("STD")] = records.labels[:, 1].float() - 0.5
-    found = room.real_scores(logits, records, "reader") | room.real_scores(logits > 0, records, "reader")
+    found = real_scores(logits, records, "reader") | real_scores(logits > 0, records, "reader")
     assert all(value == pytest.approx(1.0) for value in found.values())
 
 
 def test_a_resample_draws_patients_not_records():
     records = made_up()
-    weight = room.resampled(records.patients, 200, seed=4)
+    weight = resampled(records.patients, 200, seed=4)
     assert weight.shape == (201, 60) and (weight[0] == 1).all()
     for first, second in ((0, 40), (19, 59)):
         assert records.patients[first] == records.patients[second]
         assert torch.equal(weight[:, first], weight[:, second]), "records of one patient come and go together"
     assert weight[1:].mean().item() == pytest.approx(1.0, abs=0.05)
-    assert torch.equal(weight, room.resampled(records.patients, 200, seed=4))
+    assert torch.equal(weight, resampled(records.patients, 200, seed=4))
 
 
 def test_intervals_are_those_of_plain_resampling():
     records, logits = made_up(), torch.randn(60, len(CODES), generator=torch.Generator().manual_seed(3))
-    found = room.real_scores(logits, records, "reader", times=300, seed=7)
-    weight, value = room.resampled(records.patients, 300, seed=7)[1:], logits[:, CODES.index("SR")]
+    found = real_scores(logits, records, "reader", times=300, seed=7)
+    weight, value = resampled(records.patients, 300, seed=7)[1:], logits[:, CODES.index("SR")]
     slow = []
     for row in weight[:60].long():
         chosen = torch.repeat_interleave(torch.arange(60), row)
@@ -202,23 +217,11 @@ def test_intervals_are_those_of_plain_resampling():
 
 def test_a_group_that_vanishes_from_a_resample_does_not_spoil_the_interval():
     records = made_up()._replace(labels=torch.arange(60)[:, None] == torch.tensor([[3, 5]]))
-    found = room.real_scores(torch.randn(60, len(CODES)), records, "reader", times=200)
+    found = real_scores(torch.randn(60, len(CODES)), records, "reader", times=200)
     assert all(math.isfinite(value) for value in found.values())
 
 
 # --- what notebook 17 shows and tunes
-
-
-def notebook(**names) -> SimpleNamespace:
-    """What the notebook's own functions are, with these names beside them."""
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    sources = {cell["id"]: "".join(cell["source"]) for cell in cells}
-    names["Lesson"] = lambda *about: SimpleNamespace(store=None, profile=None)
-    names |= {"profile": None, "seed": 0}
-    for key in ("17c02a", "17c02", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
-        source = sources[key].replace("import Lesson, ", "import ")
-        exec(compile(source, key, "exec"), names)
-    return SimpleNamespace(**names, cells=sources, names=names)
 
 
 def test_the_gallery_shows_the_worst_first():
@@ -263,7 +266,7 @@ def test_tuning_learns_the_real_records_it_sees_and_leaves_the_reader_alone(stud
     model = book.tuned(reader, records, torch.arange(18), plan, 0, 32)
 
     def loss(net):
-        value = room.grouped(net.predict(records.signal)[1], records.codes)
+        value = by_group(net.predict(records.signal)[1], records.codes)
         return torch.nn.functional.binary_cross_entropy_with_logits(value, records.labels.float())
 
     assert loss(model) < 0.9 * loss(reader)
@@ -287,7 +290,7 @@ def test_what_is_scored_was_never_trained_on(study):
     shown = SimpleNamespace(predict=predict, read=reader.read)
     book = notebook(records=records, reader=shown, lesson=None)
     sizes = SimpleNamespace(scored=16, reader=SimpleNamespace(steps=3))
-    book.names |= {"tuned": tuned, "FOLDS": 3, "real_scores": partial(room.real_scores, times=10), "P": sizes}
+    book.names |= {"tuned": tuned, "FOLDS": 3, "real_scores": partial(real_scores, times=10), "P": sizes}
     book.names |= {"reader": shown, "lesson": SimpleNamespace(metric=metrics.update), "seed": 3}
     for key in ("17c18e", "17c19"):
         exec(book.cells[key], book.names)

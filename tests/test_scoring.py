@@ -18,7 +18,7 @@ from uniecg_lite.findings import CODES, LEAD_SIGNS, Reading, lead_signs, report
 from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.metrics import chain
-from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss, fresh_patients
+from uniecg_lite.metrics.reader import FACT_WIDTH, NUMBERS, Reader, decode_facts, facts, facts_loss
 from uniecg_lite.metrics.real_records import real_rates
 from uniecg_lite.metrics.reports import UNREAD, finding_scores, interval_errors, macro_f1, report_scores, table_of
 from uniecg_lite.simulator.simulate import simulate
@@ -241,7 +241,7 @@ def test_the_reader_reads(tmp_path):
     assert found.shape == (5, len(CODES)) and found.dtype == torch.bool
     loop = TrainingLoop({"reader": reader}, tiny.replace(tiny.PLAN, steps=30, batch=16, lr=5e-3), 0, tmp_path)
     for step in loop:
-        signal, table = fresh_patients(step.number, 16, 0)
+        signal, table = tiny.defined_in("06_diffusets").fresh_patients(step.number, 16, 0)
         step.learn(facts_loss(reader(signal), table))
     assert loop.history["loss"][-1] < loop.history["loss"][0]
     generated = simulate(1, torch.arange(64))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -39,6 +40,20 @@ def one_more(text: str) -> str:
     return text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
 
 
+def wrong(notebook: Path, known: dict) -> list[str]:
+    """What of a notebook does not fit its record, as sentences.
+
+    A record that says `older` is of outputs that an earlier version of the code has printed: its cells may then differ,
+    and must; the next run's record says it no more.
+    """
+    now, cells, older = stored.printed(notebook), known["figures"], known.get("older", False)
+    out = [f"{key} is {now[key]}, recorded {known[key]}" for key in ("profile", "code") if now[key] != known[key]]
+    if older:
+        out = [] if now["code"] != known["code"] else ["its code is that of the record, which says it is older"]
+    pairs = enumerate(zip_longest(cells, now["figures"]))
+    return out + [f"code cell {i} prints {new}, recorded {old}" for i, (old, new) in pairs if old != new]
+
+
 # --- the committed notebooks
 
 
@@ -46,7 +61,7 @@ def one_more(text: str) -> str:
 def test_stored_outputs_are_those_of_the_recorded_run(path):
     known = stored.read("laptop")[path.name[:2]]
     assert known["profile"] == "laptop"
-    assert not stored.wrong(path, known)
+    assert not wrong(path, known)
 
 
 def test_outputs_of_an_older_version_are_known_as_such():
@@ -55,7 +70,7 @@ def test_outputs_of_an_older_version_are_known_as_such():
     for path in NOTEBOOKS:
         known = stored.read("laptop")[path.name[:2]]
         assert path.name[:2] in listed or not known.get("older")
-        assert stored.wrong(path, known | {"older": True, "code": stored.code_hash(stored.code_cells(path))})
+        assert wrong(path, known | {"older": True, "code": stored.code_hash(stored.code_cells(path))})
 
 
 @every_notebook
@@ -73,9 +88,9 @@ def test_one_digit_of_a_stored_output_turns_it_red(tmp_path):
         signal.text = one_more(signal.text)
 
     known = stored.read("laptop")["01"]
-    [stated] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known)
+    [stated] = wrong(changed(NOTEBOOKS[1], tmp_path, change), known)
     assert stated.startswith("code cell 2 prints")
-    assert not stored.wrong(changed(NOTEBOOKS[1], tmp_path, lambda cells: None), known)
+    assert not wrong(changed(NOTEBOOKS[1], tmp_path, lambda cells: None), known)
 
 
 def test_one_digit_of_a_table_turns_it_red(tmp_path):
@@ -83,7 +98,7 @@ def test_one_digit_of_a_table_turns_it_red(tmp_path):
         data = cells[3].outputs[0].data
         data["text/markdown"] = one_more(data["text/markdown"])
 
-    [stated] = stored.wrong(changed(NOTEBOOKS[10], tmp_path, change), stored.read("laptop")["10"])
+    [stated] = wrong(changed(NOTEBOOKS[10], tmp_path, change), stored.read("laptop")["10"])
     assert stated.startswith("code cell 3 prints")
 
 
@@ -92,7 +107,7 @@ def test_a_changed_cell_turns_it_red_and_stale(tmp_path):
         cells[4].source += "\n# another"
 
     known = {"01": stored.record(NOTEBOOKS[1])}
-    [stated] = stored.wrong(changed(NOTEBOOKS[1], tmp_path, change), known["01"])
+    [stated] = wrong(changed(NOTEBOOKS[1], tmp_path, change), known["01"])
     assert stated.startswith("code is")
     [stated] = stored.stale(notebooks=tmp_path, known={"01": {**known["01"], "modules": None}})
     assert stated == "01_one_ecg: its code, modules of its run are not known"

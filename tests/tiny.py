@@ -44,9 +44,11 @@ def code_cells(notebook: str) -> list[str]:
 
 @cache
 def defined_in(notebook: str) -> SimpleNamespace:
-    """The functions and classes that a notebook defines, and what it imports from the package."""
+    """The functions, classes and plain constants that a notebook defines, and what it imports from the package."""
     nodes = [node for source in code_cells(notebook) for node in ast.parse(source).body]
-    kept = [n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef))]
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    plain = [n for n in nodes if isinstance(n, ast.Assign) and isinstance(n.value, ast.Constant)]
+    kept = [n for n in nodes if isinstance(n, kinds) or (n in plain and n.targets[0].id.isupper())]
     names: dict = {}
     exec(compile(ast.Module(kept, []), notebook, "exec"), names)
     return SimpleNamespace(**names)

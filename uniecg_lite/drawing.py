@@ -171,16 +171,15 @@ def read_page(path: str | Path) -> torch.Tensor:
         image = ImageOps.exif_transpose(stored).convert("RGBA")  # upright as its EXIF note says
         pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3]  # (h, w, 3)
     height, width, _ = pixels.shape
-    require(
-        abs(width / height / (paper.PAGE_MM[0] / paper.PAGE_MM[1]) - 1) <= 0.02,
-        f"The image is {width} x {height} pixels, but a page is {paper.PAGE_MM[0]:g} x {paper.PAGE_MM[1]:g} mm: "
-        "give the whole page, not cropped or turned.",
-    )
-    least = round(MIN_PX_PER_MM * paper.PAGE_MM[0])
+    wide, high = paper.PAGE_MM
+    other = f"The image is {width} x {height} pixels, but a page is {wide:g} x {high:g} mm"
+    whole = abs(width / height / (wide / high) - 1) <= 0.02
+    require(whole, f"{other}: give the whole page, not cropped or turned.")
+    least = round(MIN_PX_PER_MM * wide)
     require(width >= least, f"The image is only {width} pixels wide: scan the page at {least} pixels or more.")
     brightest = pixels.max(2)  # (h, w)
     ink = np.clip(1 - brightest.astype(np.float32) / DARK, 0, 1)  # (h, w)
-    x, y = paper.MARGIN_MM * width / paper.PAGE_MM[0], paper.MARGIN_MM * height / paper.PAGE_MM[1]  # px of the margins
+    x, y = paper.MARGIN_MM * width / wide, paper.MARGIN_MM * height / high  # px of the margins
     size, box = (paper.WIDTH, paper.HEIGHT), (x, y, width - x, height - y)
     small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX, box=box))  # (H, W)
     if (small.max(axis=0) > 0.2).mean() < MIN_COLUMNS:

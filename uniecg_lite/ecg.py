@@ -45,36 +45,25 @@ class ECG:
             vars(self).update(signal=x, hz=float(self.hz), age=None if self.age is None else float(self.age))
         require(x.shape[:-1] == (12,), f"Expected 12 leads as (12, L), got {x.shape}: give the leads in rows, I to V6.")
         check_rate(self.hz)
-        require(
-            self.seconds >= MIN_SECONDS,
-            f"The record lasts {self.seconds:.2f} s: an ECG of at least {MIN_SECONDS:g} s is needed.",
-        )
+        short = f"The record lasts {self.seconds:.2f} s: an ECG of at least {MIN_SECONDS:g} s is needed."
+        require(self.seconds >= MIN_SECONDS, short)
         bad = ", ".join(LEADS[c] for c in np.flatnonzero(~np.isfinite(x).all(1)))
         require(not bad, f"Missing values (NaN or infinite) in {bad}: leave out that stretch, or the record.")
         span = np.ptp(x, axis=1)  # (12,)
-        require(
-            span.max() == 0 or span.max() >= MIN_MV,
-            f"The largest lead spans only {span.max():.2g} mV, too small for an ECG: "
-            'if the values are in volts, pass unit="V".',
-        )
+        small = f"The largest lead spans only {span.max():.2g} mV, too small for an ECG"
+        require(span.max() == 0 or span.max() >= MIN_MV, f'{small}: if the values are in volts, pass unit="V".')
         flat = ", ".join(LEADS[c] for c in np.flatnonzero(span < FLAT_MV))
         require(not flat, f"Flat over the whole record: {flat}; choose a record without dead leads.")
         k = math.ceil(0.995 * x.shape[1]) - 1
         large = np.partition(np.abs(x - np.median(x, axis=1, keepdims=True)), k, axis=1)[:, k]  # (12,)
-        require(
-            large.max() <= MAX_MV,
-            f"Lead {LEADS[large.argmax()]} reaches {large.max():.3g} mV, too large for an ECG: "
-            'if the values are in microvolts, pass unit="uV".',
-        )
+        wide = f"Lead {LEADS[large.argmax()]} reaches {large.max():.3g} mV, too large for an ECG"
+        require(large.max() <= MAX_MV, f'{wide}: if the values are in microvolts, pass unit="uV".')
         if (residual := lead_law_residual(x)) > LAW_TOLERANCE_MV:
-            raise BadECG(
-                f"The limb leads break Einthoven's and Goldberger's laws by {residual:.2f} mV "
-                f"(at most {LAW_TOLERANCE_MV:g} is allowed): {repair_hint(x)}."
-            )
+            broken = f"The limb leads break Einthoven's and Goldberger's laws by {residual:.2f} mV"
+            raise BadECG(f"{broken} (at most {LAW_TOLERANCE_MV:g} is allowed): {repair_hint(x)}.")
         age, known = self.age or 0.0, self.sex in ("female", "male", None)
-        require(
-            0 <= age <= MAX_AGE, f"Age {age:g} is not between 0 and {MAX_AGE:g} years: use None when it is unknown."
-        )
+        other = f"Age {age:g} is not between 0 and {MAX_AGE:g} years: use None when it is unknown."
+        require(0 <= age <= MAX_AGE, other)
         require(known, f'Sex {self.sex!r} is not known here: use "female", "male" or None.')
 
     @classmethod
@@ -140,10 +129,8 @@ class ECG:
 
         A record up to 1 % short is filled by holding its last value; a shorter one raises BadECG.
         """
-        require(
-            self.seconds >= 0.99 * STANDARD_SECONDS,
-            f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more.",
-        )
+        short = f"The record lasts {self.seconds:.2f} s: the models read 10 s, so give 10 s or more."
+        require(self.seconds >= 0.99 * STANDARD_SECONDS, short)
         most, count = round((STANDARD_SECONDS + 1) * self.hz), round(STANDARD_HZ * STANDARD_SECONDS)
         begun = self if self.signal.shape[1] <= most else replace(self, signal=self.signal[:, :most])
         ecg = begun.resample(STANDARD_HZ)
@@ -178,20 +165,15 @@ def _samples(values, hz: float, name: str) -> np.ndarray:
     """One lead as (L,) float64, interior runs of NaN up to 40 ms filled by a straight line; refuses longer ones."""
     with refused(f"Lead {name} holds something that is not a number: give plain numbers."):
         values = np.asarray(values, dtype=np.float64)
-    require(
-        values.ndim == 1 and values.size,
-        f"Lead {name} has shape {values.shape}: give each lead as one row of samples (L,).",
-    )
+    other = f"Lead {name} has shape {values.shape}: give each lead as one row of samples (L,)."
+    require(values.ndim == 1 and values.size, other)
     missing = np.isnan(values)
     if not missing.any():
         return values
     known = np.flatnonzero(~missing)
     runs = np.diff(np.concatenate(([-1], known, [len(values)]))) - 1  # NaN before, between and after known samples
     longest = runs.max() / hz
-    require(
-        longest <= MAX_GAP_S and not runs[0] and not runs[-1],
-        f"Lead {name} has missing values (NaN) at an end or for up to {1000 * longest:.0f} ms, and holds "
-        f"{len(known) / hz:g} s: only inner gaps up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the "
-        "record or choose another.",
-    )
+    gaps = f"missing values (NaN) at an end or for up to {1000 * longest:.0f} ms, and holds {len(known) / hz:g} s"
+    advice = f"only inner gaps up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the record or choose another."
+    require(longest <= MAX_GAP_S and not runs[0] and not runs[-1], f"Lead {name} has {gaps}: {advice}")
     return np.interp(np.arange(len(values)), known, values[known])  # (L,)

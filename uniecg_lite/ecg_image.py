@@ -49,15 +49,11 @@ def raster(signal: torch.Tensor) -> torch.Tensor:
     another shape and, on the CPU only (elsewhere looking would wait for the device), for NaN.
     """
     shape = tuple(signal.shape)
-    require(
-        len(shape) == 3 and shape[1:] == (12, 2 * WIDTH),
-        f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first.",
-    )
+    other = f"The raster needs (B, 12, {2 * WIDTH}) at 100 Hz, got {shape}: call ECG.standard() first."
+    require(len(shape) == 3 and shape[1:] == (12, 2 * WIDTH), other)
     strips = _strips(signal.detach().float())
-    require(
-        not strips.is_cpu or strips.isfinite().all(),
-        "The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first.",
-    )
+    missing = "The signal holds NaN or infinite values, which cannot be drawn: check it with ECG first."
+    require(not strips.is_cpu or strips.isfinite().all(), missing)
     y = (STRIP_PX / 2 - PX_PER_MV * strips).clamp_(0.5, STRIP_PX - 0.5)  # (B, 4, L) px from the strip's top
     even, odd = y[..., ::2], y[..., 1::2]  # (B, 4, W)
     after = torch.cat((even[..., 1:], odd[..., -1:]), -1)  # (B, 4, W): the next column's first sample

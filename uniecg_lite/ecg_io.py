@@ -84,18 +84,15 @@ def _read_wfdb(path: Path) -> dict:
         raise BadECG(f"Files such as {path.name} are not read here: {READABLE}.")
     lines = _header_lines(header)
     line = " ".join(next(iter(lines), ()))
-    with refused(
-        f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
-        "signals, rate and samples): mend it, or fetch the record again."
-    ):
+    unclear = f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
+    with refused(f"{unclear}signals, rate and samples): mend it, or fetch the record again."):
         files = {str(name) for name in getattr(wfdb.rdheader(str(record)), "file_name", None) or ()}
     hz = _stated_rate(header)
     there = {name for name in files if Path(name).name == name and (record.parent / name).is_file()}
     gone = min(files - there, default="")
     require(not gone, f"The signal file {gone} named in {header.name} is missing: put it beside the header.")
-    with refused(
-        f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
-    ):
+    unfit = f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
+    with refused(unfit):
         data = wfdb.rdrecord(str(record))
         names, leads = [str(name) for name in data.sig_name], data.p_signal.T  # (C, L)
     units = dict(zip(names, data.units))
@@ -149,11 +146,8 @@ def _read_csv(path: Path) -> dict:
     header, *rows = csv.reader(table, delimiter=mark)
     matches = [re.match(_NAME_AND_UNIT, name.strip(" '"), re.IGNORECASE) for name in header]  # such as "V1 (uV)"
     names = [match[1] for match in matches]
-    require(
-        any(map(lead_name, names)),
-        f"The first row of {path.name} that is no # comment, {table[0][:40]!r}, names no ECG lead: "
-        "it must hold names such as I, II, V1.",
-    )
+    unnamed = f"The first row of {path.name} that is no # comment, {table[0][:40]!r}, names no ECG lead"
+    require(any(map(lead_name, names)), f"{unnamed}: it must hold names such as I, II, V1.")
     comma = "," if mark == ";" else "."
     with refused(f"{path.name} is not a table of numbers ({{reason}}): give one row for each sample, numbers as 1.5."):
         even = {len(row) for row in rows} == {len(names)}
@@ -192,11 +186,9 @@ def _read_numpy(path: Path) -> dict:
     require("signal" in part, f"{path.name} holds no array named signal: save it with np.savez(signal=..., hz=...).")
     signal, names = part["signal"], [str(name) for name in part.get("leads", np.array(LEADS)).ravel()]
     signal = signal.T if signal.ndim == 2 and signal.shape[0] > signal.shape[1] else signal  # leads: the shorter side
-    require(
-        signal.ndim == 2 and len(signal) == len(names),
-        f"{path.name} has shape {signal.shape}, but {len(names)} leads are named: give (12, L) in the order "
-        "I to V6, or an .npz with signal, hz and leads.",
-    )
+    other = f"{path.name} has shape {signal.shape}, but {len(names)} leads are named"
+    advice = "give (12, L) in the order I to V6, or an .npz with signal, hz and leads."
+    require(signal.ndim == 2 and len(signal) == len(names), f"{other}: {advice}")
     text = {key: str(part[key].item()) for key in SCALARS if key in part and part[key].size == 1}
     hz = _rate(text.get("hz"), f"The hz in {path.name} is no number: save the samples per second.")
     notes = " ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text)

@@ -12,17 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from .beats import RHYTHM, representative_beat, rhythm_features
-from .findings import CODES, LEAD_SIGNS, grouped, lead_signs
+from .findings import CODES, LEAD_SIGNS, grouped, lead_signs, table
 
 GRIDS_WEIGHT, FINDINGS_WEIGHT, SIGNS_WEIGHT = 0.5, 6.0, 2.0  # in the loss of facts
-GRIDS = {  # first, last and step of the values that a measured token tells of
-    "rate_bpm": (30, 206, 2),
-    "pr_ms": (80, 320, 10),
-    "qrs_ms": (70, 170, 5),
-    "qt_ms": (220, 680, 10),
-    "qtc_ms": (310, 590, 10),
-    "axis_deg": (-180, 170, 10),
-}
+GRIDS = table("measures")["grids"]  # first, last and step of the values that a measured token tells of
 GROUPS = grouped("token")  # findings that share a token: few enough for one attention head to carry
 MEASURED = (*GRIDS, *GROUPS, *LEAD_SIGNS)  # one token each
 FRONT = 1 + len(MEASURED)  # the summary token, then one for each fact

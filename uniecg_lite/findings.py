@@ -117,11 +117,8 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     found = truth["findings"]  # (B, F)
     sentence = f"The truth has {found.shape[1]} findings, not {len(CODES)}: simulate these records again."
     require(found.shape[1] == len(CODES), sentence, BadRequest)
-    masks = {
-        **dict(zip(LEAD_SIGNS, lead_signs(truth).unbind(1))),  # (B, 12) each
-        "drift": truth["drift_mv"] >= DRIFT_FROM_MV,
-        "static": truth["static_mv"] >= STATIC_FROM_MV,
-    }
+    masks = dict(zip(LEAD_SIGNS, lead_signs(truth).unbind(1)))  # (B, 12) each
+    masks |= {"drift": truth["drift_mv"] >= DRIFT_FROM_MV, "static": truth["static_mv"] >= STATIC_FROM_MV}
     columns = {key: [tuple(compress(LEADS, row)) for row in mask.tolist()] for key, mask in masks.items()}
     columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
     columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]

@@ -50,10 +50,8 @@ def from_independent(signal):
 
     The result obeys both lead laws exactly, up to rounding. Raises BadECG when the lead dimension is not 8.
     """
-    require(
-        signal.ndim > 1 and signal.shape[-2] == 8,
-        f"Expected (..., 8, L), got {tuple(signal.shape)}: give the leads I, II and V1 to V6.",
-    )
+    other = f"Expected (..., 8, L), got {tuple(signal.shape)}: give the leads I, II and V1 to V6."
+    require(signal.ndim > 1 and signal.shape[-2] == 8, other)
     join = torch.cat if torch.is_tensor(signal) else np.concatenate
     derived = derive_limb_leads(signal[..., :1, :], signal[..., 1:2, :])  # 4 of (..., 1, L)
     return join((signal[..., :2, :], *derived, signal[..., 2:, :]), -2)  # (..., 12, L)
@@ -66,10 +64,8 @@ def lead_law_residual(signal, quantile: float = 0.995):
     does not decide; quantile=1 gives the maximum. Real records stay below 0.0035 mV (rounding). A record holding a
     NaN gets NaN. Also a score for generated ECGs. Raises BadECG when the lead dimension is not 12.
     """
-    require(
-        signal.ndim > 1 and signal.shape[-2] == 12 and signal.shape[-1],
-        f"The lead laws need 12 leads as (..., 12, L), got {tuple(signal.shape)}.",
-    )
+    other = f"The lead laws need 12 leads as (..., 12, L), got {tuple(signal.shape)}."
+    require(signal.ndim > 1 and signal.shape[-2] == 12 and signal.shape[-1], other)
     given = torch.is_tensor(signal)
     x = signal.detach().float() if given else torch.from_numpy(np.array(signal, dtype=np.float32, order="C"))
     derived = derive_limb_leads(x[..., 0, :], x[..., 1, :])
@@ -101,11 +97,8 @@ def complete(leads: Mapping[str, np.ndarray]) -> np.ndarray:
     more = {0: ["2 more limb leads"], 1: ["1 more limb lead"]}.get(len(limb), [])
     missing = [*(name for name in CHEST if name not in leads), *more]
     found = ", ".join(name for name in LEADS if name in leads) or "no ECG lead at all"
-    require(
-        not missing,
-        f"Leads are missing: {', '.join(missing)} (found: {found}); "
-        "give all 12 leads by name, or at least I, II and V1 to V6.",
-    )
+    advice = "give all 12 leads by name, or at least I, II and V1 to V6."
+    require(not missing, f"Leads are missing: {', '.join(missing)} (found: {found}); {advice}")
     used = ["I", "II"] if {"I", "II"} <= set(limb) else limb
     inverse = np.linalg.pinv(np.array([LIMB_WEIGHTS[name] for name in used], dtype=float))  # (2, limb)
     base = inverse @ np.stack([leads[name] for name in used])  # (2, L): I and II

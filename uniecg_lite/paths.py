@@ -25,9 +25,5 @@ def need_checkout(command: str) -> None:
     Raises:
         UniECGError: the package was installed on its own.
     """
-    require(
-        CHECKOUT,
-        f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own: "
-        f"get the repository and use `make {command}` there.",
-        UniECGError,
-    )
+    alone = f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own"
+    require(CHECKOUT, f"{alone}: get the repository and use `make {command}` there.", UniECGError)

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from functools import cache
-from itertools import zip_longest
 from modulefinder import ModuleFinder
 from pathlib import Path
 
@@ -116,20 +115,6 @@ def read(profile: str, folder: Path = ROOT / "results") -> dict:
     sentence = f"There is no {file.name} in {folder.name}/: run the chain, then `uniecg results`."
     require(file.exists(), sentence, BadArtifact)
     return json.loads(file.read_text())
-
-
-def wrong(notebook: Path, known: dict) -> list[str]:
-    """What of a notebook does not fit its record, as sentences.
-
-    A record that says `older` is of outputs that an earlier version of the code has printed: its cells may then differ,
-    and must; the next run's record says it no more.
-    """
-    now, cells, older = printed(notebook), known["figures"], known.get("older", False)
-    out = [f"{key} is {now[key]}, recorded {known[key]}" for key in ("profile", "code") if now[key] != known[key]]
-    if older:
-        out = [] if now["code"] != known["code"] else ["its code is that of the record, which says it is older"]
-    pairs = enumerate(zip_longest(cells, now["figures"]))
-    return out + [f"code cell {i} prints {new}, recorded {old}" for i, (old, new) in pairs if old != new]
 
 
 def stale(profile: str = "laptop", notebooks: Path = ROOT / "notebooks", known: dict | None = None) -> list[str]:

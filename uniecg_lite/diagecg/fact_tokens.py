@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoders import FRONT, GRIDS, GROUPS, FactProbes, SignalEncoder, grid, place_on_grid
-from ..findings import DRIFT_FROM_MV, NAMES, STATIC_FROM_MV, Reading
+from ..findings import DRIFT_FROM_MV, NAMES, STATIC_FROM_MV
 from ..language.conversations import IN_LEADS, TITLES
 from ..language.questions import NONE
 from ..leads import LEADS
@@ -107,18 +107,6 @@ def words_of(predicted: dict[str, Tensor]) -> Tensor:
     """Logits of each fact -> (B, PLACES) words."""
     words = torch.stack([place.word(predicted[place.fact]) for place in PLACES], 1)
     return words + STARTS[:-1].to(words.device)
-
-
-def readings_of(words: Tensor) -> list[Reading]:
-    """Words (B, PLACES) -> what they say of B ECGs."""
-    out = []
-    for row in words.tolist():
-        facts: dict = {"findings": ()}
-        for word, place in zip(row, PLACES):
-            key, content = "findings" if place.fact in GROUPS else place.fact, CONTENTS[word]
-            facts[key] = facts.get(key, ()) + content if isinstance(content, tuple) else content
-        out.append(Reading(**facts | {"findings": frozenset(facts["findings"])}))
-    return out
 
 
 def noisy(signal: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from diffusers.models.embeddings import get_timestep_embedding
 from torch import Tensor, nn
 
 from ..errors import BadRequest, require
+from ..findings import table
 from ..training import inference
 
 LEVELS = 1000
@@ -21,12 +22,7 @@ BETAS = (0.00085, 0.012)  # linear, as published
 Predict = Callable[[Tensor, Tensor], Tensor]
 SHRUNK = 0.171  # spread of the published latents after their constant 0.18215
 LEFT = 0.3  # spread of what a sketch leaves of unit latents
-_CHOICES = {
-    "family": ("unet", "transformer"),
-    "words": ("film", "tiled", "tokens"),
-    "numbers": ("words", "scaled", "raw"),
-    "path": ("flow", "epsilon", "v"),
-}
+SWITCHES = table("designs")  # what the switches of a design may be, and which ones `FAULTS` and others change
 
 
 @dataclass(frozen=True)
@@ -51,7 +47,7 @@ class Design:
     ancestral: bool = False  # True: 1000 random steps of DDPM; False: a few steps of a solver
 
     def __post_init__(self):
-        for name, known in _CHOICES.items():
+        for name, known in SWITCHES["choices"].items():
             one = getattr(self, name)
             require(one in known, f"There is no {name} '{one}': choose one of {', '.join(known)}.", BadRequest)
         film, tokens, apart = self.words == "film", self.words == "tokens", self.numbers != "words"
@@ -73,18 +69,8 @@ class Design:
         return (1.0 if self.unit_latents else SHRUNK) / (LEFT if self.sketched else 1.0)
 
 
-FAULTS = {  # `ancestral` is to be compared with path="epsilon", `raw` with `unpaced`, the others with our defaults
-    "shrunk": {"unit_latents": False},
-    "unsketched": {"sketched": False},
-    "unpaced": {"paced": False, "sketched": False},
-    "raw": {"numbers": "raw", "paced": False, "sketched": False},
-    "tiled": {"words": "tiled"},
-    "unguided": {"guided": False},
-    "last_weights": {"averaged": False},
-    "no_ends": {"all_levels": False},
-    "ancestral": {"path": "epsilon", "ancestral": True},
-    "free_leads": {"free_leads": True},
-}
+# `ancestral` is to be compared with path="epsilon", `raw` with `unpaced`, the others with our defaults
+FAULTS = SWITCHES["faults"]
 
 
 def with_faults(*names: str) -> Design:

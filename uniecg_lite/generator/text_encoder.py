@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..encoders import transformer
+from ..findings import table
 from ..language.requests import MARKS, POSSIBLE, Request
 from ..language.tokenizer import encode, number_rows
 from ..leads import LEADS
@@ -12,15 +13,7 @@ from ..training import inference
 
 WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over its scale
 NUMBER_WIDTH = 2 + 2 * len(WAVES)  # numbers that tell one number of a request, and whether it is named
-NUMBERS = {  # of a request: one cycle of its slowest wave, and its weight in the loss
-    "rate": (200, 1.0),
-    "age": (200, 0.5),
-    "pr": (400, 0.5),
-    "qrs": (200, 0.5),
-    "qt": (800, 0.5),
-    "axis": (360, 0.5),
-    "seconds": (100, 0.2),
-}
+NUMBERS = table("measures")["requests"]  # one cycle of its slowest wave, and its weight in the loss
 OPEN_WEIGHT = 0.1  # of whether a part is named
 MARKS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
 HIGH = 5.0  # ST of this many tenths of a mV is one

@@ -77,27 +77,21 @@ def _entries() -> list[tuple[str, object, list[str]]]:
 
     Findings and features have their names and how they count (`report_parser.WAYS`).
     """
-    named = {"state": "states", "subject": "subjects", "unit": "units", "age": "ages", "infarct": "infarct"}
-    w, ways = WORDINGS, {"several": "", "normal": "reversed", "only_denied": "only denied"}
+    w = WORDINGS
     return [
-        *((kind, value, wordings) for kind, key in named.items() for value, wordings in w[key].items()),
         *((kind, DENIED, wordings) for kind, wordings in w["denied"].items()),
         *((kind, UNCERTAIN, wordings) for kind, wordings in w["uncertain"].items()),
-        *((kind, None, wordings) for kind, wordings in w["marks"].items()),
-        *((kind, None, w[kind]) for kind in ("unmeasured", "nothing", "limits")),
-        ("bound", None, w["bounds"]),
-        *(("key", (key,), wordings) for key, wordings in w["keys"].items()),
-        ("key", (None, "axis_deg", None), w["axes"]),  # three angles: the second is the QRS axis
-        ("unmeasured", "pr_ms", w["no_pr"]),
-        *(("feature", ((feature,), ""), wordings) for feature, wordings in w["short"].items()),
-        *(("feature", (tuple(row["features"]), "only denied"), row["wordings"]) for row in w["changes"]),
-        *(("section", name, [f"{one}:" for one in wordings]) for name, wordings in w["sections"].items()),
         *(("region", name, [name, f"{name} wall"]) for name in w["regions"]),
         *(("leads", in_order(leads), [f"{name} lead"]) for name, leads in _lead_sets().items()),
         *(("leads", tuple(leads), [f"{name}ly"]) for name, leads in w["regions"].items() if leads),
         *(("finding", ((code,), ""), [NAMES[code], *more]) for code, more in column("wordings").items()),
-        *(("finding", (tuple(row["findings"]), way), row["wordings"]) for key, way in ways.items() for row in w[key]),
+        *((kind, _fixed(row.get("value")), row["wordings"]) for kind, rows in w["phrases"].items() for row in rows),
     ]
+
+
+def _fixed(value):
+    """Lists of a table as tuples, which equal each other in statements."""
+    return tuple(map(_fixed, value)) if isinstance(value, list) else value
 
 
 def _unjoined(some: Iterable[str]) -> Phrase:

@@ -157,10 +157,7 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
     "lead_sign": (("lead", "sign"), _in_leads(SIGNS, turned=True)),
     "range": (("feature", "side"), lambda r: _facts({(f, s): s == x for f, x in sides(r).items() for s in SIDES})),
-    "outside": (
-        ("list", "feature"),
-        lambda r: _facts({("features", f): s != SIDES[1] for f, s in sides(r).items()}),
-    ),
+    "outside": (("list", "feature"), lambda r: _facts({("features", f): s != "within" for f, s in sides(r).items()})),
     "axis": (("list", "axis"), _axis),
     "noise": (("noise", "lead"), _in_leads(NOISES)),
     "lead_noise": (("lead", "noise"), _in_leads(NOISES, turned=True)),

@@ -25,12 +25,8 @@ def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFa
         texts: the training texts.
         size: vocabulary size before numbers.
     """
-    split = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    as_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    split = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(_SPLIT), "isolated"), as_bytes])
     learner = Tokenizer(models.BPE())
     learner.pre_tokenizer = split
     trainer = trainers.BpeTrainer(

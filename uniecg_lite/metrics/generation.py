@@ -16,21 +16,16 @@ from torch import Tensor
 
 from ..beats import beat_size_spread, heart_rate
 from ..errors import BadRequest, require
-from ..findings import CODES, FINDINGS
+from ..findings import CODES, GROUPED, table
 from ..language.requests import Request
 from ..leads import lead_law_residual
 from .reader import Reader
 from .reports import difference, finding_scores, macro_f1, table_of
 
-ERRORS = {  # number: (its name in a request, name of its error, unit, the error where it cannot be measured)
-    "rate_bpm": ("rate", "hr", "bpm", 60.0),
-    "pr_ms": ("pr", "pr", "ms", 100.0),
-    "qrs_ms": ("qrs", "qrs", "ms", 60.0),
-    "qt_ms": ("qt", "qt", "ms", 150.0),
-    "axis_deg": ("axis", "axis", "deg", 90.0),
-}
+# number: (its name in a request, name of its error, unit, the error where it cannot be measured)
+ERRORS = table("measures")["errors"]
 ALIKE = ("SR", "SBRAD", "STACH")  # rhythms whose beats are alike, but for extra ones
-EXTRA = tuple(row["code"] for row in FINDINGS if row["group"] == "ectopy")
+EXTRA = GROUPED["ectopy"]
 NEIGHBOURS = 3  # k of the manifolds, as DiffuSETS takes it
 SHARED = 32  # dimensions of the space of `clip_scores`
 CLIP_SHRINK = 0.1  # of the variance of each feature is added to it: rare words would else be learned by heart

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 from ..beats import RHYTHM, representative_beat, rhythm_features
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
-from ..simulator.simulate import simulate
 from ..training import inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
 NUMBERS = len(SCALES) + 2  # intervals, axis as cosine and sine
 PARTS = (NUMBERS, len(CODES), 12 * len(LEAD_SIGNS))  # of the table of facts
 FACT_WIDTH = sum(PARTS)
-POPULATION = 977  # seed of the reader's own simulated patients, added to the run's seed
 
 
 def facts(truth: dict[str, Tensor]) -> Tensor:
@@ -102,12 +100,3 @@ class Reader(nn.Module):
         """(B, 12, 1000) mV -> {rate_bpm, qrs_ms, qt_ms, pr_ms, axis_deg: (B,)}, (B, F) bool findings."""
         numbers, logits, _ = self.predict(signal, batch)
         return numbers, logits > 0
-
-
-def fresh_patients(step: int, batch: int, seed: int) -> tuple[Tensor, Tensor]:
-    """What the reader learns from in a step: (B, 12, 1000) mV and `facts` (B, FACT_WIDTH) of simulated patients of its
-    own, noisy and clean, sharp and smooth alike: a generated ECG is a little smoother than a recorded one."""
-    index, clean = torch.arange(step * batch, (step + 1) * batch), step % 3 == 0
-    drawn = simulate(POPULATION + seed, index, noise=not clean, first_beat=0.3 if clean else None)
-    signal = F.avg_pool1d(drawn.signal, 3, 1, 1, count_include_pad=False) if step % 2 else drawn.signal
-    return signal, facts(drawn.truth)

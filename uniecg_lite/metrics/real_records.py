@@ -1,4 +1,4 @@
-"""How well are recorded ECGs read? Labels of real records in our findings, AUROC and F1 with intervals.
+"""How well are recorded ECGs read? Labels of real records in our findings, and AUROC; intervals are in notebook 17.
 
 The records lie outside the repository (see `chain.real_folder`). Cardiologists' statements are not our measured rules,
 so only like is compared with like: each finding with its own SCP-ECG or SNOMED CT code (`data/findings.json`, plus
@@ -18,8 +18,7 @@ from torch import Tensor
 
 from ..ecg import ECG
 from ..errors import BadArtifact, BadECG, require
-from ..findings import CODES, FINDINGS, table
-from .reports import weighted_f1
+from ..findings import FINDINGS, table
 
 FEWEST = 3
 ISCHAEMIA = "MI/ST-T"
@@ -133,27 +132,10 @@ def load_real_records(folder: str | Path, fewest: int = FEWEST) -> RealRecords:
     return RealRecords(names, signal, carried, scored, codes, patients, left_out | refused, flagged)
 
 
-def grouped(values: Tensor, codes: list[list[str]]) -> Tensor:
-    """Logits or booleans of our findings (N, F) -> of groups (N, G): a group is there when one of its findings is."""
-    return torch.stack([values[:, [CODES.index(c) for c in part]].amax(1) for part in codes], 1)
-
-
 def patient_index(patients: list) -> Tensor:
     """The patients of N records by name -> (N,) their numbers, in the order in which they first come."""
     place = {name: i for i, name in enumerate(dict.fromkeys(patients))}
     return torch.tensor([place[name] for name in patients])
-
-
-def resampled(patients: list[str], times: int, seed: int = 0) -> Tensor:
-    """Bootstrap over patients (Efron and Tibshirani 1993): how often each record counts, (times + 1, N) float.
-
-    The first row counts every record once: the plain score.
-    """
-    of = patient_index(patients)
-    n = int(of.max()) + 1
-    drawn = torch.randint(n, (times, n), generator=torch.Generator().manual_seed(seed))
-    count = torch.zeros(times, n).scatter_add_(1, drawn, torch.ones(times, n))
-    return torch.cat([torch.ones(1, len(of)), count[:, of]])
 
 
 def weighted_auroc(logit: Tensor, label: Tensor, weight: Tensor) -> Tensor:
@@ -164,21 +146,3 @@ def weighted_auroc(logit: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     above = (logit[label][:, None] > logit[~label]).float() + 0.5 * (logit[label][:, None] == logit[~label])  # (P, M)
     positive, negative = weight[:, label], weight[:, ~label]
     return ((positive @ above) * negative).sum(1) / (positive.sum(1) * negative.sum(1))
-
-
-def real_scores(value: Tensor, records: RealRecords, prefix: str, times: int = 1000, seed: int = 0) -> dict[str, float]:
-    """AUROC of logits of our findings (N, F) against the labels; of booleans, what is said of them, F1.
-
-    Returns:
-        `<prefix>.real_auroc.<group>`, `<prefix>.real_macro_auroc` (or `f1`), and each with `_low` and `_high`: 95%
-        intervals of a bootstrap over patients.
-    """
-    score, function = ("f1", weighted_f1) if value.dtype is torch.bool else ("auroc", weighted_auroc)
-    weight = resampled(records.patients, times, seed)  # (R + 1, N)
-    columns = zip(grouped(value, records.codes).T, records.labels.T)  # (N,) each
-    scores = torch.stack([function(each, label, weight) for each, label in columns], 1)  # (R + 1, G)
-    scores = torch.cat([scores, scores.nanmean(1, keepdim=True)], 1)
-    table = torch.cat([scores[:1], scores[1:].nanquantile(torch.tensor([0.025, 0.975]), 0)]).T.tolist()  # G + 1 rows
-    names = [*(f"{prefix}.real_{score}.{g}" for g in records.groups), f"{prefix}.real_macro_{score}"]
-    ends = "", "_low", "_high"
-    return {name + end: figure for name, row in zip(names, table) for end, figure in zip(ends, row)}

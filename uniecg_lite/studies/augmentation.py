@@ -23,7 +23,8 @@ from ..language.conversations import Corpus
 from ..leads import from_independent
 from ..metrics.chain import real_folder
 from ..metrics.generation import standard
-from ..metrics.real_records import load_real_records, weighted_auroc, weighted_f1
+from ..metrics.real_records import load_real_records, weighted_auroc
+from ..metrics.reports import weighted_f1
 from ..simulator.noise import noise
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference

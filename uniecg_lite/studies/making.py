@@ -17,6 +17,7 @@ from torch import nn
 
 from ..beats import heart_rate
 from ..checkpoints import load_reader
+from ..findings import table
 from ..generator.beat_plan import HZ, PLAN
 from ..generator.denoiser import new_denoiser
 from ..generator.diffusion import FAULTS, PUBLISHED, Design, with_faults
@@ -73,12 +74,7 @@ DESIGNS = {
     "ours": Design(),
     **{name: with_faults(name) for name in FAULTS},
     "published": PUBLISHED,
-    "scaled": Design(numbers="scaled", paced=False, sketched=False),
-    "tokens": Design(words="tokens", paced=False, sketched=False),
-    "epsilon": Design(path="epsilon"),
-    "velocity": Design(path="v"),
-    "transformer": Design(family="transformer"),
-    "transformer_epsilon": Design(family="transformer", path="epsilon"),
+    **{name: Design(**switches) for name, switches in table("designs")["others"].items()},
 }
 VARIANTS, FIXED = ABOUT["making"]["variants"], ABOUT["making"]["fixed"]
 FEW = 20  # patients for whom 1000 steps are walked: two to three minutes on one core

@@ -250,13 +250,7 @@ def _verdict(holds: bool, testable: bool) -> str:
 # The table of systems: PULSE-lite, GEM-lite and UniECG-lite beside the paper's, a trivial and a classical one.
 
 SCORES = dict(zip(("grounding", "evidence", "clinical_fidelity", "average"), (*ANCHORED, "Average")))
-SYSTEMS = {  # name: (variant, prefix of its metrics, what the paper calls it)
-    "PULSE-lite": ("pulse", "", "PULSE"),
-    "GEM-lite": ("gem", "", "GEM"),
-    "UniECG-lite": ("gem", "uniecg.", "UniECG"),
-    "trivial": ("trivial", "", None),
-    "classical": ("classical", "", None),
-}
+PUBLISHED = table("published")["scores"]  # its `systems`: variant, prefix of its metrics, what the paper calls it
 
 
 def system_table(profile: str = "laptop", root: Path | None = None) -> str:
@@ -267,9 +261,9 @@ def system_table(profile: str = "laptop", root: Path | None = None) -> str:
     cells, rows = summary("table", profile, root), []
     if not cells:
         return f"Not run yet: `python -m uniecg_lite study table --profile {profile}`."
-    for row in table("published")["scores"]["rows"]:
+    for row in PUBLISHED["rows"]:
         name, metric = row["name"] + (" (derived)" if row["derived"] else ""), SCORES[row["id"]]
-        for system, (variant, prefix, paper) in SYSTEMS.items():
+        for system, (variant, prefix, paper) in PUBLISHED["systems"].items():
             value = cells.get(variant, {}).get(prefix + metric)
             ratio = paired("table", (variant, prefix + metric), ("pulse", metric), True, profile, root)
             wanted, shown = row["ratio"] if paper == "UniECG" else "", spread_text(ratio, ".3g")
