@@ -291,7 +291,7 @@ def test_the_readme_table_shows_every_system_beside_the_paper(tmp_path, monkeypa
     a_table(tmp_path / "studies", [40, 41, 42], [50, 51, 52])
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- table:begin -->\nold\n<!-- table:end -->\nafter\n")
-    assert publish.update_readme(page) and not results.update_readme(page)
+    assert publish.update_readme(page) and not publish.update_readme(page)
     text = page.read_text()
     assert "old" not in text and text.startswith("before\n") and text.endswith("after\n")
     rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
