@@ -54,6 +54,7 @@ torch.set_num_threads(1)
 import tiny
 from diffusets_published import parameters, published_schedule, PublishedDenoiser, PublishedVAE
 from llm_judge import chat_report, ChatModel, judged
+from publish import studies_table, syllabus, update_readme
 from uniecg_lite import cli, cohort
 from uniecg_lite.beats import (
     beat_size_spread, cut_beats, heart_rate, measure_beat, peak_times, r_peaks, representative_beat,
@@ -1278,16 +1279,16 @@ def _committed() -> dict:
         out |= {f"claims.{name}.{key}": claim for key, claim in verdicts(file["metrics"]).items()}
         out[f"derived.{name}"] = plain(results.derived(file["metrics"]))
         out[f"sums.{name}"] = plain(sums(file["seconds"]))
-    out["aims"], out["syllabus"] = results.table_of_aims(files).splitlines(), sha(results.syllabus())
+    out["aims"], out["syllabus"] = results.table_of_aims(files).splitlines(), sha(syllabus())
     found = claim_metrics(root=STUDIES_FOLDER)
     out["study_metrics"] = [len(found), sha(dict(sorted(found.items())))]
     out |= {f"study_claims.{key}": sha(claim) for key, claim in verdicts(found).items()}
-    out["studies"] = results.studies_table(STUDIES_FOLDER).splitlines()
+    out["studies"] = studies_table(STUDIES_FOLDER).splitlines()
     out["systems"] = system_table(root=STUDIES_FOLDER).splitlines()
     out["published"] = sha(table("published")["scores"]["rows"])
     readme = new("readme") / "README.md"
     readme.write_text((ROOT / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
-    out["readme"] = results.update_readme(readme)
+    out["readme"] = update_readme(readme)
     for name in STUDIES:
         cells = summary(name)
         out[f"summary.{name}"] = [len(read_cells(name, "laptop")), sha(cells), provenance(name)]

@@ -3,13 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import publish
 import pytest
 import tiny
 import torch
 
 from uniecg_lite import cohort
 from uniecg_lite.config import SMOKE, Training
-from uniecg_lite.course import results
 from uniecg_lite.findings import CODES
 from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.metrics.real_records import RealRecords
@@ -131,7 +131,7 @@ def test_the_runner_knows_the_study(chain, no_real, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
     run_study("augmentation", "smoke", seeds=1, variant="plain10", root=tmp_path)
     assert "simulated.f1" in summary("augmentation", "smoke", tmp_path)["plain10"]
-    rows = results.studies_table(tmp_path / "none").splitlines()
+    rows = publish.studies_table(tmp_path / "none").splitlines()
     assert [row for row in rows if row.startswith("| `augmentation`")][0].endswith("| 0 | not run yet |")
 
 

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import publish
 import pytest
 import tiny
 import torch
@@ -520,7 +521,7 @@ def test_a_real_notebook_runs_and_a_failing_one_is_named(tmp_path, monkeypatch):
     assert text == ["smoke 3\n"]
     assert not (tmp_path / "results").exists(), "no results of half a chain"
     assert not (tmp_path / "artifacts" / "smoke" / "results.json").exists()
-    runner._put_back(done, folder / "00_good.ipynb")
+    publish._put_back(done, folder / "00_good.ipynb")
     back = nbformat.read(folder / "00_good.ipynb", 4)
     assert [c.source for c in back.cells] == ["profile, seed = None, 0", "print(profile, seed)"]
     assert [c.execution_count for c in back.cells] == [1, 2] and "papermill" not in back.metadata

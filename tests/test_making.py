@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+import publish
 import pytest
 import torch
 
 from uniecg_lite.config import SMOKE
-from uniecg_lite.course import results
 from uniecg_lite.generator.diffusion import FAULTS
 from uniecg_lite.metrics.generation import standard
 from uniecg_lite.studies import making, study
@@ -71,7 +71,7 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
     run_study("making", "smoke", seeds=2, variant="simulator", root=tmp_path)
     assert summary("making", "smoke", tmp_path)["simulator"]["findings_macro_f1"][3] == 1, "nothing random: one cell"
-    rows = results.studies_table(tmp_path / "none").splitlines()
+    rows = publish.studies_table(tmp_path / "none").splitlines()
     assert [row for row in rows if row.startswith("| `making`")][0].endswith("| 0 | not run yet |")
 
 

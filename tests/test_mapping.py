@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import publish
 import pytest
 import tiny
 import torch
@@ -10,7 +11,6 @@ import torch
 from uniecg_lite import checkpoints
 from uniecg_lite.checkpoints import save_stage
 from uniecg_lite.config import SMOKE, Training
-from uniecg_lite.course import results
 from uniecg_lite.store import save_tensors
 from uniecg_lite.studies import making, mapping, study
 from uniecg_lite.studies.grid import STUDIES, run_study
@@ -128,7 +128,7 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
     run_study("mapping", "smoke", seeds=1, variant="direct", root=tmp_path)
     assert summary("mapping", "smoke", tmp_path)["direct"]["top1"] == (1, 1, 1, 1)
-    rows = results.studies_table(tmp_path / "none").splitlines()
+    rows = publish.studies_table(tmp_path / "none").splitlines()
     assert [row for row in rows if row.startswith("| `mapping`")][0].endswith("| 0 | not run yet |")
 
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import publish
 import pytest
 
 from uniecg_lite.cli import app
@@ -352,7 +353,7 @@ def test_tables_of_readme_are_what_the_results_give(tmp_path):
     for name in ("results", "syllabus", "studies", "table", "hardware"):
         assert len(re.findall(rf"<!-- {name}:begin -->\n.*?<!-- {name}:end -->", README, re.S)) == 1
     copy = shutil.copy(ROOT / "README.md", tmp_path)
-    assert not results.update_readme(Path(copy)), "run: make results"
+    assert not publish.update_readme(Path(copy)), "run: make results"
     assert Path(copy).read_text(encoding="utf-8") == README
 
 
@@ -400,6 +401,6 @@ def test_the_hardware_table_tells_what_a_user_waits_for(monkeypatch, tmp_path):
         "seconds": {"00": 600.0, "18": 1800.0, "total_all": 2400.0},
     }
     (tmp_path / "laptop.cpu2.json").write_text(json.dumps(run))
-    rows = {line.split("`")[1]: line for line in results.hardware().splitlines()[2:]}
+    rows = {line.split("`")[1]: line for line in publish.hardware().splitlines()[2:]}
     assert list(rows) == ["smoke", "laptop", "gpu"] and "no results committed" in rows["gpu"]
     assert "| 40 min on cpu2 | 50 min on 2 CPU cores |" in rows["laptop"]

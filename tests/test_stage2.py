@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
+import publish
 import pytest
 import tiny
 import torch
@@ -13,7 +14,6 @@ from typer.testing import CliRunner
 from uniecg_lite import cli
 from uniecg_lite.checkpoints import load_reading, save_part
 from uniecg_lite.config import SMOKE
-from uniecg_lite.course import results
 from uniecg_lite.findings import table
 from uniecg_lite.language.conversations import TEXT_MIX, Corpus
 from uniecg_lite.language.requests import Request
@@ -301,7 +301,7 @@ def test_the_runner_knows_the_studies(store, tmp_path, monkeypatch):
     assert summary("routing", "smoke", tmp_path)["tied"]["others.low"][3] == 1
     eager = summary("broken", "smoke", tmp_path)["eager"]
     assert eager["generates"][0] == 1 and "changed" not in eager, "where all is an ECG no report is compared"
-    rows = results.studies_table(tmp_path / "none").splitlines()
+    rows = publish.studies_table(tmp_path / "none").splitlines()
     assert sum(row.startswith(("| `routing`", "| `capacity`", "| `broken`")) for row in rows) == 3
 
 

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import publish
 import pytest
 import tiny
 import torch
@@ -290,7 +291,7 @@ def test_the_readme_table_shows_every_system_beside_the_paper(tmp_path, monkeypa
     a_table(tmp_path / "studies", [40, 41, 42], [50, 51, 52])
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- table:begin -->\nold\n<!-- table:end -->\nafter\n")
-    assert results.update_readme(page) and not results.update_readme(page)
+    assert publish.update_readme(page) and not publish.update_readme(page)
     text = page.read_text()
     assert "old" not in text and text.startswith("before\n") and text.endswith("after\n")
     rows = [[part.strip() for part in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
@@ -306,7 +307,7 @@ def test_the_readme_table_shows_every_system_beside_the_paper(tmp_path, monkeypa
 def test_readme_tells_how_long_each_study_took(tmp_path):
     cells(tmp_path, "realism", {"simulator": [{"x": 1.0}] * 3})
     cells(tmp_path, "realism", {"simulator": [{"x": 1.0}]}, profile="smoke")
-    rows = {line.split("`")[1]: line for line in results.studies_table(tmp_path).splitlines()[2:]}
+    rows = {line.split("`")[1]: line for line in publish.studies_table(tmp_path).splitlines()[2:]}
     assert set(rows) == set(STUDIES) and all(study.question in rows[name] for name, study in STUDIES.items())
     assert rows["realism"].endswith("| 3 | 3 min on cpu2 |") and rows["table"].endswith("| 0 | not run yet |")
 

@@ -10,7 +10,7 @@ import typer
 
 from .config import profile as find_profile
 from .ecg import ECG
-from .errors import BadRequest, UniECGError, require
+from .errors import UniECGError, require
 from .paths import need_checkout
 from .store import Store
 
@@ -104,18 +104,10 @@ def results(
 ):
     """Copy a finished run from artifacts/ to results/, if there is one, and write README's tables from results/."""
     need_checkout("results")
-    from .course.results import copy_run, run_file, update_readme
-    from .course.runner import put_back
+    from .course.lesson import beside
 
     store = Store.open(find_profile(profile), seed)
-    both = "--tables-only copies nothing: leave it out to put notebooks back."
-    require(not (notebooks and tables_only), both, BadRequest)
-    lines = [f"put back {path}" for path in put_back(store)] if notebooks else []
-    if not tables_only:
-        there = "nothing is new" if run_file(store).exists() else f"no finished run in {store.folder}"
-        lines += [f"copied to {path}" for path in copy_run(store)] or [f"{there}: nothing copied"]
-    lines.append("README.md updated" if update_readme() else "README.md is up to date")
-    typer.echo("\n".join(lines))
+    typer.echo("\n".join(beside("benchmarks/publish.py").publish(store, tables_only, notebooks)))
 
 
 @app.command()

@@ -1,19 +1,17 @@
-"""The results table: gathered by the chain, copied to `results/` on demand, read by README and by notebook 10."""
+"""The results table: gathered by the chain, read by README and by notebook 10."""
 
 import json
 import platform
-import re
 from datetime import date
 from pathlib import Path
 
 import torch
 
-from ..config import HARDWARE, LAPTOP, PROFILES
+from ..config import LAPTOP
 from ..findings import table
 from ..paths import ROOT
 from ..store import Store, commit, machine, write_text
-from ..studies.grid import STUDIES
-from ..studies.study import claim_metrics, markdown, read_cells, system_table, verdicts
+from ..studies.study import claim_metrics, markdown, verdicts
 from .lesson import sums
 
 RESULTS = ROOT / "results"
@@ -69,34 +67,14 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         "resumed": resumed,
         "seconds": {key: round(took, 1) for key, took in [*sorted(seconds.items()), *sums(seconds).items()]},
     }
-    write_text(run_file(store), _as_text(about, metrics))
+    write_text(run_file(store), as_text(about, metrics))
     return run_file(store)
 
 
-def _as_text(about: dict, metrics: dict[str, float]) -> str:
+def as_text(about: dict, metrics: dict[str, float]) -> str:
     """A results file: what is known of the run, its figures, and the verdicts that follow from them."""
     rounded = {key: round(value, 4) for key, value in sorted(metrics.items())}
     return json.dumps({**about, "metrics": rounded, "claims": verdicts(metrics)}, indent=1) + "\n"
-
-
-def copy_run(store: Store) -> list[Path]:
-    """Copy a finished run's results and the cells of its studies to `results/`: the files that are new or other there.
-
-    Figures of studies are gathered anew, as a study may have run after the chain. Without a finished run, nothing is
-    copied.
-    """
-    if not run_file(store).exists():
-        return []
-    result = json.loads(run_file(store).read_text(encoding="utf-8"))
-    place = committed_file(result["profile"], result["machine"], result["seed"])
-    texts = {place: _as_text(result, result["metrics"] | studied(store))}
-    if not store.seed:  # studies start from the chain with seed 0
-        for path in sorted((store.folder / "studies").glob(f"*/{store.profile.name}.*.seed*.json")):
-            texts[RESULTS / "studies" / path.parent.name / path.name] = path.read_text(encoding="utf-8")
-    texts = {to: text for to, text in texts.items() if not to.exists() or to.read_text(encoding="utf-8") != text}
-    for to, text in texts.items():
-        write_text(to, text)
-    return list(texts)
 
 
 def studied(store: Store) -> dict[str, float]:
@@ -148,57 +126,3 @@ def beside_committed(result: dict) -> str:
     """The table of aims of one run, beside the committed runs."""
     others = [{**other, "profile": f"committed: {other['profile']}"} for other in load_all()]
     return table_of_aims([{**result, "profile": f"this run: {result['profile']}"}, *others])
-
-
-def update_readme(readme: Path | None = None) -> bool:
-    """Put the tables made from `results/` and from the notebooks into README, or another page; True when it changed."""
-    page = readme or ROOT / "README.md"
-    text = page.read_text(encoding="utf-8")
-    tables = {
-        "results": table_of_aims(load_all()),
-        "syllabus": syllabus(),
-        "studies": studies_table(RESULTS / "studies"),
-        "table": system_table(root=RESULTS / "studies"),
-        "hardware": hardware(),
-    }
-    place = re.compile(rf"(<!-- ({'|'.join(tables)}):begin -->\n).*?(<!-- \2:end -->)", re.S)
-    new = place.sub(lambda found: f"{found[1]}{tables[found[2]]}\n{found[3]}", text)
-    if new != text:
-        write_text(page, new)
-    return new != text
-
-
-def syllabus() -> str:
-    """The notebooks as a Markdown table: title, promise, seconds measured."""
-    timed = next((r["seconds"] for r in load_all() if r["profile"] == "laptop"), {})
-    rows = []
-    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
-        number = path.name[:2]
-        cell = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"]).strip().splitlines()
-        promise = next((line.strip() for line in cell[1:] if line.strip()), "")
-        seconds = f"{timed[number]:.0f} s" if number in timed else ""
-        solution = f"[{number}](notebooks/solutions/{number}.ipynb)"
-        rows.append([f"[{path.stem}](notebooks/{path.name})", promise, seconds, solution])
-    return markdown(["notebook", "what you learn", "laptop", "solutions"], rows)
-
-
-def hardware() -> str:
-    """The profiles as a Markdown table: how long a user waits for all notebooks, as measured, and at most."""
-    rows = []
-    for name, about in HARDWARE.items():
-        runs = [run for run in load_all() if run["profile"] == name]
-        waits = [f"{run['seconds']['total_all'] / 60:.0f} min on {run['machine']}" for run in runs]
-        most = f"{PROFILES[name].seconds_all / 60:.0f} min on {about['on']}"
-        rows.append([f"`{name}`", about["for"], ", ".join(waits) or "no results committed", most, about["memory"]])
-    return markdown(["profile", "for", "all notebooks, measured", "at most", "memory"], rows)
-
-
-def studies_table(root: Path | None = None) -> str:
-    """The studies as a Markdown table: question, cells that are committed, and minutes that they took together."""
-    rows = []
-    for name, study in STUDIES.items():
-        cells = read_cells(name, "laptop", root)
-        machines, minutes = {cell["machine"] for cell in cells}, sum(cell["seconds"] for cell in cells) / 60
-        took = f"{minutes:.0f} min on {', '.join(sorted(machines))}" if cells else "not run yet"
-        rows.append([f"`{name}`", study.question, len(cells), took])
-    return markdown(["study", "what it asks", "cells, laptop", "took"], rows)

@@ -18,7 +18,6 @@ from ..store import NEEDS, PRODUCERS, Store, replacing, write_text
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
-WIDGET = "application/vnd.jupyter.widget-view+json"
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}  # read by glibc, unknown elsewhere
 
 
@@ -168,35 +167,6 @@ def _execute(path: Path, out: Path, store: Store) -> None:
         advice = f"Mend it and run again; finished notebooks and checkpoints are kept. See {part}."
         raise UniECGError(f"{stopped}. {advice}") from None
     os.replace(part, out)
-
-
-def put_back(store: Store) -> list[Path]:
-    """Write the executed notebooks of a finished chain over the committed ones: their paths.
-
-    Raises:
-        UniECGError: some notebook has not run, or has changed since.
-    """
-    done = finished(store)
-    for path in chain():
-        now = f"has not run with profile '{store.profile.name}' and seed {store.seed} as it is now"
-        advice = "run the chain first, then put its notebooks back."
-        require(path in done, f"Notebook {path.stem} {now}: {advice}", UniECGError)
-    for path in done:
-        _put_back(store.folder / "notebooks" / path.name, path)
-    return [*done, stored.gather(store, results.RESULTS)]
-
-
-def _put_back(executed: Path, place: Path) -> None:
-    """Write the outputs of an executed notebook into the committed one."""
-    notebook = nbformat.read(place, as_version=4)
-    own = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for number, (cell, ran) in enumerate(zip(own, stored.code_cells(executed), strict=True), start=1):
-        shown = [o for o in ran.outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
-        for output in (o for o in shown if "execution_count" in o):
-            output.execution_count = number
-        cell.outputs = shown
-        cell.execution_count = number
-    write_text(place, nbformat.writes(notebook) + "\n")
 
 
 def report(executed: Path, folder: Path, table: str = "") -> Path:

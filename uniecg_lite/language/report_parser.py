@@ -37,10 +37,7 @@ class Statements:
         return any(vars(self).values())
 
 
-_EVIDENCE = re.compile(
-    r"\b(?:evidence|criteria|rationale)\b[^.:\n]{0,40}:(.*?)(?=\.(?:\s|$)|\n|$|\b(?:conclusion|impression|diagnosis)\s*:)",
-    re.IGNORECASE | re.DOTALL,
-)
+_EVIDENCE = re.compile(WORDINGS["evidence_section"], re.IGNORECASE | re.DOTALL)
 
 
 def parse(text: str) -> Statements:

@@ -15,6 +15,7 @@ from torch import nn
 
 from ..checkpoints import load_reading
 from ..config import Training
+from ..findings import table
 from ..language.wording import worded
 from ..metrics.generation import control, fidelity, requested, standard
 from ..model import Mapper, UniECG
@@ -36,16 +37,7 @@ class Way:
     attached: bool = False  # the patient's ECG beside the words, in every other step
 
 
-WAYS = {
-    "ours": Way(),
-    "linear": Way(layers=0),
-    "depth1": Way(layers=1),
-    "depth4": Way(layers=4),
-    **{f"tokens{n}": Way(tokens=n) for n in (1, 2, 4, 16)},
-    "attached": Way(attached=True),
-    "denoising": Way(mse=False, denoising=True),
-    "both": Way(denoising=True),
-}
+WAYS = {name: Way(**about) for name, about in table("ways").items()}  # what differs from `Way()`
 POINTS = (10, 25, 50, 100)  # percent of the training, at which its alignment loss is kept
 
 
