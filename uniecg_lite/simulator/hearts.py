@@ -103,20 +103,14 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
     return {"pr": pr, "p_duration": p_duration, "qrs": qrs, "qt": qt}
 
 
-# Which findings shape P, T or QRS in a way of their own, and keep it.
-OTHER_P, OTHER_T, OTHER_QRS = (
-    tuple(code for code, own in column("shapes").items() if wave in own) for wave in ("P", "T", "QRS")
-)
-
-
 def as_recorded(hearts: Hearts) -> Hearts:
     """All three changes to hearts of `textbook`, the same at every visit."""
     return qrs(t_wave(p_wave(hearts)))
 
 
-def _changed(hearts: Hearts, others: tuple[str, ...], **waves: torch.Tensor) -> Hearts:
-    """Hearts with these waves, but for those that have one of the other findings."""
-    keep = hearts.has(*others)
+def _changed(hearts: Hearts, wave: str, **waves: torch.Tensor) -> Hearts:
+    """Hearts with these waves, but for those that have a finding that shapes P, T or QRS in a way of its own."""
+    keep = hearts.has(*(code for code, own in column("shapes").items() if wave in own))
     return replace(hearts, **{key: put(keep, new, getattr(hearts, key)) for key, new in waves.items()})
 
 
@@ -127,7 +121,7 @@ def p_wave(hearts: Hearts) -> Hearts:
     right = SIZES["right_p_mv"] * size * (1 + 0.25 * n[:, 1:9])
     left = SIZES["left_p_mv"] * size * (1 + 0.25 * n[:, 9:17])
     left[:, 2] += 0.02 * n[:, 17]
-    return _changed(hearts, OTHER_P, p_mv=torch.stack([right, left, hearts.p_mv[..., 2]], -1))  # (B, 8, 3)
+    return _changed(hearts, "P", p_mv=torch.stack([right, left, hearts.p_mv[..., 2]], -1))  # (B, 8, 3)
 
 
 def t_wave(hearts: Hearts) -> Hearts:
@@ -136,7 +130,7 @@ def t_wave(hearts: Hearts) -> Hearts:
     t = SIZES["t_mv"] * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9]) + n[:, 9:10] * SIZES["t_turn_mv"]
     st = hearts.st_mv + SIZES["j_mv"] * torch.exp(0.4 * n[:, 10:11])
     st = st + n[:, 11:12] * SIZES["j_turn_mv"] + 0.008 * n[:, 12:20]
-    return _changed(hearts, OTHER_T, t_mv=t, st_mv=st, t_width=0.86 * hearts.t_width)
+    return _changed(hearts, "T", t_mv=t, st_mv=st, t_width=0.86 * hearts.t_width)
 
 
 def qrs(hearts: Hearts) -> Hearts:
@@ -154,7 +148,7 @@ def qrs(hearts: Hearts) -> Hearts:
         mv[..., part] += SIZES["detail"] * (0.08 * peak * n[:, k : k + 8] + 0.014 * n[:, k + 8 : k + 16])
         centre[:, part] = hearts.qrs * (at + 0.05 * n[:, k + 16])
         width[:, part] = 0.077 * hearts.qrs
-    return _changed(hearts, OTHER_QRS, qrs_mv=mv, centre=centre, width=width)
+    return _changed(hearts, "QRS", qrs_mv=mv, centre=centre, width=width)
 
 
 # --- The waves of one beat in time: QRS, ST, T and U as sums of Gaussians and a plateau.

@@ -12,11 +12,9 @@ import torch
 
 from ..leads import from_independent
 from . import hashing
+from .disease import HEARTS
 
-# Electrodes: right arm, left arm, left leg, V1 .. V6.
-WANDER_MV = (0.018, 0.018, 0.028, 0.032, 0.036, 0.038, 0.046, 0.044, 0.046)  # median RMS of each electrode's wander
-STATIC_MV = (0.008, 0.008, 0.0045) + 6 * (0.0052,)  # median RMS of its muscle and skin noise
-BREATH = (0.1, 0.1, 0.6, 0.3, 0.3, 0.4, 0.6, 0.6, 0.6)  # how much each moves with the chest
+ELECTRODES = {name: torch.tensor(row) for name, row in HEARTS["electrodes"].items()}  # (9,) each, arms first
 ARMS = 2
 IN_LEADS = torch.eye(9)[1:]  # (8, 9) electrodes to leads: I and II against the right arm, V1 .. V6 against all limbs
 IN_LEADS[:2, 0], IN_LEADS[2:, :3] = -1, -1 / 3
@@ -87,10 +85,10 @@ def _electrodes(seed: int, index: torch.Tensor, length: int, hz: float):
     u = hashing.uniform(seed, index, stream=8, n=60)
     n = hashing.normal(seed, index, stream=9, n=21)
     own = u[:, :21].float()
-    wander = torch.tensor(WANDER_MV) * torch.exp(0.5 * n[:, :1] + torch.tensor([0.7] * 3 + [0.9] * 6) * n[:, 3:12])
+    wander = ELECTRODES["wander_mv"] * torch.exp(0.5 * n[:, :1] + torch.tensor([0.7] * 3 + [0.9] * 6) * n[:, 3:12])
     loose = (u[:, 3:4] < LOOSE) & (torch.arange(9) == (9 * u[:, 4:5]).long())  # rubs three times as much
-    static = torch.tensor(STATIC_MV) * torch.exp(0.42 * n[:, 1:2] + 0.52 * n[:, 12:21]) * (1 + 2 * loose)
-    breath = torch.tensor(BREATH) * 0.03 * torch.exp(0.6 * n[:, 2:3])
+    static = ELECTRODES["static_mv"] * torch.exp(0.42 * n[:, 1:2] + 0.52 * n[:, 12:21]) * (1 + 2 * loose)
+    breath = ELECTRODES["breath"] * 0.03 * torch.exp(0.6 * n[:, 2:3])
     muscle = (torch.arange(9) < ARMS) | (u[:, 21:30] < 0.15)  # (B, 9): some chest electrodes lie on a working muscle
     start = u[:, 30:48] * (TABLE - length)
     start[:, 9:] += TABLE * (1 + muscle.double())

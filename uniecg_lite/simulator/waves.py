@@ -139,13 +139,9 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> 
         if code in INJURY and code != "STE_POST":
             t = t + who.has(code)[:, None] * 0.6 * much * level
     tall = now.between(1.0, 1.45)[:, None]
-    upright = {
-        "STE_POST": lambda t: t.clamp(min=0.10) + 0.25,
-        "PERI": lambda t: t.clamp(min=0.12),
-        "EREP": lambda t: 1.25 * t.clamp(min=0.10),
-        "STD": lambda t: t.clamp(min=0.03) * 0.6,
-    }
-    t = who.override(t, upright | {code: tall * torch.tensor(leads) for code, leads in column("t_mv").items()})
+    for code, (least, share, more) in HEARTS["upright_t_mv"].items():
+        t = who.override(t, {code: share * t.clamp(min=least) + more})
+    t = who.override(t, {code: tall * torch.tensor(leads) for code, leads in column("t_mv").items()})
     coved = torch.cat([t[:, :2], -0.25 * tall, -0.22 * tall, t[:, 4:]], 1)
     t = who.override(t, {"BRUG": coved, "LOWV": lambda t: 0.55 * t})
     t_share = who.override(own.between(0.105, 0.145), {"HYPERK": 0.084, "HYPT": 0.138, "LQT": 0.115})
@@ -198,14 +194,10 @@ def _forces(who: Patients, u: Draws, size: torch.Tensor) -> tuple[torch.Tensor, 
     main = frontal_dipole(frontal, angle, back)
     septal = -0.14 * main * u.between(0.3, 1.0)[:, None]
     septal[:, 2] = -size * u.between(0.15, 0.40)
-    small, left, down = size * u.between(0.22, 0.32), torch.full_like(size, -35.0), torch.full_like(size, 100.0)
-    first = {  # of the septum, where the axis is drawn aside
-        "LPFB": frontal_dipole(1.1 * small, left, -0.25 * size),  # r in I and aVL, q in III and aVF
-        "LAFB": frontal_dipole(1.0 * small, down + 15, -0.25 * size),  # q in I and aVL, r below
-        "RAD": frontal_dipole(0.6 * small, down, -0.25 * size),
-        "LAD": frontal_dipole(0.5 * small, left + 10, -0.25 * size),
-    }
-    septal = who.override(septal, first)
+    small = size * u.between(0.22, 0.32)
+    for code, (share, degrees) in HEARTS["septal"].items():
+        turned = frontal_dipole(share * small, torch.full_like(size, degrees), -0.25 * size)
+        septal = who.override(septal, {code: turned})
     basal = -u.between(0.05, 0.30)[:, None] * main
     back = size * u.between(0.25, 0.65) * torch.where(large, 1.6, 1.0)
     basal[:, 2] = who.override(back, {"RVH STE_POST": 0.1 * size})
