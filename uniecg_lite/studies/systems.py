@@ -152,7 +152,7 @@ def settings(store: Store, variant: str) -> dict:
 
 
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
-    """Train and score one cell; of `gem` once more after the [ECG] tokens were trained on text alone (U2)."""
+    """Train and score one cell; of `gem` once more after the [ECG] tokens were trained (U2)."""
     if variant == "trivial":
         text, share = trivial_report(room.corpus)
         return scores(room, [text] * len(room.readings)) | {"share_of_training_reports": share}
@@ -169,7 +169,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
         out |= conflict_metrics(model, *room.seen("both"), room.readings)
         out |= occlusion(model, simulate(STRANGERS, torch.arange(5 * P.study_scored // 2)))
         model.add_ecg_tokens(P.ecg_tokens)
-        train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
+        train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens", room.views[0])
         after = read(model, room, "both")
         out |= {f"uniecg.{name}": value for name, value in scores(room, after).items()}
         out["stage2_change"] = out["uniecg.Average"] - out["Average"]
