@@ -110,6 +110,7 @@ def plain(text: str) -> str:
 def test_no_frozen_prompt_is_a_phrasing_that_trains():
     frozen = {plain(one.prompt) for one in load_prompts(DATA / "test_prompts.jsonl")}
     wordings = [one for many in WORDINGS.values() if isinstance(many, list) for one in many]
+    wordings += [one for many in WORDINGS["follow"].values() for one in many]
     trains = {plain(one if isinstance(one, str) else one[0]) for one in wordings}
     assert len(trains) > 1500 and not frozen & trains
 
