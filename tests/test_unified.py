@@ -291,7 +291,7 @@ def test_the_loop_of_a_notebook_is_the_one_that_studies_run(notebook, tmp_path, 
     known = vars(tiny.defined_in(notebook)) | {"model": mine, "corpus": corpus, "new": mine.token_rows(), "seed": 0}
     known |= {"P": replace(tiny.PROFILE, tokens=tiny.PLAN, mapper=tiny.PLAN), "condition": mine.generator.condition}
     known |= {"store": tiny.store(tmp_path), "parts": {"mapper": mine.mapper.requires_grad_(True), "llm": mine.llm}}
-    known |= {"train": SimpleNamespace(first=lambda n: None), "shown": 4}
+    known |= {"train": SimpleNamespace(first=lambda n: None), "encoded": 4}
     known["CachedTokens"] = SimpleNamespace(encode=lambda *parts: shown.get("cached"))
     exec(cell, known)
     study = train_tokens if notebook.startswith("07") else tiny.align_mapper
