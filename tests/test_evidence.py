@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from uniecg_lite.findings import CODES, Reading, readings, report
+from uniecg_lite.language.requests import NO_ECG
 from uniecg_lite.metrics.conflict import SIDES, conflict_metrics, conflict_scores
 from uniecg_lite.metrics.evidence import (
     CARRIERS,
@@ -18,6 +19,7 @@ from uniecg_lite.metrics.evidence import (
     reading_controls,
     wave_windows,
 )
+from uniecg_lite.metrics.reports import report_scores
 from uniecg_lite.simulator.simulate import simulate
 
 SLOW = Reading(48, 160, 90, 420, 400, 40, findings=frozenset({"SBRAD"}))
@@ -141,7 +143,7 @@ class Reader:
     def encode_ecg(self, signal, image):
         return signal, image
 
-    def write(self, prompts, signal, image):
+    def write(self, prompts, signal=None, image=None):
         return list(range(len(prompts))) if signal is None else list(signal)
 
     def texts(self, answers):
@@ -174,11 +176,21 @@ def test_findings_fall_with_the_wave_that_a_model_looks_at():
 def test_who_reads_knows_the_own_ecg_from_another_and_from_none():
     records = simulate(5, torch.arange(24))
     found = reading_controls(oracle(records), records.signal, readings(records.truth))
-    assert {key.split(".")[1] for key in found} == {"own", "another", "noise", "zeros", "majority"}
+    assert {key.split(".")[1] for key in found} == {"own", "another", "noise", "zeros", "text", "majority"}
     assert found["controls.own.findings_macro_f1"] == 1 and found["controls.own.pr_mae_ms"] < 5
-    for what in ("another", "noise", "zeros", "majority"):
+    for what in ("another", "noise", "zeros", "text", "majority"):
         assert found[f"controls.{what}.findings_macro_f1"] < 0.6, what
         assert found[f"controls.{what}.hr_mae_bpm"] > 10, what
+
+
+def test_an_answer_that_nothing_is_attached_reports_nothing():
+    records = simulate(5, torch.arange(8))
+    reader = oracle(records)
+    reader.texts = lambda answers: [reader.say(x) if isinstance(x, torch.Tensor) else NO_ECG for x in answers]
+    found, truth = reading_controls(reader, records.signal, readings(records.truth)), readings(records.truth)
+    silent = report_scores([""] * len(truth), truth)
+    assert {name: found[f"controls.text.{name}"] for name in silent} == silent
+    assert silent["findings_macro_f1"] == silent["readable"] == 0
 
 
 def test_one_thing_changed_changes_what_is_said_of_it_alone():

@@ -373,6 +373,25 @@ def test_there_are_enough_phrasings():
         phrasings("generate", "dream")
 
 
+FOLLOW_UPS = ("why", "leads", "number", "same_with", "same_number", "again")
+
+
+@pytest.mark.parametrize("how", FOLLOW_UPS)
+def test_every_tenth_follow_up_is_kept_too(how):
+    seen, unseen = plain(how, "seen"), plain(how, "unseen")
+    assert len(seen) == 45 and len(unseen) == 5 and not seen & unseen
+    assert phrasings(how, "unseen") == PROMPTS["follow"][how][9::10]
+
+
+def test_follow_ups_are_drawn_from_their_split(monkeypatch):
+    monkeypatch.setattr("uniecg_lite.language.conversations.typed", lambda text, rng: text)
+    plain_ones = ("why", "leads", "again")  # without slots
+    for split, other in (("seen", "unseen"), ("unseen", "seen")):
+        rng, kinds = random.Random(0), ("follow", "remake")
+        last = {tiny.corpus().sample(kind, row, rng, split)[0][-1] for row in range(300) for kind in kinds}
+        assert all(last & {*phrasings(how, split)} and not last & {*phrasings(how, other)} for how in plain_ones)
+
+
 def plain(task: str, split: str) -> set[str]:
     """The phrasings of a task in small letters and without what ends them."""
     return {(p if isinstance(p, str) else p[0]).lower().strip(" .?!") for p in phrasings(task, split)}

@@ -110,6 +110,7 @@ def plain(text: str) -> str:
 def test_no_frozen_prompt_is_a_phrasing_that_trains():
     frozen = {plain(one.prompt) for one in load_prompts(DATA / "test_prompts.jsonl")}
     wordings = [one for many in WORDINGS.values() if isinstance(many, list) for one in many]
+    wordings += [one for many in WORDINGS["follow"].values() for one in many]
     trains = {plain(one if isinstance(one, str) else one[0]) for one in wordings}
     assert len(trains) > 1500 and not frozen & trains
 
@@ -137,10 +138,13 @@ class Decides:
     ecg_ids = [900, 901]
 
     def __init__(self, rule, requests=None):
-        self.rule, self.mapper, self.seen = rule, requests is not None, []
+        self.rule, self.mapper, self.seen, self.shown = rule, requests is not None, [], []
         self.generator = SimpleNamespace(condition=Condition(requests or {}))
-        self.conditions = lambda prompts: prompts
-        self.encode_ecg = lambda *views: [x if x is None else torch.zeros(len(x), 1, 1) for x in views]
+        self.encode_ecg = lambda *views: [x if x is None else torch.arange(len(x))[:, None, None] for x in views]
+
+    def conditions(self, prompts, *views):
+        self.shown += [(prompts, [None if view is None else view[:, 0, 0].tolist() for view in views])]
+        return prompts
 
     def write(self, prompts, signal=None, image=None):
         self.seen += [(p, signal is not None, image is not None) for p in prompts]
@@ -169,6 +173,13 @@ def test_a_model_that_knows_scores_one():
     assert found["prompts.accuracy"] == found["prompts.asked"] == found["prompts.fragment"] == 1
     assert found["prompts.false_generate"] == found["prompts.false_interpret"] == 0 and found["prompts.count"] == 5
     assert found["prompts.asked_ceiling"] == 1 and found["prompts.added"] == 0.5, "a premature beat that nobody named"
+
+
+def test_a_wish_that_is_met_is_mapped_beside_the_ecg_that_stands_before_it():
+    words = ("Interpret this.", "afib 140, old man", "Read it.", "sinus brady")
+    model = Decides(perfect, MET)
+    prompt_scores(model, [Prompt(prompt=one, does=("make", "read"), attached=True) for one in words])
+    assert model.shown == [([words[1], words[3]], [[1, 3], [1, 3]])]
 
 
 def test_what_the_condition_encoder_cannot_tell_back_lowers_the_ceiling():

@@ -13,7 +13,7 @@ import torch
 from uniecg_lite import stages
 from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.findings import CODES, NAMES, Reading, report
+from uniecg_lite.findings import CODES, NAMES, Reading, report, table
 from uniecg_lite.language.conversations import NOTED, TEXT_MIX, TITLES, Corpus, items, notes
 from uniecg_lite.language.question_facts import TOPICS, undecided
 from uniecg_lite.language.questions import (
@@ -103,6 +103,19 @@ def test_phrasings_are_kept_apart_and_use_known_words():
     asked = {text.lower() for t in TEMPLATES for text in t.seen + t.unseen}
     for split in ("seen", "unseen"):
         assert not asked & {text.lower() for text in phrasings("interpret", split)}, "a wish for a report is none"
+
+
+def test_published_paraphrases_are_named_and_none_is_of_the_published_test_split():
+    published = table("questions")["published"]
+    assert "CC BY 4.0" in published["licence"] and "ECG-QA" in published["source"] and published["changes"]
+    taken = [text for t in TEMPLATES if t.template_id in published["templates"] for text in t.seen[-7:]]
+    assert len(taken) == len(set(taken)) == 21 and all(re.search(r"this ECG|the ECG|first ECG", text) for text in taken)
+    tests = (  # what that split has of the same templates in place of these
+        "What are the numeric measurements in the second ECG that are newly considered abnormal",
+        "Which numeric features in the second ECG are now considered abnormal in relation to",
+        "Which numerical values of the second ECG are considered irregular values as opposed to",
+    )
+    assert not [text for t in TEMPLATES for text in (*t.seen, *t.unseen) if text.startswith(tests)]
 
 
 def test_every_template_is_reachable_and_named_alike(drawn):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import publish
@@ -458,6 +458,25 @@ def test_the_other_design_answers_the_same_questions(chain, tmp_path, monkeypatc
     assert {"diagecg.qa_exact_match", "diagecg.qa_exact_match.open", "diagecg.findings_macro_f1"} <= set(
         found["metrics"]
     )
+
+
+def test_controls_differ_in_what_is_shown_and_in_nothing_else(chain, tmp_path, monkeypatch):
+    room = Patients(chain)
+    seen = {v: study_table.controlled(room, v, 0).views for v in STUDIES["controls"].variants}
+    shapes = [[[part.shape for part in vars(x).values()] for x in views] for views in seen.values()]
+    assert shapes[0] == shapes[1] == shapes[2]
+    assert not any(part.any() for views in seen["blind"] for part in vars(views).values())
+    assert not torch.equal(seen["random"][1].signal, seen["encoder"][1].signal) and seen["random"][1].image.std() > 0
+    assert torch.equal(study_table.controlled(room, "random", 0).views[1].signal, seen["random"][1].signal)
+    assert torch.equal(room.views[0].signal, seen["encoder"][0].signal), "the others see as before"
+    found = [study_table.settings(chain, v) for v in seen]
+    assert found[0] == found[1] == found[2] and found[0]["stage1"] == asdict(SMOKE.study_stage1)
+
+    monkeypatch.setenv("UNIECG_ARTIFACTS", str(chain.folder.parent))
+    assert len(run_study("controls", "smoke", seeds=1, root=tmp_path)) == 3
+    cells = summary("controls", "smoke", tmp_path)
+    assert all({"hr_mae_bpm", "axis_mae_deg", "findings_macro_f1"} <= set(found) for found in cells.values())
+    assert any(name.startswith("f1.") for name in cells["encoder"])
 
 
 def test_the_table_runs_from_the_chain_to_readme(chain, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -33,7 +34,8 @@ from uniecg_lite.language.requests import Request
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.model import Answer, tokens_per_ecg
-from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
+from uniecg_lite.stages import SHOWN_EVERY, CachedTokens, Collator, train_reading, train_tokens
+from uniecg_lite.training import Step
 
 PROMPTS = [
     "Interpret this ECG.",
@@ -231,7 +233,7 @@ def test_stage1_changes_llm_and_projections_and_no_encoder(views, tmp_path):
     assert {n for n in before if n.startswith("llm.")} <= moved, "full-parameter tuning"
 
 
-def test_token_training_changes_the_new_rows_alone(tmp_path):
+def test_token_training_changes_the_new_rows_alone(tmp_path, views):
     model = tiny.reading_model()
     plain = model.fingerprint()
     embedding = next(n for n in plain if "embed" in n)
@@ -239,7 +241,8 @@ def test_token_training_changes_the_new_rows_alone(tmp_path):
     model.add_ecg_tokens(4)
     frozen, rows = model.fingerprint(("trainable_tokens",)), {n: p.clone() for n, p in model.token_rows().items()}
     assert len(frozen) == len(plain) and rows
-    history = train_tokens(model, tiny.corpus(), tiny.replace(tiny.PLAN, steps=60, lr=5e-2), 0, tmp_path)
+    plan = tiny.replace(tiny.PLAN, steps=60, lr=5e-2)
+    history = train_tokens(model, tiny.corpus(), plan, 0, tmp_path, views)
     assert sorted(model.fingerprint(("trainable_tokens",)).values()) == sorted(frozen.values())
     without = {name: value for name, value in plain.items() if name != embedding}
     assert sorted(without.values()) == sorted(set(frozen.values()) & set(without.values()))
@@ -279,17 +282,62 @@ def test_mapper_alignment_leaves_the_row_that_decides(tmp_path):
         assert not torch.equal(p[1:], before[name][1:])
 
 
-@pytest.mark.parametrize("notebook", ["07_ecg_tokens", "08_mapper_alignment"])
-def test_the_loop_of_a_notebook_is_the_one_that_studies_run(notebook, tmp_path):
+@pytest.mark.parametrize("notebook", ["07_ecg_tokens", "07_ecg_tokens beside ECGs", "08_mapper_alignment"])
+def test_the_loop_of_a_notebook_is_the_one_that_studies_run(notebook, tmp_path, views):
+    notebook, _, beside = notebook.partition(" ")
+    shown = {"cached": views} if beside else {}  # study `mapping` trains on words alone
     [cell] = [source for source in tiny.code_cells(notebook) if "for step in loop:" in source]
     mine, theirs, corpus = tiny.whole_model(), tiny.whole_model(), tiny.corpus()
     known = vars(tiny.defined_in(notebook)) | {"model": mine, "corpus": corpus, "new": mine.token_rows(), "seed": 0}
     known |= {"P": replace(tiny.PROFILE, tokens=tiny.PLAN, mapper=tiny.PLAN), "condition": mine.generator.condition}
     known |= {"store": tiny.store(tmp_path), "parts": {"mapper": mine.mapper.requires_grad_(True), "llm": mine.llm}}
+    known |= {"train": SimpleNamespace(first=lambda n: None), "encoded": 4}
+    known["CachedTokens"] = SimpleNamespace(encode=lambda *parts: shown.get("cached"))
     exec(cell, known)
     study = train_tokens if notebook.startswith("07") else tiny.align_mapper
-    assert known["loop"].history["loss"] == study(theirs, corpus, tiny.PLAN, 0, tmp_path / "study")["loss"]
+    assert known["loop"].history["loss"] == study(theirs, corpus, tiny.PLAN, 0, tmp_path / "study", **shown)["loss"]
     assert all(map(torch.equal, mine.state_dict().values(), theirs.state_dict().values()))
+
+
+def test_some_steps_of_stage_2_show_ecgs_to_be_read_or_beside_a_wish(whole, views):
+    corpus, few = tiny.corpus(), CachedTokens(views.signal[:40], views.image[:40])
+    collator, asked, kinds = Collator(whole, corpus), whole.ecg_ids[:1], set()
+    read = [whole.answer_ids(text) for text in corpus.reports[:40]]
+    for number in range(20 * SHOWN_EVERY):
+        step = Step(number, 0, 8)
+        dialogues, ecg = collator.stage2(step, few)
+        wishes, beside = collator.requests(Step(number, 0, 8), few)
+        assert (ecg is None) == (beside is None) == bool(number % SHOWN_EVERY)
+        if ecg is None:
+            assert len(dialogues) == len(wishes) == 8
+            assert dialogues == collator.stage2(Step(number, 0, 8))[0], "as without ECGs"
+            continue
+        assert len(dialogues) == len(wishes) == len(ecg) == len(beside) == 4 and not ecg.requires_grad
+        answers = [answer for [(_, answer)] in dialogues]
+        kinds |= {"wish" if answer == asked else "report" if answer in read else "other" for answer in answers}
+        assert all(Request.parse(words).text() == words for _, words in wishes)
+    assert kinds == {"wish", "report", "other"}
+
+
+def test_what_is_asked_for_beside_an_ecg_is_in_the_words_alone():
+    corpus = tiny.corpus()
+    collator = Collator(tiny.reading_model(), corpus)
+    dialogues = collator.reports([0] * 200, random.Random(0), {"attached": 1.0})
+    answers = {tuple(answer) for [(_, answer)] in dialogues}
+    assert len(answers) > 100, "of other patients than the one that is shown"
+
+
+def test_an_ecg_before_a_wish_reaches_the_mapper(whole, monkeypatch):
+    ecg, understood = ECG(tiny.patients().signal[0].numpy(), 100), Request(63, "female", 120, ("AFIB",))
+    monkeypatch.setattr(whole.generator.condition, "requests", lambda vectors: [understood])
+    monkeypatch.setattr(whole, "write", lambda *a, **k: [[whole.ecg_ids[0]]])
+    alone, beside = (whole.respond(PROMPTS[2], ecg=shown).ecg.signal for shown in (None, ecg))
+    assert not (alone == beside).all()
+    views = ecg_tokens(whole, 3)
+    together = whole.conditions(PROMPTS[:3], *views, batch=2)
+    for i, prompt in enumerate(PROMPTS[:3]):
+        own = whole.conditions([prompt], *(view[i : i + 1] for view in views))
+        torch.testing.assert_close(together[i : i + 1], own, atol=1e-4, rtol=1e-4)
 
 
 # --- batches

@@ -226,12 +226,13 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         return base(inputs_embeds=self.embed(rows), **how).last_hidden_state
 
     @inference()
-    def conditions(self, prompts: list[str], batch: int = 64) -> torch.Tensor:
-        """Prompts that ask for an ECG -> (B, D_c) conditions, through [ECG_1..n] and the mapper."""
+    def conditions(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> torch.Tensor:
+        """Prompts that ask for an ECG, beside another or not -> (B, D_c) conditions, by [ECG_1..n] and the mapper."""
         require(self.mapper, "This model cannot generate ECGs yet: run notebooks 07 and 08.", BadArtifact)
         self.eval()
-        parts = (prompts[i : i + batch] for i in range(0, len(prompts), batch))
-        return torch.cat([self.mapper(self.ecg_states(part)) for part in parts]).float()
+        parts, ecg = range(0, len(prompts), batch), self.project(signal_tokens, image_tokens)
+        parts = ((prompts[i : i + batch], None if ecg is None else ecg[i : i + batch]) for i in parts)
+        return torch.cat([self.mapper(self.ecg_states(*part)) for part in parts]).float()
 
     # ---- the two directions -------------------------------------------------------------------------------------
     def write(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> list[list[int]]:
@@ -272,15 +273,17 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         dialogue = (*(part for words, answer in history for part in (words, answer.context)), prompt)
         while len(dialogue) > 1 and len(self.prompt_ids(dialogue)) > self.max_prompt:
             dialogue = dialogue[2:]  # the oldest is forgotten
-        ids = self.write([dialogue], *self.encode_ecg(signal, page))
+        views = self.encode_ecg(signal, page)
+        ids = self.write([dialogue], *views)
         if not self.ecg_ids or self.ecg_ids[0] not in ids[0]:
             return Answer(self.texts(ids)[0], read=read)
         sentence = "The model wants to generate an ECG, but has no generator: run notebook 06."
         require(self.generator, sentence, BadArtifact)
-        condition, text = self.conditions([dialogue]), "Here is an ECG, made for teaching; it belongs to no patient."
+        condition = self.conditions([dialogue], *views)
         understood = self.generator.condition.requests(condition)[0]
         if understood.refusal:
             return Answer(understood.refusal, read=read)
+        text = "Here is an ECG, made for teaching; it belongs to no patient."
         return Answer(text, self.generator.make(condition, seed=seed)[0], understood, read)
 
     # ---- on disk ------------------------------------------------------------------------------------------------

@@ -29,6 +29,8 @@ ASK_NOTES = 0.6  # share of pre-training that asks about notes
 COMPARE = 0.4  # share of questions that is about two ECGs
 TEXTS = 2  # as many conversations in words alone as a step has rows: they are short
 SHOWN_MIX = {"interpret": 0.78, "follow": 0.12, "attached": 0.10}  # what is said beside an ECG
+SHOWN_EVERY = 5  # steps, stage 2 shows ECGs, half as many as there are rows, since they are longer than words
+STAGE2_MIX = {"interpret": 0.35, "ask": 0.1, "follow": 0.1, "attached": 0.25, "wish": 0.2}  # ... beside those
 NOT_AN_ECG = 0.15  # share of text in stage 1, so that words are not forgotten
 ASK = 0.40  # share of stage 1 that asks a question in place of wanting a report
 
@@ -65,13 +67,17 @@ class Collator:
     def __init__(self, model: ECGLanguageModel, corpus: Corpus):
         self.model, self.corpus, self.ids = model, corpus, cache(model.answer_ids)  # answers repeat
 
-    def reports(self, rows, rng: random.Random) -> list[Dialogue]:
-        """What is said beside ECGs, by `SHOWN_MIX`: their reports, questions about these, wishes for other ECGs."""
+    def reports(
+        self, rows, rng: random.Random, mix: dict[str, float] = SHOWN_MIX, generate: list[int] | None = None
+    ) -> list[Dialogue]:
+        """What is said beside ECGs: their reports, questions about these, wishes for other ECGs, as in `text`."""
         out = []
         for row in rows:
-            kind = rng.choices(*zip(*SHOWN_MIX.items()))[0]
-            prompt, answer = self.corpus.sample(kind, int(row), rng)
-            out.append([(prompt, self.ids(WANTED * (kind == "attached") + answer))])
+            kind = rng.choices(*zip(*mix.items()))[0]
+            wanted = kind in ("attached", "wish")  # what is asked for is no copy of what is shown
+            row = rng.randrange(len(self.corpus.reports)) if wanted else int(row)
+            prompt, answer = self.corpus.sample(kind, row, rng)
+            out.append([(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))])
         return out
 
     def text(
@@ -88,10 +94,30 @@ class Collator:
             for wanted, prompt, answer in drawn
         ]
 
-    def stage2(self, step: Step) -> list[Dialogue]:
-        """Conversations of a step of stage 2, by `TEXT_MIX`: [ECG_1] answers a request for an ECG, words all else."""
-        rows = step.rows(len(self.corpus.reports))
-        return self.text(rows, step.rng, generate=self.model.ecg_ids[:1])
+    def stage2(self, step: Step, cached: CachedTokens | None = None) -> tuple[list[Dialogue], torch.Tensor | None]:
+        """Conversations of a step of stage 2, and the ECGs (B, S, D_lm) before them, or None.
+
+        [ECG_1] answers a request for an ECG, words all else, by `TEXT_MIX`, or beside cached ECGs by `STAGE2_MIX`.
+        """
+        (rows, ecg), generate = self._shown(step, cached), self.model.ecg_ids[:1]
+        if ecg is None:
+            return self.text(rows, step.rng, generate=generate), None
+        return self.reports(rows, step.rng, STAGE2_MIX, generate), ecg
+
+    def requests(self, step: Step, cached: CachedTokens | None = None) -> tuple[list[tuple], torch.Tensor | None]:
+        """Prompts of a step that ask for an ECG, each with its request, and the ECGs before them, or None."""
+        rows, ecg = self._shown(step, cached)
+        if ecg is not None:  # of others: what is asked for stands in the words
+            rows = step.rng.choices(range(len(self.corpus.reports)), k=len(rows))
+        kinds = ("wish" if ecg is None else step.rng.choice(("attached", "wish")) for _ in rows)
+        return [self.corpus.sample(kind, row, step.rng) for kind, row in zip(kinds, rows)], ecg
+
+    def _shown(self, step: Step, cached: CachedTokens | None) -> tuple[list[int], torch.Tensor | None]:
+        """Rows of a step of stage 2, and their ECGs as the LLM sees them, or None where it is one of words alone."""
+        if cached is None or step.number % SHOWN_EVERY:
+            return step.rows(len(self.corpus.reports)).tolist(), None
+        rows = step.rng.choices(range(len(cached.signal)), k=max(1, step.batch // 2))
+        return rows, self.model.project(*cached.get(rows, draw_mode(MODES, step.rng), self.model.device))
 
     def questions(
         self, n: int, rng: random.Random, start: str, noted: bool = False
@@ -165,9 +191,9 @@ def stage1_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: S
 def mapper_loss(
     model: UniECG, condition: torch.nn.Module, pairs: list[tuple[str, str]], ecg: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request. Text only.
+    """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request.
 
-    `pairs` are B prompts, each with its request in canonical words; a study shows ECGs (B, S, D_lm) beside them.
+    `pairs` are B prompts, each with its request in canonical words; ECGs (B, S, D_lm) may stand before them.
     Returns the loss, and the mapped vectors (B, D_c).
     """
     with torch.no_grad():
@@ -230,12 +256,15 @@ def train_reading(
     return out
 
 
-def train_tokens(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
+def train_tokens(
+    model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path, cached: CachedTokens | None = None
+) -> dict:
     """Notebook 07: the [ECG] rows alone learn to be emitted when, and only when, an ECG is asked for."""
     collator = Collator(model, corpus)
     for row in model.token_rows().values():
         row.requires_grad_(True)
     loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "[ECG] tokens", weight_decay=0.0)
     for step in loop:
-        step.learn(model.loss(model.batch(collator.stage2(step))))
+        dialogues, ecg = collator.stage2(step, cached)
+        step.learn(model.loss(model.batch(dialogues), ecg))
     return loop.history

@@ -139,7 +139,7 @@ class Corpus:
         again = {"same_with": request.changed_to(code), "same_number": replace(request, rate=rate)}.get(how, request)
         if again.refusal:  # bradycardia at 140 bpm: another wish
             return self._remake(kind, row, rng, split)
-        wording = rng.choice(PROMPTS["follow"][how]).format(
+        wording = rng.choice(phrasings(how, split)).format(
             what=rng.choice(SYNONYMS[code]), rate=number(rng.choice(PROMPTS["rate"]), rate)
         )
         return (typed(fill(template, request, rng), rng), WANTED + request.text(), wording), again.text()
@@ -153,7 +153,7 @@ class Corpus:
             "leads": " ".join(LEADS_SHOWN.findall(text)) or evidence,
             "number": f"{TITLES[name][0].upper()}{TITLES[name][1:]} {listed(items(name, self.readings[row]))}.",
         }[how]
-        return (typed(first, rng), text, rng.choice(PROMPTS["follow"][how]).format(name=TITLES[name])), answer
+        return (typed(first, rng), text, rng.choice(phrasings(how, split)).format(name=TITLES[name])), answer
 
     def _impossible(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
         wrong = rng.choice([{key: value} for key, values in ABSURD.items() for value in values])

@@ -1,7 +1,7 @@
 """What is asked about an ECG, and what is the true answer? Questions of ECG-QA's kinds, answered by rule.
 
-Fields, question types and attribute types are those of ECG-QA (Oh et al. 2023, arXiv 2306.15681); templates and words,
-in `data/questions.json`, are our own. What can be asked, and what is true, is in `question_facts`.
+Fields, question types and attribute types are those of ECG-QA (Oh et al. 2023, arXiv 2306.15681); templates, in
+`data/questions.json`, are our own, and so are most words. What can be asked, and what is true, is in `question_facts`.
 """
 
 import random

@@ -15,10 +15,10 @@ NO_ECG, HELD_OUT, TERMS = PROMPTS["no_ecg"], 10, 4  # one phrasing in so many is
 
 @cache
 def phrasings(task: str, split: str) -> list:
-    """The phrasings of a task (interpret, generate, question, ...), `seen` in training or `unseen`; so are the common
-    words of `english`, each with what it means."""
-    kept = {"seen": False, "unseen": True}[split]
-    return [one for place, one in enumerate(PROMPTS[task]) if (place % HELD_OUT == HELD_OUT - 1) == kept]
+    """The phrasings of a task (interpret, ...) or follow-up (why, ...), `seen` in training or `unseen`; so are the
+    common words of `english`, each with what it means."""
+    kept, every = {"seen": False, "unseen": True}[split], PROMPTS["follow"].get(task) or PROMPTS[task]
+    return [one for place, one in enumerate(every) if (place % HELD_OUT == HELD_OUT - 1) == kept]
 
 
 MEASURES = {"pr": "PR", "qrs": "QRS", "qt": "QT", "axis": "Axis"}  # of a request: its field, and its canonical name

@@ -15,7 +15,7 @@ from ..findings import CODES, NUMBERS, Reading, column, readings
 from ..language.report_parser import parse_report
 from ..leads import INDEPENDENT
 from ..simulator.simulate import simulate
-from .chain import reports
+from .chain import PROMPT, reports
 from .reports import difference, reading_scores, report_scores
 
 STRANGERS = 5150  # seed of simulated patients from whom nobody has learned
@@ -100,8 +100,9 @@ def occlusion(model, simulated, each: int = 4) -> dict[str, float]:
 
 def reading_controls(model, signal: torch.Tensor, truth: list[Reading]) -> dict[str, float]:
     """`controls.<shown>.<score>` of `reports.report_scores`, where the model is shown the `own` ECG, `another`
-    patient's, `noise` alone, or `zeros`; and of the most usual report of all: `controls.majority.*`, the median of each
-    number and the findings that half of the patients have. One view alone is in `chain.stage1_metrics`.
+    patient's, `noise` alone, `zeros`, or no ECG at all, the `text` alone, where the answer that nothing is attached
+    reports nothing; and of the most usual report of all: `controls.majority.*`, the median of each number and the
+    findings that half of the patients have. One view alone is in `chain.stage1_metrics`.
 
     Args:
         model: a reading `UniECG`.
@@ -110,7 +111,9 @@ def reading_controls(model, signal: torch.Tensor, truth: list[Reading]) -> dict[
     """
     noisy, clean = (simulate(0, torch.arange(len(signal)), noise=noise).signal for noise in (True, False))
     shown = {"own": signal, "another": signal.roll(1, 0), "noise": noisy - clean, "zeros": torch.zeros_like(signal)}
-    scores = {what: report_scores(reports(model, other), truth) for what, other in shown.items()}
+    texts = {what: reports(model, other) for what, other in shown.items()}
+    texts["text"] = model.texts(model.write([PROMPT])) * len(truth)  # one answer for all
+    scores = {what: report_scores(answers, truth) for what, answers in texts.items()}
     numbers = {key: torch.tensor([getattr(r, key) for r in truth]).nanmedian().item() for key in NUMBERS}
     usual = frozenset(c for c in CODES if sum(c in r.findings for r in truth) > len(truth) / 2)
     scores["majority"] = reading_scores([Reading(**numbers, findings=usual)] * len(truth), truth)

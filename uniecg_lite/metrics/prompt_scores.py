@@ -130,7 +130,8 @@ def prompt_scores(model, prompts: list[Prompt]) -> pd.DataFrame:
         views = (None, None) if shown is None else views_of(model, shown)
         generated = [model.ecg_ids[0] in ids for ids in model.write([one.prompt for one in some], *views)]
         met = [one.prompt for one, was in zip(some, generated) if was]
-        read = model.generator.condition.requests(model.conditions(met)) if met and model.mapper else []
+        views = (None if view is None else view[torch.tensor(generated)] for view in views)  # those before them
+        read = model.generator.condition.requests(model.conditions(met, *views)) if met and model.mapper else []
         requests = iter([*read, *[None] * len(met)])
         for one, was in zip(some, generated):
             request = next(requests) if was else None

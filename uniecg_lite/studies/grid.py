@@ -18,6 +18,7 @@ from .study import ABOUT, Study, cell_path, places, read_cell, write_cell
 
 PARTS = {  # of each study: prepare, measure, settings
     "table": (systems.Patients, systems.measure, systems.settings),
+    "controls": (systems.Patients, systems.controls_measure, systems.settings),
     "diagcodes": (systems.Patients, diag.codes_measure, diag.codes_settings),
     "diagecg": (diag.prepare, diag.measure, diag.settings),
     "making": (making.StudyContext, making.measure, making.settings),

@@ -2,11 +2,14 @@
 
 All three come from the same encoders, LLM, data and steps. The seeds vary the projections' start, the order of the
 patients and the words they are asked in; encoders and language model are the chain's for all cells.
+
+Study `controls`: how much of what is read needs trained encoders, or an ECG at all?
 """
 
 import os
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,17 +20,18 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..beats import measure_beat
-from ..checkpoints import load_encoders, load_reader, load_reading
+from ..checkpoints import load_encoders, load_reader, load_reading, new_encoders
 from ..errors import BadArtifact
 from ..findings import CODES, RHYTHMS, Reading, readings, report
 from ..language.conversations import Corpus
+from ..language.report_parser import parse_report
 from ..leads import LEADS
 from ..metrics.chain import PROMPT
 from ..metrics.conflict import conflict_metrics
 from ..metrics.evidence import STRANGERS, occlusion
 from ..metrics.grounded import NO_PR, grounded
 from ..metrics.reader import SCALES
-from ..metrics.reports import report_scores
+from ..metrics.reports import finding_scores, report_scores, table_of
 from ..model import UniECG
 from ..simulator.simulate import simulate
 from ..stages import MODES, CachedTokens, train_reading, train_tokens
@@ -37,7 +41,7 @@ from .study import cell_basis, open_split, size
 
 VIEWS = "studies/views"
 INPUTS = ("encoders", "cohort")
-SHOWN = {"pulse": ("image",), "gem": MODES, "shared": MODES}  # the views that a variant learns from
+SHOWN = {"pulse": ("image",), **dict.fromkeys(("gem", "shared", "encoder", "random", "blind"), MODES)}  # views
 
 
 class Patients:
@@ -148,7 +152,7 @@ def settings(store: Store, variant: str) -> dict:
 
 
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
-    """Train and score one cell; of `gem` once more after the [ECG] tokens were trained on text alone (U2)."""
+    """Train and score one cell; of `gem` once more after the [ECG] tokens were trained (U2)."""
     if variant == "trivial":
         text, share = trivial_report(room.corpus)
         return scores(room, [text] * len(room.readings)) | {"share_of_training_reports": share}
@@ -165,7 +169,7 @@ def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, 
         out |= conflict_metrics(model, *room.seen("both"), room.readings)
         out |= occlusion(model, simulate(STRANGERS, torch.arange(5 * P.study_scored // 2)))
         model.add_ecg_tokens(P.ecg_tokens)
-        train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens")
+        train_tokens(model, room.corpus, P.tokens, seed, folder / "tokens", room.views[0])
         after = read(model, room, "both")
         out |= {f"uniecg.{name}": value for name, value in scores(room, after).items()}
         out["stage2_change"] = out["uniecg.Average"] - out["Average"]
@@ -224,3 +228,26 @@ def read(model: UniECG, room: Patients, mode: str) -> list[str]:
 def scores(room: Patients, texts: list[str]) -> dict[str, float]:
     """Grounded scores, interval errors and macro F1 of reports of the test patients."""
     return {**report_scores(texts, room.readings), **grounded(texts, room.readings)}
+
+
+# --- Study `controls`.
+
+
+def controlled(room: Patients, variant: str, seed: int) -> Patients:
+    """The same patients seen by the chain's encoders, by others that were never trained (`random`), or as zeros."""
+    room = copy(room)
+    if variant == "random":
+        torch.manual_seed(seed)
+        encoders = [part.to(device_and_why()[0]) for part in new_encoders(room.store.profile)]
+        room.views = tuple(CachedTokens.encode(*encoders, cohort) for cohort in (room.train, room.test))
+    elif variant == "blind":
+        room.views = tuple(CachedTokens(*map(torch.zeros_like, vars(views).values())) for views in room.views)
+    return room
+
+
+def controls_measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """Train projections and language model on what this arm shows, and score the reports: each number and finding."""
+    room = controlled(room, variant, seed)
+    texts = read(trained(room, variant, seed, folder), room, "both")
+    f1 = finding_scores(table_of([parse_report(text) for text in texts]), table_of(room.readings))
+    return report_scores(texts, room.readings) | {f"f1.{code}": value for code, value in f1.items()}
