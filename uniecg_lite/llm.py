@@ -85,6 +85,8 @@ class Batch(NamedTuple):
     others: torch.Tensor  # which of the N are no heart rates
     rates: torch.Tensor  # (R,) which are
     bpm: torch.Tensor  # (R,) and what they say
+    heard: torch.Tensor  # (M,) places of the words of prompts
+    said: torch.Tensor  # (M,) their ids
 
 
 class ECGLanguageModel(nn.Module):
@@ -169,7 +171,8 @@ class ECGLanguageModel(nn.Module):
         rows = [[i for turn in dialogue for part in turn for i in part] for dialogue in turns]
         labels = [[i for p, answer in d for i in (*[IGNORED] * len(p), *answer)] for d in turns]
         longest, rates, pad = max(map(len, rows)), self.rates, self.tokenizer.pad_token_id
-        spots = [(b, t) for b, label in enumerate(labels) for t, word in enumerate(label) if t and word != IGNORED]
+        every = [(b, t) for b, row in enumerate(rows) for t in range(1, len(row))]
+        spots, heard = ([(b, t) for b, t in every if (labels[b][t] == IGNORED) == prompt] for prompt in (False, True))
         target = [labels[b][t] for b, t in spots]
         bpm = [rates.bpm.get(word) if rows[b][t - 1] == rates.name else None for (b, t), word in zip(spots, target)]
         batch = Batch(
@@ -179,21 +182,28 @@ class ECGLanguageModel(nn.Module):
             torch.tensor([i for i, value in enumerate(bpm) if value is None]).long(),
             torch.tensor([i for i, value in enumerate(bpm) if value is not None]).long(),
             torch.tensor([value for value in bpm if value is not None]).float(),
+            torch.tensor([b * (longest - 1) + t - 1 for b, t in heard]),
+            torch.tensor([rows[b][t] for b, t in heard]),
         )
         return Batch(*(part.to(self.device, non_blocking=True) for part in batch))  # without waiting for it
 
-    def loss(self, batch: Batch, ecg: torch.Tensor | None = None, rates: bool = False) -> torch.Tensor:
-        """Negative log-likelihood of the words that count, in nats; logits of other places are never computed.
+    def loss(
+        self, batch: Batch, ecg: torch.Tensor | None = None, rates: bool = False, prompts: float = 0.0
+    ) -> torch.Tensor:
+        """Negative log-likelihood of the answers' words, in nats; logits of other places are not computed for nothing.
 
         Args:
             batch: B rows of T words.
             ecg: (B, S, D) embeddings that come after the begin token, or None.
             rates: heart rates count more than other words, and nearly right is not wrong (`RateWords`).
+            prompts: what the words of prompts count beside the answers.
         """
         hidden = self.lm.base_model(inputs_embeds=self.splice(batch.ids, ecg)).last_hidden_state  # (B, S + T, D)
         before = hidden[:, hidden.shape[1] - batch.ids.shape[1] : -1]  # (B, T - 1, D), of the words from the second on
-        logits = self.logits(before.flatten(0, 1)[batch.places]).float()  # (N, V)
-        return self.rates.loss(logits, batch) if rates else F.cross_entropy(logits, batch.target)
+        places = torch.cat([batch.places, batch.heard]) if prompts else batch.places
+        logits, n = self.logits(before.flatten(0, 1)[places]).float(), len(batch.places)  # (N, V), or (N + M, V)
+        loss = self.rates.loss(logits[:n], batch) if rates else F.cross_entropy(logits[:n], batch.target)
+        return loss + prompts * F.cross_entropy(logits[n:], batch.said) if prompts else loss
 
     # ---- answering ----------------------------------------------------------------------------------------------
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:

@@ -27,6 +27,7 @@ MODES = tuple(MODE_WEIGHTS)
 TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the same two, one after the other
 ASK_NOTES = 0.6  # share of pre-training that asks about notes
 COMPARE = 0.4  # share of questions that is about two ECGs
+PROMPTS = 0.3  # what words of a prompt count beside those of its answer, in conversations in words alone
 TEXTS = 2  # as many conversations in words alone as a step has rows: they are short
 SHOWN_MIX = {"interpret": 0.78, "follow": 0.12, "attached": 0.10}  # what is said beside an ECG
 SHOWN_EVERY = 5  # steps, stage 2 shows ECGs, half as many as there are rows, since they are longer than words
@@ -158,7 +159,8 @@ def text_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
     n = TEXTS * step.batch
     drawn = collator.text(step.rng.choices(range(len(collator.corpus.reports)), k=2 * n), step.rng)
     drawn.sort(key=lambda dialogue: len("".join(dialogue[0][0])) + 4 * len(dialogue[0][1]))
-    return model.loss(model.batch(drawn[:n] if step.rng.random() < 0.5 else drawn[n:]), rates=True)
+    half = drawn[:n] if step.rng.random() < 0.5 else drawn[n:]
+    return model.loss(model.batch(half), rates=True, prompts=PROMPTS)
 
 
 def report_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: Step, modes=MODES) -> torch.Tensor:

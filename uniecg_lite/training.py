@@ -32,9 +32,11 @@ def device_and_why() -> tuple[str, torch.dtype, str]:
         name, fits = torch.cuda.get_device_name(), torch.cuda.get_device_capability() >= BF16_FROM
         dtype, words = (torch.bfloat16, "bf16 autocast") if fits else (torch.float32, "no bf16 units, float32")
         return "cuda", dtype, f"CUDA device {name} found, {words}"
-    with_units, without = (torch.bfloat16, "with bf16 units, bf16 autocast"), (torch.float32, "without bf16 units, float32")
     can = torch.cpu.get_capabilities()
-    dtype, words = with_units if can.get("amx_bf16") or can.get("avx512_bf16") else without
+    fits = can.get("amx_bf16") or can.get("avx512_bf16")
+    dtype, words = (
+        (torch.bfloat16, "with bf16 units, bf16 autocast") if fits else (torch.float32, "without bf16 units, float32")
+    )
     return "cpu", dtype, f"no CUDA device; {torch.get_num_threads()} CPU threads {words}"
 
 
