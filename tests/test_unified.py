@@ -242,14 +242,18 @@ def test_token_training_changes_the_new_rows_alone(tmp_path, views):
     frozen, rows = model.fingerprint(("trainable_tokens",)), {n: p.clone() for n, p in model.token_rows().items()}
     assert len(frozen) == len(plain) and rows
     plan = tiny.replace(tiny.PLAN, steps=60, lr=5e-2)
-    history = train_tokens(model, tiny.corpus(), plan, 0, tmp_path, views)
+    asked = [tiny.corpus().requests[row].text() for row in range(8)]
+    shown = model.project(*views.get(range(8), "both"))
+    losses = [tiny.answer_loss(model, asked, [model.ecg_ids[:1]] * 8, ecg).item() for ecg in (None, shown)]
+    train_tokens(model, tiny.corpus(), plan, 0, tmp_path, views)
     assert sorted(model.fingerprint(("trainable_tokens",)).values()) == sorted(frozen.values())
     without = {name: value for name, value in plain.items() if name != embedding}
     assert sorted(without.values()) == sorted(set(frozen.values()) & set(without.values()))
     now = model.llm.get_input_embeddings()(torch.arange(len(known)))
     assert torch.equal(now, known), "a known word reads as before"
     assert all(not torch.equal(p, rows[name]) for name, p in model.token_rows().items())
-    assert sum(history["loss"][-3:]) < sum(history["loss"][:3])
+    for before, ecg in zip(losses, (None, shown)):
+        assert tiny.answer_loss(model, asked, [model.ecg_ids[:1]] * 8, ecg).item() < before
 
 
 @torch.no_grad()
