@@ -86,7 +86,7 @@ class Batch(NamedTuple):
     rates: torch.Tensor  # (R,) which are
     bpm: torch.Tensor  # (R,) and what they say
     heard: torch.Tensor  # (M,) places of the words of prompts
-    said: torch.Tensor  # (M,) their ids
+    words: torch.Tensor  # (M,) their ids
 
 
 class ECGLanguageModel(nn.Module):
@@ -203,7 +203,7 @@ class ECGLanguageModel(nn.Module):
         places = torch.cat([batch.places, batch.heard]) if prompts else batch.places
         logits, n = self.logits(before.flatten(0, 1)[places]).float(), len(batch.places)  # (N, V), or (N + M, V)
         loss = self.rates.loss(logits[:n], batch) if rates else F.cross_entropy(logits[:n], batch.target)
-        return loss + prompts * F.cross_entropy(logits[n:], batch.said) if prompts else loss
+        return loss + prompts * F.cross_entropy(logits[n:], batch.words) if prompts else loss
 
     # ---- answering ----------------------------------------------------------------------------------------------
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:

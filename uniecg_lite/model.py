@@ -2,9 +2,7 @@
 
 import copy
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,24 +14,18 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import CausalLMOutput
 
-from .beats import peak_times
+from .answer import Answer
 from .drawing import read_page
 from .ecg import ECG
 from .ecg_image import raster
 from .encoders import ImageEncoder, SignalEncoder
 from .errors import BadArtifact, BadRequest, refused, require
-from .findings import SINUS, column
 from .generator.generator import Generator
-from .language.conversations import WANTED
-from .language.report_parser import parse_report
-from .language.requests import Request
 from .language.tokenizer import encode
-from .leads import LEADS
 from .llm import IGNORED, ECGLanguageModel, load_llm
 from .training import device_and_why, inference
 
 FORMAT = 2  # of a model folder
-LEADS_OF, WAVES_OF = column("leads"), column("waves")  # that carry a finding
 POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
 BEFORE_TOKENS = ("Wanted", "Rate", "Findings", "Age", "Sex", "Axis", "QRS", "PR", "QT")  # words that answered a request
 
@@ -61,46 +53,6 @@ class Mapper(nn.Module):
         x = self.inward(states)  # (B, n, W)
         x = self.body(x, self.queries.expand(len(x), -1, -1))  # (B, queries, W)
         return self.outward(x.mean(1))  # (B, D_c)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the model answers: words and, where it decided to generate one, an ECG and the request that it understood,
-    which prints as words; `read` is the ECG or page that it looked at, for what is asked next."""
-
-    text: str
-    ecg: ECG | None = None
-    understood: Request | None = None
-    read: ECG | str | None = None
-
-    @property
-    def context(self) -> str:
-        """What the model is shown of it later: an ECG that it made as the words for it."""
-        return self.text if self.ecg is None else WANTED + self.understood.text()
-
-    @property
-    def marks(self) -> list[tuple[str, float, float]]:
-        """Where the evidence of a report lies in the ECG that was read: (lead, from, to) in s, for `drawing.figure`.
-
-        Waves stand around the R peaks as the report's own intervals say; leads are those that it names, and of a
-        finding without any those of `data/findings.json`.
-        """
-        r, none = parse_report(self.text), (0.16, 0.09, 0.4)
-        if not isinstance(self.read, ECG):
-            return []
-        pr, qrs, qt = (usual if math.isnan(v) else v / 1000 for v, usual in zip((r.pr_ms, r.qrs_ms, r.qt_ms), none))
-        onset, end = -qrs / 2, qrs / 2  # from the R peak
-        where = {"P": (onset - pr, onset), "QRS": (onset, end), "ST": (end, end + 0.08), "T": (end + 0.08, onset + qt)}
-        shown = [("QRS", r.q_waves), ("ST", r.st_up + r.st_down), ("T", r.t_inverted + r.t_tall)]
-        shown += [
-            (wave, LEADS_OF.get(code, LEADS))
-            for code in r.findings - {*SINUS, "NORM"}
-            for wave in WAVES_OF.get(code, ())
-        ]
-        named = {(lead, wave) for wave, leads in shown for lead in leads}
-        peaks = peak_times(torch.from_numpy(self.read.standard().signal)[None], 100.0)[0]
-        beats = peaks[peaks.isfinite()].tolist()
-        return [(lead, at + where[wave][0], at + where[wave][1]) for lead, wave in sorted(named) for at in beats]
 
 
 class UniECG(ECGLanguageModel, ModelHubMixin):
