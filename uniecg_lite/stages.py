@@ -50,8 +50,8 @@ class CachedTokens:
         phi_s, phi_v, device = phi_s.eval(), phi_v.eval(), next(phi_s.parameters()).device
         starts = tqdm(range(0, len(cohort), batch), desc="encode", leave=False)
         signals = (cohort.signal(range(i, min(i + batch, len(cohort)))).to(device) for i in starts)
-        parts = [(phi_s(x).half().cpu(), phi_v(raster(x)).half().cpu()) for x in signals]
-        return CachedTokens(*map(torch.cat, zip(*parts)))
+        parts = [(phi_s(x).float().cpu(), phi_v(raster(x)).float().cpu()) for x in signals]
+        return CachedTokens(*(torch.cat(part).half() for part in zip(*parts)))
 
     def get(self, rows, mode: str, device=None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """(signal tokens or None, image tokens or None) of these rows in float32; mode: signal, image or both."""
