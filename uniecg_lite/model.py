@@ -89,7 +89,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         """(B, 12, 1000) mV, (B, 1, 256, 500) uint8 ink -> (B, T_s, D_enc), (B, T_v, D_enc); either may be None."""
         views = ((self.phi_s.eval(), signal), (self.phi_v.eval(), image))
         return tuple(
-            None if x is None else torch.cat([phi(part.to(self.device)) for part in x.split(batch)]) for phi, x in views
+            None if x is None else torch.cat([phi(part.to(self.device)).float() for part in x.split(batch)])
+            for phi, x in views
         )
 
     def project(self, signal_tokens: torch.Tensor | None, image_tokens: torch.Tensor | None) -> torch.Tensor | None:
