@@ -89,7 +89,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         """(B, 12, 1000) mV, (B, 1, 256, 500) uint8 ink -> (B, T_s, D_enc), (B, T_v, D_enc); either may be None."""
         views = ((self.phi_s.eval(), signal), (self.phi_v.eval(), image))
         return tuple(
-            None if x is None else torch.cat([phi(part.to(self.device)).float() for part in x.split(batch)])
+            None if x is None else torch.cat([phi(y.to(self.device)) for y in x.split(batch)]).float()
             for phi, x in views
         )
 

@@ -26,6 +26,7 @@ class Simulated:
     truth: dict[str, torch.Tensor]
 
 
+@torch.autocast("cpu", enabled=False)  # in a training step, too, a heart is the same
 def simulate(
     seed: int,
     index,
