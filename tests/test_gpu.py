@@ -23,6 +23,7 @@ from uniecg_lite.generator.beat_plan import average_beats
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
 from uniecg_lite.metrics.reader import Reader, facts_loss
+from uniecg_lite.simulator.simulate import simulate
 
 PLAN = replace(tiny.PLAN, steps=1)
 
@@ -274,6 +275,30 @@ def test_bf16_where_the_hardware_multiplies_it_in_training_and_inference(capabil
             assert not fits or torch.get_autocast_dtype("cuda") == torch.bfloat16
     with training.inference():
         assert not torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("unit", ["amx_bf16", "avx512_bf16", None])
+def test_a_processor_that_multiplies_bfloat16_does(unit, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {unit: True})
+    device, dtype, why = training.device_and_why()
+    assert (device, dtype) == ("cpu", torch.bfloat16 if unit else torch.float32) and ("bf16 autocast" in why) == bool(
+        unit
+    )
+
+
+def test_in_bfloat16_hearts_stay_the_same_and_tokens_are_handed_out_in_float32(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    plain = simulate(3, torch.arange(4))
+    with training.autocast():
+        assert (plain.signal @ plain.signal.mT).dtype == torch.bfloat16, "what is around it is not"
+        again = simulate(3, torch.arange(4))
+    assert torch.equal(plain.signal, again.signal)
+    assert all(torch.equal(plain.truth[name].nan_to_num(), value.nan_to_num()) for name, value in again.truth.items())
+    model = tiny.reading_model()
+    tokens = model.encode_ecg(plain.signal)[0]
+    assert tokens.dtype == model.project(tokens, None).dtype == torch.float32
+    cached = stages.CachedTokens.encode(model.phi_s, model.phi_v, tiny.Patients())
+    assert cached.signal.dtype == torch.float16 and len(cached.signal) == len(tiny.Patients())
 
 
 def test_attention_is_fused_on_cuda(monkeypatch):
