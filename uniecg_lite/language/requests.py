@@ -15,8 +15,7 @@ NO_ECG, HELD_OUT, TERMS = PROMPTS["no_ecg"], 10, 4  # one phrasing in so many is
 
 @cache
 def phrasings(task: str, split: str) -> list:
-    """The phrasings of a task (interpret, ...) or follow-up (why, ...), `seen` in training or `unseen`; so are the
-    common words of `english`, each with what it means."""
+    """Phrasings of a task or follow-up, `seen` in training or `unseen`; of `english`, words and what they mean."""
     kept, every = {"seen": False, "unseen": True}[split], PROMPTS["follow"].get(task) or PROMPTS[task]
     return [one for place, one in enumerate(every) if (place % HELD_OUT == HELD_OUT - 1) == kept]
 

@@ -36,8 +36,7 @@ def in_words(n: int) -> str:
 
 
 def number(form: str, value: int) -> str:
-    """A number in one of the forms of the table: digits, words, seconds, small squares, and for a rate the time of a
-    beat or the beats of a second."""
+    """A number in a form of the table: digits, words, seconds, small squares; a rate as the time of a beat or in Hz."""
     seconds, beat = f"{value / 1000:.2f}", 60 / max(1, value)
     return form.format(
         value=value,
