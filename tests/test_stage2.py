@@ -203,7 +203,7 @@ class Oracle:
         return [Request()] * len(vectors)
 
     # as a model
-    def conditions(self, prompts):
+    def conditions(self, prompts, *ecg):
         wanted = self([self.asked.get(p, "unknown") for p in prompts])
         return wanted.mean(0) + 0.1 * wanted if self.broken == "mapper" else wanted + 0.1
 
@@ -246,7 +246,7 @@ def test_each_fault_is_named_and_a_healthy_model_has_none(broken):
 
 def test_a_mapper_that_diverged_is_named():
     model = Oracle(0, 8)
-    model.conditions = lambda prompts: torch.full((len(prompts), 16), torch.nan)
+    model.conditions = lambda prompts, *ecg: torch.full((len(prompts), 16), torch.nan)
     assert stage2.diagnosis(stage2.signs(model, n=8)) == "mapper"
 
 

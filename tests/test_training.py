@@ -81,7 +81,7 @@ def child(folder: str, variant: str, out: str) -> None:
 def killed(tmp_path_factory):
     """What runs left that were killed by SIGKILL in the middle: a folder by variant."""
     folders = {name: tmp_path_factory.mktemp(name) for name in KILLED}
-    command = "import sys; sys.path.insert(0, {!r}); import test_training as t; t.child(*sys.argv[1:], '')"
+    command = "import sys; sys.path.insert(0, {!r}); import conftest, test_training as t; t.child(*sys.argv[1:], '')"
     runs = {
         name: subprocess.Popen(
             [sys.executable, "-c", command.format(str(Path(__file__).parent)), str(folder), name],

@@ -133,7 +133,7 @@ CHANGES = {  # what is changed -> the heart after it; what of its truth must the
     "PR": lambda h: replace(h, pr=h.pr + 0.06),
     "ST in V2": lambda h: replace(h, st_mv=h.st_mv + 0.3 * _only("V2", INDEPENDENT)),
     "ST in V5": lambda h: replace(h, st_mv=h.st_mv - 0.25 * _only("V5", INDEPENDENT)),
-    "PVC": lambda h: replace(h, who=replace(h.who, plan=h.who.plan ^ _only("PVC", CODES))),
+    "PVC": lambda h: replace(h, who=replace(h.who, plan=h.who.plan ^ (_only("PVC", CODES) & ~h.has("PAC")[:, None]))),
     "AFIB": lambda h: replace(h, who=replace(h.who, plan=h.who.plan ^ _only("AFIB", CODES))),
 }
 
