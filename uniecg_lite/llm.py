@@ -200,10 +200,13 @@ class ECGLanguageModel(nn.Module):
         """
         hidden = self.lm.base_model(inputs_embeds=self.splice(batch.ids, ecg)).last_hidden_state  # (B, S + T, D)
         before = hidden[:, hidden.shape[1] - batch.ids.shape[1] : -1]  # (B, T - 1, D), of the words from the second on
-        places = torch.cat([batch.places, batch.heard]) if prompts else batch.places
-        logits, n = self.logits(before.flatten(0, 1)[places]).float(), len(batch.places)  # (N, V), or (N + M, V)
-        loss = self.rates.loss(logits[:n], batch) if rates else F.cross_entropy(logits[:n], batch.target)
-        return loss + prompts * F.cross_entropy(logits[n:], batch.words) if prompts else loss
+        before, answers = before.flatten(0, 1), before.flatten(0, 1)[batch.places]  # (B * (T - 1), D), (N, D)
+        loss = self.rates.loss(self, answers, batch) if rates else self.nll(answers, batch.target)
+        return loss + prompts * self.nll(before[batch.heard], batch.words) if prompts else loss
+
+    def nll(self, states: torch.Tensor, words: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+        """Negative log-likelihood of the words (N,) that follow states (N, D), in nats."""
+        return F.cross_entropy(self.logits(states).float(), words, reduction=reduction)
 
     # ---- answering ----------------------------------------------------------------------------------------------
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
@@ -286,14 +289,14 @@ class RateWords(nn.Module):
         self.register_buffer("ids", torch.tensor(list(self.bpm)).long(), persistent=False)
         self.register_buffer("values", torch.tensor(list(self.bpm.values())).float(), persistent=False)
 
-    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Cross-entropy of the N words of logits (N, V); a rate's target is a bell of neighbours, `RATE_WEIGHT` times.
+    def loss(self, model: ECGLanguageModel, states: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Cross-entropy of the words after states (N, D); a rate's target is a bell of neighbours, `RATE_WEIGHT` times.
 
         Without it a rate that is seldom seen is read as the most usual one of its rhythm: to a softmax over words 181
         is no nearer to 182 than to "upright".
         """
-        chance = logits.log_softmax(-1)  # (N, V)
-        words = -chance.gather(1, batch.target[:, None])[:, 0][batch.others]
+        words = model.nll(states[batch.others], batch.target[batch.others], "sum")
+        chance = model.logits(states[batch.rates]).float().log_softmax(-1)  # (R, V)
         far = (self.values - batch.bpm[:, None]) / (RATE_WIDTH * batch.bpm[:, None]).clamp(min=0.5)  # (R, rates)
-        bells = -((-0.5 * far.square()).softmax(1) * chance[batch.rates][:, self.ids]).sum(1)
-        return (words.sum() + RATE_WEIGHT * bells.sum()) / (len(words) + RATE_WEIGHT * len(bells))
+        bells = -((-0.5 * far.square()).softmax(1) * chance[:, self.ids]).sum()
+        return (words + RATE_WEIGHT * bells) / (len(batch.others) + RATE_WEIGHT * len(batch.rates))

@@ -18,8 +18,8 @@ from ..errors import BadRequest
 from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
-from .requests import NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
-from .wording import fill, number, typed
+from .requests import NO_ECG, NO_PR, PROMPTS, SYNONYMS, Request, phrasings, questions
+from .wording import fill, number, typed, usual
 
 GROUPS = grouped("token")  # findings that are noted together
 IN_LEADS = (*LEAD_SIGNS, *(key for key, _ in NOISES.values()))  # facts that each lead has or has not
@@ -58,12 +58,15 @@ def notes(r: Reading, which: str = "") -> str:
 WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
 READING = {"interpret": 0.5, "interpret_about": 0.2, "denied": 0.2, "upload": 0.1}  # tasks that a report answers
 WISHES = {"generate": 0.2, "parts": 0.5, "attached": 0.1, "two": 0.1, "remake": 0.1}  # how an ECG is wished for
-UNUSUAL = 0.25  # share of wishes with a finding more, which the patient has not
-OTHER = ("general", "about_making", "small_talk", "language")  # answered by a sentence of their own
-TEXT_MIX = {"wish": 0.56, "restate": 0.04, "report": 0.02, "question": 0.12, "no_ecg": 0.09, "meaning": 0.04}
-TEXT_MIX |= {"other": 0.11, "impossible": 0.02}
-ABSURD = {"rate": (0, 350, 400, 500, 600, 700, 900, 1000, 2000), "age": (150, 180, 250, 400, 900)}
-ABSURD |= dict.fromkeys(("pr", "qrs", "qt"), (0, 1000, 1500, 3000))  # what no heart has
+OTHER = {"general": 0.5, "about_making": 0.25, "small_talk": 0.1, "language": 0.15}  # answered by their own sentence
+TEXT_MIX = {"wish": 0.53, "restate": 0.04, "report": 0.02, "question": 0.1, "no_ecg": 0.09, "meaning": 0.03}
+TEXT_MIX |= {"other": 0.15, "impossible": 0.04}
+ABSURD = [{"rate": bpm} for bpm in (0, 350, 400, 500, 600, 700, 900, 1000, 2000)]  # what no heart has
+ABSURD += [{"age": years} for years in (150, 180, 250, 340, 400, 900)]
+ABSURD += [{key: ms} for key in ("pr", "qrs", "qt") for ms in (0, 1000, 1500, 3000)]
+AGAINST = [{"findings": (code,), "pr": ms} for code in NO_PR for ms in range(120, 260, 20)]  # what excludes each other
+AGAINST += [{"findings": ("SBRAD",), "rate": bpm} for bpm in range(80, 171, 5)]
+AGAINST += [{"findings": ("STACH",), "rate": bpm} for bpm in range(35, 86, 5)]
 LEADS_SHOWN = re.compile(r"(?:Q waves|ST elevation|ST depression|T inverted|T tall) in [^.]*\.")
 TRIES = 60  # ECGs looked at for one that a question fits
 
@@ -112,7 +115,7 @@ class Corpus:
     _no_ecg, _meaning = _interpret, _question
 
     def _other(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
-        task, answers = rng.choice(OTHER), PROMPTS["answers"]
+        task, answers = rng.choices(*zip(*OTHER.items()))[0], PROMPTS["answers"]
         phrasing = rng.choice(phrasings(task, split))
         prompt, answer = (phrasing, task) if isinstance(phrasing, str) else phrasing
         return prompt.replace("{term}", rng.choice(self.terms)[0]), answers.get(answer, answer)
@@ -127,20 +130,19 @@ class Corpus:
         if task == "remake":
             return self._remake(kind, row, rng, split)
         template, request = self._fitting(phrasings(task, split), row, rng)
-        changed = request.changed_to(rng.choice(CODES))
-        if request.findings and rng.random() < UNUSUAL and not changed.refusal:
-            request = changed
+        request = request.unusual(rng)
         other = rng.choice([code for code in CODES if code not in request.findings])
-        return fill(template, request, rng, rng.choice(SYNONYMS[other])), request.text()
+        return fill(template, request, rng, usual(SYNONYMS[other], rng)), request.text()
 
     def _remake(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[tuple[str, ...], str]:
         template, request = self._fitting(phrasings("generate", split), row, rng)
+        request = request.unusual(rng)
         how, code, rate = rng.choice(("same_with", "same_number", "again")), rng.choice(CODES), rng.randrange(35, 180)
         again = {"same_with": request.changed_to(code), "same_number": replace(request, rate=rate)}.get(how, request)
         if again.refusal:  # bradycardia at 140 bpm: another wish
             return self._remake(kind, row, rng, split)
         wording = rng.choice(phrasings(how, split)).format(
-            what=rng.choice(SYNONYMS[code]), rate=number(rng.choice(PROMPTS["rate"]), rate)
+            what=usual(SYNONYMS[code], rng), rate=number(usual(PROMPTS["rate"], rng), rate)
         )
         return (typed(fill(template, request, rng), rng), WANTED + request.text(), wording), again.text()
 
@@ -156,8 +158,8 @@ class Corpus:
         return (typed(first, rng), text, rng.choice(phrasings(how, split)).format(name=TITLES[name])), answer
 
     def _impossible(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
-        wrong = rng.choice([{key: value} for key, values in ABSURD.items() for value in values])
-        template, request = self._fitting(phrasings("generate", split), row, rng, **wrong)
+        wrong = rng.choice(rng.choice((ABSURD, AGAINST)))
+        template, request = self._fitting(phrasings(rng.choice(("generate", "parts")), split), row, rng, **wrong)
         return fill(template, request, rng), request.refusal
 
     def _fitting(self, templates: list[str], row: int, rng: random.Random, **wrong) -> tuple[str, Request]:

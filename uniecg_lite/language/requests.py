@@ -31,6 +31,9 @@ MARKS = tuple(  # what a request has or has not
 NO_PR = (*column("no_p"), "3AVB")  # no P wave is conducted
 POSSIBLE = {"age": range(121), "rate": range(20, 301), "pr": range(60, 601, 10), "qrs": range(40, 301, 10)}
 POSSIBLE |= {"qt": range(150, 801, 10), "axis": range(-180, 181, 10), "seconds": range(1, 61)}  # as they are told
+UNUSUAL = 0.25  # share of wishes with a finding more, and of their numbers that are another
+WISHED = {"age": range(1, 105), "rate": range(30, 241), "pr": range(80, 401, 10), "qrs": range(60, 221, 10)}
+WISHED |= {"qt": range(280, 641, 10), "axis": range(-120, 151, 10)}
 UNITS = {"rate": "{} bpm", "pr": "PR {} ms", "qrs": "QRS {} ms", "qt": "QT {} ms", "axis": "axis {} degrees"}
 
 
@@ -148,6 +151,14 @@ class Request:
         """The same request with some of its `MEASURES`, as people ask: half of them name none."""
         share = 0.5 if rng.random() < 0.5 else 0.0
         return replace(self, **{key: None for key in self.measures if rng.random() >= share})
+
+    def unusual(self, rng: random.Random) -> "Request":
+        """The same request, at times with other numbers and a finding more, as no patient of a cohort has them."""
+        more = self.findings and rng.random() < UNUSUAL
+        changed = self.changed_to(rng.choice(CODES)) if more else self
+        named = (key for key in WISHED if getattr(self, key) is not None and rng.random() < UNUSUAL)
+        changed = replace(changed, **{key: rng.choice(WISHED[key]) for key in named})
+        return self if changed.refusal else changed
 
     def with_more(self, rng: random.Random, share: float = 0.05) -> "Request":
         """The same request that sometimes says, too, how high ST is, how noisy, how long, one lead alone, or where it

@@ -7,6 +7,19 @@ from ..leads import CHEST
 from .requests import MEASURES, PROMPTS, SYNONYMS, Request, phrasings
 
 ONES, TENS = PROMPTS["ones"], PROMPTS["tens"]  # numbers in words
+USUAL = 6  # names of a finding, or of a rate, that come first since most people say these
+DIGIT = "(?:one|two|three|four|five|six|seven|eight|nine)"
+SPOKEN = (  # how numbers in words are shortened, and how often
+    (rf"(?<=ty)-(?={DIGIT}\b)", " ", 0.3),  # seventy three
+    (rf"\b({DIGIT}) hundred and (?=\w+(?:ty|teen)\b)", r"\1 ", 0.25),  # one thirty-five
+    (r"\bone hundred\b", "a hundred", 0.3),
+    (r"\bhundred and ", "hundred ", 0.3),
+)
+
+
+def usual(names: list[str], rng: random.Random) -> str:
+    """One of these wordings, half of the time one of the first."""
+    return rng.choice(names[:USUAL] if rng.random() < 0.5 else names)
 
 
 def _more(request: Request, rng: random.Random) -> list[str]:
@@ -77,9 +90,9 @@ def fill(template: str, request: Request, rng: random.Random, other: str = "") -
     values = {key: value for key in ("rate", *MEASURES) if (value := getattr(request, key)) is not None}
     for key in [k for k in values if k != "rate"] if rng.random() < 0.3 else ():  # not everybody counts in tens
         values[key] += rng.randint(-4, 4)
-    forms = {key: number(rng.choice(PROMPTS[key]), value) for key, value in values.items()}
+    forms = {key: number(usual(PROMPTS[key], rng), value) for key, value in values.items()}
     both = "{rate}" in template and "{numbers}" in template
-    *first, last = names = [rng.choice(SYNONYMS[code]) for code in request.findings] or [""]
+    *first, last = names = [usual(SYNONYMS[code], rng) for code in request.findings] or [""]
     pieces = [*names * bool(request.findings), *[person] * (known != "nobody"), *forms.values()]
     rate = [forms.pop("rate")] if "rate" in forms else []
     slots = {
@@ -106,7 +119,9 @@ def typed(text: str, rng: random.Random) -> str:
     before, after = PROMPTS["finish"]["before"], PROMPTS["finish"]["after"]
     text = f"{rng.choice(before)} {text}" if rng.random() < 0.08 else text
     text = f"{text} {rng.choice(after)}" if rng.random() < 0.08 else text
-    for _ in range(rng.choice((0, 0, 0, 0, 1, 1, 2))):
+    for pattern, shorter, share in SPOKEN:
+        text = re.sub(pattern, shorter, text, flags=re.I) if rng.random() < share else text
+    for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 3))):
         words = [found.span() for found in re.finditer(r"[a-z]{4,}", text)]  # numbers and abbreviations stay
         if words:
             start, end = rng.choice(words)
