@@ -31,9 +31,9 @@ MARKS = tuple(  # what a request has or has not
 NO_PR = (*column("no_p"), "3AVB")  # no P wave is conducted
 POSSIBLE = {"age": range(121), "rate": range(20, 301), "pr": range(60, 601, 10), "qrs": range(40, 301, 10)}
 POSSIBLE |= {"qt": range(150, 801, 10), "axis": range(-180, 181, 10), "seconds": range(1, 61)}  # as they are told
-UNUSUAL = 0.25  # share of wishes with a finding more, and of their numbers that are another
-WISHED = {"age": range(1, 105), "rate": range(30, 241), "pr": range(80, 401, 10), "qrs": range(60, 221, 10)}
-WISHED |= {"qt": range(280, 641, 10), "axis": range(-120, 151, 10)}
+MORE, OTHER_NUMBERS = 0.25, 0.4  # share of wishes with a finding more, and of their numbers that are another
+WISHED = {"age": range(1, 105), "rate": range(30, 241), "pr": range(80, 401), "qrs": range(60, 221)}
+WISHED |= {"qt": range(280, 641), "axis": range(-120, 151)}
 UNITS = {"rate": "{} bpm", "pr": "PR {} ms", "qrs": "QRS {} ms", "qt": "QT {} ms", "axis": "axis {} degrees"}
 
 
@@ -154,9 +154,9 @@ class Request:
 
     def unusual(self, rng: random.Random) -> "Request":
         """The same request, at times with other numbers and a finding more, as no patient of a cohort has them."""
-        more = self.findings and rng.random() < UNUSUAL
+        more = self.findings and rng.random() < MORE
         changed = self.changed_to(rng.choice(CODES)) if more else self
-        named = (key for key in WISHED if getattr(self, key) is not None and rng.random() < UNUSUAL)
+        named = (key for key in WISHED if getattr(self, key) is not None and rng.random() < OTHER_NUMBERS)
         changed = replace(changed, **{key: rng.choice(WISHED[key]) for key in named})
         return self if changed.refusal else changed
 

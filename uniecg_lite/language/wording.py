@@ -88,8 +88,6 @@ def fill(template: str, request: Request, rng: random.Random, other: str = "") -
     known = (sex or "age_only") if age is not None else f"{sex}_only" if sex else "nobody"
     person = rng.choice(PROMPTS["who"][known]).format(age=age, words=in_words(age or 0))
     values = {key: value for key in ("rate", *MEASURES) if (value := getattr(request, key)) is not None}
-    for key in [k for k in values if k != "rate"] if rng.random() < 0.3 else ():  # not everybody counts in tens
-        values[key] += rng.randint(-4, 4)
     forms = {key: number(usual(PROMPTS[key], rng), value) for key, value in values.items()}
     both = "{rate}" in template and "{numbers}" in template
     *first, last = names = [usual(SYNONYMS[code], rng) for code in request.findings] or [""]
