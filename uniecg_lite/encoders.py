@@ -13,6 +13,7 @@ from torch import nn
 
 from .beats import RHYTHM, representative_beat, rhythm_features
 from .findings import CODES, LEAD_SIGNS, grouped, lead_signs, table
+from .training import unfused
 
 GRIDS_WEIGHT, FINDINGS_WEIGHT, SIGNS_WEIGHT = 0.5, 6.0, 2.0  # in the loss of facts
 GRIDS = table("measures")["grids"]  # first, last and step of the values that a measured token tells of
@@ -89,10 +90,16 @@ class FactProbes(nn.Module):
         return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
 
 
-def transformer(width: int, layers: int) -> nn.TransformerEncoder:
+class Transformer(nn.TransformerEncoder):
+    """As torch has it, faster while it trains on a CPU."""
+
+    forward = unfused()(nn.TransformerEncoder.forward)
+
+
+def transformer(width: int, layers: int) -> Transformer:
     """Pre-norm transformer encoder, four heads, GELU, no dropout: (B, T, D) -> (B, T, D)."""
     layer = nn.TransformerEncoderLayer(width, 4, 3 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-    return nn.TransformerEncoder(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+    return Transformer(layer, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
 
 
 def amplify_small_waves(signal: torch.Tensor) -> torch.Tensor:

@@ -200,13 +200,13 @@ class ECGLanguageModel(nn.Module):
         """
         hidden = self.lm.base_model(inputs_embeds=self.splice(batch.ids, ecg)).last_hidden_state  # (B, S + T, D)
         before = hidden[:, hidden.shape[1] - batch.ids.shape[1] : -1]  # (B, T - 1, D), of the words from the second on
-        before, answers = before.flatten(0, 1), before.flatten(0, 1)[batch.places]  # (B * (T - 1), D), (N, D)
-        loss = self.rates.loss(self, answers, batch) if rates else self.nll(answers, batch.target)
-        return loss + prompts * self.nll(before[batch.heard], batch.words) if prompts else loss
+        before = before.flatten(0, 1)  # (B * (T - 1), D)
 
-    def nll(self, states: torch.Tensor, words: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
-        """Negative log-likelihood of the words (N,) that follow states (N, D), in nats."""
-        return F.cross_entropy(self.logits(states).float(), words, reduction=reduction)
+        def nll(places: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+            return F.cross_entropy(self.logits(before[places]).float(), words)
+
+        loss = self.rates.loss(self.logits, before, batch) if rates else nll(batch.places, batch.target)
+        return loss + prompts * nll(batch.heard, batch.words) if prompts else loss
 
     # ---- answering ----------------------------------------------------------------------------------------------
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
@@ -289,14 +289,19 @@ class RateWords(nn.Module):
         self.register_buffer("ids", torch.tensor(list(self.bpm)).long(), persistent=False)
         self.register_buffer("values", torch.tensor(list(self.bpm.values())).float(), persistent=False)
 
-    def loss(self, model: ECGLanguageModel, states: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Cross-entropy of the words after states (N, D); a rate's target is a bell of neighbours, `RATE_WEIGHT` times.
+    def loss(self, head: Callable, before: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Cross-entropy of the answers' words; a rate's target is a bell of neighbours, `RATE_WEIGHT` times.
 
         Without it a rate that is seldom seen is read as the most usual one of its rhythm: to a softmax over words 181
         is no nearer to 182 than to "upright".
+
+        Args:
+            head: states (N, D) -> logits (N, V).
+            before: (B * (T - 1), D) the states that come before a word.
         """
-        words = model.nll(states[batch.others], batch.target[batch.others], "sum")
-        chance = model.logits(states[batch.rates]).float().log_softmax(-1)  # (R, V)
+        others, rates = before[batch.places[batch.others]], before[batch.places[batch.rates]]
+        words = F.cross_entropy(head(others).float(), batch.target[batch.others], reduction="sum")
+        chance = head(rates).float().log_softmax(-1)  # (R, V)
         far = (self.values - batch.bpm[:, None]) / (RATE_WIDTH * batch.bpm[:, None]).clamp(min=0.5)  # (R, rates)
         bells = -((-0.5 * far.square()).softmax(1) * chance[:, self.ids]).sum()
-        return (words + RATE_WEIGHT * bells) / (len(batch.others) + RATE_WEIGHT * len(batch.rates))
+        return (words + RATE_WEIGHT * bells) / (len(others) + RATE_WEIGHT * len(rates))

@@ -23,7 +23,7 @@ from .errors import BadArtifact, BadRequest, refused, require
 from .generator.generator import Generator
 from .language.tokenizer import encode
 from .llm import IGNORED, ECGLanguageModel, load_llm
-from .training import device_and_why, inference
+from .training import device_and_why, inference, unfused
 
 FORMAT = 2  # of a model folder
 POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
@@ -49,6 +49,7 @@ class Mapper(nn.Module):
         )
         self.outward = nn.Linear(width, condition_width)
 
+    @unfused()
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         x = self.inward(states)  # (B, n, W)
         x = self.body(x, self.queries.expand(len(x), -1, -1))  # (B, queries, W)

@@ -4,6 +4,7 @@ The notebooks hold the loops; the last functions run those of notebooks 04, 05 a
 """
 
 import random
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,7 @@ TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the s
 ASK_NOTES = 0.4  # share of pre-training that asks about notes
 COMPARE = 0.4  # share of questions that is about two ECGs
 PROMPTS = 0.3  # what words of a prompt count beside those of its answer, in conversations in words alone
+ALIKE = 4  # times as many words are drawn as a step has, and those kept that are about as long as each other
 TEXTS = 2  # as many conversations in words alone as a step has rows: they are short
 SHOWN_MIX = {"interpret": 0.78, "follow": 0.12, "attached": 0.10}  # what is said beside an ECG
 SHOWN_EVERY = 5  # steps, stage 2 shows ECGs, half as many as there are rows, since they are longer than words
@@ -108,10 +110,10 @@ class Collator:
     def requests(self, step: Step, cached: CachedTokens | None = None) -> tuple[list[tuple], torch.Tensor | None]:
         """Prompts of a step that ask for an ECG, each with its request, and the ECGs before them, or None."""
         rows, ecg = self._shown(step, cached)
-        if ecg is not None:  # of others: what is asked for stands in the words
-            rows = step.rng.choices(range(len(self.corpus.reports)), k=len(rows))
-        kinds = ("wish" if ecg is None else step.rng.choice(("attached", "wish")) for _ in rows)
-        return [self.corpus.sample(kind, row, step.rng) for kind, row in zip(kinds, rows)], ecg
+        every, kinds = range(len(self.corpus.reports)), ("wish",) if ecg is None else ("attached", "wish")
+        rows = step.rng.choices(every, k=ALIKE * len(rows))  # beside an ECG, too: what is asked for stands in the words
+        drawn = [self.corpus.sample(step.rng.choice(kinds), row, step.rng) for row in rows]
+        return alike(drawn, step.rng, lambda pair: len("".join(pair[0]))), ecg
 
     def _shown(self, step: Step, cached: CachedTokens | None) -> tuple[list[int], torch.Tensor | None]:
         """Rows of a step of stage 2, and their ECGs as the LLM sees them, or None where it is one of words alone."""
@@ -144,6 +146,13 @@ class Collator:
         return torch.tensor([q.ecg_id for q in first]), out
 
 
+def alike(drawn: list, rng: random.Random, length: Callable) -> list:
+    """One part of `ALIKE` of these, in order of length: rows as long as each other need little padding."""
+    size = len(drawn) // ALIKE
+    first = size * rng.randrange(ALIKE)
+    return sorted(drawn, key=length)[first : first + size]
+
+
 # ---- the losses -----------------------------------------------------------------------------------------------------
 def pretraining_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
     """Answers to questions about notes of ECGs, which tokens of ECGs will stand for later, or text."""
@@ -155,12 +164,11 @@ def pretraining_loss(model: UniECG, collator: Collator, step: Step) -> torch.Ten
 
 
 def text_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
-    """Conversations in words alone: of twice as many the shorter or the longer half, so that little is padding."""
+    """Conversations in words alone, that are about as long as each other."""
     n = TEXTS * step.batch
-    drawn = collator.text(step.rng.choices(range(len(collator.corpus.reports)), k=2 * n), step.rng)
-    drawn.sort(key=lambda dialogue: len("".join(dialogue[0][0])) + 4 * len(dialogue[0][1]))
-    half = drawn[:n] if step.rng.random() < 0.5 else drawn[n:]
-    return model.loss(model.batch(half), rates=True, prompts=PROMPTS)
+    drawn = collator.text(step.rng.choices(range(len(collator.corpus.reports)), k=ALIKE * n), step.rng)
+    drawn = alike(drawn, step.rng, lambda dialogue: len("".join(dialogue[0][0])) + 4 * len(dialogue[0][1]))
+    return model.loss(model.batch(drawn), rates=True, prompts=PROMPTS)
 
 
 def report_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: Step, modes=MODES) -> torch.Tensor:

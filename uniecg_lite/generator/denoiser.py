@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..training import unfused
 from .beat_plan import PLAN
 from .diffusion import Design, level_waves
 from .vae import LATENT
@@ -55,6 +56,7 @@ class Attention(nn.Module):
         self.bring = nn.Sequential(nn.Linear(keys, width), nn.LayerNorm(width)) if keys else None
         self.attend = nn.MultiheadAttention(width, HEADS, batch_first=True)
 
+    @unfused()
     def forward(self, x: Tensor, keys: Tensor | None = None) -> Tensor:
         tokens = self.norm(x.transpose(1, 2))  # (B, L, D)
         seen = self.bring(keys) if self.bring else tokens  # (B, T, D)
