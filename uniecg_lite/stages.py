@@ -26,7 +26,7 @@ from .training import Step, TrainingLoop, inference
 MODE_WEIGHTS = {"signal": 0.35, "image": 0.25, "both": 0.40}  # how often each is shown
 MODES = tuple(MODE_WEIGHTS)
 TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the same two, one after the other
-ASK_NOTES = 0.4  # share of pre-training that asks about notes
+ASK_NOTES = 0.27  # share of pre-training that asks about notes
 COMPARE = 0.4  # share of questions that is about two ECGs
 PROMPTS = 0.3  # what words of a prompt count beside those of its answer, in conversations in words alone
 ALIKE = 4  # times as many words are drawn as a step has, and those kept that are about as long as each other

@@ -11,11 +11,12 @@ from ..language.tokenizer import encode, number_rows
 from ..leads import LEADS
 from ..training import inference
 
-WAVES = (1.0, 2.0, 4.0)  # how finely a vector must tell a number, in cycles over its scale
+WAVES = (1.0, 2.0, 4.0, 8.0)  # how finely a vector must tell a number, in cycles over its scale
 NUMBER_WIDTH = 2 + 2 * len(WAVES)  # numbers that tell one number of a request, and whether it is named
 NUMBERS = table("measures")["requests"]  # one cycle of its slowest wave, and its weight in the loss
 OPEN_WEIGHT = 0.1  # of whether a part is named
 MARKS_WEIGHT = 10.0  # each finding is one of many and rare: at 1, half of them are not told after 400 steps
+BLUR = 0.5  # a mapped vector is never quite the true one: what is told must bear this much noise
 HIGH = 5.0  # ST of this many tenths of a mV is one
 PARTS = (*[NUMBER_WIDTH] * len(NUMBERS), 2, len(MARKS), len(LEADS))  # numbers, sex, marks, heights of ST
 USUAL = ((80.0, 30.0), (60.0, 18.0), (0.5, 0.5))  # what an open rate, age or sex counts as beside the words, and spread
@@ -58,7 +59,8 @@ class TextEncoder(nn.Module):
 
         Numbers: squared errors over their scale and of their sines and cosines, where they are known.
         """
-        predicted = self.predict(self([r.text() for r in requests]))
+        vectors = self([r.text() for r in requests])
+        predicted = self.predict(vectors + BLUR * torch.randn_like(vectors))
         *numbers, sex, marks, st = predicted.split(PARTS, -1)
         loss = 0.0
         for each, (name, (scale, weight)) in zip(numbers, NUMBERS.items()):

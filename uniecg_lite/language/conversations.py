@@ -18,7 +18,7 @@ from ..errors import BadRequest
 from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
-from .requests import NO_ECG, NO_PR, PROMPTS, SYNONYMS, Request, phrasings, questions
+from .requests import NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
 from .wording import fill, number, typed, usual
 
 GROUPS = grouped("token")  # findings that are noted together
@@ -59,14 +59,11 @@ WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answ
 READING = {"interpret": 0.5, "interpret_about": 0.2, "denied": 0.2, "upload": 0.1}  # tasks that a report answers
 WISHES = {"generate": 0.2, "parts": 0.5, "attached": 0.1, "two": 0.1, "remake": 0.1}  # how an ECG is wished for
 OTHER = {"general": 0.5, "about_making": 0.25, "small_talk": 0.1, "language": 0.15}  # answered by their own sentence
-TEXT_MIX = {"wish": 0.53, "restate": 0.04, "report": 0.02, "question": 0.1, "no_ecg": 0.09, "meaning": 0.03}
-TEXT_MIX |= {"other": 0.15, "impossible": 0.04}
+TEXT_MIX = {"wish": 0.545, "restate": 0.04, "report": 0.02, "question": 0.1, "no_ecg": 0.09, "meaning": 0.03}
+TEXT_MIX |= {"other": 0.15, "impossible": 0.025}
 ABSURD = [{"rate": bpm} for bpm in (0, 350, 400, 500, 600, 700, 900, 1000, 2000)]  # what no heart has
 ABSURD += [{"age": years} for years in (150, 180, 250, 340, 400, 900)]
 ABSURD += [{key: ms} for key in ("pr", "qrs", "qt") for ms in (0, 1000, 1500, 3000)]
-AGAINST = [{"findings": (code,), "pr": ms} for code in NO_PR for ms in range(120, 260, 20)]  # what excludes each other
-AGAINST += [{"findings": ("SBRAD",), "rate": bpm} for bpm in range(80, 171, 5)]
-AGAINST += [{"findings": ("STACH",), "rate": bpm} for bpm in range(35, 86, 5)]
 LEADS_SHOWN = re.compile(r"(?:Q waves|ST elevation|ST depression|T inverted|T tall) in [^.]*\.")
 TRIES = 60  # ECGs looked at for one that a question fits
 
@@ -158,7 +155,7 @@ class Corpus:
         return (typed(first, rng), text, rng.choice(phrasings(how, split)).format(name=TITLES[name])), answer
 
     def _impossible(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
-        wrong = rng.choice(rng.choice((ABSURD, AGAINST)))
+        wrong = rng.choice(ABSURD)
         template, request = self._fitting(phrasings(rng.choice(("generate", "parts")), split), row, rng, **wrong)
         return fill(template, request, rng), request.refusal
 
