@@ -37,7 +37,7 @@ class Mapper(nn.Module):
     whose inputs are learned queries, a linear layer out. One pooled vector is wanted, so the queries are averaged.
     """
 
-    def __init__(self, lm_width: int, condition_width: int, layers: int, width: int = 128, queries: int = 4):
+    def __init__(self, lm_width: int, condition_width: int, layers: int, width: int = 192, queries: int = 8):
         super().__init__()
         self.settings = dict(
             lm_width=lm_width, condition_width=condition_width, layers=layers, width=width, queries=queries

@@ -26,10 +26,10 @@ from .training import Step, TrainingLoop, inference
 MODE_WEIGHTS = {"signal": 0.35, "image": 0.25, "both": 0.40}  # how often each is shown
 MODES = tuple(MODE_WEIGHTS)
 TURNS = {"single": 6, "comparison": 3}  # questions about the same ECG, or the same two, one after the other
-ASK_NOTES = 0.27  # share of pre-training that asks about notes
+ASK_NOTES = 0.3  # share of pre-training that asks about notes
 COMPARE = 0.4  # share of questions that is about two ECGs
 PROMPTS = 0.3  # what words of a prompt count beside those of its answer, in conversations in words alone
-ALIKE = 4  # times as many words are drawn as a step has, and those kept that are about as long as each other
+ALIKE = 3  # times as many words are drawn as a step has, and those kept that are about as long as each other
 TEXTS = 2  # as many conversations in words alone as a step has rows: they are short
 SHOWN_MIX = {"interpret": 0.78, "follow": 0.12, "attached": 0.10}  # what is said beside an ECG
 SHOWN_EVERY = 5  # steps, stage 2 shows ECGs, half as many as there are rows, since they are longer than words

@@ -89,7 +89,7 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
     model.mapper.requires_grad_(True).train()
     with rows_but_the_first(model):
         parts = {"mapper": model.mapper, "llm": model.llm}
-        loop = TrainingLoop(parts, plan, seed, folder, "mapper", weight_decay=0.0)
+        loop = TrainingLoop(parts, plan, seed, folder, "mapper", weight_decay=0.0, muon=True)
         for step in loop:
             rows, ecg = step.rows(len(corpus.reports)), None
             rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
