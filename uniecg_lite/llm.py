@@ -199,8 +199,7 @@ class ECGLanguageModel(nn.Module):
             prompts: what the words of prompts count beside the answers.
         """
         hidden = self.lm.base_model(inputs_embeds=self.splice(batch.ids, ecg)).last_hidden_state  # (B, S + T, D)
-        before = hidden[:, hidden.shape[1] - batch.ids.shape[1] : -1]  # (B, T - 1, D), of the words from the second on
-        before = before.flatten(0, 1)  # (B * (T - 1), D)
+        before = hidden[:, hidden.shape[1] - batch.ids.shape[1] : -1].flatten(0, 1)  # (B * (T - 1), D), from word 2 on
 
         def nll(places: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
             return F.cross_entropy(self.logits(before[places]).float(), words)

@@ -148,9 +148,8 @@ class Collator:
 
 def alike(drawn: list, rng: random.Random, length: Callable) -> list:
     """One part of `ALIKE` of these, in order of length: rows as long as each other need little padding."""
-    size = len(drawn) // ALIKE
-    first = size * rng.randrange(ALIKE)
-    return sorted(drawn, key=length)[first : first + size]
+    size, part = len(drawn) // ALIKE, rng.randrange(ALIKE)
+    return sorted(drawn, key=length)[size * part : size * (part + 1)]
 
 
 # ---- the losses -----------------------------------------------------------------------------------------------------

@@ -35,9 +35,7 @@ def device_and_why() -> tuple[str, torch.dtype, str]:
         return "cuda", dtype, f"CUDA device {name} found, {words}"
     can = torch.cpu.get_capabilities()
     fits = can.get("amx_bf16") or can.get("avx512_bf16")
-    dtype, words = (
-        (torch.bfloat16, "with bf16 units, bf16 autocast") if fits else (torch.float32, "without bf16 units, float32")
-    )
+    dtype, words = (torch.bfloat16, "with bf16 units, bf16 autocast") if fits else (torch.float32, "in float32")
     return "cpu", dtype, f"no CUDA device; {torch.get_num_threads()} CPU threads {words}"
 
 
@@ -56,8 +54,7 @@ def inference() -> Iterator[None]:
 
 @contextmanager
 def unfused() -> Iterator[None]:
-    """On a CPU attention is not fused where gradients follow: of short rows the fused one's backward is several times
-    slower. Also a decorator."""
+    """On a CPU no fused attention where gradients follow: its backward is slow for short rows. Also a decorator."""
     plain = torch.is_grad_enabled() and not torch.cuda.is_available()
     with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
         yield

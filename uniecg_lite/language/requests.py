@@ -154,8 +154,7 @@ class Request:
 
     def unusual(self, rng: random.Random) -> "Request":
         """The same request, at times with other numbers and a finding more, as no patient of a cohort has them."""
-        more = self.findings and rng.random() < MORE
-        changed = self.changed_to(rng.choice(CODES)) if more else self
+        changed = self.changed_to(rng.choice(CODES)) if self.findings and rng.random() < MORE else self
         named = (key for key in WISHED if getattr(self, key) is not None and rng.random() < OTHER_NUMBERS)
         changed = replace(changed, **{key: rng.choice(WISHED[key]) for key in named})
         return self if changed.refusal else changed
