@@ -67,7 +67,7 @@ from uniecg_lite.checkpoints import (
 from uniecg_lite.config import BUDGETS, LAPTOP, profile as find_profile, PROFILES, SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.course.lesson import check, confirm, shape, sums
-from uniecg_lite.course.verify import verify
+from verify import verify
 from uniecg_lite.diagecg import diagecg_metrics
 from uniecg_lite.diagecg.diagecg_metrics import (
     attention, attention_metrics, codec_metrics, overlap, qa_named, report_metrics,
@@ -112,7 +112,7 @@ from uniecg_lite.leads import from_independent, lead_law_residual, lead_name, LE
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.metrics import chain as chain_scores, qa, real_records as real
 from uniecg_lite.metrics.chain import generated_metrics, generation_requests
-from uniecg_lite.metrics.conflict import conflict_metrics, conflict_scores
+from uniecg_lite.metrics.evidence import conflict_metrics, conflict_scores
 from uniecg_lite.metrics.evidence import occlusion, ratios, wave_windows, WAVES
 from uniecg_lite.metrics.generation import (
     clip_scores, control, fid, fidelity, manifolds, memorised, number_errors, person_scores,

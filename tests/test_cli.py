@@ -10,6 +10,7 @@ import publish
 import pytest
 import tiny
 import torch
+import verify as verifying
 from conftest import toy_ecg
 from test_prompts import Decides
 from typer.testing import CliRunner
@@ -17,7 +18,6 @@ from typer.testing import CliRunner
 from uniecg_lite import cli
 from uniecg_lite.config import BUDGETS, LAPTOP, SMOKE
 from uniecg_lite.course import results, runner
-from uniecg_lite.course import verify as verifying
 from uniecg_lite.course.lesson import Lesson, against_budget, confirm, shape, sums
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG

@@ -7,12 +7,14 @@ import torch
 
 from uniecg_lite.findings import CODES, Reading, readings, report
 from uniecg_lite.language.requests import NO_ECG
-from uniecg_lite.metrics.conflict import SIDES, conflict_metrics, conflict_scores
 from uniecg_lite.metrics.evidence import (
     CARRIERS,
     CHANGES,
     GROUP,
+    SIDES,
     WAVES,
+    conflict_metrics,
+    conflict_scores,
     counterfactuals,
     occlusion,
     ratios,

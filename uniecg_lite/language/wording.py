@@ -8,13 +8,6 @@ from .requests import MEASURES, PROMPTS, SYNONYMS, Request, phrasings
 
 ONES, TENS = PROMPTS["ones"], PROMPTS["tens"]  # numbers in words
 USUAL = 6  # names of a finding, or of a rate, that come first since most people say these
-DIGIT = "(?:one|two|three|four|five|six|seven|eight|nine)"
-SPOKEN = (  # how numbers in words are shortened, and how often
-    (rf"(?<=ty)-(?={DIGIT}\b)", " ", 0.3),  # seventy three
-    (rf"\b({DIGIT}) hundred and (?=\w+(?:ty|teen)\b)", r"\1 ", 0.25),  # one thirty-five
-    (r"\bone hundred\b", "a hundred", 0.3),
-    (r"\bhundred and ", "hundred ", 0.3),
-)
 
 
 def usual(names: list[str], rng: random.Random) -> str:
@@ -119,7 +112,7 @@ def typed(text: str, rng: random.Random) -> str:
     text = f"{text} {rng.choice(after)}" if rng.random() < 0.08 else text
     if rng.random() < 0.1:
         text = re.sub(r"(?<=[ ,(])\d{1,3}(?=[ ,.)]|$)", lambda digits: in_words(int(digits[0])), text)
-    for pattern, shorter, share in SPOKEN:
+    for pattern, shorter, share in PROMPTS["spoken"]:
         text = re.sub(pattern, shorter, text, flags=re.I) if rng.random() < share else text
     for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 3))):
         words = [found.span() for found in re.finditer(r"[a-z]{4,}", text)]  # numbers and abbreviations stay

@@ -27,8 +27,7 @@ from ..language.conversations import Corpus
 from ..language.report_parser import parse_report
 from ..leads import LEADS
 from ..metrics.chain import PROMPT
-from ..metrics.conflict import conflict_metrics
-from ..metrics.evidence import STRANGERS, occlusion
+from ..metrics.evidence import STRANGERS, conflict_metrics, occlusion
 from ..metrics.grounded import NO_PR, grounded
 from ..metrics.reader import SCALES
 from ..metrics.reports import finding_scores, report_scores, table_of

@@ -3,14 +3,14 @@
 import json
 import math
 
-from ..checkpoints import load_reader, load_reading
-from ..cohort import load
-from ..config import profile as find_profile
-from ..errors import BadArtifact, require
-from ..metrics.chain import generation_metrics, real_folder, real_metrics, stage1_metrics
-from ..metrics.prompt_scores import prompt_metrics
-from ..store import Store
-from .results import AIMS, committed_file, machine, meets, run_file, value_of
+from uniecg_lite.checkpoints import load_reader, load_reading
+from uniecg_lite.cohort import load
+from uniecg_lite.config import profile as find_profile
+from uniecg_lite.course.results import AIMS, committed_file, machine, meets, run_file, value_of
+from uniecg_lite.errors import BadArtifact, require
+from uniecg_lite.metrics.chain import generation_metrics, real_folder, real_metrics, stage1_metrics
+from uniecg_lite.metrics.prompt_scores import prompt_metrics
+from uniecg_lite.store import Store
 
 
 def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -> bool:
