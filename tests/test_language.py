@@ -29,16 +29,19 @@ from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import (
     MARKS,
     MEASURES,
+    MORE,
     NO_ECG,
+    OTHER_NUMBERS,
     PROMPTS,
     SLOTS,
     SYNONYMS,
+    WISHED,
     Request,
     phrasings,
     questions,
 )
 from uniecg_lite.language.tokenizer import PLAIN_TEMPLATE, encode, spaced
-from uniecg_lite.language.wording import fill, in_words, number, typed, worded
+from uniecg_lite.language.wording import USUAL, fill, in_words, number, typed, usual, worded
 from uniecg_lite.leads import LEADS
 from uniecg_lite.llm import ECGLanguageModel
 from uniecg_lite.paths import DATA, ROOT
@@ -322,6 +325,26 @@ def test_half_of_the_requests_name_no_measure():
     named = [len(r.measures) for r in drawn]
     assert 0.5 < sum(n == 0 for n in named) / 2000 < 0.57, "half, and 1 in 16 of the others"
     assert max(named) == 4 and all(r.rate == 70 for r in drawn)
+
+
+def test_an_unusual_wish_has_other_numbers_and_a_finding_more_and_stays_possible():
+    rng, asked = random.Random(0), Request(63, "female", 80, ("SR",), pr=160, qrs=90, qt=400, axis=30)
+    drawn = [asked.unusual(rng) for _ in range(4000)]
+    assert not any(one.refusal for one in drawn)
+    assert abs(sum("LVH" in one.findings for one in drawn) * len(CODES) / 4000 - MORE) < 0.12
+    for key, values in WISHED.items():
+        others = [value for one in drawn if (value := getattr(one, key)) != getattr(asked, key)]
+        assert abs(len(others) / 4000 - OTHER_NUMBERS) < 0.06 and set(others) <= set(values), key
+        assert len(set(others)) > len(values) * 0.8, key
+    left = [Request(None, "male", None, ("AFIB",)).unusual(rng) for _ in range(300)]
+    assert all(getattr(one, key) is None for one in left for key in WISHED), "what is left open stays open"
+
+
+def test_the_usual_wordings_are_said_most():
+    rng, names = random.Random(0), [*"abcdefghijkl"]
+    said = [usual(names, rng) for _ in range(4000)]
+    first = sum(name in names[:USUAL] for name in said) / 4000
+    assert abs(first - (0.5 + 0.5 * USUAL / len(names))) < 0.03 and set(said) == set(names)
 
 
 def place(text: str, key: str, value: int) -> int:

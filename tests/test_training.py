@@ -15,6 +15,7 @@ from torch import nn
 
 from uniecg_lite import training
 from uniecg_lite.config import Training
+from uniecg_lite.encoders import transformer
 from uniecg_lite.errors import BadArtifact
 from uniecg_lite.muon import Muon
 from uniecg_lite.training import Step, TrainingLoop, optimizers, rows_of, schedule
@@ -391,3 +392,14 @@ def test_muon_steps_as_torchs_does_in_its_bfloat16_and_leaves_out_what_has_no_gr
     for p, q, first in zip(mine[:-1], theirs, begun):
         assert (p - q).norm() < 0.03 * (p - first).norm(), "bfloat16 is as near as that"
     assert torch.equal(mine[-1], begun[-1]), "alone of its shape, and without a gradient"
+
+
+def test_attention_that_is_not_fused_computes_the_same():
+    layer, x = transformer(16, 1), torch.randn(2, 5, 16)
+    own, fused = layer(x), nn.TransformerEncoder.forward(layer, x)
+    torch.testing.assert_close(own, fused)
+    chosen = []
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients), training.unfused():
+            chosen.append(torch.backends.cuda.flash_sdp_enabled())
+    assert chosen == [torch.cuda.is_available(), True] and torch.backends.cuda.flash_sdp_enabled()

@@ -34,7 +34,7 @@ from uniecg_lite.language.requests import Request
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.model import Answer, tokens_per_ecg
-from uniecg_lite.stages import SHOWN_EVERY, CachedTokens, Collator, train_reading, train_tokens
+from uniecg_lite.stages import ALIKE, SHOWN_EVERY, CachedTokens, Collator, alike, train_reading, train_tokens
 from uniecg_lite.training import Step
 
 PROMPTS = [
@@ -721,3 +721,10 @@ def test_a_pocket_llm_has_room_for_the_new_tokens_and_keeps_its_size(tmp_path, m
     words.save_pretrained(tmp_path)
     assert load_llm(tmp_path)[0].get_input_embeddings().weight.shape[0] == rows
     assert llm.get_output_embeddings().weight is llm.get_input_embeddings().weight
+
+
+def test_rows_of_a_step_are_alike_in_length():
+    drawn, rng = [*range(30)], random.Random(0)
+    rng.shuffle(drawn)
+    seen = {tuple(alike(drawn, rng, lambda length: length)) for _ in range(60)}
+    assert seen == {tuple(range(10 * part, 10 * part + 10)) for part in range(ALIKE)}

@@ -18,6 +18,7 @@ from .training import device_and_why, inference
 Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 ORDER = ("first", "second")  # ECGs that are looked at together
+ATTENTION = {"cuda": "sdpa", "cpu": "eager"}  # fused, but a pocket model on a CPU is faster without
 IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 RATES = (20, 301)  # bpm: numbers that can follow "Rate"
 RATE_WEIGHT = 3.0  # words that a rate counts for
@@ -41,14 +42,9 @@ def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrain
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    llm = AutoModelForCausalLM.from_config(config, attn_implementation=attention_kind())
+    llm = AutoModelForCausalLM.from_config(config, attn_implementation=ATTENTION[device_and_why()[0]])
     number_rows(llm.get_input_embeddings().weight, tokenizer)
     return llm
-
-
-def attention_kind() -> str:
-    """Fused attention on CUDA; a pocket model on a CPU is faster without."""
-    return "sdpa" if device_and_why()[0] == "cuda" else "eager"
 
 
 def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -64,7 +60,7 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
     with refused(sentence, BadArtifact):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, attn_implementation=attention_kind(), dtype=torch.float32
+            folder, local_files_only=True, attn_implementation=ATTENTION[device_and_why()[0]], dtype=torch.float32
         )
     if tokenizer.eos_token is None:
         raise BadArtifact(f"The tokenizer in {folder} has no end token: set eos_token in its tokenizer_config.json.")

@@ -110,10 +110,14 @@ class Collator:
     def requests(self, step: Step, cached: CachedTokens | None = None) -> tuple[list[tuple], torch.Tensor | None]:
         """Prompts of a step that ask for an ECG, each with its request, and the ECGs before them, or None."""
         rows, ecg = self._shown(step, cached)
-        every, kinds = range(len(self.corpus.reports)), ("wish",) if ecg is None else ("attached", "wish")
-        rows = step.rng.choices(every, k=ALIKE * len(rows))  # beside an ECG, too: what is asked for stands in the words
-        drawn = [self.corpus.sample(step.rng.choice(kinds), row, step.rng) for row in rows]
-        return alike(drawn, step.rng, lambda pair: len("".join(pair[0]))), ecg
+        kinds = ("wish",) if ecg is None else ("attached", "wish")
+        return [pair for _, *pair in self.draw_requests(step, len(rows), kinds)], ecg
+
+    def draw_requests(self, step: Step, n: int, kinds: tuple[str, ...] = ("wish",)) -> list[tuple]:
+        """n prompts that ask for an ECG, about as long as each other: (row, prompt, request in canonical words)."""
+        rows = step.rng.choices(range(len(self.corpus.reports)), k=ALIKE * n)
+        drawn = [(row, *self.corpus.sample(step.rng.choice(kinds), row, step.rng)) for row in rows]
+        return alike(drawn, step.rng, lambda one: len("".join(one[1])))
 
     def _shown(self, step: Step, cached: CachedTokens | None) -> tuple[list[int], torch.Tensor | None]:
         """Rows of a step of stage 2, and their ECGs as the LLM sees them, or None where it is one of words alone."""

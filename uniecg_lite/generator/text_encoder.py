@@ -59,8 +59,8 @@ class TextEncoder(nn.Module):
 
         Numbers: squared errors over their scale and of their sines and cosines, where they are known.
         """
-        vectors = self([r.text() for r in requests])
-        predicted = self.predict(vectors + BLUR * torch.randn_like(vectors))
+        vectors = self([r.text() for r in requests])  # (B, D_c)
+        predicted = self.predict(vectors + BLUR * self.training * torch.randn_like(vectors))
         *numbers, sex, marks, st = predicted.split(PARTS, -1)
         loss = 0.0
         for each, (name, (scale, weight)) in zip(numbers, NUMBERS.items()):

@@ -19,7 +19,7 @@ from ..findings import table
 from ..language.wording import worded
 from ..metrics.generation import control, fidelity, requested, standard
 from ..model import Mapper, UniECG
-from ..stages import mapper_loss, rows_but_the_first
+from ..stages import Collator, mapper_loss, rows_but_the_first
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
 from .making import StudyContext
@@ -83,7 +83,7 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
     A row of the denoising loss costs as much as all else together, so every other row of a batch has it; without the
     squared error, which is then only watched, the rest of the batch is left out.
     """
-    generator, corpus = room.generator, room.corpus
+    generator, collator = room.generator, Collator(model, room.corpus)
     material = [part.to(model.device) for part in room.material(generator)] if way.denoising else []
 
     model.mapper.requires_grad_(True).train()
@@ -91,9 +91,9 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
         parts = {"mapper": model.mapper, "llm": model.llm}
         loop = TrainingLoop(parts, plan, seed, folder, "mapper", weight_decay=0.0, muon=True)
         for step in loop:
-            rows, ecg = step.rows(len(corpus.reports)), None
-            rows, noised = (rows, slice(None, None, 2)) if way.mse else (rows[::2], slice(None))
-            pairs = [corpus.sample("wish", row, step.rng) for row in rows.tolist()]
+            n, noised = (step.batch, slice(None, None, 2)) if way.mse else (step.batch // 2, slice(None))
+            rows, *pairs = zip(*collator.draw_requests(step, max(1, n)))
+            rows, pairs, ecg = torch.tensor(rows), [*zip(*pairs)], None
             if way.attached and step.number % 2:
                 with torch.no_grad():
                     ecg = model.project(*model.encode_ecg(room.train.signal(rows.tolist())))
