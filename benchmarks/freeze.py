@@ -55,6 +55,7 @@ import tiny
 from diffusets_published import parameters, published_schedule, PublishedDenoiser, PublishedVAE
 from llm_judge import chat_report, ChatModel, judged
 from publish import studies_table, syllabus, update_readme
+from verify import verify
 from uniecg_lite import cli, cohort
 from uniecg_lite.beats import (
     beat_size_spread, cut_beats, heart_rate, measure_beat, peak_times, r_peaks, representative_beat,
@@ -67,7 +68,6 @@ from uniecg_lite.checkpoints import (
 from uniecg_lite.config import BUDGETS, LAPTOP, profile as find_profile, PROFILES, SMOKE, Training
 from uniecg_lite.course import results
 from uniecg_lite.course.lesson import check, confirm, shape, sums
-from verify import verify
 from uniecg_lite.diagecg import diagecg_metrics
 from uniecg_lite.diagecg.diagecg_metrics import (
     attention, attention_metrics, codec_metrics, overlap, qa_named, report_metrics,
@@ -112,8 +112,7 @@ from uniecg_lite.leads import from_independent, lead_law_residual, lead_name, LE
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.metrics import chain as chain_scores, qa, real_records as real
 from uniecg_lite.metrics.chain import generated_metrics, generation_requests
-from uniecg_lite.metrics.evidence import conflict_metrics, conflict_scores
-from uniecg_lite.metrics.evidence import occlusion, ratios, wave_windows, WAVES
+from uniecg_lite.metrics.evidence import conflict_metrics, conflict_scores, occlusion, ratios, wave_windows, WAVES
 from uniecg_lite.metrics.generation import (
     clip_scores, control, fid, fidelity, manifolds, memorised, number_errors, person_scores,
     requested, standard
