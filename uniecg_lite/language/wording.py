@@ -106,7 +106,7 @@ def worded(request: Request, rng: random.Random, split: str = "unseen") -> str:
 
 
 def typed(text: str, rng: random.Random) -> str:
-    """The same as people type it: greetings, small letters, no full stop, a slip of the finger."""
+    """The same as people type it: greetings, numbers in words, small letters, no full stop, slips of the finger."""
     before, after = PROMPTS["finish"]["before"], PROMPTS["finish"]["after"]
     text = f"{rng.choice(before)} {text}" if rng.random() < 0.08 else text
     text = f"{text} {rng.choice(after)}" if rng.random() < 0.08 else text
