@@ -270,9 +270,18 @@ def test_a_request_for_a_person_says_what_is_open_and_what_is_not_drawn_yet():
         (Request(qrs=1000), "interval"),
         (Request(findings=("3AVB",), pr=200), "pr"),
         (Request(findings=("AFIB",), pr=160), "pr"),
-        (Request(rate=120, findings=("SBRAD",)), "slow"),
-        (Request(rate=45, findings=("STACH",)), "fast"),
+        (Request(rate=120, findings=("SBRAD",)), "No ECG is made: sinus bradycardia does not go with 120 bpm."),
+        (Request(rate=45, findings=("STACH",)), "No ECG is made: sinus tachycardia does not go with 45 bpm."),
+        (Request(pr=140, findings=("1AVB",)), "No ECG is made: first degree AV block does not go with PR 140 ms."),
+        (
+            Request(qrs=80, findings=("CLBBB",)),
+            "No ECG is made: complete left bundle branch block does not go with QRS 80 ms.",
+        ),
+        (Request(rate=150, qt=420), "beat"),
+        (Request(rate=250, pr=240), "beat"),
+        (Request(rate=140, qt=420), None),
         (Request(findings=("1AVB",), pr=290), None),
+        (Request(findings=("CLBBB",), qrs=120), None),
         (Request(rate=38), None),
         (Request(rate=38, findings=("3AVB",)), None),
         (Request(rate=45, findings=("SBRAD",)), None),
@@ -282,7 +291,7 @@ def test_a_request_for_a_person_says_what_is_open_and_what_is_not_drawn_yet():
     ids=str,
 )
 def test_what_no_heart_can_be_is_refused(request_, reason):
-    assert request_.refusal == (reason and PROMPTS["impossible"][reason])
+    assert request_.refusal == (reason and PROMPTS["impossible"].get(reason, reason))
 
 
 def test_a_change_leaves_one_rhythm_and_nothing_beside_normal():
@@ -335,7 +344,7 @@ def test_an_unusual_wish_has_other_numbers_and_a_finding_more_and_stays_possible
     for key, values in WISHED.items():
         others = [value for one in drawn if (value := getattr(one, key)) != getattr(asked, key)]
         assert abs(len(others) / 4000 - OTHER_NUMBERS) < 0.06 and set(others) <= set(values), key
-        assert len(set(others)) > len(values) * 0.8, key
+        assert len(set(others)) > len(values) * 0.7, key  # QT ends before the next beat
     left = [Request(None, "male", None, ("AFIB",)).unusual(rng) for _ in range(300)]
     assert all(getattr(one, key) is None for one in left for key in WISHED), "what is left open stays open"
 
@@ -455,7 +464,7 @@ def test_the_parts_of_prompts_are_filled_and_no_brace_stays():
         table = PROMPTS[key]
         for text in table if isinstance(table, list) else (one for several in table.values() for one in several):
             assert text.strip() and not re.search("[{}]", text.format(**asked)), (key, text)
-    assert set(PROMPTS["impossible"]) == {"rate", "pr", "interval", "slow", "fast", "age"}
+    assert set(PROMPTS["impossible"]) == {"rate", "pr", "interval", "beat", "clash", "age"}
 
 
 def test_a_filled_prompt_says_what_was_asked():
@@ -579,7 +588,7 @@ def test_a_word_in_twenty_five_conversations_is_a_common_one():
     assert TEXT_MIX["meaning"] == 0.03 and 0.024 < kinds.count("meaning") / 5000 < 0.036
     unseen, texts = {answer for _, answer in phrasings("english", "unseen")}, corpus.sentences(rng, 3000)
     known = {answer for _, answer in phrasings("english", "seen")} & set(texts)
-    assert not unseen & set(texts) and 90 < len(known) < 150, "the tokenizer sees them as often"
+    assert not unseen & set(texts) and 70 < len(known) < 150, "the tokenizer sees them as often"
 
 
 def test_conversations_are_the_same_for_the_same_seed():

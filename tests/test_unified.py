@@ -580,7 +580,7 @@ def test_tokens_and_mapper_come_back(chain):
     with torch.no_grad():
         assert torch.equal(tokens.ecg_states(PROMPTS), model.ecg_states(PROMPTS))
     back = load_reading(store, "unified")
-    assert torch.equal(back.conditions(PROMPTS), model.conditions(PROMPTS))
+    torch.testing.assert_close(back.conditions(PROMPTS), model.conditions(PROMPTS), atol=1e-3, rtol=1e-3)
     assert back.write(PROMPTS) == model.write(PROMPTS)
     assert not any(p.requires_grad for p in back.parameters())
     rows = zip(back.token_rows().values(), model.token_rows().values())

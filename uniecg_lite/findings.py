@@ -48,6 +48,10 @@ INJURY = tuple(column("injury"))  # of a wall, now: ST elevation or its mirror i
 OLD = tuple(column("old"))  # old infarcts
 OTHER_ST = tuple(column("other_st"))  # ST is raised, and by no wall
 NO_SINUS_P = tuple(column("no_p"))  # rhythms without a P wave of the sinus node
+EXPECTED = {  # finding -> number -> what may stand beside it in a text or request, the tolerance included
+    code: {key: (-math.inf if a is None else a, math.inf if b is None else b) for key, (a, b) in wanted.items()}
+    for code, wanted in column("expects").items()
+}
 HIDES = {  # code -> findings that it may hide: the row names them, or their group, or a heading they have
     code: frozenset(one for name in names for one in (GROUPED.get(name) or column(name) or (name,)))
     for code, names in column("hides").items()

@@ -123,7 +123,6 @@ class ECGLanguageModel(nn.Module):
         """States (N, D) -> logits (N, V) of the words that an answer may hold."""
         return self.lm.get_output_embeddings()(hidden)
 
-    # ---- what goes in -------------------------------------------------------------------------------------------
     def prompt_ids(self, prompt: str | tuple[str, ...]) -> list[int]:
         """A user's words in the chat template as ids, begin token first. Nothing typed becomes a special token.
 
@@ -160,7 +159,6 @@ class ECGLanguageModel(nn.Module):
         rows = torch.tensor([encode(self.tokenizer, f" {word}")[-1] for word in ORDER], device=tokens.device)
         return tokens + self.embed(rows)[:, None]  # (2, 1, D)
 
-    # ---- learning -----------------------------------------------------------------------------------------------
     def batch(self, dialogues: list[Dialogue]) -> Batch:
         """B dialogues as ids, padded behind; the answers' words count, and the begin token comes once."""
         turns = [[(self.prompt_ids(p)[t > 0 :], answer) for t, (p, answer) in enumerate(d)] for d in dialogues]
@@ -203,7 +201,6 @@ class ECGLanguageModel(nn.Module):
         loss = self.rates.loss(self.logits, before, batch) if rates else nll(batch.places, batch.target)
         return loss + prompts * nll(batch.heard, batch.words) if prompts else loss
 
-    # ---- answering ----------------------------------------------------------------------------------------------
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """B prompts for `generate`: embeddings (B, S + T, D) and mask; padding goes before the words and is masked.
 

@@ -27,6 +27,7 @@ from .training import device_and_why, inference, unfused
 
 FORMAT = 2  # of a model folder
 POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
+PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")  # with weights in `model.safetensors`
 BEFORE_TOKENS = ("Wanted", "Rate", "Findings", "Age", "Sex", "Axis", "QRS", "PR", "QT")  # words that answered a request
 
 
@@ -84,7 +85,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         self.ecg_ids, self.mapper, self.generator = [], None, None  # list[int], Mapper, Generator: after stage 2
         self.requires_grad_(False)
 
-    # ---- what goes in -------------------------------------------------------------------------------------------
     @inference()
     def encode_ecg(self, signal=None, image=None, batch: int = 64) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """(B, 12, 1000) mV, (B, 1, 256, 500) uint8 ink -> (B, T_s, D_enc), (B, T_v, D_enc); either may be None."""
@@ -131,7 +131,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         loss = None if labels is None else F.cross_entropy(ahead.float(), labels[:, 1:].flatten(), ignore_index=IGNORED)
         return CausalLMOutput(loss, logits)
 
-    # ---- stage 2: [ECG] tokens ----------------------------------------------------------------------------------
     @torch.no_grad()
     def add_ecg_tokens(self, n: int) -> None:
         """Give the LLM n new tokens [ECG_1..n] whose rows alone can train (`peft` trainable tokens).
@@ -188,7 +187,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         parts = ((prompts[i : i + batch], None if ecg is None else ecg[i : i + batch]) for i in parts)
         return torch.cat([self.mapper(self.ecg_states(*part)) for part in parts]).float()
 
-    # ---- the two directions -------------------------------------------------------------------------------------
     def write(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> list[list[int]]:
         """Greedy answers as ids. An answer ends with the end token or with [ECG_1]."""
         stops, views = [self.tokenizer.eos_token_id, *self.ecg_ids[:1]], (signal_tokens, image_tokens)
@@ -240,7 +238,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         text = "Here is an ECG, made for teaching; it belongs to no patient."
         return Answer(text, self.generator.make(condition, seed=seed)[0], understood, read)
 
-    # ---- on disk ------------------------------------------------------------------------------------------------
     def _save_pretrained(self, save_directory: Path) -> None:
         """Write a folder that says all by itself: `config.json`, `model.safetensors`, `llm/` and `generator/`."""
         rows = bool(self.ecg_ids) and hasattr(self.llm, "peft_config")
@@ -290,9 +287,6 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             if about["generator"]:
                 model.generator = Generator.from_pretrained(folder / "generator")
         return model.requires_grad_(False).eval().to(device_and_why()[0])
-
-
-PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")
 
 
 def pooled(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:

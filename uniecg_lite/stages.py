@@ -31,7 +31,7 @@ COMPARE = 0.4  # share of questions that is about two ECGs
 PROMPTS = 0.3  # what words of a prompt count beside those of its answer, in conversations in words alone
 ALIKE = 3  # times as many words are drawn as a step has, and those kept that are about as long as each other
 TEXTS = 2  # as many conversations in words alone as a step has rows: they are short
-SHOWN_MIX = {"interpret": 0.78, "follow": 0.12, "attached": 0.10}  # what is said beside an ECG
+SHOWN_MIX = {"interpret": 0.73, "follow": 0.12, "attached": 0.15}  # what is said beside an ECG
 SHOWN_EVERY = 5  # steps, stage 2 shows ECGs, half as many as there are rows, since they are longer than words
 STAGE2_MIX = {"interpret": 0.35, "ask": 0.1, "follow": 0.1, "attached": 0.25, "wish": 0.2}  # ... beside those
 NOT_AN_ECG = 0.2  # share of text in stage 1, so that words are not forgotten
@@ -156,7 +156,6 @@ def alike(drawn: list, rng: random.Random, length: Callable) -> list:
     return sorted(drawn, key=length)[size * part : size * (part + 1)]
 
 
-# ---- the losses -----------------------------------------------------------------------------------------------------
 def pretraining_loss(model: UniECG, collator: Collator, step: Step) -> torch.Tensor:
     """Answers to questions about notes of ECGs, which tokens of ECGs will stand for later, or text."""
     if step.rng.random() < ASK_NOTES:
@@ -216,7 +215,6 @@ def mapper_loss(
     return F.mse_loss(mapped, target.float()), mapped
 
 
-# ---- what trains ----------------------------------------------------------------------------------------------------
 def draw_mode(modes: tuple[str, ...], rng: random.Random) -> str:
     """One of these, drawn by `MODE_WEIGHTS`."""
     return rng.choices(modes, [MODE_WEIGHTS[mode] for mode in modes])[0]
@@ -244,7 +242,6 @@ def rows_but_the_first(model: UniECG):
         yield
 
 
-# ---- the loops, as the notebooks show them ------------------------------------------------------------------------
 def train_reading(
     model: UniECG,
     corpus: Corpus,

@@ -192,6 +192,7 @@ class AverageBeat(nn.Module):
         self.register_buffer("mean", torch.zeros(len(ROWS) * SPAN))
         self.register_buffer("axes", torch.zeros(len(ROWS) * SPAN, COMPONENTS))
         self.register_buffer("scale", torch.ones(COMPONENTS))
+        self.register_buffer("farthest", torch.tensor(torch.inf))  # of the beats it learned from, from their mean
         self.null = nn.Parameter(torch.zeros(condition))  # no condition: for guidance
         self.time = nn.Linear(64, width)
         self.words = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
@@ -207,6 +208,7 @@ class AverageBeat(nn.Module):
         self.mean.copy_(mean)
         self.axes.copy_(axes)
         self.scale.copy_(spread**EVEN * spread[-1] ** (1 - EVEN))
+        self.farthest.copy_((beats.flatten(1) - mean).norm(dim=1).max())
 
     def components(self, beats: Tensor) -> Tensor:
         """Average beats (B, 8, SPAN) -> (B, COMPONENTS)."""
@@ -229,6 +231,8 @@ class AverageBeat(nn.Module):
 
     @torch.no_grad()
     def sample(self, condition: Tensor, guidance: float, generator: torch.Generator) -> Tensor:
-        """Conditions (B, D_c) -> average beats (B, 8, SPAN) in companded mV, guided as `Generator.sample` is."""
+        """Conditions (B, D_c) -> average beats (B, 8, SPAN) in companded mV, guided as `Generator.sample` is; none is
+        farther from the mean than the farthest it learned from, where conditions unlike all others can lead."""
         x = torch.randn(len(condition), COMPONENTS, generator=generator).to(condition.device)
-        return self.beats(Flow(Design()).sample_path(guided(self, condition, guidance), x, STEPS, generator))
+        x = Flow(Design()).sample_path(guided(self, condition, guidance), x, STEPS, generator)
+        return self.beats(x * (self.farthest / (x * self.scale).norm(dim=1, keepdim=True)).clamp(max=1))

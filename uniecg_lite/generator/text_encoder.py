@@ -19,7 +19,7 @@ MARKS_WEIGHT = 15.0  # each finding is one of many and rare: at 1, half of them 
 BLUR = 0.5  # a mapped vector is never quite the true one: what is told must bear this much noise
 HIGH = 5.0  # ST of this many tenths of a mV is one
 PARTS = (*[NUMBER_WIDTH] * len(NUMBERS), 2, len(MARKS), len(LEADS))  # numbers, sex, marks, heights of ST
-USUAL = ((80.0, 30.0), (60.0, 18.0), (0.5, 0.5))  # what an open rate, age or sex counts as beside the words, and spread
+OPEN = ((80.0, 30.0), (60.0, 18.0), (0.5, 0.5))  # what an open rate, age or sex counts as beside the words, and spread
 
 
 class TextEncoder(nn.Module):
@@ -122,6 +122,6 @@ def numbers_of(requests: list[Request], scaled: bool) -> Tensor:
     As published bpm, years, and 1 for a man; or each with mean 0 and about unit spread.
     """
     rows = [(r.rate, r.age, {"male": 1, "female": 0}.get(r.sex)) for r in requests]
-    table = torch.tensor([[m if x is None else float(x) for x, (m, _) in zip(row, USUAL)] for row in rows])
-    middle, spread = torch.tensor(USUAL).T
+    table = torch.tensor([[m if x is None else float(x) for x, (m, _) in zip(row, OPEN)] for row in rows])
+    middle, spread = torch.tensor(OPEN).T
     return (table - middle) / spread if scaled else table

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ..findings import CODES, CRITERIA, NAMES, RANGES, RHYTHMS, column, table
+from ..findings import CODES, CRITERIA, EXPECTED, NAMES, RANGES, RHYTHMS, column, table
 from ..leads import CHEST, LEADS
 
 PROMPTS = table("prompts") | {"english": [(word, f"{text.capitalize()}.") for word, text in table("english")["words"]]}
@@ -34,6 +34,7 @@ POSSIBLE |= {"qt": range(150, 801, 10), "axis": range(-180, 181, 10), "seconds":
 MORE, OTHER_NUMBERS = 0.25, 0.4  # share of wishes with a finding more, and of their numbers that are another
 WISHED = {"age": range(1, 105), "rate": range(30, 241), "pr": range(80, 401), "qrs": range(60, 221)}
 WISHED |= {"qt": range(280, 641), "axis": range(-120, 151)}
+FIXED = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs"}  # numbers that must go with the findings
 UNITS = {"rate": "{} bpm", "pr": "PR {} ms", "qrs": "QRS {} ms", "qt": "QT {} ms", "axis": "axis {} degrees"}
 
 
@@ -110,15 +111,21 @@ class Request:
         """Why no heart can be like this, in a sentence; None where one can."""
         values = {key: getattr(self, key) for key in POSSIBLE}
         beyond = {k for k, v in values.items() if v is not None and not POSSIBLE[k][0] <= v <= POSSIBLE[k][-1]}
-        reasons = {
-            "rate": "rate" in beyond,
-            "age": "age" in beyond,
+        clashes = [
+            (NAMES[code], UNITS[key].format(value))
+            for code in self.findings
+            if code not in ("SR", "NORM")
+            for name, (low, high) in EXPECTED.get(code, {}).items()
+            if (value := values.get(key := FIXED.get(name))) is not None and not low <= value <= high
+        ]
+        reasons = {key: key in beyond for key in ("rate", "age")} | {
             "interval": beyond & {"pr", "qrs", "qt"},
             "pr": self.pr is not None and set(NO_PR) & set(self.findings),
-            "slow": self.rate is not None and self.rate >= 70 and "SBRAD" in self.findings,
-            "fast": self.rate is not None and self.rate <= 90 and "STACH" in self.findings,
+            "beat": self.rate is not None and max(self.pr or 0, self.qt or 0) * self.rate >= 60_000,
+            "clash": clashes,
         }
-        return next((PROMPTS["impossible"][reason] for reason, true in reasons.items() if true), None)
+        sentence = next((PROMPTS["impossible"][reason] for reason, true in reasons.items() if true), None)
+        return sentence and sentence.format(*next(iter(clashes), ()))
 
     @staticmethod
     def parse(text: str) -> "Request":
@@ -154,10 +161,10 @@ class Request:
 
     def unusual(self, rng: random.Random) -> "Request":
         """The same request, at times with other numbers and a finding more, as no patient of a cohort has them."""
-        changed = self.changed_to(rng.choice(CODES)) if self.findings and rng.random() < MORE else self
-        named = (key for key in WISHED if getattr(self, key) is not None and rng.random() < OTHER_NUMBERS)
-        changed = replace(changed, **{key: rng.choice(WISHED[key]) for key in named})
-        return self if changed.refusal else changed
+        more = self.changed_to(rng.choice(CODES)) if self.findings and rng.random() < MORE else self
+        named = [key for key in WISHED if getattr(self, key) is not None and rng.random() < OTHER_NUMBERS]
+        drawn = (replace(more, **{key: rng.choice(WISHED[key]) for key in named}) for _ in range(20))
+        return next((one for one in drawn if not one.refusal), self)
 
     def with_more(self, rng: random.Random, share: float = 0.05) -> "Request":
         """The same request that sometimes says, too, how high ST is, how noisy, how long, one lead alone, or where it

@@ -43,7 +43,7 @@ def in_words(n: int) -> str:
 
 def number(form: str, value: int) -> str:
     """A number in a form of the table: digits, words, seconds, small squares; a rate as the time of a beat or in Hz."""
-    seconds, beat = f"{value / 1000:.2f}", 60 / max(1, value)
+    seconds, beat = f"{value / 1000:.{3 if value % 10 else 2}f}", 60 / max(1, value)
     return form.format(
         value=value,
         words=in_words(value),
@@ -51,7 +51,7 @@ def number(form: str, value: int) -> str:
         bare=seconds.lstrip("0"),
         point=" ".join(["point", *(ONES[int(digit)] for digit in seconds.split(".")[1])]),
         squares=f"{value / 40:g}",
-        hundredths=value // 10,
+        hundredths=f"{value / 10:g}",
         rr=f"{beat:.2f}",
         rr_ms=round(beat * 100) * 10,
         hz=f"{value / 60:.3g}",
@@ -119,7 +119,7 @@ def typed(text: str, rng: random.Random) -> str:
         if words:
             start, end = rng.choice(words)
             text = text[:start] + _slip(text[start:end], rng) + text[end:]
-    text = text.rstrip(" .?!") if rng.random() < 0.3 else text
+    text = text.rstrip(" .!" + "?" * (len(text.split()) > 3)) if rng.random() < 0.3 else text  # "flutter?" asks
     case = rng.random()
     return text.lower() if case < 0.35 else text.upper() if case < 0.38 else text
 

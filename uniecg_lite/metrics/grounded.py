@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import product
 
 from ..errors import BadRequest, require
-from ..findings import CODES, LEAD_SIGNS, RHYTHMS, Reading, column, grouped
+from ..findings import CODES, EXPECTED, LEAD_SIGNS, RHYTHMS, Reading, column, grouped
 from ..language.report_parser import Statements, parse
 from ..leads import LEADS
 from .reports import difference
@@ -47,10 +47,6 @@ def _required(code: str, item: str) -> tuple:
 # the finding's, or with "@" any) or (code,) for "sign", the finding's evidence in words.
 PLACES = column("leads")
 REQUIRED = {code: [_required(code, item) for item in items] for code, items in column("requires").items()}
-EXPECTED = {  # finding -> number -> what may stand beside it in the same text, the tolerance included
-    code: {key: (-math.inf if a is None else a, math.inf if b is None else b) for key, (a, b) in wanted.items()}
-    for code, wanted in column("expects").items()
-}
 NO_PR, NEEDS_PR = (grouped("pr")[kind] for kind in ("none", "needed"))
 
 
