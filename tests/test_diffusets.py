@@ -1,6 +1,7 @@
 """diffusets: shapes and lead laws of the VAE, what the sampler does exactly, and what a condition depends on."""
 
 import random
+from contextlib import nullcontext
 
 import pytest
 import tiny
@@ -10,6 +11,8 @@ from torch import nn
 
 from uniecg_lite import cohort
 from uniecg_lite.beats import MOST_BEATS
+from uniecg_lite.checkpoints import new_codec
+from uniecg_lite.config import SMOKE
 from uniecg_lite.generator.beat_plan import (
     FAR,
     FIRST_BEAT,
@@ -32,7 +35,7 @@ from uniecg_lite.language.requests import Request
 from uniecg_lite.language.tokenizer import train_tokenizer
 from uniecg_lite.leads import INDEPENDENT, LEADS, lead_law_residual
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.training import TrainingLoop
+from uniecg_lite.training import TrainingLoop, autocast
 
 N = 40
 
@@ -69,6 +72,24 @@ def test_vae_shapes(clean, width):
     latent = vae.encode(clean[:3])
     assert clean.shape == (N, 12, 1024) and latent.shape == (3, *LATENT)
     assert vae.decode(latent).shape == (3, 12, 1024)
+
+
+def test_a_step_in_training_is_that_in_float32_on_every_processor(clean):
+    """Some units multiply bfloat16 wrongly where a convolution has few channels; training must not meet them."""
+    slopes = []
+    for precise in (True, False):
+        torch.manual_seed(0)
+        parts = VAE(16), new_codec(SMOKE)
+        parts[0].start(clean)
+        with nullcontext() if precise else autocast():
+            for part in parts:
+                torch.manual_seed(1)
+                part.loss(clean[:8, :, :1000] if part is parts[1] else clean[:8])["loss"].backward()
+        slopes.append(
+            [torch.cat([p.grad.flatten() for p in part.parameters() if p.grad is not None]) for part in parts]
+        )
+    for exact, found in zip(*slopes):
+        assert F.cosine_similarity(exact, found, dim=0) > 0.98 and 0.9 < found.norm() / exact.norm() < 1.1
 
 
 def test_decoded_signals_obey_the_lead_laws(vae):

@@ -96,7 +96,9 @@ class ECGTokenizer(nn.Module):
 
     def drawn(self, numbers: Tensor, length: int) -> Tensor:
         """(B, T, D) -> the coded leads (B, C, L)."""
-        x = self.decoder(numbers.transpose(1, 2))
+        x = self.decoder[:-1](numbers.transpose(1, 2))
+        with torch.autocast("cpu", enabled=False):  # as in `VAE`: bfloat16 convolutions of few leads
+            x = self.decoder[-1](x.float())
         return F.pad(x, (0, max(0, length - x.shape[-1])), mode="replicate")[..., :length]
 
     def loss(self, signal: Tensor) -> dict[str, Tensor]:

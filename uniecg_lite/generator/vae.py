@@ -85,6 +85,7 @@ class VAE(nn.Module):
         self.register_buffer("scale", torch.ones(1, LATENT[0], 1))
         self.register_buffer("shift", torch.zeros(1, LATENT[0], 1))
 
+    @torch.autocast("cpu", enabled=False)  # oneDNN 3.12 gets bfloat16 convolutions of few leads wrong on AMX units
     def distribution(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 12, 1024) mV -> mean and log-variance, each (B, 8, 128), before scaling."""
         companded = compand(signal)
@@ -100,9 +101,10 @@ class VAE(nn.Module):
         leads = expand(self.leads(latent * self.scale + self.shift).float())
         return leads if self.free_leads else from_independent(leads)
 
+    @torch.autocast("cpu", enabled=False)
     def leads(self, latent: Tensor) -> Tensor:
         """(B, 8, 128) latents as they are -> (B, 8, 1024) companded mV, the independent leads, or all twelve."""
-        return self.decoder(latent) + self.straight_out(latent)
+        return self.decoder(latent.float()) + self.straight_out(latent.float())
 
     def loss(self, signal: Tensor, *condition: Tensor) -> dict[str, Tensor]:
         """Squared error of the decoded leads, companded, plus a small KL; all are means. `mse` is in mV squared.

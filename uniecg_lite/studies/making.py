@@ -49,6 +49,7 @@ class ConditionalVAE(VAE):
         self.predicted = nn.Linear(condition, SPREAD * LATENT[1])
         self.decoder[0] = nn.Conv1d(LATENT[0] + SPREAD + PLAN, first.out_channels, 3, padding=1)
 
+    @torch.autocast("cpu", enabled=False)
     def leads(self, latent: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
         """Latents (B, 8, 128), conditions and plans -> the eight independent leads (B, 8, 1024) in companded mV."""
         predicted = self.predicted(condition).unflatten(1, (SPREAD, LATENT[1]))  # (B, 8, 128)
