@@ -64,7 +64,7 @@ def falls(history: dict) -> bool:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_language_model_of_another_family_learns_every_stage(family, tmp_path):
     model = UniECG(*load_llm(folder_of(family, tmp_path / family)), *new_encoders(tiny.PROFILE)).eval()
-    assert not model.muon, "Muon is for models that are trained from nothing"
+    assert not model.pocket, "Muon is for models that are trained from nothing"
     corpus, signal = tiny.corpus(), tiny.patients().signal
     cached = CachedTokens(*(tokens.half() for tokens in model.encode_ecg(signal, raster(signal))))
     assert falls(tiny.pretrain(model, corpus, replace(STEPS, steps=120, lr=1e-2), 0, tmp_path / "03"))
@@ -118,6 +118,6 @@ def test_prompts_stand_in_the_models_own_template(family, tmp_path):
 
 
 def test_a_pocket_model_learns_by_muon():
-    assert tiny.reading_model().muon
+    assert tiny.reading_model().pocket
     loop = TrainingLoop({"llm": tiny.reading_model().llm.requires_grad_(True)}, tiny.PLAN, 0, "unused", muon=True)
     assert len(loop.optimizers) == 2

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -306,6 +308,7 @@ def chain(tmp_path, monkeypatch):
         shutil.copy(path, out)
 
     monkeypatch.setattr(runner, "_execute", execute)
+    monkeypatch.setattr(runner, "usual_jobs", lambda: 1)
     monkeypatch.setattr(runner, "NEEDS", {"02": ("cohort",), "03": ("cohort", "encoders")})
     return folder, executed
 
@@ -329,6 +332,22 @@ def test_the_chain_runs_in_order_and_only_once(chain, capsys):
     assert set(result["seconds"]) == {"00", "01", "02", "03", "total", "total_all"} and result["resumed"] is False
     runner.run("smoke", fresh=True)
     assert executed == ["00", "01", "02", "03"] * 2
+
+
+def test_notebooks_that_do_not_need_each_other_run_side_by_side(chain, monkeypatch):
+    _, executed = chain
+    good, both = runner._execute, threading.Barrier(2, timeout=20)
+
+    def execute(path, out, store):
+        if path.name[:2] in ("02", "03"):
+            both.wait()  # broken unless the other one runs now
+        good(path, out, store)
+
+    monkeypatch.setattr(runner, "_execute", execute)
+    monkeypatch.setattr(runner, "NEEDS", {"02": ("cohort",), "03": ("cohort",)})
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda jobs, _, **how: ThreadPoolExecutor(jobs, **how))
+    assert runner.run("smoke", jobs=2).exists()
+    assert executed[:2] == ["00", "01"] and sorted(executed[2:]) == ["02", "03"]
 
 
 def test_it_starts_again_at_the_first_changed_notebook(chain):
@@ -547,9 +566,11 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
     for number, metrics in (("05", {"stage1.hr_mae_bpm": 3.123456}), ("08", {"prompts.accuracy": 0.995})):
         metrics |= {"prompts.accuracy_low": 0.98} if number == "08" else {}
         (store.folder / "metrics" / f"{number}.json").write_text(json.dumps({"metrics": metrics}))
-    result = json.loads(results.write(store, {"05": 10.04, "08": 20.0}, resumed=False).read_text())
+    seconds, starts = {"05": 10.04, "08": 20.0}, {"05": 50.0, "08": 55.0}
+    result = json.loads(results.write(store, seconds, starts, resumed=False).read_text())
     assert result["metrics"] == {"prompts.accuracy": 0.995, "prompts.accuracy_low": 0.98, "stage1.hr_mae_bpm": 3.1235}
-    assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 30.0, "total_all": 30.0}
+    assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 25.0, "total_all": 25.0}, "they ran side by side"
+    assert result["starts"] == {"05": 0.0, "08": 5.0}
     assert result["claims"]["U9"]["verdict"] == "reproduced" and set(result["claims"]) == {"U9"}
     low = {"prompts.accuracy": 0.96, "prompts.accuracy_low": 0.89}
     assert verdicts(low)["U9"]["verdict"] == "not reproduced" and verdicts({"prompts.accuracy": 0.96}) == {}

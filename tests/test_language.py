@@ -27,6 +27,7 @@ from uniecg_lite.findings import (
 from uniecg_lite.language.conversations import TEXT_MIX, WANTED, WISHES
 from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import (
+    FORM,
     MARKS,
     MEASURES,
     MORE,
@@ -40,7 +41,7 @@ from uniecg_lite.language.requests import (
     phrasings,
     questions,
 )
-from uniecg_lite.language.tokenizer import PLAIN_TEMPLATE, encode, spaced
+from uniecg_lite.language.tokenizer import PLAIN_TEMPLATE, encode, spaced, uncased
 from uniecg_lite.language.wording import USUAL, fill, in_words, number, typed, usual, worded
 from uniecg_lite.leads import LEADS
 from uniecg_lite.llm import ECGLanguageModel
@@ -336,15 +337,15 @@ def test_half_of_the_requests_name_no_measure():
     assert max(named) == 4 and all(r.rate == 70 for r in drawn)
 
 
-def test_an_unusual_wish_has_other_numbers_and_a_finding_more_and_stays_possible():
+def test_an_unusual_wish_has_other_numbers_and_a_finding_more_also_such_as_cannot_be():
     rng, asked = random.Random(0), Request(63, "female", 80, ("SR",), pr=160, qrs=90, qt=400, axis=30)
     drawn = [asked.unusual(rng) for _ in range(4000)]
-    assert not any(one.refusal for one in drawn)
+    assert 0.1 < sum(bool(one.refusal) for one in drawn) / 4000 < 0.5, "what cannot be must be understood, too"
     assert abs(sum("LVH" in one.findings for one in drawn) * len(CODES) / 4000 - MORE) < 0.12
     for key, values in WISHED.items():
         others = [value for one in drawn if (value := getattr(one, key)) != getattr(asked, key)]
         assert abs(len(others) / 4000 - OTHER_NUMBERS) < 0.06 and set(others) <= set(values), key
-        assert len(set(others)) > len(values) * 0.7, key  # QT ends before the next beat
+        assert len(set(others)) > len(values) * 0.7, key
     left = [Request(None, "male", None, ("AFIB",)).unusual(rng) for _ in range(300)]
     assert all(getattr(one, key) is None for one in left for key in WISHED), "what is left open stays open"
 
@@ -529,9 +530,10 @@ def test_what_is_typed_keeps_digits_and_abbreviations():
             name in one.lower() for name in ("ecg", "63yo", "afib", "lbbb", "qtc 480 ms", "bpm (v1-v4)", "pr 210")
         )
     spoken = [one.lower() for one in many if "480" not in one]
-    assert 0.05 < len(spoken) / 400 < 0.16
+    assert 0.09 < len(spoken) / 400 < 0.22
     for one in spoken:
-        assert re.findall(r"\d+", one) == ["12", "63", "1", "4"] and "qtc four " in one and "pr two " in one, one
+        assert re.findall(r"\d+", one) == ["12", "63", "1", "4"], one
+    assert sum("qtc four hundred" in one and "pr two hundred" in one for one in spoken) > len(spoken) / 3
     assert text in many and text.lower() in many and text.upper() in many, (
         "often as it is, in small letters, in capitals"
     )
@@ -616,7 +618,7 @@ def test_what_is_said_is_of_its_kind():
             assert len(parts) == 3 if kind in ("remake", "follow") else len(parts) == 1 or kind == "wish", kind
         for kind in ("wish", "restate", *WISHES):
             prompt, answer = said[kind]
-            assert Request.parse(answer).text() == answer and Request.parse(answer).refusal is None, answer
+            assert Request.parse(answer).text() == answer, answer
             if not isinstance(prompt, str):
                 before, past = Request.parse(prompt[1]), past + 1
                 assert prompt[1] == WANTED + before.text()
@@ -642,9 +644,32 @@ def test_what_is_asked_about_a_report_is_answered_from_it():
     assert set(numbers) == {"Heart rate", "PR interval", "QRS duration", "QT", "QTc interval", "Axis"} and reasons > 200
 
 
+def test_a_form_holds_all_of_a_request_blank_by_blank():
+    whole = Request(63, "female", 120, ("AFIB", "CLBBB", "LVH"), qrs=150, axis=-30, noise=("muscle",), lead="II")
+    told = dict(zip(FORM, whole.filled(), strict=True))
+    assert {name: told[name] for name in ("Age", "Sex", "Rate", "QRS", "Axis", "PR")} == {
+        "Age": "63",
+        "Sex": "female",
+        "Rate": "120",
+        "QRS": "150",
+        "Axis": "-30",
+        "PR": "unknown",
+    }
+    assert told["rhythm"] == "atrial fibrillation" and told["chambers"] == "left ventricular hypertrophy"
+    assert told["Else"] == "Noise muscle. Lead II." and set(Request().filled()) == {"unknown"}
+    for request in tiny.corpus().requests:
+        words = ", ".join(request.filled())
+        assert all(NAMES[code] in words for code in request.findings)
+
+
+def test_capitals_are_left_to_the_leads():
+    assert uncased("LBBB in V1-V3 and aVL, HR 120") == "lbbb in V1-V3 and aVL, hr 120"
+    assert uncased("t inverted in v5, AVF") == "t inverted in V5, aVF" and uncased("PAVE V10") == "pave v10"
+
+
 def test_every_synonym_is_among_what_the_tokenizer_learns_from():
     drawn = set(tiny.corpus().sentences(random.Random(0), 30))
-    assert {name for names in SYNONYMS.values() for name in names} <= drawn
+    assert {uncased(name) for names in SYNONYMS.values() for name in names} <= drawn
 
 
 # --- tokenizer

@@ -5,8 +5,8 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from uniecg_lite.language.tokenizer import encode, train_tokenizer
-from uniecg_lite.llm import RATE_WEIGHT, Batch, RateWords
+from uniecg_lite.language.tokenizer import RATE_WEIGHT, RateWords, encode, train_tokenizer
+from uniecg_lite.llm import Batch
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from uniecg_lite.ecg_image import raster
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.language.conversations import WANTED
-from uniecg_lite.language.requests import Request
+from uniecg_lite.language.requests import FORM, Request
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import IGNORED, load_llm, pocket_llm
 from uniecg_lite.model import Answer, tokens_per_ecg
@@ -115,7 +115,7 @@ def test_either_view_alone(model):
 def test_prompts_begin_with_begin_and_hold_only_words(model):
     ids = model.prompt_ids("  Interpret this ECG.  ")
     assert ids[0] == model.tokenizer.bos_token_id
-    assert model.tokenizer.decode(ids[1:]) == "User: Interpret this ECG.\nAssistant:"
+    assert model.tokenizer.decode(ids[1:]) == "User: interpret this ecg.\nAssistant:", "small letters alone"
 
 
 def test_a_prompt_with_a_past_is_its_parts_in_order_and_begins_once(model):
@@ -323,11 +323,33 @@ def test_some_steps_of_stage_2_show_ecgs_to_be_read_or_beside_a_wish(whole, view
     assert kinds == {"wish", "report", "other"}
 
 
+@torch.no_grad()
+def test_each_blank_of_a_form_foretells_its_words_whatever_fills_the_others(model):
+    one, other = (Request(63, "female", rate, ("AFIB", "LVH"), axis=-30) for rate in (120, 80))
+    form = model.form(one.text())
+    batch = model.batch([[(PROMPTS[2], form)]])
+    ids = torch.tensor([model.prompt_ids(PROMPTS[2]) + form])
+    logits = model(ids).logits[0]
+    at = {name: len(ids[0]) - len(FORM) - 1 + k for k, name in enumerate(FORM)}  # the place of each blank
+    told = {"Age": " 63", "Rate": " 120", "PR": " unknown", "Axis": " -30", "rhythm": " atrial fibrillation"}
+    pairs = list(zip(batch.places.tolist(), batch.target.tolist()))
+    for name, words in told.items():
+        assert [word for place, word in pairs if place == at[name]] == encode(model.tokenizer, words), name
+    by_hand = sum(-logits[place].log_softmax(-1)[word] for place, word in pairs) / len(pairs)
+    torch.testing.assert_close(model.loss(batch), by_hand, atol=1e-3, rtol=1e-3)
+    assert pairs[0] == (at["Age"] - 2, form[0]) and at["Age"] - 1 not in batch.places, (
+        "the form is begun, and then given"
+    )
+    assert model.form(other.text()) == form, "the same words for every wish"
+    rated = [pair for pair in zip(batch.rates.tolist(), batch.bpm.tolist())]
+    assert rated == [(pairs.index((at["Rate"], encode(model.tokenizer, " 120")[0])), 120.0)]
+
+
 def test_what_is_asked_for_beside_an_ecg_is_in_the_words_alone():
     corpus = tiny.corpus()
     collator = Collator(tiny.reading_model(), corpus)
     dialogues = collator.reports([0] * 200, random.Random(0), {"attached": 1.0})
-    answers = {tuple(answer) for [(_, answer)] in dialogues}
+    answers = {tuple(answer.words) for [(_, answer)] in dialogues}
     assert len(answers) > 100, "of other patients than the one that is shown"
 
 
@@ -404,12 +426,12 @@ def test_ecg_states_and_their_gradients_are_those_of_one_pass(whole):
 @torch.no_grad()
 def test_ecg_states_do_not_depend_on_the_batch(whole):
     states = whole.ecg_states(PROMPTS)
-    assert states.shape == (len(PROMPTS), 4, whole.w_ts.weight.shape[0])
+    assert states.shape == (len(PROMPTS), 16, whole.w_ts.weight.shape[0])
     for i, prompt in enumerate(PROMPTS):
         torch.testing.assert_close(whole.ecg_states([prompt])[0], states[i], atol=1e-4, rtol=1e-4)
     ids = torch.tensor([whole.prompt_ids(PROMPTS[2]) + whole.ecg_ids])
     embeds = whole.llm.get_input_embeddings()(ids)
-    hidden = whole.llm(inputs_embeds=embeds, output_hidden_states=True).hidden_states[-1][0, -4:]
+    hidden = whole.llm(inputs_embeds=embeds, output_hidden_states=True).hidden_states[-1][0, -16:]
     torch.testing.assert_close(states[2], hidden, atol=1e-4, rtol=1e-4)
     conditions = whole.conditions(PROMPTS, batch=2)
     torch.testing.assert_close(conditions, whole.mapper(states), atol=1e-4, rtol=1e-4)

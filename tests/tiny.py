@@ -144,7 +144,7 @@ def answer_loss(model, prompts: list[str], answers: list[list[int]], ecg: torch.
 def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
     """The loop of notebook 03."""
     collator = Collator(model, corpus)
-    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.muon)
+    loop = TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.pocket)
     for step in loop:
         step.learn(pretraining_loss(model, collator, step))
     return loop.history

@@ -33,12 +33,13 @@ def run(
     only: Annotated[str | None, typer.Option(help="Number of one notebook, to run it alone.")] = None,
     first: Annotated[str | None, typer.Option("--from", help="Number of the first notebook to run.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Number of the last notebook to run.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks at a time; 2 on a CPU unless said.")] = None,
 ):
-    """Run all notebooks in order, or some; continues after the last finished one, writes under artifacts/ alone."""
+    """Run all notebooks, or some, each after those it needs; skips finished ones, writes under artifacts/ alone."""
     need_checkout("run")
     from .course.runner import run as run_chain
 
-    run_chain(profile, seed, fresh, only, first, last)
+    run_chain(profile, seed, fresh, only, first, last, jobs)
 
 
 @app.command()

@@ -12,17 +12,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTr
 
 from .config import Profile
 from .errors import BadArtifact, BadRequest, refused, require
-from .language.tokenizer import PLAIN_TEMPLATE, encode, number_rows, spaced
+from .language.requests import FORM, Request
+from .language.tokenizer import PLAIN_TEMPLATE, RateWords, encode, number_rows, spaced, uncased
 from .training import device_and_why, inference
 
-Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included
+Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, end token included, or a `Form`
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 ORDER = ("first", "second")  # ECGs that are looked at together
 ATTENTION = {"cuda": "sdpa", "cpu": "eager"}  # fused, but a pocket model on a CPU is faster without
 IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
-RATES = (20, 301)  # bpm: numbers that can follow "Rate"
-RATE_WEIGHT = 3.0  # words that a rate counts for
-RATE_WIDTH = 0.01  # of the bell around a rate, as a share of it; at least half a beat per minute
 
 
 def pocket_llm(profile: Profile, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -72,6 +70,14 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
     return model, tokenizer
 
 
+class Form(list):
+    """An answer as ids whose places foretell other words than the next one: none, or several in any order."""
+
+    def __init__(self, ids: list[int], words: list[tuple[int, ...]]):
+        super().__init__(ids)
+        self.words = words
+
+
 class Batch(NamedTuple):
     """B rows of T words, and N of them that count, all known before the device is asked for anything."""
 
@@ -111,8 +117,8 @@ class ECGLanguageModel(nn.Module):
         return self.llm.get_base_model() if hasattr(self.llm, "peft_config") else self.llm
 
     @property
-    def muon(self) -> bool:
-        """Whether its matrices may learn by Muon: a pocket model's, not those of one that was trained elsewhere."""
+    def pocket(self) -> bool:
+        """Whether it was trained here, from nothing: then its matrices may learn by Muon, and prompts are `uncased`."""
         return bool(getattr(self.lm.config, "pocket", False))
 
     def embed(self, ids: torch.Tensor) -> torch.Tensor:
@@ -130,7 +136,7 @@ class ECGLanguageModel(nn.Module):
         """
         ids: list[int] = []
         for place, text in enumerate((prompt,) if isinstance(prompt, str) else prompt):
-            words = self._head[1] + spaced(text.strip()) + self._tail[0]
+            words = self._head[1] + spaced(uncased(text) if self.pocket else text).strip() + self._tail[0]
             own = [*self._head[0], *encode(self.tokenizer, words), *self._tail[1]][bool(ids) :]
             ids += self.answer_ids(text) if place % 2 else own
         return ids
@@ -138,6 +144,18 @@ class ECGLanguageModel(nn.Module):
     def answer_ids(self, answer: str) -> list[int]:
         """An answer as ids: a space before its first word, the end token after its last."""
         return [*encode(self.tokenizer, " " + answer), self.tokenizer.eos_token_id]
+
+    def form_ids(self) -> list[int]:
+        """The first token of "Wanted" and of each blank of `FORM`; some tokenizers begin every word by a space."""
+        pieces = [encode(self.tokenizer, f" {word}") for word in ("Wanted", *FORM)]
+        return [next(i for i in ids if self.tokenizer.decode([i]).strip()) for ids in pieces]
+
+    def form(self, request: str) -> Form:
+        """How a wish is answered before there are [ECG] tokens: a form, each of whose blanks foretells the words of
+        what fills it, all at once, as the [ECG] tokens will have to. The request is in canonical words."""
+        keys, fill = self.form_ids(), Request.parse(request).filled()
+        words = [(keys[0],), (), *(tuple(encode(self.tokenizer, f" {value}")) for value in fill)]
+        return Form([*keys, self.tokenizer.eos_token_id], words)
 
     def splice(self, ids: torch.Tensor, ecg: torch.Tensor | None) -> torch.Tensor:
         """Put ECG embeddings after the begin token: ids (B, T), ecg (B, S, D) -> embeddings (B, T + S, D)."""
@@ -163,16 +181,17 @@ class ECGLanguageModel(nn.Module):
         """B dialogues as ids, padded behind; the answers' words count, and the begin token comes once."""
         turns = [[(self.prompt_ids(p)[t > 0 :], answer) for t, (p, answer) in enumerate(d)] for d in dialogues]
         rows = [[i for turn in dialogue for part in turn for i in part] for dialogue in turns]
-        labels = [[i for p, answer in d for i in (*[IGNORED] * len(p), *answer)] for d in turns]
+        words = [[(None,) * len(p) + tuple(getattr(a, "words", [(i,) for i in a])) for p, a in d] for d in turns]
+        words = [[each for part in parts for each in part] for parts in words]  # of each place; None in a prompt
         longest, rates, pad = max(map(len, rows)), self.rates, self.tokenizer.pad_token_id
         every = [(b, t) for b, row in enumerate(rows) for t in range(1, len(row))]
-        spots, heard = ([(b, t) for b, t in every if (labels[b][t] == IGNORED) == prompt] for prompt in (False, True))
-        target = [labels[b][t] for b, t in spots]
-        bpm = [rates.bpm.get(word) if rows[b][t - 1] == rates.name else None for (b, t), word in zip(spots, target)]
+        heard = [(b, t) for b, t in every if words[b][t] is None]
+        spots = [(b, t, word) for b, t in every for word in words[b][t] or ()]
+        bpm = [rates.bpm.get(word) if rows[b][t - 1] == rates.name else None for b, t, word in spots]
         batch = Batch(
             torch.tensor([row + [pad] * (longest - len(row)) for row in rows]),
-            torch.tensor([b * (longest - 1) + t - 1 for b, t in spots]),
-            torch.tensor(target),
+            torch.tensor([b * (longest - 1) + t - 1 for b, t, _ in spots]),
+            torch.tensor([word for _, _, word in spots]),
             torch.tensor([i for i, value in enumerate(bpm) if value is None]).long(),
             torch.tensor([i for i, value in enumerate(bpm) if value is not None]).long(),
             torch.tensor([value for value in bpm if value is not None]).float(),
@@ -266,34 +285,3 @@ def _template(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[list[int], str]
     before, after = (tokenizer(part, add_special_tokens=False)["input_ids"] for part in text.split(mark))
     begin = [] if before[:1] == [tokenizer.bos_token_id] else [tokenizer.bos_token_id]
     return ([*begin, *before], ""), ("", after)
-
-
-class RateWords(nn.Module):
-    """The number after "Rate": one word among many of a report, so it counts more, and nearly right is not wrong.
-
-    Where a number is not one token, nothing counts more.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        super().__init__()
-        self.name = encode(tokenizer, " Rate")[-1]
-        self.bpm = {ids[0]: value for value in range(*RATES) if len(ids := encode(tokenizer, f" {value}")) == 1}
-        self.register_buffer("ids", torch.tensor(list(self.bpm)).long(), persistent=False)
-        self.register_buffer("values", torch.tensor(list(self.bpm.values())).float(), persistent=False)
-
-    def loss(self, head: Callable, before: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """Cross-entropy of the answers' words; a rate's target is a bell of neighbours, `RATE_WEIGHT` times.
-
-        Without it a rate that is seldom seen is read as the most usual one of its rhythm: to a softmax over words 181
-        is no nearer to 182 than to "upright".
-
-        Args:
-            head: states (N, D) -> logits (N, V).
-            before: (B * (T - 1), D) the states that come before a word.
-        """
-        others, rates = before[batch.places[batch.others]], before[batch.places[batch.rates]]
-        words = F.cross_entropy(head(others).float(), batch.target[batch.others], reduction="sum")
-        chance = head(rates).float().log_softmax(-1)  # (R, V)
-        far = (self.values - batch.bpm[:, None]) / (RATE_WIDTH * batch.bpm[:, None]).clamp(min=0.5)  # (R, rates)
-        bells = -((-0.5 * far.square()).softmax(1) * chance[:, self.ids]).sum()
-        return (words + RATE_WEIGHT * bells) / (len(others) + RATE_WEIGHT * len(rates))

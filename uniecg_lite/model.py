@@ -21,14 +21,12 @@ from .ecg_image import raster
 from .encoders import ImageEncoder, SignalEncoder
 from .errors import BadArtifact, BadRequest, refused, require
 from .generator.generator import Generator
-from .language.tokenizer import encode
 from .llm import IGNORED, ECGLanguageModel, load_llm
 from .training import device_and_why, inference, unfused
 
 FORMAT = 2  # of a model folder
 POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
 PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")  # with weights in `model.safetensors`
-BEFORE_TOKENS = ("Wanted", "Rate", "Findings", "Age", "Sex", "Axis", "QRS", "PR", "QT")  # words that answered a request
 
 
 class Mapper(nn.Module):
@@ -143,9 +141,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         self.tokenizer.add_tokens(names, special_tokens=True)
         self.ecg_ids, llm = self.tokenizer.convert_tokens_to_ids(names), self.llm
         torch.manual_seed(0)
-        pieces = [encode(self.tokenizer, f" {word}") for word in (BEFORE_TOKENS * n)[:n]]
-        begun = next(i for i in pieces[0] if self.tokenizer.decode([i]).strip())  # some begin every answer by a space
-        words = [begun, *(ids[-1] for ids in pieces[1:])]
+        words = (self.form_ids() * n)[:n]
         for rows in {llm.get_input_embeddings().weight, llm.get_output_embeddings().weight}:
             spread = 0.05 * rows[: min(self.ecg_ids)].std()
             rows[self.ecg_ids] = rows[words] + spread * torch.randn_like(rows[words])
@@ -188,8 +184,9 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         return torch.cat([self.mapper(self.ecg_states(*part)) for part in parts]).float()
 
     def write(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> list[list[int]]:
-        """Greedy answers as ids. An answer ends with the end token or with [ECG_1]."""
-        stops, views = [self.tokenizer.eos_token_id, *self.ecg_ids[:1]], (signal_tokens, image_tokens)
+        """Greedy answers as ids. An answer ends with the end token, with [ECG_1], or with what stands for it before."""
+        begun = (self.ecg_ids or self.form_ids())[:1]
+        stops, views = [self.tokenizer.eos_token_id, *begun], (signal_tokens, image_tokens)
         return self.generate(prompts, self.project, views, stops, self.ecg_ids[1:], batch)
 
     def texts(self, answers: list[list[int]]) -> list[str]:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from .cohort import Cohort
 from .config import Training
 from .ecg_image import raster
-from .language.conversations import TEXT_MIX, WANTED, Corpus
+from .language.conversations import TEXT_MIX, Corpus
 from .language.questions import QUESTION_TYPES, full_answer
 from .llm import Dialogue, ECGLanguageModel
 from .model import UniECG
@@ -68,7 +68,7 @@ class Collator:
     """Seeded conversations about a cohort, as dialogues for `ECGLanguageModel.batch`."""
 
     def __init__(self, model: ECGLanguageModel, corpus: Corpus):
-        self.model, self.corpus, self.ids = model, corpus, cache(model.answer_ids)  # answers repeat
+        self.model, self.corpus, self.ids, self.form = model, corpus, cache(model.answer_ids), cache(model.form)
 
     def reports(
         self, rows, rng: random.Random, mix: dict[str, float] = SHOWN_MIX, generate: list[int] | None = None
@@ -80,7 +80,7 @@ class Collator:
             wanted = kind in ("attached", "wish")  # what is asked for is no copy of what is shown
             row = rng.randrange(len(self.corpus.reports)) if wanted else int(row)
             prompt, answer = self.corpus.sample(kind, row, rng)
-            out.append([(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))])
+            out.append([(prompt, self.reply(wanted, answer, generate))])
         return out
 
     def text(
@@ -88,14 +88,15 @@ class Collator:
     ) -> list[Dialogue]:
         """Conversations in words alone.
 
-        A request for an ECG is answered by `generate`, or, before stage 2, by saying what is wanted: the model learns
-        to tell a request from a restatement by its first word, and which facts it holds by the others.
+        A request for an ECG is answered by `generate`, or, before stage 2, by a form of what is wanted: the model
+        learns to tell a request from a restatement by its first word, and which facts it holds by the others.
         """
-        drawn = [(kind == "wish", *pair) for kind, *pair in self.corpus.dialogue(rows, rng, mix)]
-        return [
-            [(prompt, generate if generate and wanted else self.ids(WANTED * wanted + answer))]
-            for wanted, prompt, answer in drawn
-        ]
+        drawn = self.corpus.dialogue(rows, rng, mix)
+        return [[(prompt, self.reply(kind == "wish", answer, generate))] for kind, prompt, answer in drawn]
+
+    def reply(self, wanted: bool, answer: str, generate: list[int] | None = None) -> list[int]:
+        """An answer as ids; where an ECG is wanted `generate`, or a form."""
+        return (generate or self.form(answer)) if wanted else self.ids(answer)
 
     def stage2(self, step: Step, cached: CachedTokens | None = None) -> tuple[list[Dialogue], torch.Tensor | None]:
         """Conversations of a step of stage 2, and the ECGs (B, S, D_lm) before them, or None.
@@ -259,7 +260,7 @@ def train_reading(
     for name, plan in plans.items():
         whole, loss = name == "stage1", {"alignment": report_loss, "stage1": stage1_loss}[name]
         modules = trainable({"llm": model.llm, **parts} if whole else parts)
-        loop = TrainingLoop(modules, plan, seed, folder / name, name, muon=whole and model.muon)
+        loop = TrainingLoop(modules, plan, seed, folder / name, name, muon=whole and model.pocket)
         for step in loop:
             step.learn(loss(model, collator, cached, step, modes))
         out[name] = loop.history

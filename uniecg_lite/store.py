@@ -21,7 +21,7 @@ from .errors import BadArtifact, UniECGError, refused, require
 from .findings import table
 from .paths import CHECKOUT, ROOT
 
-CHAIN = table("notebooks")  # number -> what it needs of earlier notebooks, what it makes, and its budget
+CHAIN = table("notebooks")  # number -> what it needs, after which it runs besides, what it makes, its budget
 PRODUCERS = {name: number for number, row in CHAIN.items() for name in row["makes"]}
 SIZES = {name: sizes for row in CHAIN.values() for name, sizes in row["makes"].items()}  # those it depends on, by name
 NEEDS = {number: row["needs"] for number, row in CHAIN.items()}  # what those were made from is needed with them

@@ -7,12 +7,14 @@ Notebook NN has `notebooks/exercises/nNN.py` with `EXERCISES`: number -> (test o
 import importlib
 import inspect
 import json
+import math
 import os
 import sys
 import textwrap
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import accumulate
 
 import torch
 import transformers
@@ -27,16 +29,25 @@ from ..training import device_and_why, quiet_libraries
 SUMS = {"total_all": ("00", "18"), "total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
 
 
-def sums(seconds: dict[str, float]) -> dict[str, float]:
-    """Seconds of notebooks by number -> those of each part of the course that has run, see `SUMS`."""
-    parts = {name: [s for k, s in seconds.items() if low <= k <= high] for name, (low, high) in SUMS.items()}
-    return {name: sum(values) for name, values in parts.items() if values}
+def sums(seconds: dict[str, float], starts: dict[str, float] | None = None) -> dict[str, float]:
+    """How long some notebook of each part of the course ran, see `SUMS`: two at the same time count once.
+
+    Args:
+        seconds: of notebooks, by number.
+        starts: when each began, s; one after the other by default.
+    """
+    starts, out = starts or dict(zip(seconds, accumulate([0.0, *seconds.values()]))), {}
+    for name, (low, high) in SUMS.items():
+        spans = sorted((starts[k], starts[k] + s) for k, s in seconds.items() if low <= k <= high)
+        ends = accumulate((end for _, end in spans), max, initial=-math.inf)  # of all that began before
+        out |= {name: sum(max(0.0, end - max(start, last)) for (start, end), last in zip(spans, ends))} if spans else {}
+    return out
 
 
-def against_budget(profile: Profile, seconds: dict[str, float]) -> str:
-    """One line: the seconds of notebooks by number, all and 00 to 10, within or over the profile's budget."""
+def against_budget(profile: Profile, seconds: dict[str, float], starts: dict[str, float] | None = None) -> str:
+    """One line: the time of notebooks by number, all and 00 to 10, within or over the profile's budget."""
     budgets = (("total_all", "all notebooks", profile.seconds_all), ("total", "00 to 10", profile.seconds_budget))
-    spent = [(what, most, sums(seconds).get(name, 0)) for name, what, most in budgets]
+    spent = [(what, most, sums(seconds, starts).get(name, 0)) for name, what, most in budgets]
     return "; ".join(
         f"{what} {s:.0f} s, {'within' if s <= most else 'over'} the budget of {most} s by {abs(most - s):.0f} s"
         for what, most, s in spent
@@ -71,7 +82,7 @@ class Lesson:
     def done(self) -> None:
         """Print the time against the budget, and keep the figures in `artifacts/<profile>/metrics/`."""
         seconds = time.time() - self.begun
-        kept = {"seed": self.seed, "seconds": seconds, "metrics": self.metrics}
+        kept = {"seed": self.seed, "begun": self.begun, "seconds": seconds, "metrics": self.metrics}
         write_text(self.store.folder / "metrics" / f"{self.number}.json", json.dumps(kept, indent=1))
         print(f"{seconds:.0f} s of {self.budget:.0f} s" + (": over budget" if seconds > self.budget else ""))
 

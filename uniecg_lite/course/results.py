@@ -50,8 +50,11 @@ def _of_seed(seed: int) -> str:
     return f".seed{seed}" if seed else ""
 
 
-def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
-    """Gather every notebook's figures, and those of its studies, into the run's results file, see `run_file`."""
+def write(store: Store, seconds: dict[str, float], starts: dict[str, float], resumed: bool) -> Path:
+    """Gather every notebook's figures, and those of its studies, into the run's results file, see `run_file`.
+
+    `starts`: when each notebook began, s.
+    """
     files = sorted((store.folder / "metrics").glob("[0-9][0-9].json"))
     metrics = {name: value for file in files for name, value in json.loads(file.read_text())["metrics"].items()}
     metrics |= derived(metrics) | studied(store)
@@ -65,7 +68,8 @@ def write(store: Store, seconds: dict[str, float], resumed: bool) -> Path:
         "commit": commit(),
         "date": date.today().isoformat(),
         "resumed": resumed,
-        "seconds": {key: round(took, 1) for key, took in [*sorted(seconds.items()), *sums(seconds).items()]},
+        "starts": {key: round(begun - min(starts.values()), 1) for key, begun in sorted(starts.items())},
+        "seconds": {k: round(s, 1) for k, s in [*sorted(seconds.items()), *sums(seconds, starts).items()]},
     }
     write_text(run_file(store), as_text(about, metrics))
     return run_file(store)

@@ -1,12 +1,16 @@
-"""The chain: every notebook in order, with progress, resumable, ending in a results file and a report."""
+"""The chain: every notebook after those it needs, with progress, resumable, ending in a results file and a report."""
 
 import json
+import multiprocessing
 import os
 import time
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import nbformat
 import papermill
+import torch
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
@@ -14,7 +18,7 @@ from ..config import profile as find_profile
 from ..course import results, stored
 from ..errors import BadArtifact, BadRequest, UniECGError, require
 from ..paths import ROOT
-from ..store import NEEDS, PRODUCERS, Store, replacing, write_text
+from ..store import CHAIN, NEEDS, PRODUCERS, Store, replacing, write_text
 from .lesson import against_budget
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -42,6 +46,21 @@ def chosen(only: str | None = None, first: str | None = None, last: str | None =
     return [path for path in chain() if low <= path.name[:2] <= high]
 
 
+def before(path: Path) -> set[str]:
+    """The numbers of the notebooks that must have run before this one: they make what it needs, or it shows figures of
+    theirs."""
+    number = path.name[:2]
+    return {PRODUCERS[name] for name in NEEDS.get(number, ())} | {*CHAIN[number].get("after", ())}
+
+
+def usual_jobs() -> int:
+    """How many notebooks run at a time unless somebody says it: two on a CPU of several cores, each with half of them.
+
+    Small models gain little from a second core, so two notebooks side by side are ready sooner.
+    """
+    return 1 if torch.cuda.is_available() or torch.get_num_threads() < 2 else 2
+
+
 def missing(store: Store, paths: list[Path]) -> list[str]:
     """Artifacts that these notebooks start from and that are not there, or no longer fit, in the chain's order.
 
@@ -60,14 +79,15 @@ def missing(store: Store, paths: list[Path]) -> list[str]:
 
 
 def finished(store: Store) -> dict[Path, dict]:
-    """The notebooks at the start of the chain that have run as they are now, and with this seed: path -> record."""
+    """The notebooks that have run as they are now, with this seed, after those they need: path -> record."""
     out = {}
     for path in chain():
         file, executed = store.folder / "stored" / f"{path.name[:2]}.json", store.folder / "notebooks" / path.name
         known = json.loads(file.read_text()) if file.exists() and executed.exists() else {}
-        if (known.get("seed"), known.get("source")) != (store.seed, _source_hash(path)):
-            break
-        out[path] = known
+        own = (known.get("seed"), known.get("source")) == (store.seed, _source_hash(path)) and "started" in known
+        earlier = [other for path_of, other in out.items() if path_of.name[:2] in before(path)]
+        if own and len(earlier) == len(before(path)) and all(other["started"] <= known["started"] for other in earlier):
+            out[path] = known
     return out
 
 
@@ -78,19 +98,21 @@ def run(
     only: str | None = None,
     first: str | None = None,
     last: str | None = None,
+    jobs: int | None = None,
 ) -> Path | None:
     """Run the chain, or a part of it, and write results and report, all of it among the artifacts of the profile.
 
-    A notebook that finished is not run again unless it, or one before it, has changed; a training that was killed goes
-    on from its checkpoint.
+    A notebook that finished is not run again unless it, or one that it needs, has changed; a training that was killed
+    goes on from its checkpoint.
 
     Args:
         profile: which sizes.
         seed: of the whole chain.
-        fresh: forget what was finished of the notebooks asked for, and of all after them.
+        fresh: forget what was finished of the notebooks asked for, and of all that need them.
         only: the number of one notebook, to run it alone.
         first: the number of the first notebook to run.
         last: that of the last one.
+        jobs: how many run at the same time, see `usual_jobs`.
 
     Returns:
         The results file; None as long as some notebook is not finished.
@@ -112,38 +134,53 @@ def run(
         raise BadArtifact(f"{before}; first run {part}.")
     most = f"budget of all {len(chain())} {store.profile.seconds_all} s"
     print(f"{len(paths)} notebooks, profile {store.profile.name}, seed {seed}; {most}")
-    for path in paths:
-        if path in done:
-            print(f"  {path.stem:32s} done before, {done[path]['seconds']:.0f} s")
-        else:
-            _run_one(path, store, begun)
+    for path in (path for path in paths if path in done):
+        print(f"  {path.stem:32s} done before, {done[path]['seconds']:.0f} s")
+    if todo:
+        _run_all(todo, store, begun, jobs or usual_jobs())
     done = finished(store)
     if left := [path.name[:2] for path in chain() if path not in done]:
         print(f"No results yet, notebooks {', '.join(left)} remain: go on with run --from {left[0]}.")
         return None
-    seconds = {path.name[:2]: known["seconds"] for path, known in done.items()}
-    resumed = len({known["begun"] for known in done.values()}) > 1  # the sum of their seconds is that of no single run
-    file = results.write(store, seconds, resumed)
-    print(against_budget(store.profile, seconds))
+    seconds, starts = ({path.name[:2]: k[key] for path, k in done.items()} for key in ("seconds", "started"))
+    resumed = len({known["begun"] for known in done.values()}) > 1  # their time is that of no single run
+    file = results.write(store, seconds, starts, resumed)
+    print(against_budget(store.profile, seconds, starts))
     table = "## Figures\n\n" + results.beside_committed(json.loads(file.read_text(encoding="utf-8")))
     print(f"results {file}\nreport  {report(store.folder / 'notebooks', store.folder / 'report', table)}")
     return file
 
 
-def _run_one(path: Path, store: Store, run_begun: float) -> None:
-    """Run one notebook of the chain and note it as finished.
+def _run_all(todo: list[Path], store: Store, run_begun: float, jobs: int) -> None:
+    """Run notebooks, each as soon as those that it needs are ready, at most `jobs` at a time, the first ones first.
 
-    Until then, it and all after it no longer are; results go, as they were those of a whole chain.
+    They are no longer finished until then; results go, as they were those of a whole chain.
     """
+    for file in (results.run_file(store), *(store.folder / "stored" / f"{path.name[:2]}.json" for path in todo)):
+        file.unlink(missing_ok=True)
+    threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // jobs))}  # of each kernel
+    how = {"initializer": os.environ.update, "initargs": (threads,)}
+    spawned, running = multiprocessing.get_context("spawn"), {}
+    order = TopologicalSorter({path: {other for other in todo if other.name[:2] in before(path)} for path in todo})
+    order.prepare()
+    with ProcessPoolExecutor(jobs, spawned, **how) if jobs > 1 else ThreadPoolExecutor(1, **how) as pool:
+        while order.is_active():
+            running |= {pool.submit(_run_one, path, store, run_begun): path for path in sorted(order.get_ready())}
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                if ended.exception():
+                    pool.shutdown(cancel_futures=True)  # what runs is finished first
+                order.done(running.pop(ended))
+                ended.result()
+
+
+def _run_one(path: Path, store: Store, run_begun: float) -> None:
+    """Run one notebook of the chain and note it as finished."""
     number, out = path.name[:2], store.folder / "notebooks" / path.name
-    for file in (file for file in (store.folder / "stored").glob("[0-9][0-9].json") if file.stem >= number):
-        file.unlink()
-    results.run_file(store).unlink(missing_ok=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     begun = time.time()
     _execute(path, out, store)
     seconds = time.time() - begun
-    about = {"seed": store.seed, "source": _source_hash(path), "begun": run_begun, "seconds": seconds}
+    about = {"seed": store.seed, "source": _source_hash(path), "begun": run_begun, "started": begun, "seconds": seconds}
     stored.write(store.folder / "stored" / f"{number}.json", {**about, **stored.record(out)})
     print(f"  {path.stem:32s} {seconds:.0f} s of {store.profile.notebook_budget(number):.0f} s", flush=True)
 
@@ -158,9 +195,13 @@ def _execute(path: Path, out: Path, store: Store) -> None:
     os.environ["UNIECG_PROFILE"] = store.profile.name
     for name, value in KEEP_MEMORY.items():
         os.environ.setdefault(name, value)
-    part = out.with_suffix(".part.ipynb")
+    part, worker = out.with_suffix(".part.ipynb"), multiprocessing.current_process().name.rpartition("-")[2]
+    line = int(worker) - 1 if worker.isdigit() else 0  # of its progress bar
     try:
-        given, bar = {"profile": store.profile.name, "seed": store.seed}, {"desc": path.stem, "leave": False}
+        given, bar = (
+            {"profile": store.profile.name, "seed": store.seed},
+            {"desc": path.stem, "leave": False, "position": line},
+        )
         papermill.execute_notebook(path, part, given, kernel_name="python3", cwd=NOTEBOOKS, progress_bar=bar)
     except papermill.PapermillExecutionError as reason:
         stopped = f"{path.name} stopped in cell {reason.exec_count}: {reason.ename}: {reason.evalue}"

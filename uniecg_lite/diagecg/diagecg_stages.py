@@ -63,7 +63,7 @@ def forecast(model: DiagECG, codes: torch.Tensor, plan: Training, seed: int, fol
     model.train()
     for p in model.adapters().values():
         p.requires_grad_(True)
-    loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "forecast", weight_decay=0.0, muon=model.muon)
+    loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "forecast", weight_decay=0.0, muon=model.pocket)
     for step in loop:
         parts = SCALES[step.number % len(SCALES)]
         step.learn(model.forecast_loss(windows(codes[step.rows(len(codes))].long(), parts, model.codec.books)))
@@ -113,7 +113,7 @@ def tune(
         p.requires_grad_(True)
     if model.bridge is not None:
         parts["bridge"] = model.bridge.requires_grad_(True)
-    loop = TrainingLoop(parts, plan, seed, folder, "tuning", weight_decay=0.0, muon=model.muon)
+    loop = TrainingLoop(parts, plan, seed, folder, "tuning", weight_decay=0.0, muon=model.pocket)
     for step in loop:
         step.learn(tuning_loss(model, collator, codes, step, aware))
     model.requires_grad_(False).eval()

@@ -15,13 +15,13 @@ from itertools import combinations, product
 import torch
 
 from ..errors import BadRequest
-from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, grouped, on_paper, readings, report
+from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
-from .requests import NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
+from .requests import FORM, GROUPS, NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
+from .tokenizer import uncased
 from .wording import fill, number, typed, usual
 
-GROUPS = grouped("token")  # findings that are noted together
 IN_LEADS = (*LEAD_SIGNS, *(key for key, _ in NOISES.values()))  # facts that each lead has or has not
 NOTED = (*NUMBERS, *GROUPS, *IN_LEADS)  # what is noted, in this order
 TITLES = {  # what it is called
@@ -55,7 +55,7 @@ def notes(r: Reading, which: str = "") -> str:
     return f"{'; '.join(stated)}."
 
 
-WANTED = "Wanted: "  # how a language model without [ECG] tokens begins its answer to a wish for an ECG
+WANTED = "Wanted: "  # how an ECG that was made is told in a conversation
 READING = {"interpret": 0.5, "interpret_about": 0.2, "denied": 0.2, "upload": 0.1}  # tasks that a report answers
 WISHES = {"generate": 0.2, "parts": 0.5, "attached": 0.1, "two": 0.1, "remake": 0.1}  # how an ECG is wished for
 OTHER = {"general": 0.5, "about_making": 0.25, "small_talk": 0.1, "language": 0.15}  # answered by their own sentence
@@ -136,8 +136,6 @@ class Corpus:
         request = request.unusual(rng)
         how, code, rate = rng.choice(("same_with", "same_number", "again")), rng.choice(CODES), rng.randrange(35, 180)
         again = {"same_with": request.changed_to(code), "same_number": replace(request, rate=rate)}.get(how, request)
-        if again.refusal:  # bradycardia at 140 bpm: another wish
-            return self._remake(kind, row, rng, split)
         wording = rng.choice(phrasings(how, split)).format(
             what=usual(SYNONYMS[code], rng), rate=number(usual(PROMPTS["rate"], rng), rate)
         )
@@ -225,13 +223,14 @@ class Corpus:
         """Texts that show every word of the chain, for the tokenizer."""
         rows = [rng.randrange(len(self.reports)) for _ in range(n)]
         return [
-            *(part for _, prompt, answer in self.dialogue(rows, rng) for part in ("".join(prompt), answer)),
-            *[WANTED] * 10,
-            *(t.format(term=term) for term, _ in self.terms for t in phrasings("question", "seen")[:12]),
-            *(name for names in SYNONYMS.values() for name in names),
+            *(part for _, asked, answer in self.dialogue(rows, rng) for part in (uncased("".join(asked)), answer)),
+            *(f" {word}" for word in ("Wanted:", *FORM) * 10),
+            *(uncased(t.format(term=term)) for term, _ in self.terms for t in phrasings("question", "seen")[:12]),
+            *(uncased(name) for names in SYNONYMS.values() for name in names),
             *words(),
+            *map(uncased, words()),
             *self.reports[:n],
-            *(notes(r) for r in self.readings[: n // 10]),
+            *(uncased(notes(r)) for r in self.readings[: n // 10]),
         ]
 
 

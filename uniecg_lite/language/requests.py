@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cache
 
-from ..findings import CODES, CRITERIA, EXPECTED, NAMES, RANGES, RHYTHMS, column, table
+from ..findings import CODES, CRITERIA, EXPECTED, NAMES, RANGES, RHYTHMS, column, grouped, table
 from ..leads import CHEST, LEADS
 
 PROMPTS = table("prompts") | {"english": [(word, f"{text.capitalize()}.") for word, text in table("english")["words"]]}
@@ -21,6 +21,8 @@ def phrasings(task: str, split: str) -> list:
 
 
 MEASURES = {"pr": "PR", "qrs": "QRS", "qt": "QT", "axis": "Axis"}  # of a request: its field, and its canonical name
+GROUPS = grouped("token")  # findings that are told together
+FORM = ("Age", "Sex", "Rate", *MEASURES.values(), *GROUPS, "Else")  # what a request fills in, each blank by itself
 SLOTS = re.compile(r"{(\w+)}")
 NOISES, STARTS = tuple(PROMPTS["noise"]), tuple(PROMPTS["start"])
 MARKS = tuple(  # what a request has or has not
@@ -68,11 +70,19 @@ class Request:
             f"Age {'unknown' if self.age is None else self.age}. Sex {self.sex or 'unknown'}. "
             f"Rate {'unknown' if self.rate is None else self.rate}. "
             + "".join(f"{name} {getattr(self, key)}. " for key, name in MEASURES.items() if key in self.measures)
-            + "".join(f"ST {lead} {height}. " for lead, height in self.st)
-            + "".join(f"Noise {kind}. " for kind in self.noise)
-            + "".join(f"{name} {value}. " for name, value in self._single.items() if value is not None)
-            + f"Findings: {found or 'unknown'}."
+            + f"{self._rest}Findings: {found or 'unknown'}."
         )
+
+    def filled(self) -> tuple[str, ...]:
+        """What stands in each blank of `FORM`."""
+        found = (", ".join(NAMES[code] for code in codes if code in self.findings) for codes in GROUPS.values())
+        values = (*(getattr(self, key) for key in ("age", "sex", "rate", *MEASURES)), *found, self._rest.strip())
+        return tuple("unknown" if value in (None, "") else str(value) for value in values)
+
+    @property
+    def _rest(self) -> str:
+        parts = [f"ST {lead} {height}. " for lead, height in self.st] + [f"Noise {kind}. " for kind in self.noise]
+        return "".join(parts + [f"{name} {value}. " for name, value in self._single.items() if value is not None])
 
     @property
     def _single(self) -> dict[str, int | str | None]:
@@ -142,15 +152,15 @@ class Request:
         return Request(sex=sex[1] if sex else None, findings=found, st=st, noise=noise, **numbers, **single)
 
     def with_fewer_facts(self, rng: random.Random) -> "Request":
-        """The same request with some of its parts left open, as people ask: half name no measure, half one or two of
-        the findings alone."""
+        """The same request with some of its parts left open, as people ask: half name no measure, most one or two
+        of the findings alone."""
         named = [code for code in self.findings if code != "SR" or rng.random() < 0.3] or self.findings
-        kept = rng.sample(named, min(len(named), rng.choice((1, 2, 9, 9))))
+        kept = rng.sample(named, min(len(named), rng.choice((1, 1, 2, 9))))
         return replace(
             self.few_measures(rng),
-            age=self.age if rng.random() < 0.7 else None,
-            sex=self.sex if rng.random() < 0.7 else None,
-            rate=self.rate if rng.random() < 0.75 else None,
+            age=self.age if rng.random() < 0.6 else None,
+            sex=self.sex if rng.random() < 0.6 else None,
+            rate=self.rate if rng.random() < 0.65 else None,
             findings=tuple(code for code in self.findings if code in kept),
         )
 
@@ -160,11 +170,11 @@ class Request:
         return replace(self, **{key: None for key in self.measures if rng.random() >= share})
 
     def unusual(self, rng: random.Random) -> "Request":
-        """The same request, at times with other numbers and a finding more, as no patient of a cohort has them."""
+        """The same request, at times with other numbers and a finding more, as no patient has them: to refuse what
+        cannot be, it must be understood first."""
         more = self.changed_to(rng.choice(CODES)) if self.findings and rng.random() < MORE else self
         named = [key for key in WISHED if getattr(self, key) is not None and rng.random() < OTHER_NUMBERS]
-        drawn = (replace(more, **{key: rng.choice(WISHED[key]) for key in named}) for _ in range(20))
-        return next((one for one in drawn if not one.refusal), self)
+        return replace(more, **{key: rng.choice(WISHED[key]) for key in named})
 
     def with_more(self, rng: random.Random, share: float = 0.05) -> "Request":
         """The same request that sometimes says, too, how high ST is, how noisy, how long, one lead alone, or where it

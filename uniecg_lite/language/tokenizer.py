@@ -3,16 +3,25 @@
 import json
 import math
 import re
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
 from transformers import PreTrainedTokenizerFast
+
+from ..leads import LEADS
 
 PLAIN_TEMPLATE = "User: {}\nAssistant:"  # a user's words, where a tokenizer has no chat template of its own
 SPECIAL = ("<pad>", "<bos>", "<eos>")
 _SPLIT = r" ?(?:V[1-6]|aV[RLF])(?![a-zA-Z0-9])| ?\p{L}+| ?\d{1,3}| ?[^\s\p{L}\d]+|\s+"
 _GLUED = re.compile(r"(?<=[^\s\d.,vV-])(?=\d)|(?<=\d)(?=[^\W\d_])")
+_LEAD, _NAMED = re.compile(r"\b(?:v[1-6]|av[rlf])\b"), {name.lower(): name for name in LEADS}
 LARGEST_NUMBER = 699  # that is one token after a space; without one it is 99
+RATES = (20, 301)  # bpm: numbers that can follow "Rate"
+RATE_WEIGHT = 3.0  # words that a rate counts for
+RATE_WIDTH = 0.01  # of the bell around a rate, as a share of it; at least half a beat per minute
 
 
 def train_tokenizer(texts: list[str], size: int = 1400) -> PreTrainedTokenizerFast:
@@ -65,6 +74,11 @@ def spaced(text: str) -> str:
     return _GLUED.sub(" ", text)
 
 
+def uncased(text: str) -> str:
+    """The same in small letters, but for leads, which are single tokens: "LBBB" and "lbbb" are one word to learn."""
+    return _LEAD.sub(lambda lead: _NAMED[lead[0]], text.lower())
+
+
 @torch.no_grad()
 def number_rows(rows: torch.Tensor, tokenizer) -> None:
     """Let the rows (V, D) of whole numbers start as sines and cosines of their value: neighbours start as neighbours.
@@ -78,3 +92,34 @@ def number_rows(rows: torch.Tensor, tokenizer) -> None:
         if len(ids) == 1:
             angle = value * wave
             rows[ids[0]] = torch.cat([angle.sin(), angle.cos()]) * spread * 2**0.5
+
+
+class RateWords(nn.Module):
+    """The number after "Rate": one word among many of a report, so it counts more, and nearly right is not wrong.
+
+    Where a number is not one token, nothing counts more.
+    """
+
+    def __init__(self, tokenizer):
+        super().__init__()
+        self.name = encode(tokenizer, " Rate")[-1]
+        self.bpm = {ids[0]: value for value in range(*RATES) if len(ids := encode(tokenizer, f" {value}")) == 1}
+        self.register_buffer("ids", torch.tensor(list(self.bpm)).long(), persistent=False)
+        self.register_buffer("values", torch.tensor(list(self.bpm.values())).float(), persistent=False)
+
+    def loss(self, head: Callable, before: torch.Tensor, batch) -> torch.Tensor:
+        """Cross-entropy of the answers' words; a rate's target is a bell of neighbours, `RATE_WEIGHT` times.
+
+        Without it a rate that is seldom seen is read as the most usual one of its rhythm: to a softmax over words 181
+        is no nearer to 182 than to "upright".
+
+        Args:
+            head: states (N, D) -> logits (N, V).
+            before: (B * (T - 1), D) the states that come before a word.
+        """
+        others, rates = before[batch.places[batch.others]], before[batch.places[batch.rates]]
+        words = F.cross_entropy(head(others).float(), batch.target[batch.others], reduction="sum")
+        chance = head(rates).float().log_softmax(-1)  # (R, V)
+        far = (self.values - batch.bpm[:, None]) / (RATE_WIDTH * batch.bpm[:, None]).clamp(min=0.5)  # (R, rates)
+        bells = -((-0.5 * far.square()).softmax(1) * chance[:, self.ids]).sum()
+        return (words + RATE_WEIGHT * bells) / (len(others) + RATE_WEIGHT * len(rates))

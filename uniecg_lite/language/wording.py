@@ -110,7 +110,7 @@ def typed(text: str, rng: random.Random) -> str:
     before, after = PROMPTS["finish"]["before"], PROMPTS["finish"]["after"]
     text = f"{rng.choice(before)} {text}" if rng.random() < 0.08 else text
     text = f"{text} {rng.choice(after)}" if rng.random() < 0.08 else text
-    if rng.random() < 0.1:
+    if rng.random() < 0.15:
         text = re.sub(r"(?<=[ ,(])\d{1,3}(?=[ ,.)]|$)", lambda digits: in_words(int(digits[0])), text)
     for pattern, shorter, share in PROMPTS["spoken"]:
         text = re.sub(pattern, shorter, text, flags=re.I) if rng.random() < share else text

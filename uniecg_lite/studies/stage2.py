@@ -110,7 +110,7 @@ def capacity_measure(room: StudyContext, variant: str, seed: int, folder: Path) 
 
     def train() -> None:
         plan, collator = replace(P.study_language, steps=first + text), Collator(model, room.corpus)
-        for step in TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.muon):
+        for step in TrainingLoop(trainable({"llm": model.llm}), plan, seed, folder, "language", muon=model.pocket):
             step.learn((pretraining_loss if step.number < first else text_loss)(model, collator, step))
 
     train_once(train, dict(model.llm.named_parameters()), folder / "llm.safetensors")
