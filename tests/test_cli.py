@@ -345,7 +345,7 @@ def test_notebooks_that_do_not_need_each_other_run_side_by_side(chain, monkeypat
 
     monkeypatch.setattr(runner, "_execute", execute)
     monkeypatch.setattr(runner, "NEEDS", {"02": ("cohort",), "03": ("cohort",)})
-    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda jobs, _, **how: ThreadPoolExecutor(jobs, **how))
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", lambda jobs, _: ThreadPoolExecutor(jobs))
     assert runner.run("smoke", jobs=2).exists()
     assert executed[:2] == ["00", "01"] and sorted(executed[2:]) == ["02", "03"]
 

@@ -158,12 +158,11 @@ def _run_all(todo: list[Path], store: Store, run_begun: float, jobs: int) -> Non
     """
     for file in (results.run_file(store), *(store.folder / "stored" / f"{path.name[:2]}.json" for path in todo)):
         file.unlink(missing_ok=True)
-    threads = {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // jobs))}  # of each kernel
-    how = {"initializer": os.environ.update, "initargs": (threads,)}
+    os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // jobs))  # of each kernel
     spawned, running = multiprocessing.get_context("spawn"), {}
     order = TopologicalSorter({path: {other for other in todo if other.name[:2] in before(path)} for path in todo})
     order.prepare()
-    with ProcessPoolExecutor(jobs, spawned, **how) if jobs > 1 else ThreadPoolExecutor(1, **how) as pool:
+    with ProcessPoolExecutor(jobs, spawned) if jobs > 1 else ThreadPoolExecutor(1) as pool:
         while order.is_active():
             running |= {pool.submit(_run_one, path, store, run_begun): path for path in sorted(order.get_ready())}
             for ended in wait(running, return_when=FIRST_COMPLETED).done:
