@@ -176,8 +176,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         states = base(inputs_embeds=self.embed(rows), **how).last_hidden_state  # (B, n, D_lm)
         chances = self.logits(states).float().softmax(-1)  # (B, n, V)
         table = self.embed(torch.arange(chances.shape[-1], device=self.device)).detach()  # (V, D_lm)
-        expected = chances @ (table / table.std()).float()
-        return torch.cat([states, expected.to(states.dtype)], -1)
+        told = chances @ (table / table.std()).float()
+        return torch.cat([states, told.to(states.dtype)], -1)
 
     @inference()
     def conditions(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> torch.Tensor:
