@@ -30,7 +30,7 @@ PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")  # with weights in `model.
 
 
 class Mapper(nn.Module):
-    """Encoder-decoder transformer with learned queries: (B, n, 2 D_lm), see `ecg_states` -> (B, D_c) condition.
+    """Encoder-decoder transformer with learned queries: (B, n, D_lm) states of [ECG_1..n] -> (B, D_c) condition.
 
     The shape of GILL (Koh et al., arXiv 2305.17216): a linear layer in, an encoder over the token states, a decoder
     whose inputs are learned queries, a linear layer out. One pooled vector is wanted, so the queries are averaged.
@@ -41,7 +41,7 @@ class Mapper(nn.Module):
         self.settings = dict(
             lm_width=lm_width, condition_width=condition_width, layers=layers, width=width, queries=queries
         )
-        self.inward = nn.Linear(2 * lm_width, width)
+        self.inward = nn.Linear(lm_width, width)
         self.queries = nn.Parameter(0.02 * torch.randn(1, queries, width))
         self.body = nn.Transformer(
             width, 4, layers, layers, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
@@ -160,8 +160,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         return {name: p for name, p in self.llm.named_parameters() if "trainable_tokens_delta" in name}
 
     def ecg_states(self, prompts: list[str], ecg: torch.Tensor | None = None) -> torch.Tensor:
-        """Of [ECG_1..n] placed after the prompts, with ECGs (B, S, D_lm) or without: (B, n, 2 D_lm), hidden states, and
-        beside each what it foretells, the mean of the rows of words by their chance: 63 is told as the row of "63".
+        """Hidden states (B, n, D_lm) of [ECG_1..n] placed after the prompts, with ECGs (B, S, D_lm) or without.
 
         The LLM is causal and what comes before its own answer does not train, so that is read once without gradient,
         and only the rows after it with one.
@@ -173,11 +172,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         with torch.no_grad():
             read = base(**inputs, position_ids=before, use_cache=True).past_key_values
         how = dict(attention_mask=mask, position_ids=after, past_key_values=read, use_cache=True)
-        states = base(inputs_embeds=self.embed(rows), **how).last_hidden_state  # (B, n, D_lm)
-        chances = self.logits(states).float().softmax(-1)  # (B, n, V)
-        table = self.embed(torch.arange(chances.shape[-1], device=self.device)).detach()  # (V, D_lm)
-        told = chances @ (table / table.std()).float()
-        return torch.cat([states, told.to(states.dtype)], -1)
+        return base(inputs_embeds=self.embed(rows), **how).last_hidden_state
 
     @inference()
     def conditions(self, prompts: list[str], signal_tokens=None, image_tokens=None, batch: int = 64) -> torch.Tensor:

@@ -73,7 +73,7 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
     """An untrained mapper of this way, (B, n, D_lm) hidden states -> (B, D_c) conditions; the least is one matrix."""
     torch.manual_seed(seed)
     lm, n = model.w_ts.weight.shape[0], len(model.ecg_ids)
-    mapper = Mapper(lm, width, way.layers) if way.layers else nn.Sequential(nn.Flatten(), nn.Linear(2 * n * lm, width))
+    mapper = Mapper(lm, width, way.layers) if way.layers else nn.Sequential(nn.Flatten(), nn.Linear(n * lm, width))
     return mapper.to(device_and_why()[0])
 
 
