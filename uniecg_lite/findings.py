@@ -58,12 +58,44 @@ HIDES = {  # code -> findings that it may hide: the row names them, or their gro
 }
 
 
+# --- On which side of a limit is a value? The numbers are the rows' `limits`: name -> [limit, grey zone to either side].
+
+LIMITS = column("limits")
+ZONE = torch.tensor([1.0, 0.0, -1.0])  # surely, by the number, at most: what a limit moves by, in grey zones
+
+
+def reaches(value: torch.Tensor, limit, grey, below: bool = False) -> torch.Tensor:
+    """Is a value at or over a limit, or, with `below`, at or under it? (...,) -> (..., 3) bool.
+
+    Three answers: beyond the grey zone, by the number, and with the grey zone counted in. A finding whose first and
+    last answer differ is borderline: within the tolerance of measuring nobody can tell. Limits may be (...,) too.
+    """
+    by, limit = torch.as_tensor(grey)[..., None] * ZONE, torch.as_tensor(limit)[..., None]
+    return value[..., None] <= limit - by if below else value[..., None] >= limit + by
+
+
+def no(answers: torch.Tensor) -> torch.Tensor:
+    """Not so: (..., 3) answers of `reaches`, of which the surest is now that of the grey zone."""
+    return ~answers.flip(-1)
+
+
+def st_level(age: torch.Tensor, female: torch.Tensor) -> torch.Tensor:
+    """From where ST is elevated in each lead, by age in years and sex, (B,): (B, 12) mV at J + 20 ms."""
+    young, older, women, other = (LIMITS["STE_ANT"][k][0] for k in ("men_under_40_mv", "men_mv", "women_mv", "st_mv"))
+    front = torch.where(female.bool(), women, torch.where(age < 40, young, older))[:, None]
+    return torch.where(torch.tensor([name in ("V2", "V3") for name in LEADS]), front, other)
+
+
 # --- Which lead shows what? Thresholds of single leads, in mV.
 
-ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # at J + 20 ms
-ST_DOWN = -0.1
-T_INVERTED = -0.1
-T_TALL = LOW_SWING = torch.tensor([1.0 if name in CHEST else 0.5 for name in LEADS])  # QRS from peak to peak, below it
+
+def _by_place(limb: float, chest: float) -> torch.Tensor:
+    return torch.tensor([chest if name in CHEST else limb for name in LEADS])
+
+
+ST_DOWN, T_INVERTED = -LIMITS["STD"]["st_mv"][0], -LIMITS["TINV"]["t_mv"][0]
+T_TALL = _by_place(LIMITS["HYPT"]["limb_t_mv"][0], LIMITS["HYPT"]["t_mv"][0])
+LOW_SWING, LOW_GREY = map(_by_place, LIMITS["LOWV"]["limb_mv"], LIMITS["LOWV"]["chest_mv"])  # QRS from peak to peak
 T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
 Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
@@ -73,13 +105,13 @@ LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
 def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
     """(B, S, 12) bool in the order of LEAD_SIGNS: which lead shows what.
 
-    A pathological Q in `Q_LEADS`; ST from 0.1 mV up (0.2 in V2 and V3) or down; T inverted from -0.1 mV in `T_LEADS`,
-    tall from 1.0 mV (0.5 in limb leads).
+    A pathological Q in `Q_LEADS`; ST from 0.1 mV up (in V2 and V3 by `st_level`) or down; T inverted from -0.1 mV in
+    `T_LEADS`, tall from 1.0 mV (0.5 in limb leads).
     """
     st, t = truth["st_mv"], truth["t_mv"]
     upright, q = (torch.tensor([name in leads for name in LEADS]) for leads in (T_LEADS, Q_LEADS))
-    q = q & (truth["q_wave"] > 0)
-    return torch.stack([q, st >= ST_LEVEL, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
+    q, up = q & (truth["q_wave"] > 0), st >= st_level(truth["age"], truth["female"])
+    return torch.stack([q, up, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
 
 
 # --- What is true about an ECG, in words: `report` writes the house style (`report_parser.parse_report` reads it back).
@@ -108,6 +140,7 @@ class Reading:
     drift: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     findings: frozenset[str] = field(default_factory=frozenset)
+    borderline: frozenset[str] = field(default_factory=frozenset)  # within the tolerance of measuring: not scored
     age: float = math.nan
     sex: str = ""
 
@@ -126,6 +159,8 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     columns = {key: [tuple(compress(LEADS, row)) for row in mask.tolist()] for key, mask in masks.items()}
     columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
     columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]
+    grey = truth.get("borderline", torch.zeros_like(found))
+    columns["borderline"] = [frozenset(compress(CODES, row)) for row in grey.tolist()]
     columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
     return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 
