@@ -99,6 +99,7 @@ LOW_SWING, LOW_GREY = map(_by_place, LIMITS["LOWV"]["limb_mv"], LIMITS["LOWV"]["
 T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
 Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
+FLAT_T = (("I", "aVL"), ("V4", "V5"), ("V5", "V6"))  # neighbours where a flat T is a finding
 LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
 
 

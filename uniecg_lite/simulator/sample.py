@@ -13,7 +13,7 @@ from ..findings import ST_DOWN, WIDE
 from . import hashing, waves
 from .disease import put
 from .hearts import Hearts, as_recorded, beat_signal, textbook
-from .waves import BASAL, LATE, MAIN, NOTCH, SEPTAL, V1, curve, swing
+from .waves import BASAL, EXTRA, LATE, MAIN, NOTCH, SEPTAL, V1, curve, swing
 
 HIGHEST = 5.5  # mV, Sokolow and Lyon's sum
 TALLEST = 4.5  # mV, a QRS complex in a chest lead
@@ -32,7 +32,9 @@ def with_signs(hearts: Hearts) -> Hearts:
     """Hearts in, the same hearts out, with the leads that define what was drawn for them."""
     hearts = replace(hearts, **{key: value.clone() for key, value in vars(hearts).items() if key != "who"})
     parts = [SEPTAL, MAIN, BASAL, LATE]  # the complex lasts as long as its parts are seen
-    hearts.qrs = torch.minimum(hearts.qrs, (hearts.centre[:, parts] + 2.3 * hearts.width[:, parts]).amax(1))
+    longer = (hearts.qrs / (hearts.centre[:, parts] + 2.3 * hearts.width[:, parts]).amax(1))[:, None]
+    for values in (hearts.centre, hearts.width):
+        values[:, :EXTRA] *= longer
     for change in (_fascicles, _axis, _voltage, _st):
         change(hearts)
     return hearts

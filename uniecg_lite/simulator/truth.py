@@ -4,14 +4,13 @@ import torch
 import torch.nn.functional as F
 
 from ..findings import (
-    CODES, HIDES, INJURY, LIMITS, LOW_GREY, LOW_SWING, OTHER_ST, SINUS, WIDE, column, no, reaches, st_level
+    CODES, FLAT_T, HIDES, INJURY, LIMITS, LOW_GREY, LOW_SWING, OTHER_ST, SINUS, WIDE, column, no, reaches, st_level
 )  # fmt: skip
 from ..leads import LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
 from .hearts import Hearts, beat_signal
 from .schedule import ATRIAL, NO_P, VENTRICULAR, Beats
 from .waves import V1, curve
 
-FLAT_T = (("I", "aVL"), ("V4", "V5"), ("V5", "V6"))
 _POINTS = 64
 
 

@@ -188,8 +188,8 @@ def _forces(who: Patients, u: Draws, size: torch.Tensor) -> tuple[torch.Tensor, 
     """Dipoles (B, W, 3) of the parts of the complex in mV, and the axis drawn for it (B,) in degrees."""
     large = who.has("LVH")
     angle = who.override(who.usual("axis_deg"), {code: u.between(*span) for code, span in HEARTS["axis_deg"].items()})
-    frontal = size * u.between(0.75, 1.3) * torch.where(large, u.between(1.3, 1.7), 1.0)
-    back = size * u.between(0.25, 0.65) * torch.where(large, u.between(2.0, 2.8), 1.0)
+    frontal = size * u.between(0.78, 1.25) * torch.where(large, u.between(1.3, 1.7), 1.0)
+    back = size * u.between(0.30, 0.60) * torch.where(large, u.between(2.0, 2.8), 1.0)
     back = who.override(back, {"RVH": -size * u.between(0.55, 0.95), "STE_POST": -size * u.between(0.25, 0.45)})
     main = frontal_dipole(frontal, angle, back)
     septal = -0.14 * main * u.between(0.3, 1.0)[:, None]
@@ -198,8 +198,10 @@ def _forces(who: Patients, u: Draws, size: torch.Tensor) -> tuple[torch.Tensor, 
     for code, (share, degrees) in HEARTS["septal"].items():
         turned = frontal_dipole(share * small, torch.full_like(size, degrees), -0.25 * size)
         septal = who.override(septal, {code: turned})
+    first = frontal_dipole(small, torch.full_like(size, 65), -0.25 * size)
+    septal = put((angle < 5) & ~who.has(*HEARTS["septal"], *OLD), septal, first)  # r below where the axis is to the left
     basal = -u.between(0.05, 0.30)[:, None] * main
-    back = size * u.between(0.25, 0.65) * torch.where(large, 1.6, 1.0)
+    back = size * u.between(0.30, 0.60) * torch.where(large, 1.6, 1.0)
     basal[:, 2] = who.override(back, {"RVH STE_POST": 0.1 * size})
     basal[:, 0] = who.override(basal[:, 0], {"RVH": -0.45 * size})  # deep S in V5 and V6
     basal = who.override(basal, {"EREP": 0.0})  # R falls straight into the notch
