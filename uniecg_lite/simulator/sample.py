@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import torch
 
-from ..findings import ST_DOWN, WIDE
+from ..findings import OLD, ST_DOWN, WIDE
 from . import hashing, waves
 from .disease import put
 from .hearts import Hearts, as_recorded, beat_signal, textbook
 from .waves import BASAL, EXTRA, LATE, MAIN, NOTCH, SEPTAL, V1, curve, swing
 
+SEEN = 2.45  # standard deviations after its top for which a part of QRS is seen
 HIGHEST = 5.5  # mV, Sokolow and Lyon's sum
 TALLEST = 4.5  # mV, a QRS complex in a chest lead
 T_BENDS, T_TALLEST = 0.6, 0.95  # mV in a chest lead, where T is not drawn tall
@@ -32,7 +33,8 @@ def with_signs(hearts: Hearts) -> Hearts:
     """Hearts in, the same hearts out, with the leads that define what was drawn for them."""
     hearts = replace(hearts, **{key: value.clone() for key, value in vars(hearts).items() if key != "who"})
     parts = [SEPTAL, MAIN, BASAL, LATE]  # the complex lasts as long as its parts are seen
-    longer = (hearts.qrs / (hearts.centre[:, parts] + 2.3 * hearts.width[:, parts]).amax(1))[:, None]
+    seen = (hearts.centre[:, parts] + SEEN * hearts.width[:, parts]).amax(1) * (1 + 0.05 * hearts.has(*OLD))
+    longer = (hearts.qrs / seen)[:, None]
     for values in (hearts.centre, hearts.width):
         values[:, :EXTRA] *= longer
     for change in (_fascicles, _axis, _voltage, _st):

@@ -131,7 +131,7 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
     right, other = drawn("CRBBB", "IRBBB"), drawn("CLBBB", "WPW", "VT", "PACE")
     complete = right & reaches(qrs, *limits["CRBBB"]["qrs_ms"])
     partial = right & reaches(qrs, *limits["IRBBB"]["qrs_ms"]) & no(complete)
-    delay = ~right & ~other & reaches(qrs, *limits["IVCD"]["qrs_ms"])
+    delay = ~right & ~other & ~drawn("AFLT") & reaches(qrs, *limits["IVCD"]["qrs_ms"])
     clear = ~other & no(delay)
     calm = clear & ~drawn("AFLT")  # flutter waves hide ST and Q
     local = calm & ~drawn(*OTHER_ST)

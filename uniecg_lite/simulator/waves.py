@@ -87,7 +87,7 @@ def p_wave(who: Patients, own: Draws, now: Draws, field, duration, pr):
     low = who.override(torch.ones(len(p), 1), {"LOWV": 0.8, "HYPERK": 0.30})
     dip = who.has("PERI")[:, None] * (-0.055 * SIZES["PERI"])  # of the PR segment
     mv = torch.stack([see(field, low * right), see(field, low * left), dip], -1)  # (B, 8, 3)
-    first, second = torch.where(large, 0.29, 0.36), torch.where(large, 0.73, 0.64)
+    first, second = torch.where(large, 0.32, 0.36), torch.where(large, 0.66, 0.64)
     centre = torch.stack([first * duration, second * duration, (duration + pr) / 2], -1)
     width = torch.stack([0.155 * duration, 0.155 * duration, ((pr - duration) / 3.2).clamp(min=0.010)], -1)
     return {"p_mv": mv, "p_centre": centre, "p_width": width}
@@ -138,7 +138,7 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> 
         st = st + who.has(code)[:, None] * (much if code in (*INJURY, "STD") else small) * level
         if code in INJURY and code != "STE_POST":
             t = t + who.has(code)[:, None] * 0.6 * much * level
-    tall, flat = now.between(1.0, 1.45)[:, None], now.between(0.05, 0.35)[:, None]
+    tall, flat = now.between(1.0, 1.45)[:, None], now.between(0.2, 0.42)[:, None]
     for code, (least, share, more) in HEARTS["upright_t_mv"].items():
         t = who.override(t, {code: share * t.clamp(min=least) + more})
     t = who.override(t, {"NST": lambda t: flat * t})

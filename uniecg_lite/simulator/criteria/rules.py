@@ -146,7 +146,7 @@ def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dic
     # short PR, broad QRS, and a slow start of 40 ms, the delta wave
     pre_excited = sinus_p & (m.pr_ms < LIMIT["WPW"]["pr_ms"]) & (m.qrs_ms >= LIMIT["WPW"]["qrs_ms"] - GRACE_MS) & (m.delta_ms >= 40)
     # broad complexes hide voltage, ST, T and Q criteria; a right bundle branch block does not
-    delay = (m.qrs_ms > LIMIT["IVCD"]["qrs_ms"]) & ~left_block & ~right_block & ~partial
+    delay = (m.qrs_ms > LIMIT["IVCD"]["qrs_ms"]) & ~left_block & ~right_block & ~partial & ~found["AFLT"]
     clear = ~(left_block | delay | (wide & ~right_block) | paced | pre_excited)
     # R of 0.6 mV in V1, taller than S is deep, with an axis to the right
     right_axis = (m.axis_deg > LIMIT["RAD"]["axis_deg"]) & (m.axis_deg <= 180)
@@ -193,7 +193,7 @@ def _repolarisation(m: Measured, found: dict[str, torch.Tensor], level: torch.Te
     pericarditis = clear & (limb >= 2) & (chest >= 2) & (limb + chest >= 5) & reverse & found["sinus_p"]
     # Brugada, coved: J at 0.2 mV or more in V1 or V2, falling all the way into an inverted T wave
     j, st60, t = (lead(key, "V1", "V2") for key in ("j_mv", "st60_mv", "t_mv"))
-    brugada = clear & ((j >= LIMIT["BRUG"]["j_mv"] - GRACE_MV) & (st60 < j) & (t < -0.05)).any(1) & ~block
+    brugada = clear & ((j >= LIMIT["BRUG"]["j_mv"] - GRACE_MV) & (st60 < j) & (t < -0.05)).any(1) & ~found["CRBBB"]
     # early repolarisation: a notch of 0.1 mV at the end of R in two inferior or lateral leads, QRS under 120 ms
     notch = torch.stack([(lead("notch_mv", *few) >= LIMIT["EREP"]["notch_mv"]).sum(1) >= 2 for few in (INFERIOR, ("I", "aVL", "V5", "V6"))])
     early = clear & notch.any(0) & (m.qrs_ms < 120)
@@ -224,6 +224,7 @@ def _repolarisation(m: Measured, found: dict[str, torch.Tensor], level: torch.Te
     u, t = lead("u_mv", "V2", "V3", "V4"), lead("t_mv", "V2", "V3", "V4").abs()
     large_u = (((u > t) | ((u >= 0.1) & (t < 0.15))).sum(1) >= 2) & (u.amax(1) > 0.05)
     found |= walls | old | {
+        "IRBBB": found["IRBBB"] & ~brugada,  # its r' is no block's
         "STD": local & ~injured & any_pair(m.st_mv <= ST_DOWN + GRACE_MV, NEIGHBOURS),
         "TINV": clear & ~brugada & any_pair(inverted, NEIGHBOURS[:6]),
         "HYPT": tall_t & ~narrow,
