@@ -85,6 +85,7 @@ def _rate(who: Patients, u: Draws) -> torch.Tensor:
 def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Tensor]:
     """PR, P, QRS and QT in s. QT follows the rate between Bazett's and Fridericia's powers of RR."""
     p_duration = who.override(who.usual("p_ms") / 1000, {"LAE": u.between(0.118, 0.150), "WPW": lambda p: 0.84 * p})
+    p_duration = who.override(p_duration, {"WENCK MOB2 3AVB": p_duration.clamp(max=0.112)})  # each stands for itself
     pr = who.usual("pr_ms") / 1000 - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
     cases = {"LAE": lambda pr: pr.clamp(min=0.176), "PERI": lambda pr: pr.clamp(min=0.160)}
     cases |= {"1AVB": u.between(0.194, 0.30), "WPW": u.between(0.094, 0.116), "WENCK": u.between(0.16, 0.21)}

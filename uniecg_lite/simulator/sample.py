@@ -46,7 +46,7 @@ def _fascicles(hearts: Hearts) -> None:
     """A fascicular block starts towards the fascicle that conducts and goes on the other way: rS and qR."""
     u = hashing.uniform(hearts.who.seed, hearts.who.index, stream=305, n=4)
     left, block, plain = hearts.has("LAFB"), hearts.has("LAFB", "LPFB"), ~hearts.has("CRBBB")
-    main = torch.where(left, -74 + 32 * u[:, 0], 96 + 36 * u[:, 0])
+    main = torch.where(left, -74 + torch.where(plain, 32, 16) * u[:, 0], 96 + 36 * u[:, 0])
     first = torch.where(left, 108 + 10 * u[:, 1], -55 + 10 * u[:, 1])
     mv = hearts.qrs_mv.clone()
     mv[:, :2, [BASAL, NOTCH]] = 0

@@ -77,7 +77,7 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
     hz = 0.18 + 0.12 * u[:, 1:2]  # breaths
     breath = torch.sin(2 * torch.pi * (u[:, :1] + hz * rr * beat))
     # RMSSD (B, 1) as a share of RR, less where it is fast, and little beside ectopic beats; most of it is breathing
-    rmssd = who.usual("rmssd_ms")[:, None] / 1000 * (rr / 0.95).clamp(max=1.2) ** 1.7
+    rmssd = who.usual("rmssd_ms")[:, None] / 1000 * (rr / 0.95).clamp(max=1.1) ** 2.5
     rmssd = who.override(rmssd, {"PAC PVC BIGU": rmssd.clamp(max=0.02)}) / rr
     share = 0.5 + 0.45 * u[:, 2:3]
     cases = {"SARRH": 0.08 + 0.13 * u[:, 2:3], EVEN: 0.0, "JUNC": 0.0}

@@ -87,7 +87,7 @@ def p_wave(who: Patients, own: Draws, now: Draws, field, duration, pr):
     low = who.override(torch.ones(len(p), 1), {"LOWV": 0.8, "HYPERK": 0.30})
     dip = who.has("PERI")[:, None] * (-0.055 * SIZES["PERI"])  # of the PR segment
     mv = torch.stack([see(field, low * right), see(field, low * left), dip], -1)  # (B, 8, 3)
-    first, second = torch.where(large, 0.32, 0.36), torch.where(large, 0.66, 0.64)
+    first, second = torch.where(large, 0.30, 0.36), torch.where(large, 0.70, 0.64)
     centre = torch.stack([first * duration, second * duration, (duration + pr) / 2], -1)
     width = torch.stack([0.155 * duration, 0.155 * duration, ((pr - duration) / 3.2).clamp(min=0.010)], -1)
     return {"p_mv": mv, "p_centre": centre, "p_width": width}

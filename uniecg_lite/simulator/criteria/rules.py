@@ -147,7 +147,8 @@ def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dic
     pre_excited = sinus_p & (m.pr_ms < LIMIT["WPW"]["pr_ms"]) & (m.qrs_ms >= LIMIT["WPW"]["qrs_ms"] - GRACE_MS) & (m.delta_ms >= 40)
     # broad complexes hide voltage, ST, T and Q criteria; a right bundle branch block does not
     delay = (m.qrs_ms > LIMIT["IVCD"]["qrs_ms"]) & ~left_block & ~right_block & ~partial & ~found["AFLT"]
-    clear = ~(left_block | delay | (wide & ~right_block) | paced | pre_excited)
+    delay = delay & ~(second & (m.qrs_ms < 126))  # nearly a right block, on its limit
+    clear = ~(left_block | delay | (wide & found["AFLT"]) | paced | pre_excited)
     # R of 0.6 mV in V1, taller than S is deep, with an axis to the right
     right_axis = (m.axis_deg > LIMIT["RAD"]["axis_deg"]) & (m.axis_deg <= 180)
     right_ventricle = (high >= LIMIT["RVH"]["r_v1_mv"]) & (high > low) & right_axis & ~wide & ~partial
