@@ -91,10 +91,11 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
     cases |= {"1AVB": u.between(0.194, 0.30), "WPW": u.between(0.094, 0.116), "WENCK": u.between(0.16, 0.21)}
     pr = who.override(pr, cases)
     wide = {"CLBBB VT PACE": (0.126, 0.168), "CRBBB": (0.116, 0.168), "IRBBB": (0.097, 0.122), "IVCD": (0.106, 0.154), "WPW": (0.126, 0.154)}
-    wide |= {"HYPERK": (0.096, 0.103)}
+    wide |= {"HYPERK": (0.092, 0.100)}
     qrs = who.usual("qrs_ms") / 1000
     qrs = who.override(qrs.clamp(0.068, 0.118), {codes: u.between(*span) for codes, span in wide.items()})
     qtc = who.usual("qtc_ms") / 1000
+    qtc = torch.where(rr < 0.6, qtc.clamp(max=0.44), qtc)  # P is not lost in the T before it
     cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.470, 0.570)}
     qtc = who.override(qtc, cases | {"HYPERK": lambda qtc: qtc - 0.02})
     qt = torch.minimum(qtc * who.override(rr, {"3AVB": rr.clamp(max=1.5)}) ** 0.45, 0.86 * rr)
