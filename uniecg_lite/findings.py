@@ -58,7 +58,7 @@ HIDES = {  # code -> findings that it may hide: the row names them, or their gro
 }
 
 
-# --- On which side of a limit is a value? The numbers are the rows' `limits`: name -> [limit, grey zone to either side].
+# --- On which side of a limit is a value? The rows' `limits`: name -> [limit, grey zone to either side of it].
 
 LIMITS = column("limits")
 ZONE = torch.tensor([1.0, 0.0, -1.0])  # surely, by the number, at most: what a limit moves by, in grey zones
@@ -95,7 +95,7 @@ def _by_place(limb: float, chest: float) -> torch.Tensor:
 
 ST_DOWN, T_INVERTED = -LIMITS["STD"]["st_mv"][0], -LIMITS["TINV"]["t_mv"][0]
 T_TALL = _by_place(LIMITS["HYPT"]["limb_t_mv"][0], LIMITS["HYPT"]["t_mv"][0])
-LOW_SWING, LOW_GREY = map(_by_place, LIMITS["LOWV"]["limb_mv"], LIMITS["LOWV"]["chest_mv"])  # QRS from peak to peak
+LOW_SWING = _by_place(LIMITS["LOWV"]["limb_mv"][0], LIMITS["LOWV"]["chest_mv"][0])  # QRS from peak to peak, below it
 T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
 Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one

@@ -90,7 +90,13 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
     cases = {"LAE": lambda pr: pr.clamp(min=0.176), "PERI": lambda pr: pr.clamp(min=0.160)}
     cases |= {"1AVB": u.between(0.194, 0.30), "WPW": u.between(0.094, 0.116), "WENCK": u.between(0.16, 0.21)}
     pr = who.override(pr, cases)
-    wide = {"CLBBB VT PACE": (0.126, 0.168), "CRBBB": (0.116, 0.168), "IRBBB": (0.097, 0.122), "IVCD": (0.106, 0.154), "WPW": (0.126, 0.154)}
+    wide = {
+        "CLBBB VT PACE": (0.126, 0.168),
+        "CRBBB": (0.116, 0.168),
+        "IRBBB": (0.097, 0.122),
+        "IVCD": (0.106, 0.154),
+        "WPW": (0.126, 0.154),
+    }
     wide |= {"HYPERK": (0.092, 0.100)}
     qrs = who.usual("qrs_ms") / 1000
     qrs = who.override(qrs.clamp(0.068, 0.118), {codes: u.between(*span) for codes, span in wide.items()})

@@ -1,6 +1,6 @@
 """How are hearts drawn for record numbers? A textbook's, with what recorded ones have beside it, and their signs.
 
-Values lie where people's do, on either side of each limit and near it, too: what they are called follows in `truth`. The
+Values lie where people's do, on either side of each limit and near it: what they are called follows in `truth`. The
 last step only gives what was drawn the leads that define it: a fascicular block its rS and qR, hypertrophy and low
 voltage their size, a posterior infarct its mirror image.
 """

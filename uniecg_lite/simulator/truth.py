@@ -3,9 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from ..findings import (
-    CODES, FLAT_T, HIDES, INJURY, LIMITS, LOW_GREY, LOW_SWING, OTHER_ST, SINUS, WIDE, column, no, reaches, st_level
-)  # fmt: skip
+from ..findings import CODES, FLAT_T, HIDES, INJURY, LIMITS, LOW_SWING, OTHER_ST, SINUS, column, no, reaches, st_level
 from ..leads import LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
 from .hearts import Hearts, beat_signal
 from .schedule import ATRIAL, NO_P, VENTRICULAR, Beats
@@ -18,10 +16,12 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     """The truth of each record.
 
     Returns:
-        rate_bpm, pr_ms (NaN where no P conducts at a constant interval), qrs_ms, qt_ms, qtc_ms (Bazett), axis_deg,
-        p_ms (NaN where P waves of the sinus node are missing), age, all (B,); female (B,) bool; st_mv, t_mv, r_mv, s_mv, q_mv, p_mv (B, 12) in lead order; q_wave (B, 12)
-        bool, pathological Q; findings (B, len(CODES)) bool; borderline (B, len(CODES)) bool, what lies so close to the
-        limits that decide it that nobody could measure on which side (the grey zones of data/findings.json); onset_s (B, K) QRS onsets, NaN outside the record;
+        rate_bpm, pr_ms (NaN where no P conducts at a constant interval), p_ms (NaN in rhythms without a sinus P),
+        qrs_ms, qt_ms, qtc_ms (Bazett), axis_deg, age, all (B,); female (B,) bool; st_mv, t_mv, r_mv, s_mv, q_mv, p_mv
+        (B, 12) in lead order; q_wave (B, 12)
+        bool, pathological Q; findings (B, len(CODES)) bool; borderline (B, len(CODES)) bool, what lies so close to a
+        limit that nobody can measure on which side (grey zones of data/findings.json); onset_s (B, K) QRS onsets, NaN
+        outside the record;
         beat_kind (B, K); p_onset_s (B, K) P onsets, NaN where there is none.
     """
     inside = (beats.onset >= 0) & (beats.onset < seconds)
@@ -67,8 +67,8 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
     run = ((qrs > 0) & (torch.arange(_POINTS) > first)).cumsum(2) == 0
     q = torch.where(run & (qrs.gather(2, first) < 0), qrs, 0.0)
     seconds = (q < -0.03).sum(2) * (hearts.qrs / (_POINTS - 1))[:, None]  # (B, 12)
-    shortest = torch.tensor([0.022 if name in ("V2", "V3") else 0.032 for name in LEADS])  # seen as 20 and 30 ms
-    p = curve(hearts.p_mv[..., :2], hearts.p_centre[:, :2], hearts.p_width[:, :2], hearts.p_duration[:, None] * share[::2])
+    during = hearts.p_duration[:, None] * share[::2]
+    p = curve(hearts.p_mv[..., :2], hearts.p_centre[:, :2], hearts.p_width[:, :2], during)  # (B, 8, n)
     end = p[:, V1, p.shape[2] // 3 :]
     p = from_independent(p)  # (B, 12, n)
     return {
@@ -79,7 +79,6 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
         "s_mv": qrs.amin(2).clamp(max=0),
         "q_mv": q.amin(2),
         "q_s": seconds,
-        "q_wave": (q.amin(2) <= -0.1) & (seconds >= shortest),
         "p_mv": p.gather(2, p.abs().argmax(2, keepdim=True))[..., 0],
         "p_end_mv": end.amin(1),
         "p_end_ms": 1000 * (end < -0.02).float().mean(1) * hearts.p_duration * 2 / 3,
@@ -111,9 +110,7 @@ def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> 
 
 def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
     """Intervals, axis, chambers, ischaemia, old infarcts, voltage and what is normal, from the beat's measures."""
-    axis, st, t, r, s, q, qrs, age = (truth[key] for key in (
-        "axis_deg", "st_mv", "t_mv", "r_mv", "s_mv", "q_mv", "qrs_ms", "age"
-    ))  # fmt: skip
+    axis, st, t, r, s, qrs = (truth[key] for key in ("axis_deg", "st_mv", "t_mv", "r_mv", "s_mv", "qrs_ms"))
     limits = LIMITS
 
     def drawn(*codes: str) -> torch.Tensor:
@@ -135,17 +132,17 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
     clear = ~other & no(delay)
     calm = clear & ~drawn("AFLT")  # flutter waves hide ST and Q
     local = calm & ~drawn(*OTHER_ST)
-    axis_left = reaches(axis, *limits["LAD"]["axis_deg"], below=True) & reaches(axis, -90, 5)
     axis_right = reaches(axis, *limits["RAD"]["axis_deg"])
     # voltage
-    tall_r = reaches(lead(r, "V1"), *limits["RVH"]["r_v1_mv"]) & reaches(lead(r + s, "V1"), 0, limits["RVH"]["r_v1_mv"][1])
+    least, grey = limits["RVH"]["r_v1_mv"]
+    tall_r = reaches(lead(r, "V1"), least, grey) & reaches(lead(r + s, "V1"), 0, grey)
     sokolow = reaches(in_leads(r, "V5", "V6").amax(1) - lead(s, "V1"), *limits["LVH"]["sokolow_mv"])
     voltage = sokolow | by_sex("LVH", "cornell_{}_mv", lead(r, "aVL") - lead(s, "V3"))
     inverted = reaches(-t, *limits["TINV"]["t_mv"])  # (B, 12, 3)
     strain = in_leads(inverted, "V5", "V6").all(1)
     front = torch.tensor([name in ("V1", "V2", "V3") for name in LEADS])
     out_of_place = inverted & ~(right & front)[..., None]  # in a right block it is a part of the block
-    up = reaches(st, st_level(age, truth["female"]), limits["STE_ANT"]["st_mv"][1])  # (B, 12, 3)
+    up = reaches(st, st_level(truth["age"], truth["female"]), limits["STE_ANT"]["st_mv"][1])  # (B, 12, 3)
     anterior = local & in_leads(up, "V3", "V4").all(1)
     wall = {
         "STE_ANT": anterior,
@@ -155,19 +152,22 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
         "STE_POST": drawn("STE_POST").expand(-1, 3),
     }
     # Q: deep and long enough, or a QS, with an r that is hardly one
-    q_ms = torch.tensor([limits["Q_ANT"]["q_v2_v3_ms" if name in ("V2", "V3") else "q_ms"][0] for name in LEADS])
-    deep = reaches(-q, *limits["Q_ANT"]["q_mv"]) & reaches(1000 * truth["q_s"], q_ms + 2, limits["Q_ANT"]["q_ms"][1])
+    q = limits["Q_ANT"]
+    q_ms = torch.tensor([2 + q["q_v2_v3_ms" if name in ("V2", "V3") else "q_ms"][0] for name in LEADS])  # as it is seen
+    deep = reaches(-truth["q_mv"], *q["q_mv"]) & reaches(1000 * truth["q_s"], q_ms, q["q_ms"][1])
+    truth["q_wave"] = deep[..., 1].clone()
     deep[..., 2] |= (r < 0.06) & (s <= -0.08)
     scarred = calm & ~drawn("LAFB", "LPFB", "RVH")
-    found = found | wall | {
+    found = found | wall
+    found |= {
         "CRBBB": complete,
         "IRBBB": partial,
         "IVCD": delay,
         "LAFB": drawn("LAFB") & (drawn("CRBBB") | reaches(axis, *limits["LAFB"]["axis_deg"], below=True)),
         "LPFB": drawn("LPFB") & (drawn("CRBBB") | reaches(axis % 360, *limits["LPFB"]["axis_deg"])),
-        "LAD": clear & axis_left,
+        "LAD": clear & reaches(axis, *limits["LAD"]["axis_deg"], below=True) & reaches(axis, -90, 5),
         "RAD": clear & axis_right,
-        "LVH": clear & voltage & (reaches(age, *limits["LVH"]["years"]) | strain),
+        "LVH": clear & voltage & (reaches(truth["age"], *limits["LVH"]["years"]) | strain),
         "RVH": clear & ~right & ~drawn("STE_POST", "LPFB") & tall_r & axis_right,
         "LAE": drawn(*SINUS)
         & reaches(truth["p_ms"], *limits["LAE"]["p_ms"])
@@ -176,15 +176,15 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
         "RAE": drawn(*SINUS) & reaches(lead(truth["p_mv"], "II"), *limits["RAE"]["p_mv"]),
         "TINV": clear & ~drawn("BRUG") & any_pair(out_of_place, NEIGHBOURS[:6]),  # III is often inverted in health
         "LQT": clear & ~right & reaches(truth["qtc_ms"], *limits["LQT"]["qtc_ms"]) & drawn(*SINUS),
-        "LOWV": clear & reaches(r - s, LOW_SWING, LOW_GREY, below=True).all(1),
+        "LOWV": clear & reaches(r - s, LOW_SWING, limits["LOWV"]["limb_mv"][1], below=True).all(1),
         **{code: scarred & any_pair(deep, pairs) for code, pairs in column("q_pairs").items()},
-    }  # fmt: skip
+    }
     injured = torch.stack([found[code] for code in INJURY]).any(0)
     found["STD"] = local & no(injured) & any_pair(reaches(-st, *limits["STD"]["st_mv"]), NEIGHBOURS)
-    low, flat = limits["NST"]["st_mv"], reaches(t.abs(), *limits["NST"]["t_mv"], below=True)
-    flat = flat & reaches(r, *limits["NST"]["r_mv"])
+    flat = reaches(t.abs(), *limits["NST"]["t_mv"], below=True) & reaches(r, *limits["NST"]["r_mv"])
+    change = any_pair(flat, FLAT_T) | any_pair(reaches(-st, *limits["NST"]["st_mv"]), NEIGHBOURS)
     explained = torch.stack([found[code] for code in HIDES if "NST" in HIDES[code]]).any(0)
-    found["NST"] = drawn(*SINUS) & local & no(explained) & (any_pair(flat, FLAT_T) | any_pair(reaches(-st, *low), NEIGHBOURS))
+    found["NST"] = drawn(*SINUS) & local & no(explained) & change
     # normal: within every limit, and nothing else
     others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
     long_qt = by_sex("NORM", "qtc_{}_ms", truth["qtc_ms"])

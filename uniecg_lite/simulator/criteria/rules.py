@@ -144,7 +144,12 @@ def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dic
     late = (lead("r_at_ms", "V5", "V6") > 60 - 5).all(1)
     left_block = wide & (r_ms >= 60).all(1) & no_q & (low > 1.5 * high) & late & ~paced
     # short PR, broad QRS, and a slow start of 40 ms, the delta wave
-    pre_excited = sinus_p & (m.pr_ms < LIMIT["WPW"]["pr_ms"]) & (m.qrs_ms >= LIMIT["WPW"]["qrs_ms"] - GRACE_MS) & (m.delta_ms >= 40)
+    pre_excited = (
+        sinus_p
+        & (m.pr_ms < LIMIT["WPW"]["pr_ms"])
+        & (m.qrs_ms >= LIMIT["WPW"]["qrs_ms"] - GRACE_MS)
+        & (m.delta_ms >= 40)
+    )
     # broad complexes hide voltage, ST, T and Q criteria; a right bundle branch block does not
     delay = (m.qrs_ms > LIMIT["IVCD"]["qrs_ms"]) & ~left_block & ~right_block & ~partial & ~found["AFLT"]
     delay = delay & ~(second & (m.qrs_ms < 126))  # nearly a right block, on its limit
@@ -171,7 +176,9 @@ def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dic
         "CLBBB": left_block & ~pre_excited,
         "CRBBB": right_block,
         "IRBBB": partial,
-        "LAFB": (axis <= LIMIT["LAFB"]["axis_deg"] + GRACE_DEG) & (axis >= -90 - GRACE_DEG) & fascicle(INFERIOR, ("aVL",)),
+        "LAFB": (axis <= LIMIT["LAFB"]["axis_deg"] + GRACE_DEG)
+        & (axis >= -90 - GRACE_DEG)
+        & fascicle(INFERIOR, ("aVL",)),
         "LPFB": posterior & ~right_ventricle,
         "IVCD": delay & ~pre_excited & ~paced & ~found["VT"],
         "WPW": pre_excited,
@@ -185,7 +192,7 @@ def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dic
 
 
 def _repolarisation(m: Measured, found: dict[str, torch.Tensor], level: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What ST, T, U and Q say where no broad complex hides what it changes itself; ST counts from a level (B, 12) mV."""
+    """What ST, T, U and Q say where no broad complex hides what it changes itself; ST is up from `level` (B, 12) mV."""
     lead, clear, block = m.lead, found["clear"], found["CRBBB"] | found["IRBBB"]
     # pericarditis: ST up in five or more leads of limb and chest, down in aVR, and PR depressed in II
     up = m.st_mv >= 0.05
@@ -196,14 +203,21 @@ def _repolarisation(m: Measured, found: dict[str, torch.Tensor], level: torch.Te
     j, st60, t = (lead(key, "V1", "V2") for key in ("j_mv", "st60_mv", "t_mv"))
     brugada = clear & ((j >= LIMIT["BRUG"]["j_mv"] - GRACE_MV) & (st60 < j) & (t < -0.05)).any(1) & ~found["CRBBB"]
     # early repolarisation: a notch of 0.1 mV at the end of R in two inferior or lateral leads, QRS under 120 ms
-    notch = torch.stack([(lead("notch_mv", *few) >= LIMIT["EREP"]["notch_mv"]).sum(1) >= 2 for few in (INFERIOR, ("I", "aVL", "V5", "V6"))])
+    notch = torch.stack(
+        [
+            (lead("notch_mv", *few) >= LIMIT["EREP"]["notch_mv"]).sum(1) >= 2
+            for few in (INFERIOR, ("I", "aVL", "V5", "V6"))
+        ]
+    )
     early = clear & notch.any(0) & (m.qrs_ms < 120)
     local = clear & ~pericarditis & ~brugada & ~early  # ST deviation may mean a wall here
 
     up = m.st_mv >= level - GRACE_MV
     anterior = local & in_leads(up, "V3", "V4").all(1)
     # posterior is the mirror image of the back wall: ST down in V1 to V3, upright T, R taller than S is deep
-    down = (lead("st_mv", "V1", "V2", "V3") <= -LIMIT["STE_POST"]["st_mv"]).all(1) & (lead("t_mv", "V2", "V3") > 0.05).all(1)
+    down = (lead("st_mv", "V1", "V2", "V3") <= -LIMIT["STE_POST"]["st_mv"]).all(1) & (
+        lead("t_mv", "V2", "V3") > 0.05
+    ).all(1)
     tall_r = (lead("high_mv", "V2", "V3") > -lead("low_mv", "V2", "V3")).any(1)
     walls = {
         "STE_ANT": anterior,
