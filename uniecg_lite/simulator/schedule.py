@@ -82,7 +82,7 @@ def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> t
     share = 0.5 + 0.45 * u[:, 2:3]
     cases = {"SARRH": 0.08 + 0.13 * u[:, 2:3], EVEN: 0.0, "JUNC": 0.0}
     depth = who.override(share.sqrt() * rmssd / (2**0.5 * torch.sin(torch.pi * hz * rr)), cases)
-    jitter = who.override((0.5 * (1 - share)).sqrt() * rmssd, {"SARRH": 0.02, EVEN: 0.003})
+    jitter = who.override((0.5 * (1 - share)).sqrt() * rmssd, {"SARRH": 0.02, f"{EVEN} JUNC": 0.003})
     gaps = rr * (1 + depth * breath + jitter * n)
     gaps = who.override(gaps, {"AFIB": rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n)})
     unsteady = who.has("AFLT")[:, None] & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four
