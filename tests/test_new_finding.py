@@ -13,7 +13,7 @@ ROW = {
     "name": "large U waves",
     "group": "repolarisation",
     "leads": ["V2", "V3", "V4"],
-    "criteria": "U of at least 0.1 mV, smaller than T, in two of V2 to V4.",
+    "criteria": "U of at least 0.1 mV in two of V2 to V4.",
     "evidence": "U over 0.1 mV in V2 V3 V4",
     "scp": None,
     "snomed": [],
@@ -29,14 +29,14 @@ ROW = {
     "synonyms": ["large U waves", "big U waves"],
 }
 DRAWN = [
-    {"room": "sinus and clear", "all": ["SR", "clear"], "none": ["HYPOK"]},
+    {"room": "sinus and clear", "all": ["SR", "clear"], "none": ["HYPOK", "BIGU"]},
     {"draw": [{"code": "UWAVE", "share": 0.9, "room": "sinus and clear"}]},
 ]
 SIMULATOR = {  # file -> (what stands there, what is put before it)
     "waves.py": ('HYPOK": u.between', "UWAVE "),
     "criteria/rules.py": (
         '        "BRUG": brugada,\n',
-        '        "UWAVE": clear & (((u >= 0.1) & (u < t)).sum(1) >= 2),\n',
+        '        "UWAVE": clear & ((u >= 0.1).sum(1) >= 2),\n',
     ),
 }
 CHECK = """
