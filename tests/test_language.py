@@ -173,7 +173,7 @@ def tiny_truth(n: int = 3) -> dict[str, torch.Tensor]:
     """A truth of zeros and no findings."""
     numbers = {key: torch.full((n,), 70.0) for key in (*NUMBERS, "age")}
     leads = {key: torch.zeros(n, 12) for key in ("st_mv", "t_mv", "q_wave", "drift_mv", "static_mv")}
-    return numbers | leads | {"female": torch.zeros(n) > 0, "findings": torch.zeros(n, 48) > 0}
+    return numbers | leads | {"female": torch.zeros(n) > 0, "findings": torch.zeros(n, 50) > 0}
 
 
 def test_leads_count_from_their_threshold_on():
@@ -194,7 +194,7 @@ def test_leads_count_from_their_threshold_on():
 
 def test_an_older_truth_of_other_findings_is_refused():
     assert report(readings(tiny_truth(1))[0]).endswith("Conclusion: unknown rhythm.")
-    with pytest.raises(BadRequest, match="14 findings, not 48"):
+    with pytest.raises(BadRequest, match="14 findings, not 50"):
         readings(tiny_truth(1) | {"findings": torch.zeros(1, 14) > 0})
 
 

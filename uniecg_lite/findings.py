@@ -38,7 +38,7 @@ def grouped(key: str) -> dict[str, tuple[str, ...]]:
     return {one: tuple(code for code in values if values[code] == one) for one in dict.fromkeys(values.values())}
 
 
-NAMES, CRITERIA = column("name"), column("criteria")
+NAMES, CRITERIA, LIMITS = column("name"), column("criteria"), column("limits")
 EVIDENCE = column("evidence")  # one short phrase each, in the house style
 GROUPED = grouped("group")  # group -> codes
 RHYTHMS = GROUPED["rhythm"]  # a record has exactly one
@@ -58,25 +58,15 @@ HIDES = {  # code -> findings that it may hide: the row names them, or their gro
 }
 
 
-# --- On which side of a limit is a value? The rows' `limits`: name -> [limit, grey zone to either side of it].
+# --- Which lead shows what? Thresholds of single leads, in mV. A limit is [number, grey zone to either side of it].
 
-LIMITS = column("limits")
-ZONE = torch.tensor([1.0, 0.0, -1.0])  # surely, by the number, at most: what a limit moves by, in grey zones
-
-
-def reaches(value: torch.Tensor, limit, grey, below: bool = False) -> torch.Tensor:
-    """Is a value at or over a limit, or, with `below`, at or under it? (...,) -> (..., 3) bool.
-
-    Three answers: beyond the grey zone, by the number, and with the grey zone counted in. A finding whose first and
-    last answer differ is borderline: within the tolerance of measuring nobody can tell. Limits may be (...,) too.
-    """
-    by, limit = torch.as_tensor(grey)[..., None] * ZONE, torch.as_tensor(limit)[..., None]
-    return value[..., None] <= limit - by if below else value[..., None] >= limit + by
-
-
-def no(answers: torch.Tensor) -> torch.Tensor:
-    """Not so: (..., 3) answers of `reaches`, of which the surest is now that of the grey zone."""
-    return ~answers.flip(-1)
+ST_DOWN, T_INVERTED = -LIMITS["STD"]["st_mv"][0], -LIMITS["TINV"]["t_mv"][0]
+T_TALL = torch.tensor([LIMITS["HYPT"]["t_mv" if name in CHEST else "limb_t_mv"][0] for name in LEADS])
+LOW_SWING = torch.tensor([LIMITS["LOWV"]["chest_mv" if name in CHEST else "limb_mv"][0] for name in LEADS])  # of QRS
+T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
+Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
+DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
+LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
 
 
 def st_level(age: torch.Tensor, female: torch.Tensor) -> torch.Tensor:
@@ -86,33 +76,12 @@ def st_level(age: torch.Tensor, female: torch.Tensor) -> torch.Tensor:
     return torch.where(torch.tensor([name in ("V2", "V3") for name in LEADS]), front, other)
 
 
-# --- Which lead shows what? Thresholds of single leads, in mV.
-
-
-def _by_place(limb: float, chest: float) -> torch.Tensor:
-    return torch.tensor([chest if name in CHEST else limb for name in LEADS])
-
-
-ST_DOWN, T_INVERTED = -LIMITS["STD"]["st_mv"][0], -LIMITS["TINV"]["t_mv"][0]
-T_TALL = _by_place(LIMITS["HYPT"]["limb_t_mv"][0], LIMITS["HYPT"]["t_mv"][0])
-LOW_SWING = _by_place(LIMITS["LOWV"]["limb_mv"][0], LIMITS["LOWV"]["chest_mv"][0])  # QRS from peak to peak, below it
-T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
-Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
-DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
-FLAT_T = (("I", "aVL"), ("V4", "V5"), ("V5", "V6"))  # neighbours where a flat T is a finding
-LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
-
-
 def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
-    """(B, S, 12) bool in the order of LEAD_SIGNS: which lead shows what.
-
-    A pathological Q in `Q_LEADS`; ST from 0.1 mV up (in V2 and V3 by `st_level`) or down; T inverted from -0.1 mV in
-    `T_LEADS`, tall from 1.0 mV (0.5 in limb leads).
-    """
-    st, t = truth["st_mv"], truth["t_mv"]
+    """Which lead shows what, by the thresholds above: (B, S, 12) bool in the order of LEAD_SIGNS."""
+    st, t, level = truth["st_mv"], truth["t_mv"], st_level(truth["age"], truth["female"])
     upright, q = (torch.tensor([name in leads for name in LEADS]) for leads in (T_LEADS, Q_LEADS))
-    q, up = q & (truth["q_wave"] > 0), st >= st_level(truth["age"], truth["female"])
-    return torch.stack([q, up, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
+    q = q & (truth["q_wave"] > 0)
+    return torch.stack([q, st >= level, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
 
 
 # --- What is true about an ECG, in words: `report` writes the house style (`report_parser.parse_report` reads it back).
@@ -160,8 +129,7 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     columns = {key: [tuple(compress(LEADS, row)) for row in mask.tolist()] for key, mask in masks.items()}
     columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
     columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]
-    grey = truth.get("borderline", torch.zeros_like(found))
-    columns["borderline"] = [frozenset(compress(CODES, row)) for row in grey.tolist()]
+    columns["borderline"] = [frozenset(compress(CODES, row)) for row in truth.get("borderline", 0 * found).tolist()]
     columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
     return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 

@@ -3,13 +3,29 @@
 import torch
 import torch.nn.functional as F
 
-from ..findings import CODES, FLAT_T, HIDES, INJURY, LIMITS, LOW_SWING, OTHER_ST, SINUS, column, no, reaches, st_level
-from ..leads import LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
+from ..findings import CODES, HIDES, INJURY, LIMITS, LOW_SWING, OTHER_ST, SINUS, column, st_level
+from ..leads import FLAT_T, LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
 from .hearts import Hearts, beat_signal
 from .schedule import ATRIAL, NO_P, VENTRICULAR, Beats
 from .waves import V1, curve
 
 _POINTS = 64
+ZONE = torch.tensor([1.0, 0.0, -1.0])  # surely, by the number, at most: by how many grey zones a limit moves
+
+
+def reaches(value: torch.Tensor, limit, grey, below: bool = False) -> torch.Tensor:
+    """Is a value at or over a limit, or, with `below`, at or under it? (...,) -> (..., 3) bool.
+
+    Three answers: beyond the grey zone, by the number, and with the grey zone counted in. A finding whose first and
+    last answer differ is borderline: within the tolerance of measuring nobody can tell. Limits may be (...,) too.
+    """
+    by, limit = torch.as_tensor(grey)[..., None] * ZONE, torch.as_tensor(limit)[..., None]
+    return value[..., None] <= limit - by if below else value[..., None] >= limit + by
+
+
+def no(answers: torch.Tensor) -> torch.Tensor:
+    """Not so: (..., 3) answers of `reaches`, of which the surest is now that of the grey zone."""
+    return ~answers.flip(-1)
 
 
 def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Tensor]:
@@ -42,7 +58,7 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
         "p_onset_s": torch.where(p_inside, beats.p_onset, torch.nan),
         **_beat(hearts),
     }
-    # by rule where a number decides, as drawn where a mechanism does: (B, 3), see `findings.reaches`
+    # by rule where a number decides, as drawn where a mechanism does: (B, 3), see `reaches`
     drawn = {code: hearts.has(code)[:, None].expand(-1, 3) for code in CODES}
     found = drawn | _rhythm(hearts, beats, truth, inside)
     found |= _shape(hearts, truth, found)
