@@ -104,6 +104,7 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
     qtc = torch.where(rr < 0.6, qtc.clamp(max=0.44), qtc)  # P is not lost in the T before it
     cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.470, 0.570)}
     qtc = who.override(qtc, cases | {"HYPERK": lambda qtc: qtc - 0.02})
+    qtc = qtc * 0.92**0.05  # Bazett's QTc at a usual RR of 0.92 s is the drawn one
     qt = torch.minimum(qtc * who.override(rr, {"3AVB": rr.clamp(max=1.5)}) ** 0.45, 0.86 * rr)
     qt = torch.maximum(qt, qrs + torch.where(who.has("VT", "SVTAC"), 0.12, 0.16))
     room = (rr - qt + 0.06).clamp(min=0.11)  # P may meet the end of T, not its peak
@@ -149,7 +150,7 @@ def qrs(hearts: Hearts) -> Hearts:
     mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
     centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66)) + 0.04 * duration * n[:, 80:83]
     width[:, parts] = duration * mv.new_tensor((0.095, 0.097, 0.089)) * torch.exp(0.2 * n[:, :3].clamp(min=-0.8))
-    mv[:, 3:5, SEPTAL] *= 1.5  # r in V2 and V3
+    mv[:, 3:5, SEPTAL] *= mv.new_tensor((1.15, 1.55))  # r in V2 and V3
     mv *= (SIZES["gain"] * hearts.who.by_lead("gain") * torch.exp(SIZES["gain_spread"] * n[:, 71:72]))[..., None]
     mv[..., parts] *= 1 + SIZES["share"][:, None] * n[:, 3:27].unflatten(1, (8, 3))
     peak = mv[..., parts].abs().amax(2)  # (B, 8)
