@@ -168,6 +168,13 @@ BORDERS = [
 ]
 
 
+@pytest.mark.parametrize("finding", [f for f in FINDINGS if "limits" in f], ids=lambda f: f["code"])
+def test_limits_are_those_of_the_criteria(finding):
+    known = thresholds(finding["criteria"])
+    for name, (limit, grey) in finding["limits"].items():
+        assert abs(limit) in known and 0 <= grey <= 0.3 * abs(limit), name
+
+
 @pytest.mark.parametrize("code, key, end, unit", BORDERS, ids=lambda x: x)
 def test_findings_begin_where_the_normal_range_ends(code, key, end, unit):
     row, normal = next(f for f in FINDINGS if f["code"] == code), RANGES[key]
