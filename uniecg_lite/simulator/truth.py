@@ -165,7 +165,7 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
         "STE_SEP": local & in_leads(up, "V1", "V2").all(1),
         "STE_INF": local & (in_leads(up, "II", "III", "aVF").sum(1) >= 2),
         "STE_LAT": local & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & no(anterior),
-        "STE_POST": drawn("STE_POST").expand(-1, 3),
+        "STE_POST": drawn("STE_POST") & no(delay),
     }
     # Q: deep and long enough, or a QS, with an r that is hardly one
     q = limits["Q_ANT"]
@@ -192,6 +192,7 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
         "RAE": drawn(*SINUS) & reaches(lead(truth["p_mv"], "II"), *limits["RAE"]["p_mv"]),
         "TINV": clear & ~drawn("BRUG") & any_pair(out_of_place, NEIGHBOURS[:6]),  # III is often inverted in health
         "LQT": clear & ~right & reaches(truth["qtc_ms"], *limits["LQT"]["qtc_ms"]) & drawn(*SINUS),
+        **{code: drawn(code) & no(delay) for code in ("HYPT", "HYPERK", "HYPOK", *OTHER_ST)},
         "LOWV": clear & reaches(r - s, LOW_SWING, limits["LOWV"]["limb_mv"][1], below=True).all(1),
         **{code: scarred & any_pair(deep, pairs) for code, pairs in column("q_pairs").items()},
     }

@@ -191,7 +191,7 @@ def p_waves(rest: np.ndarray, usable: np.ndarray, hz: float, least: float = 0.03
     if len(places) < 3:
         return places[heights > least / 2]
     usual = np.quantile(heights, 0.7)
-    places = places[(heights > 0.55 * usual) & (heights < 2 * usual)]
+    places = places[(heights > 0.65 * usual) & (heights < 2 * usual)]
     if len(places) < 3:
         return places
     cut = _cut(wave, places, round(0.05 * hz), round(0.05 * hz))  # (Kp, 8, n)
