@@ -1,12 +1,15 @@
-"""Which patients, which split, where on disk? One table of simulated patients for each split."""
+"""Which patients, which split, where on disk? One table of patients for each split, simulated or real."""
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pyarrow as pa
+from datasets.table import MemoryMappedTable
 import torch
 from tqdm.auto import tqdm
 
@@ -18,6 +21,7 @@ SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
 PER_LEAD = ("st_mv", "t_mv", "r_mv", "s_mv", "q_mv", "p_mv", "drift_mv", "static_mv")
 AGAIN = 6  # one simulated patient in six comes back for a second ECG
+TEXTS = ("record", "patient", "split", "labels_from", "report")  # the last three of real records alone
 _CHUNK = 252
 
 
@@ -31,6 +35,7 @@ class Cohort:
     """A split on disk, read through a memory map.
 
     `signal(rows)` gives (B, 12, 1000) float32 mV at 100 Hz; `truth(rows)` the simulator's truth, NaN where unknown.
+    Real records have a column `known` besides (see `findings.known`), who labelled them (`labels_from`) and a `report`.
     """
 
     def __init__(self, table: datasets.Dataset):
@@ -43,6 +48,10 @@ class Cohort:
         """The first n records alone; all of them where n is None."""
         return self if n is None else Cohort(self.table.select(range(min(n, len(self)))))
 
+    def labelled(self, source: str) -> "Cohort":
+        """The records whose labels come from this source alone, such as `official`, to be scored apart."""
+        return Cohort(self.table.select(np.flatnonzero(np.array(self.column("labels_from")) == source)))
+
     def signal(self, rows) -> torch.Tensor:
         """(B,) row numbers -> (B, 12, 1000) float32 in mV."""
         raw = self.table.select_columns("signal")[np.asarray(rows)]["signal"]
@@ -50,28 +59,55 @@ class Cohort:
 
     def truth(self, rows=None) -> dict[str, torch.Tensor]:
         """What is true about these rows (all by default): tensors with a leading B."""
-        columns = self.table.remove_columns(["signal", "record", "patient"])
+        columns = self.table.remove_columns(["signal", *(name for name in TEXTS if name in self.table.column_names)])
         part = (columns[:] if rows is None else columns[np.asarray(rows)]).items()
         return {key: torch.from_numpy(np.stack(x) if x.dtype == object else np.array(x)) for key, x in part}
 
     def column(self, name: str) -> list:
-        """One column as a list: record, patient."""
+        """One column as a list: record, patient; of real records labels_from and report."""
         return self.table[name][:].tolist()
 
 
 def write(rows: Iterator[dict], folder: str | Path) -> Path:
-    """Write rows as one table per split under a folder; whole or not at all.
+    """Write rows as one table per split under a folder, chunk by chunk; whole or not at all.
 
-    Rows are dicts of equally long columns (see `simulated`); the split follows from the patient.
+    Rows are dicts of equally long columns (see `simulated`); the split is their column `split`, or follows from the
+    patient.
+
+    Raises:
+        BadECG: no record for training, or a patient in two splits.
     """
-    table = pa.concat_tables([pa.table({key: _column(value) for key, value in chunk.items()}) for chunk in rows])
-    splits = np.array([split_of(patient) for patient in table["patient"].to_pylist()])
-    require((splits == "train").any(), "No record of this cohort falls into the training split: draw more.", BadECG)
     datasets.disable_progress_bars()
     with replacing(Path(folder)) as room:
+        with ExitStack() as files:
+            streams: dict = {}
+            for chunk in rows:
+                table = pa.table({key: _column(value) for key, value in chunk.items()})
+                splits = np.array(chunk.get("split") or [split_of(patient) for patient in chunk["patient"]])
+                for name in SPLITS:
+                    if name not in streams:
+                        streams[name] = files.enter_context(pa.ipc.new_stream(str(room / f"{name}.arrow"), table.schema))
+                    streams[name].write_table(table.filter(pa.array(splits == name)))
         for name in SPLITS:
-            datasets.Dataset(table.filter(pa.array(splits == name))).save_to_disk(room / name)
+            require(name in streams, "No record of this cohort can be used: choose another source.", BadECG)
+            path = room / f"{name}.arrow"
+            table = MemoryMappedTable.from_file(str(path))
+            empty = "No record of this cohort falls into the training split: draw more."
+            require(len(table) or name != "train", empty, BadECG)
+            with open(path, "rb") as file:  # the same rows, the same fingerprint
+                same = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+            datasets.Dataset(table, fingerprint=same).save_to_disk(room / name)
+            path.unlink()
+        check_leakage({name: Cohort(datasets.load_from_disk(str(room / name))) for name in SPLITS})
     return Path(folder)
+
+
+def check_leakage(splits: dict[str, Cohort]) -> None:
+    """Refuse (BadECG) splits of which any two share a patient."""
+    people = {name: set(split.column("patient")) for name, split in splits.items()}
+    for one, other in combinations(people, 2):
+        shared = min(people[one] & people[other], default=None)
+        require(shared is None, f"Patient {shared} is in {one} and in {other}: keep each patient in one split.", BadECG)
 
 
 def _column(value) -> pa.Array:

@@ -85,6 +85,24 @@ def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
 # --- What is true about an ECG, in words: `report` writes the house style (`report_parser.parse_report` reads it back).
 
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")
+FACTS = (*CODES, *NUMBERS, *LEAD_SIGNS, "drift", "static")  # what a source may state or not: columns of truth["known"]
+
+
+def known(truth: dict[str, torch.Tensor], *names: str) -> torch.Tensor:
+    """(B, n) bool, which of these `FACTS` (all by default) the source of each record states.
+
+    A simulator states all of them; real records have a column `known`, and what it denies is unknown, not false.
+    """
+    places = [FACTS.index(name) for name in names or FACTS]
+    if "known" not in truth:
+        return torch.ones(len(truth["findings"]), len(places), dtype=torch.bool)
+    return truth["known"][:, places].bool()
+
+
+def masked(facts: torch.Tensor, truth: dict[str, torch.Tensor], *names: str) -> torch.Tensor:
+    """Facts (B, n) or (B, n, 12) of these names as float, NaN where they are unknown; losses leave NaN out."""
+    there = known(truth, *names)
+    return facts.float().masked_fill(~there.view(*there.shape, *[1] * (facts.dim() - 2)), torch.nan)
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,7 @@ class Reading:
     findings: frozenset[str] = field(default_factory=frozenset)
     age: float = math.nan
     sex: str = ""
+    unknown: frozenset[str] = frozenset()  # some of `FACTS`: neither true nor false
 
 
 def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
@@ -126,7 +145,8 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     columns = {key: [tuple(compress(LEADS, row)) for row in mask.tolist()] for key, mask in masks.items()}
     columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
     columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]
-    columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
+    columns["sex"] = [{1: "female", 0: "male"}.get(female, "") for female in truth["female"].tolist()]  # NaN: unknown
+    columns["unknown"] = [frozenset(compress(FACTS, row)) for row in (~known(truth)).tolist()]
     return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 
 
@@ -144,21 +164,27 @@ def _where(what: str, leads: tuple[str, ...]) -> str:
 
 
 def report(reading: Reading) -> str:
-    """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
+    """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper.
+
+    What is unknown is left out.
+    """
     r = reading
     found = [code for code in CODES if code in r.findings]  # rhythms come first
     names = ["unknown rhythm"] * set(RHYTHMS).isdisjoint(found) + [NAMES[code] for code in found]
     reasons = [EVIDENCE[code] for code in found if code not in SINUS]  # a sinus rhythm needs no more than its rate
+    intervals = {"pr_ms": "PR", "qrs_ms": "QRS", "qt_ms": "QT", "qtc_ms": "QTc"}.items()
+    measured = ", ".join(f"{name} {_tens(getattr(r, key))}" for key, name in intervals if key not in r.unknown)
+    rate, axis, st, t = (key not in r.unknown for key in ("rate_bpm", "axis_deg", "st_up", "t_inverted"))
     sentences = [
-        f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
+        f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm." if rate else "",
         f"Rhythm {names[0]}.",
-        f"PR {_tens(r.pr_ms)}, QRS {_tens(r.qrs_ms)}, QT {_tens(r.qt_ms)}, QTc {_tens(r.qtc_ms)} ms.",
-        f"Axis {_tens(r.axis_deg)} degrees.",
+        f"{measured} ms." if measured else "",
+        f"Axis {_tens(r.axis_deg)} degrees." if axis else "",
         _where("Q waves", r.q_waves),
         _where("ST elevation", r.st_up),
         _where("ST depression", r.st_down),
-        "" if r.st_up or r.st_down else "ST level.",
-        _where("T inverted", r.t_inverted) or "T upright.",
+        "" if r.st_up or r.st_down or not st else "ST level.",
+        _where("T inverted", r.t_inverted) or ("T upright." if t else ""),
         _where("T tall", r.t_tall),
         f"Evidence: {'; '.join(reasons)}." if reasons else "",
         f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",

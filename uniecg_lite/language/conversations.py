@@ -47,11 +47,14 @@ def items(name: str, r: Reading) -> tuple[str, ...]:
 def notes(r: Reading, which: str = "") -> str:
     """`heart rate 94; PR interval 160; ...; static noise none.`
 
+    What is unknown is left out, and a group of which nothing is there and something is unknown.
+
     Args:
         r: one ECG.
         which: said before each fact where there are more ECGs than one: `first` or `second`.
     """
-    stated = (f"{which} {TITLES[name]} {listed(items(name, r))}".strip() for name in NOTED)
+    left_out = {name for name in NOTED if r.unknown.intersection((name, *GROUPS.get(name, ()))) and not items(name, r)}
+    stated = (f"{which} {TITLES[name]} {listed(items(name, r))}".strip() for name in NOTED if name not in left_out)
     return f"{'; '.join(stated)}."
 
 
@@ -72,7 +75,8 @@ class Corpus:
     """Readings and requests of a cohort, and conversations about them.
 
     Args:
-        truth: the simulator's truth of B records.
+        truth: the simulator's truth of B records, or what is known of real ones (see `findings.known`): no question is
+            asked about what is unknown, and no report tells it.
         patients: B names; records of one patient can then be compared with each other, in this order.
     """
 
@@ -238,7 +242,8 @@ def _request(r: Reading) -> Request:
     """All that could be asked for of this ECG; intervals and axis in tens, as reports tell them."""
     measured = {"pr": r.pr_ms, "qrs": r.qrs_ms, "qt": r.qt_ms, "axis": r.axis_deg}
     predicted = {key: on_paper(value) for key, value in measured.items() if not math.isnan(value)}
-    return Request(int(r.age), r.sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
+    age, rate = (None if math.isnan(r.age) else int(r.age), None if math.isnan(r.rate_bpm) else round(r.rate_bpm))
+    return Request(age, r.sex or None, rate, tuple(c for c in CODES if c in r.findings), **predicted)
 
 
 def _pairs(patients: list) -> list[tuple[int, int]]:

@@ -146,8 +146,12 @@ def _evidence(template: Template, stated: dict[str, str], looked_at: tuple[Readi
     choices = tuple(stated[key] for key in "ab" if key in stated)
     if len(looked_at) == 2:
         seen = (known.side_by_side(topic, template.relation, about, stated["1"], *looked_at),)
+        if any(r.unknown for r in looked_at) and not seen[0][1]:  # none is known: are all?
+            seen = seen if about not in known.compared(topic, template.relation, *looked_at).partial else ()
     else:
         seen = known.shown(topic, about, choices, looked_at[0])
+    if not seen:
+        return ""
     asked = stated["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
     return (f"{asked}? " if asked else "") + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
 
