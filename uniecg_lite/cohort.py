@@ -8,9 +8,10 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-from datasets.table import MemoryMappedTable
 import torch
+from datasets.table import MemoryMappedTable
 from tqdm.auto import tqdm
 
 from .errors import BadArtifact, BadECG, require
@@ -20,15 +21,31 @@ from .store import replacing
 SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
 PER_LEAD = ("st_mv", "t_mv", "r_mv", "s_mv", "q_mv", "p_mv", "drift_mv", "static_mv")
+SHARES = (0.60, 0.75)  # where validation and test begin among real patients
 AGAIN = 6  # one simulated patient in six comes back for a second ECG
 TEXTS = ("record", "patient", "split", "labels_from", "report")  # the last three of real records alone
-_CHUNK = 252
+CHUNK = 252
 
 
 def split_of(patient: str) -> str:
     """The split of a patient: 84% train, 8% validation, 8% test, by a hash of the name, the same for ever."""
     share = int.from_bytes(hashlib.blake2b(patient.encode(), digest_size=4).digest(), "big") / 2**32
     return "train" if share < 0.84 else "validation" if share < 0.92 else "test"
+
+
+def split_by_patient(people: np.ndarray, found: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """(N,) patients -> (N,) names of splits: 60% train, 15% validation, 25% test of each stratum, the same for ever.
+
+    A patient's stratum is the rarest finding of his records, (N, F) bool, and their origin, (N,).
+    """
+    rarity = np.where(found.any(0), found.sum(0), len(found) + 1)
+    first = np.where(found, rarity, len(found) + 1).argmin(1)  # (N,) rarest finding of a record, the first if none
+    table = pd.DataFrame({"patient": people, "rarity": rarity[first], "finding": first, "source": sources})
+    each = table.sort_values(["rarity", "finding", "source"]).drop_duplicates("patient").sort_values("patient")
+    strata = each.sample(frac=1, random_state=0).groupby(["source", "finding"]).patient  # by chance, always the same
+    place = (strata.cumcount() + 0.5) / strata.transform("size")
+    names = np.array(SPLITS)[np.searchsorted(SHARES, place, side="right")]
+    return pd.Series(names, index=each.patient.loc[place.index]).loc[people].to_numpy()
 
 
 class Cohort:
@@ -86,7 +103,9 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
                 splits = np.array(chunk.get("split") or [split_of(patient) for patient in chunk["patient"]])
                 for name in SPLITS:
                     if name not in streams:
-                        streams[name] = files.enter_context(pa.ipc.new_stream(str(room / f"{name}.arrow"), table.schema))
+                        streams[name] = files.enter_context(
+                            pa.ipc.new_stream(str(room / f"{name}.arrow"), table.schema)
+                        )
                     streams[name].write_table(table.filter(pa.array(splits == name)))
         for name in SPLITS:
             require(name in streams, "No record of this cohort can be used: choose another source.", BadECG)
@@ -136,14 +155,14 @@ def simulated(seed: int, records: int, first: int = 0) -> Iterator[dict]:
     start, left = first, records
     with tqdm(total=records, desc="simulate", leave=False) as bar:
         while left > 0:
-            index = torch.arange(start, start + _CHUNK)
+            index = torch.arange(start, start + CHUNK)
             for visit, part in enumerate((index, index[index % AGAIN == 0])):
                 part = part[:left]
                 if len(part):
                     yield _rows(seed, part, visit)
                 left -= len(part)
                 bar.update(len(part))
-            start += _CHUNK
+            start += CHUNK
 
 
 def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:

@@ -97,3 +97,23 @@ def report_statements(text: str) -> tuple[str, ...]:
         elif not _DENIAL.search(clause):
             out += [pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
     return tuple(dict.fromkeys(out))
+
+
+def row_labels(row: dict) -> np.ndarray:
+    """Labels of a row of a table, (F,) int8: what its `statements` say, then columns named by our codes (0 or 1)."""
+    out = labels(row["statements"])
+    own = {i: row[code] for i, code in enumerate(CODES) if row.get(code) in ("0", "1")}
+    out[list(own)] = [int(value) for value in own.values()]
+    return out
+
+
+def never_stated(decided: np.ndarray, sources: np.ndarray) -> None:
+    """Make unknown, in place, what no record of one origin states: its silence rules nothing out.
+
+    (N, F) labels and (N,) origins. Rhythms stay: a record has one, so that another is ruled out by it.
+    """
+    other = np.array([code not in RHYTHMS for code in CODES])
+    for source in np.unique(sources):
+        own = np.flatnonzero(sources == source)
+        silent = other & ~np.isin(decided[own], (THERE, OPEN)).any(0)
+        decided[np.ix_(own, silent)] = UNKNOWN

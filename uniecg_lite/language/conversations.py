@@ -86,6 +86,7 @@ class Corpus:
         self.pairs = _pairs(self.patients)
         self.carriers = {c: [row for row, r in enumerate(self.readings) if c in r.findings] for c in CODES}
         self.requests = [_request(r) for r in self.readings]
+        self.wished = [row for row, request in enumerate(self.requests) if request.findings]  # what can be asked for
         self.reports = [report(r) for r in self.readings]
         self.terms = questions()
 
@@ -122,6 +123,7 @@ class Corpus:
         return prompt.replace("{term}", rng.choice(self.terms)[0]), answers.get(answer, answer)
 
     def _report(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
+        row = row if self.requests[row].findings else rng.choice(self.wished)
         person = "Write the report of {who} with {what}"
         template, request = self._fitting([f"{person}, {{rate}}.", f"{person}."], row, rng)
         return fill(template, request, rng), self.reports[row]
@@ -162,7 +164,9 @@ class Corpus:
         return fill(template, request, rng), request.refusal
 
     def _fitting(self, templates: list[str], row: int, rng: random.Random, **wrong) -> tuple[str, Request]:
-        """A template, and a request of this row, or one that is `wrong` on purpose, which fills all of its slots."""
+        """A template, and a request of this row, or one that is `wrong` on purpose, which fills all of its slots; of
+        another row where nothing is stated of this one."""
+        row = row if self.requests[row].findings else rng.choice(self.wished)
         while True:
             template = rng.choice(templates)
             request = replace(self.requests[row].with_fewer_facts(rng).with_more(rng), **wrong).named_by(template)

@@ -32,7 +32,7 @@ def facts(truth: dict[str, Tensor]) -> Tensor:
 
 
 def facts_loss(predicted: Tensor, table: Tensor) -> Tensor:
-    """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of numbers, cross-entropy of the rest; of known ones."""
+    """Predicted against true `facts` (B, FACT_WIDTH): smooth L1, of findings and signs cross-entropy."""
     (numbers, found, signs), (values, codes, leads) = predicted.split(PARTS, 1), table.split(PARTS, 1)
     known = ~values.isnan()
     numbers = F.smooth_l1_loss(numbers, values.nan_to_num(), reduction="none")
