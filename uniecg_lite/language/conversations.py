@@ -10,7 +10,7 @@ import math
 import random
 import re
 from dataclasses import replace
-from itertools import combinations, product
+from itertools import combinations, count, product
 
 import torch
 
@@ -18,7 +18,7 @@ from ..errors import BadRequest
 from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
-from .requests import FORM, GROUPS, NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
+from .requests import FORM, GROUPS, NO_ECG, PROMPTS, SYNONYMS, WISHED, Request, phrasings, questions
 from .tokenizer import uncased
 from .wording import fill, number, typed, usual
 
@@ -165,9 +165,11 @@ class Corpus:
 
     def _fitting(self, templates: list[str], row: int, rng: random.Random, **wrong) -> tuple[str, Request]:
         """A template, and a request of this row, or one that is `wrong` on purpose, which fills all of its slots; of
-        another row where nothing is stated of this one."""
+        another row where nothing is stated of this one, at any rate where none of the templates does without."""
         row = row if self.requests[row].findings else rng.choice(self.wished)
-        while True:
+        for tries in count():
+            if tries == TRIES and self.requests[row].rate is None:
+                wrong = {"rate": rng.choice(WISHED["rate"]), **wrong}
             template = rng.choice(templates)
             request = replace(self.requests[row].with_fewer_facts(rng).with_more(rng), **wrong).named_by(template)
             if request and all(getattr(request, key) == value for key, value in wrong.items()):

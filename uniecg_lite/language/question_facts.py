@@ -240,6 +240,7 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
     before, after, possible = set(a.true), set(b.true), tuple(f for f in a.possible if f in b.possible)
     true = {"new": after - before, "gone": before - after, "both": before & after}[relation]
     lost = frozenset(f[0] for f in before | after if f not in possible)
+    lost |= a.partial | b.partial if first.unknown or second.unknown else lost
     return _facts({f: f in true for f in possible}, lost)
 
 
