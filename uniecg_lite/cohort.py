@@ -1,6 +1,7 @@
 """Which patients, which split, where on disk? One table of patients for each split, simulated or real."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import combinations
@@ -97,35 +98,32 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
     datasets.disable_progress_bars()
     with replacing(Path(folder)) as room:
         with ExitStack() as files:
-            streams: dict = {}
+            streams, places, schema = {}, {}, None
             for chunk in rows:
                 table = pa.table({key: _column(value) for key, value in chunk.items()})
+                if schema is None:
+                    schema = table.schema
+                    places = {name: str(room / f"{name}.arrow") for name in SPLITS}
+                    streams = {name: files.enter_context(pa.ipc.new_stream(at, schema)) for name, at in places.items()}
                 splits = np.array(chunk.get("split") or [split_of(patient) for patient in chunk["patient"]])
-                for name in SPLITS:
-                    if name not in streams:
-                        streams[name] = files.enter_context(
-                            pa.ipc.new_stream(str(room / f"{name}.arrow"), table.schema)
-                        )
-                    streams[name].write_table(table.filter(pa.array(splits == name)))
-        for name in SPLITS:
-            require(name in streams, "No record of this cohort can be used: choose another source.", BadECG)
-            path = room / f"{name}.arrow"
-            table = MemoryMappedTable.from_file(str(path))
-            empty = "No record of this cohort falls into the training split: draw more."
-            require(len(table) or name != "train", empty, BadECG)
-            with open(path, "rb") as file:  # the same rows, the same fingerprint
+                for name, stream in streams.items():
+                    stream.write_table(table.select(schema.names).filter(pa.array(splits == name)))
+        few = "No record of this cohort falls into the training split: draw more, or choose another source."
+        tables = {name: MemoryMappedTable.from_file(at) for name, at in places.items()}
+        require(tables and len(tables["train"]), few, BadECG)
+        check_leakage({name: table.column("patient").to_pylist() for name, table in tables.items()})
+        for name, table in tables.items():
+            with open(places[name], "rb") as file:  # the same rows, the same fingerprint
                 same = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
             datasets.Dataset(table, fingerprint=same).save_to_disk(room / name)
-            path.unlink()
-        check_leakage({name: Cohort(datasets.load_from_disk(str(room / name))) for name in SPLITS})
+            os.unlink(places[name])
     return Path(folder)
 
 
-def check_leakage(splits: dict[str, Cohort]) -> None:
-    """Refuse (BadECG) splits of which any two share a patient."""
-    people = {name: set(split.column("patient")) for name, split in splits.items()}
-    for one, other in combinations(people, 2):
-        shared = min(people[one] & people[other], default=None)
+def check_leakage(patients: dict[str, list[str]]) -> None:
+    """Split -> the patient of each record; refuses (BadECG) splits of which any two share a patient."""
+    for one, other in combinations(patients, 2):
+        shared = min({*patients[one]} & {*patients[other]}, default=None)
         require(shared is None, f"Patient {shared} is in {one} and in {other}: keep each patient in one split.", BadECG)
 
 

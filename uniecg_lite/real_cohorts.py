@@ -187,8 +187,9 @@ def _mimic(folder: Path) -> Iterator[pd.DataFrame]:
     """MIMIC-IV-ECG: `machine_measurements.csv` and `files/`; age and sex where MIMIC-IV's `patients.csv` lies there."""
     people = {}
     if any(folder.glob("patients.csv*")):
-        who = pd.read_csv(next(folder.glob("patients.csv*")), dtype=str, index_col="subject_id")
-        people = {key: (row.gender, float(row.anchor_age) - float(row.anchor_year)) for key, row in who.iterrows()}
+        who = pd.read_csv(next(folder.glob("patients.csv*")), dtype=str, keep_default_na=False)
+        born = zip(who.gender, who.anchor_age.astype(float) - who.anchor_year.astype(float))
+        people = dict(zip(who.subject_id, born))
     for root, d in _table(folder, "machine_measurements.csv", "subject_id", "study_id", "ecg_time", *_MIMIC):
         d["record"], d["patient"], d["labels_from"] = d.study_id, d.subject_id, "machine"
         d["path"] = [root / f"files/p{p[:4]}/p{p}/s{s}/{s}" for p, s in zip(d.subject_id, d.study_id)]

@@ -91,7 +91,7 @@ def report_statements(text: str) -> tuple[str, ...]:
     """What of `data/real_labels.json` a report in words states, in German or English; "?" before what it doubts."""
     states, opens, _ = vocabulary("report")
     out = []
-    for clause in re.split(r"[.;,]\s|\n", text.casefold()):
+    for clause in re.split(r"[.;]\s|\n", text.casefold()):
         if _DOUBT.search(clause):
             out += ["?" + pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
         elif not _DENIAL.search(clause):
