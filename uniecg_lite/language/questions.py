@@ -223,7 +223,8 @@ def ask(
     templates = matching(kind, "single" if len(looked_at) == 1 else compared)
     order = rng.sample(templates, len(templates))
     coin = rng.random() < 0.5  # decided first: is something asked for that is there?
-    passes = ((coin, False), (True, False), (False, False), (False, True)) if wanted is None else ((wanted, False),)
+    passes = [(coin, False), (True, False), (False, False), (False, True), (True, True)]  # (there, loose)
+    passes = passes if wanted is None else [(wanted, False)]
     for i, (there, loose) in enumerate(passes):
         for template in order:
             some = wanted is None and i == 0 and template.form != "verify" and rng.random() < 0.5
