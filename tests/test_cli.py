@@ -34,6 +34,7 @@ from uniecg_lite.studies.study import verdicts
 
 COMMANDS = (
     "run",
+    "data",
     "interpret",
     "generate",
     "check",
