@@ -172,7 +172,7 @@ def write_ptbxl(folder: Path, n: int = 24) -> Path:
         name = f"records100/00000/{i:05d}_lr"
         save(root / name, i)
         codes = [{"SR": 0.0, "NORM": 100.0}, {"AFIB": 0.0, "CLBBB": 100.0}, {"SBRAD": 0.0, "PVC": 0.0}][i % 3]
-        row = dict.fromkeys(real_cohorts._PTBXL, "") | {
+        row = dict.fromkeys(real_cohorts.PTBXL_COLUMNS, "") | {
             "ecg_id": i,
             "patient_id": f"{1 + i // 2}.0",
             "scp_codes": codes,
@@ -439,7 +439,7 @@ def test_many_records_stream_with_flat_memory(tmp_path, monkeypatch):
     def peak(n: int) -> int:
         folder = tmp_path / f"ptbxl{n}"
         folder.mkdir()
-        row = dict.fromkeys(real_cohorts._PTBXL, "") | {"scp_codes": {"SR": 0.0}, "filename_lr": "one"}
+        row = dict.fromkeys(real_cohorts.PTBXL_COLUMNS, "") | {"scp_codes": {"SR": 0.0}, "filename_lr": "one"}
         pd.DataFrame([row | {"ecg_id": i, "patient_id": i} for i in range(n)]).to_csv(folder / "ptbxl_database.csv")
         signal = SIGNALS[0].copy()
         loaded = ECG(signal, 100.0)

@@ -25,8 +25,18 @@ from .real_labels import ABSENT, TABLE, THERE, never_stated, report_statements, 
 MISSING = 29999  # what MIMIC-IV-ECG writes where the machine measured nothing
 OVER_89, OLDEST = 300, 90.0  # PTB-XL gives every age over 89 as 300; here it is 90
 _PART = 5000  # rows of a table that are in memory at a time
-_PTBXL = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "heart_axis", "filename_lr", "filename_hr")
-_PTBXL += ("infarction_stadium1", "infarction_stadium2")
+PTBXL_COLUMNS = (
+    "ecg_id",
+    "patient_id",
+    "age",
+    "sex",
+    "report",
+    "scp_codes",
+    "heart_axis",
+    "filename_lr",
+    "filename_hr",
+)
+PTBXL_COLUMNS += ("infarction_stadium1", "infarction_stadium2")
 _MIMIC = ("rr_interval", "p_onset", "qrs_onset", "qrs_end", "t_end", "qrs_axis")  # ms, degrees
 _ABOUT = ("patient", "age", "sex", "report", "labels_from")
 
@@ -167,13 +177,13 @@ def _sex(text: str) -> str:
 
 def _ptbxl(folder: Path) -> Iterator[pd.DataFrame]:
     """PTB-XL: `ptbxl_database.csv`, `records100/`, or `records500/` where a record is not there at 100 Hz."""
-    for root, d in _table(folder, "ptbxl_database.csv", *_PTBXL):
+    for root, d in _table(folder, "ptbxl_database.csv", *PTBXL_COLUMNS):
         d["record"], d["patient"] = d.ecg_id, d.patient_id.str.removesuffix(".0")
         files = zip(d.filename_lr, d.filename_hr)
         d["path"] = [root / (low if (root / f"{low}.hea").is_file() else high or low) for low, high in files]
         d["sex"], d["age"] = d.sex.str[:1].map({"0": "male", "1": "female"}).fillna(""), d.age.map(years)
         d["labels_from"] = d.get("labels_from", "official")
-        stages = d[[*_PTBXL[-2:]]].to_numpy()
+        stages = d[[*PTBXL_COLUMNS[-2:]]].to_numpy()
         d["statements"] = [
             {"subclass" if how == "subclass" else "scp": scp_statements(codes, set(stage) - {""})}
             | ({"heart_axis": [axis]} if axis else {})

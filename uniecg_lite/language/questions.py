@@ -281,7 +281,7 @@ def ecg_qa(path: str | Path, rows: Mapping[str, int]) -> list[Question]:
 
 
 def ecg_grounding(path: str | Path, rows: Mapping[str, int]) -> list[tuple[int, str | tuple[str, ...], str]]:
-    """Conversations of an ECG-Grounding or ECGInstruct file about ECGs that are here, turn by turn: row, prompt, answer.
+    """Conversations of an ECG-Grounding or ECGInstruct file about ECGs here, turn by turn: (row, prompt, answer).
 
     A prompt with a past is a tuple: prompt, answer, prompt. `rows` is as in `ecg_qa`.
 
