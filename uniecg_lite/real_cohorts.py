@@ -8,7 +8,7 @@ split and what it never states becomes unknown; then record after record, so tha
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain, compress, islice
 from pathlib import Path
 
@@ -25,18 +25,8 @@ from .real_labels import ABSENT, TABLE, THERE, never_stated, report_statements, 
 MISSING = 29999  # what MIMIC-IV-ECG writes where the machine measured nothing
 OVER_89, OLDEST = 300, 90.0  # PTB-XL gives every age over 89 as 300; here it is 90
 _PART = 5000  # rows of a table that are in memory at a time
-PTBXL_COLUMNS = (
-    "ecg_id",
-    "patient_id",
-    "age",
-    "sex",
-    "report",
-    "scp_codes",
-    "heart_axis",
-    "filename_lr",
-    "filename_hr",
-)
-PTBXL_COLUMNS += ("infarction_stadium1", "infarction_stadium2")
+PTBXL_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "heart_axis", "filename_lr",
+                 "filename_hr", "infarction_stadium1", "infarction_stadium2")  # fmt: skip
 _MIMIC = ("rr_interval", "p_onset", "qrs_onset", "qrs_end", "t_end", "qrs_axis")  # ms, degrees
 _ABOUT = ("patient", "age", "sex", "report", "labels_from")
 
@@ -152,8 +142,7 @@ def _rows(rows: tuple[dict, ...], signals: tuple[np.ndarray, ...], decided: np.n
 
 
 def _table(folder: Path, name: str, *needed: str) -> Iterator[tuple[Path, pd.DataFrame]]:
-    """The parts of a CSV of this name, in the folder or below it, as text, and where it lies; refuses one without these
-    columns."""
+    """Where a CSV of this name lies, in the folder or below it, and its parts as text; it must have these columns."""
     path = folder / name if (folder / name).is_file() else next(iter(sorted(folder.rglob(name))), None)
     require(path, f"There is no {name} in {folder} or below: choose the folder of the data set.", BadArtifact)
     with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=_PART) as parts:
@@ -205,7 +194,8 @@ def _mimic(folder: Path) -> Iterator[pd.DataFrame]:
         d["path"] = [root / f"files/p{p[:4]}/p{p}/s{s}/{s}" for p, s in zip(d.subject_id, d.study_id)]
         who = [people.get(p, ("", np.nan)) for p in d.subject_id]
         d["sex"] = [_sex(sex) for sex, _ in who]
-        d["age"] = [years(shift + int(time[:4])) for (_, shift), time in zip(who, d.ecg_time)]
+        year = pd.to_numeric(d.ecg_time.str[:4], errors="coerce")
+        d["age"] = [years(shift + now) for (_, shift), now in zip(who, year)]
         stated = d[[key for key in d.columns if re.fullmatch(r"report_\d+", key)]].to_numpy()
         d["report"] = ["; ".join(filter(None, row)) for row in stated]
         d["statements"] = [{"machine": [s for text in row if text for s in report_statements(text)]} for row in stated]
@@ -240,7 +230,8 @@ def _folder(folder: Path) -> Iterator[pd.DataFrame]:
     files = {p.stem: p for p in sorted(folder.rglob("*")) if p.suffix in (".hea", ".csv", ".npy", ".npz")}
     name = "labels.csv" if "labels" in files else "manifest.csv"
     for root, d in _table(folder, name, "record"):
-        d["path"] = [files.get(Path(one).stem, root / one) for one in d.record]
+        own = [(root / one, root / f"{one}.hea", root / f"{one}.csv") for one in d.record]
+        d["path"] = [next((p for p in at if p.is_file()), files.get(at[0].stem, at[0])) for at in own]
         given = {key: d.get(key, pd.Series("", d.index)) for key in ("patient_id", *_ABOUT, "scp_codes", "snomed_dx")}
         patient = given["patient"].where(given["patient"] != "", given["patient_id"])
         d["patient"] = patient.where(patient != "", d.record)
@@ -255,9 +246,4 @@ def _folder(folder: Path) -> Iterator[pd.DataFrame]:
         yield d[["record", "path", "statements", *_ABOUT, *(code for code in CODES if code in d)]]
 
 
-SOURCES: dict[str, Callable[[Path], Iterator[pd.DataFrame]]] = {
-    "ptbxl": _ptbxl,
-    "mimic-iv-ecg": _mimic,
-    "cinc2021": _cinc,
-    "folder": _folder,
-}
+SOURCES = {"ptbxl": _ptbxl, "mimic-iv-ecg": _mimic, "cinc2021": _cinc, "folder": _folder}
