@@ -53,7 +53,7 @@ class Cohort:
     """A split on disk, read through a memory map.
 
     `signal(rows)` gives (B, 12, 1000) float32 mV at 100 Hz; `truth(rows)` the simulator's truth, NaN where unknown.
-    Real records have a column `known` besides (see `findings.known`), who labelled them (`labels_from`) and a `report`.
+    Real records have a column `known` besides (see `known`), who labelled them (`labels_from`) and a `report`.
     """
 
     def __init__(self, table: datasets.Dataset):

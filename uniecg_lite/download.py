@@ -90,9 +90,9 @@ def _go_on(url: str, part: Path, start: int, patience_s: float) -> bool:
         whole = had + int(length) if length else None
         with tqdm(total=whole, initial=had, desc="fetch", unit="B", unit_scale=True, leave=False) as bar:
             while block := answer.read(_BLOCK):
-                file.write(block)
+                had += file.write(block)
                 bar.update(len(block))
-        return whole is None or file.tell() == whole
+        return whole is None or had == whole
 
 
 def unpack(archive: Path, folder: Path, sums: str, keep: list[str]) -> None:

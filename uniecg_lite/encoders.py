@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from .beats import RHYTHM, representative_beat, rhythm_features
-from .findings import CODES, LEAD_SIGNS, grouped, lead_signs, masked, table
+from .findings import CODES, LEAD_SIGNS, grouped, lead_signs, table
+from .known import loss_of_known, masked
 from .training import unfused
 
 GRIDS_WEIGHT, FINDINGS_WEIGHT, SIGNS_WEIGHT = 0.5, 6.0, 2.0  # in the loss of facts
@@ -59,26 +60,13 @@ def _far(name: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def targets(truth: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What the measured tokens of B records should tell: (B, N + 1) per number, (B, n) per group, (B, 12) per sign.
-
-    NaN is unknown, a row of them where it is a number.
-    """
-    signs = masked(lead_signs(truth), truth, *LEAD_SIGNS)  # (B, S, 12)
-    found = masked(truth["findings"], truth, *CODES)  # (B, F)
+    """What the measured tokens should tell: (B, N + 1) a number, (B, n) a group, (B, 12) a sign; NaN is unknown."""
+    signs, found = masked(lead_signs(truth), truth, *LEAD_SIGNS), masked(truth["findings"], truth, *CODES)
     return {
         **{name: masked(spread_on_grid(name, truth[name].float()), truth, name) for name in GRIDS},
         **{name: found[:, [CODES.index(code) for code in codes]] for name, codes in GROUPS.items()},
         **{name: signs[:, i] for i, name in enumerate(LEAD_SIGNS)},
     }
-
-
-def loss_of_known(loss, predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """A mean loss over what is known of `wanted` (B, n), rows of a cross-entropy or numbers; 0 where nothing is."""
-    known = ~wanted.isnan()
-    known = known.all(1) if loss is F.cross_entropy else known
-    if known.all():
-        return loss(predicted, wanted)
-    return loss(predicted[known], wanted[known]) if known.any() else 0 * predicted.sum()
 
 
 class FactProbes(nn.Module):
@@ -97,8 +85,7 @@ class FactProbes(nn.Module):
         """Cross-entropy of what is told against `targets`, as far as they are known."""
         predicted, binary = self(tokens), F.binary_cross_entropy_with_logits
         numbers = sum(loss_of_known(F.cross_entropy, predicted[name], wanted[name]) for name in GRIDS) / len(GRIDS)
-        found = (torch.cat([of[name] for name in GROUPS], 1) for of in (predicted, wanted))  # (B, F) each
-        found = loss_of_known(binary, *found)
+        found = loss_of_known(binary, *(torch.cat([of[name] for name in GROUPS], 1) for of in (predicted, wanted)))
         signs = sum(loss_of_known(binary, predicted[name], wanted[name]) for name in LEAD_SIGNS)
         return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
 

@@ -88,23 +88,6 @@ NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")
 FACTS = (*CODES, *NUMBERS, *LEAD_SIGNS, "drift", "static")  # what a source may state or not: columns of truth["known"]
 
 
-def known(truth: dict[str, torch.Tensor], *names: str) -> torch.Tensor:
-    """(B, n) bool, which of these `FACTS` (all by default) the source of each record states.
-
-    A simulator states all of them; real records have a column `known`, and what it denies is unknown, not false.
-    """
-    places = [FACTS.index(name) for name in names or FACTS]
-    if "known" not in truth:
-        return torch.ones(len(truth["findings"]), len(places), dtype=torch.bool)
-    return truth["known"][:, places].bool()
-
-
-def masked(facts: torch.Tensor, truth: dict[str, torch.Tensor], *names: str) -> torch.Tensor:
-    """Facts (B, n) or (B, n, 12) of these names as float, NaN where they are unknown; losses leave NaN out."""
-    there = known(truth, *names)
-    return facts.float().masked_fill(~there.view(*there.shape, *[1] * (facts.dim() - 2)), torch.nan)
-
-
 @dataclass(frozen=True)
 class Reading:
     """One ECG as numbers and findings; NaN where there is nothing to measure (no PR in atrial fibrillation).
@@ -146,7 +129,7 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
     columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]
     columns["sex"] = [{1: "female", 0: "male"}.get(female, "") for female in truth["female"].tolist()]  # NaN: unknown
-    columns["unknown"] = [frozenset(compress(FACTS, row)) for row in (~known(truth)).tolist()]
+    columns["unknown"] = [frozenset(compress(FACTS, row)) for row in (~truth.get("known", found[:, :0])).tolist()]
     return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 
 
@@ -163,30 +146,22 @@ def _where(what: str, leads: tuple[str, ...]) -> str:
     return f"{what} in {' '.join(leads)}." if leads else ""
 
 
-def report(reading: Reading) -> str:
-    """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper.
-
-    What is unknown is left out.
-    """
-    r = reading
+def report(r: Reading) -> str:
+    """A reading in the house style, without what is unknown. Intervals and axis are in tens of ms and degrees."""
     found = [code for code in CODES if code in r.findings]  # rhythms come first
     names = ["unknown rhythm"] * set(RHYTHMS).isdisjoint(found) + [NAMES[code] for code in found]
     reasons = [EVIDENCE[code] for code in found if code not in SINUS]  # a sinus rhythm needs no more than its rate
-    intervals = {"pr_ms": "PR", "qrs_ms": "QRS", "qt_ms": "QT", "qtc_ms": "QTc"}.items()
-    measured = ", ".join(f"{name} {_tens(getattr(r, key))}" for key, name in intervals if key not in r.unknown)
-    rate, axis, st, t = (key not in r.unknown for key in ("rate_bpm", "axis_deg", "st_up", "t_inverted"))
-    sentences = [
-        f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm." if rate else "",
-        f"Rhythm {names[0]}.",
-        f"{measured} ms." if measured else "",
-        f"Axis {_tens(r.axis_deg)} degrees." if axis else "",
-        _where("Q waves", r.q_waves),
-        _where("ST elevation", r.st_up),
-        _where("ST depression", r.st_down),
-        "" if r.st_up or r.st_down or not st else "ST level.",
-        _where("T inverted", r.t_inverted) or ("T upright." if t else ""),
-        _where("T tall", r.t_tall),
-        f"Evidence: {'; '.join(reasons)}." if reasons else "",
-        f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",
-    ]
-    return " ".join(filter(None, sentences))
+    intervals = [(n, key) for n, key in zip(("PR", "QRS", "QT", "QTc"), NUMBERS[1:]) if key not in r.unknown]
+    sentences = {  # what it tells -> how
+        "rate_bpm": f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
+        "rhythm": f"Rhythm {names[0]}.",
+        "intervals": f"{', '.join(f'{n} {_tens(getattr(r, key))}' for n, key in intervals)} ms." if intervals else "",
+        "axis_deg": f"Axis {_tens(r.axis_deg)} degrees.",
+        "q_waves": _where("Q waves", r.q_waves),
+        "st_up": f"{_where('ST elevation', r.st_up)} {_where('ST depression', r.st_down)}".strip() or "ST level.",
+        "t_inverted": _where("T inverted", r.t_inverted) or "T upright.",
+        "t_tall": _where("T tall", r.t_tall),
+        "evidence": f"Evidence: {'; '.join(reasons)}." if reasons else "",
+        "conclusion": f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",
+    }
+    return " ".join(text for fact, text in sentences.items() if text and fact not in r.unknown)

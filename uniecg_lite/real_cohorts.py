@@ -35,7 +35,7 @@ def cohort_rows(seed: int, records: int, source: str | None = None) -> Iterator[
     """Rows for `cohort.write`, up to so many, from a source as above, by default `UNIECG_COHORT` or the simulator.
 
     A real row has the columns of a simulated one, NaN where nothing is known; `known` (B, len(FACTS)), see
-    `findings.known`; `split`, by patient, stratified; `labels_from`, `report`. In a mix simulated rows have them, too.
+    `known`; `split`, by patient, stratified; `labels_from`, `report`. In a mix simulated rows have them, too.
 
     Raises:
         BadRequest: no such source or folder.
@@ -123,7 +123,7 @@ def _rows(rows: tuple[dict, ...], signals: tuple[np.ndarray, ...], decided: np.n
     n = len(rows)
     numbers = {key: np.array([row.get(key, np.nan) for row in rows], np.float32) for key in NUMBERS}
     nothing = np.full(n, np.nan)  # of signs in leads, and of noise
-    told = ~np.isnan(np.stack([numbers.get(key, nothing) for key in FACTS[len(CODES) :]], 1))
+    measured = ~np.isnan(np.stack([numbers.get(key, nothing) for key in FACTS[len(CODES) :]], 1))
     return {
         "record": [str(row["record"]) for row in rows],
         "signal": (np.stack(signals) * 1000).round().clip(-32768, 32767).astype(np.int16).reshape(n, -1),
@@ -132,7 +132,7 @@ def _rows(rows: tuple[dict, ...], signals: tuple[np.ndarray, ...], decided: np.n
         "q_wave": np.zeros((n, 12), bool),
         **numbers,
         **{key: np.full((n, 12), np.nan, np.float32) for key in PER_LEAD},
-        "known": np.concatenate([decided >= ABSENT, told], 1),
+        "known": np.concatenate([decided >= ABSENT, measured], 1),
         "labels_from": [row["labels_from"] for row in rows],
         "report": [row["report"] for row in rows],
     }
@@ -216,10 +216,10 @@ def _cinc(folder: Path) -> Iterator[pd.DataFrame]:
         rows = []
         for path in headers[start : start + _PART]:
             text = path.read_text(encoding="latin-1")
-            said = dict(re.findall(r"^#\s*(\w+)\s*:\s*(.*?)\s*$", text, re.MULTILINE))
-            codes = re.findall(r"\d+", said.get("Dx", ""))
+            stated = dict(re.findall(r"^#\s*(\w+)\s*:\s*(.*?)\s*$", text, re.MULTILINE))
+            codes = re.findall(r"\d+", stated.get("Dx", ""))
             origin = TABLE["cinc_prefix"].get(re.match("[A-Za-z]*", path.stem)[0], path.parent.name)
-            about = {"patient": path.stem, "age": years(said.get("Age")), "sex": _sex(said.get("Sex", ""))}
+            about = {"patient": path.stem, "age": years(stated.get("Age")), "sex": _sex(stated.get("Sex", ""))}
             about |= {"report": "", "labels_from": origin, "statements": {"snomed": codes} if codes else {}}
             rows.append({"record": path.stem, "path": path.with_suffix(""), **about})
         yield pd.DataFrame(rows)

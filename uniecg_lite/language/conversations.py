@@ -10,7 +10,7 @@ import math
 import random
 import re
 from dataclasses import replace
-from itertools import combinations, count, product
+from itertools import combinations, product
 
 import torch
 
@@ -18,7 +18,7 @@ from ..errors import BadRequest
 from ..findings import CODES, EVIDENCE, LEAD_SIGNS, NAMES, NUMBERS, Reading, on_paper, readings, report
 from .question_facts import ALWAYS, NOISES, SIGNS
 from .questions import Kind, Question, Template, ask, full_answer, listed, matching, words
-from .requests import FORM, GROUPS, NO_ECG, PROMPTS, SYNONYMS, WISHED, Request, phrasings, questions
+from .requests import FORM, GROUPS, NO_ECG, PROMPTS, SYNONYMS, Request, phrasings, questions
 from .tokenizer import uncased
 from .wording import fill, number, typed, usual
 
@@ -45,9 +45,7 @@ def items(name: str, r: Reading) -> tuple[str, ...]:
 
 
 def notes(r: Reading, which: str = "") -> str:
-    """`heart rate 94; PR interval 160; ...; static noise none.`
-
-    What is unknown is left out, and a group of which nothing is there and something is unknown.
+    """`heart rate 94; PR interval 160; ...; static noise none.`, but for what is unknown.
 
     Args:
         r: one ECG.
@@ -75,8 +73,7 @@ class Corpus:
     """Readings and requests of a cohort, and conversations about them.
 
     Args:
-        truth: the simulator's truth of B records, or what is known of real ones (see `findings.known`): no question is
-            asked about what is unknown, and no report tells it.
+        truth: of B records; what is unknown of real ones (see `known`) is neither asked nor told.
         patients: B names; records of one patient can then be compared with each other, in this order.
     """
 
@@ -86,7 +83,6 @@ class Corpus:
         self.pairs = _pairs(self.patients)
         self.carriers = {c: [row for row, r in enumerate(self.readings) if c in r.findings] for c in CODES}
         self.requests = [_request(r) for r in self.readings]
-        self.wished = [row for row, request in enumerate(self.requests) if request.findings]  # what can be asked for
         self.reports = [report(r) for r in self.readings]
         self.terms = questions()
 
@@ -102,6 +98,8 @@ class Corpus:
         if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.3):
             asked = self.ask((row,), rng, split)
             return asked.question, full_answer(asked) if kind == "ask" else NO_ECG
+        if not self.requests[row].findings and kind not in ("interpret", "no_ecg", "follow"):  # nothing to wish for
+            row = rng.choice([other for other, request in enumerate(self.requests) if request.findings])
         prompt, answer = getattr(self, f"_{kind}", self._wish)(kind, row, rng, split)
         *past, last = (prompt,) if isinstance(prompt, str) else prompt
         return (*past, typed(last, rng)) if past else typed(last, rng), answer
@@ -123,7 +121,6 @@ class Corpus:
         return prompt.replace("{term}", rng.choice(self.terms)[0]), answers.get(answer, answer)
 
     def _report(self, kind: str, row: int, rng: random.Random, split: str) -> tuple[str, str]:
-        row = row if self.requests[row].findings else rng.choice(self.wished)
         person = "Write the report of {who} with {what}"
         template, request = self._fitting([f"{person}, {{rate}}.", f"{person}."], row, rng)
         return fill(template, request, rng), self.reports[row]
@@ -132,6 +129,7 @@ class Corpus:
         task = rng.choices(*zip(*WISHES.items()))[0] if kind == "wish" else kind
         if task == "remake":
             return self._remake(kind, row, rng, split)
+        task = "generate" if task == "restate" and not self.requests[row].rate else task  # restating needs a rate
         template, request = self._fitting(phrasings(task, split), row, rng)
         request = request.unusual(rng)
         other = rng.choice([code for code in CODES if code not in request.findings])
@@ -164,12 +162,8 @@ class Corpus:
         return fill(template, request, rng), request.refusal
 
     def _fitting(self, templates: list[str], row: int, rng: random.Random, **wrong) -> tuple[str, Request]:
-        """A template, and a request of this row, or one that is `wrong` on purpose, which fills all of its slots; of
-        another row where nothing is stated of this one, at any rate where none of the templates does without."""
-        row = row if self.requests[row].findings else rng.choice(self.wished)
-        for tries in count():
-            if tries == TRIES and self.requests[row].rate is None:
-                wrong = {"rate": rng.choice(WISHED["rate"]), **wrong}
+        """A template, and a request of this row, or one that is `wrong` on purpose, which fills all of its slots."""
+        while True:
             template = rng.choice(templates)
             request = replace(self.requests[row].with_fewer_facts(rng).with_more(rng), **wrong).named_by(template)
             if request and all(getattr(request, key) == value for key, value in wrong.items()):

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..beats import RHYTHM, representative_beat, rhythm_features
-from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves, loss_of_known
-from ..findings import CODES, LEAD_SIGNS, lead_signs, masked
+from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
+from ..findings import CODES, LEAD_SIGNS, lead_signs
+from ..known import loss_of_known, masked
 from ..training import inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
