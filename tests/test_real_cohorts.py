@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from conftest import BESIDE
 
 from uniecg_lite import cohort, real_cohorts
-from uniecg_lite.config import profile
+from uniecg_lite.config import SMOKE, profile
 from uniecg_lite.ecg import ECG
 from uniecg_lite.encoders import MEASURED, FactProbes, targets
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
@@ -30,6 +31,7 @@ from uniecg_lite.metrics.reader import facts, facts_loss
 from uniecg_lite.real_cohorts import cohort_rows, parse_source, years
 from uniecg_lite.real_labels import ABSENT, OPEN, TABLE, THERE, UNKNOWN, labels, report_statements, scp_statements
 from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.store import Store
 
 MORE = {"IRBBB", "NST"}  # mapped already, findings once the table has them
 SIGNALS = simulate(0, torch.arange(40)).signal.numpy()
@@ -323,6 +325,15 @@ def test_the_setting_of_the_environment(folders, monkeypatch):
     assert rows["known"][:30].all() and not rows["known"][30:].all(1).any()
     monkeypatch.delenv("UNIECG_COHORT")
     assert "known" not in next(cohort_rows(0, 5)), "by default all is as before"
+
+
+def test_an_artifact_of_other_patients_is_refused(tmp_path):
+    store = Store.open(SMOKE, root=tmp_path)
+    with store.writing("cohort") as room:
+        (room / "one").write_text("a table")
+    assert store.path("cohort").is_dir()
+    with pytest.raises(BadArtifact, match="had other sizes"):
+        Store.open(replace(SMOKE, cohort="ptbxl=."), root=tmp_path).path("cohort")
 
 
 def test_the_challenges_copies_of_ptbxl_are_left_out_beside_it(folders, capsys):
