@@ -381,6 +381,11 @@ def test_splits_are_stratified_and_the_same_for_ever():
     assert all((split[found[:, 5]] == name).any() for name in cohort.SPLITS), "the rarest is in each"
 
 
+def test_a_real_record_cannot_be_simulated_again():
+    with pytest.raises(BadRequest, match="Record 17 was not simulated"):
+        cohort.population_of(["s0-000001", "17"])
+
+
 def test_each_origin_can_be_scored_apart(mixed):
     train = mixed["train"]
     parts = {name: train.labelled(name) for name in set(train.column("labels_from"))}

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import combinations
@@ -15,7 +16,7 @@ import torch
 from datasets.table import MemoryMappedTable
 from tqdm.auto import tqdm
 
-from .errors import BadArtifact, BadECG, require
+from .errors import BadArtifact, BadECG, BadRequest, require
 from .simulator.simulate import simulate
 from .store import replacing
 
@@ -26,6 +27,7 @@ SHARES = (0.60, 0.75)  # where validation and test begin among real patients
 AGAIN = 6  # one simulated patient in six comes back for a second ECG
 TEXTS = ("record", "patient", "split", "labels_from", "report")  # the last three of real records alone
 CHUNK = 252
+SIMULATED = re.compile(r"s\d+-\d{6,}(-\d+)?")  # the name of a record that can be simulated again
 
 
 def split_of(patient: str) -> str:
@@ -177,7 +179,13 @@ def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:
 
 
 def population_of(records: list[str]) -> tuple[int, torch.Tensor, torch.Tensor]:
-    """Names of simulated records -> (seed, patient numbers (B,), visits (B,)), to simulate the same hearts again."""
+    """Names of simulated records -> (seed, patient numbers (B,), visits (B,)), to simulate the same hearts again.
+
+    Raises:
+        BadRequest: a real record is among them.
+    """
+    real = next((name for name in records if not SIMULATED.fullmatch(name)), None)
+    require(real is None, f"Record {real} was not simulated: choose patients of the simulator.", BadRequest)
     parts = [name[1:].split("-") for name in records]
     visits = torch.tensor([int(p[2]) if len(p) > 2 else 0 for p in parts])
     return int(parts[0][0]), torch.tensor([int(p[1]) for p in parts]), visits

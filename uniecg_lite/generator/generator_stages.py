@@ -1,13 +1,12 @@
 """What do the parts of the generator learn from, and how is each trained? Afterwards each is frozen."""
 
-import re
 from pathlib import Path
 
 import torch
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from ..cohort import Cohort, population_of
+from ..cohort import SIMULATED, Cohort, population_of
 from ..config import Training
 from ..language.conversations import Corpus
 from ..simulator.simulate import simulate
@@ -25,7 +24,7 @@ def clean_ecgs(cohort: Cohort, batch: int = 250) -> Tensor:
 
     (N, 12, 1024) mV.
     """
-    drawn = torch.tensor([bool(re.fullmatch(r"s\d+-\d{6,}(-\d+)?", name)) for name in cohort.column("record")])
+    drawn = torch.tensor([bool(SIMULATED.fullmatch(name)) for name in cohort.column("record")])
     out = torch.empty(len(drawn), 12, LENGTH)
     for rows in () if drawn.all() else (~drawn).nonzero()[:, 0].split(batch):
         out[rows] = torch.from_numpy(resample_poly(cohort.signal(rows).numpy(), 128, 125, axis=-1, padtype="edge"))
