@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from .config import profile as find_profile
 from .ecg import ECG
+from .ecg_io import IMAGE_SUFFIXES
 from .errors import UniECGError, require
 from .paths import need_checkout
 from .store import Store
@@ -44,15 +46,17 @@ def run(
 
 @app.command()
 def interpret(
-    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a PNG page of this project.")],
+    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a page of this project as an image.")],
     prompt: Annotated[str, typer.Option(help="What to ask.")] = "Interpret this ECG.",
     hz: Annotated[float | None, typer.Option(help="Sampling rate, where the file does not say it.")] = None,
+    unit: Annotated[str | None, typer.Option(help="nV, uV, mV or V, where the file does not say it.")] = None,
     profile: ProfileOption = "laptop",
     model: ModelOption = None,
 ):
     """Read one ECG and print the answer."""
     reader = _model(profile, model)
-    given = {"image": str(path)} if path.suffix.lower() == ".png" else {"ecg": ECG.load(path, hz=hz)}
+    page = path.suffix.lower() in IMAGE_SUFFIXES
+    given = {"image": str(path)} if page else {"ecg": ECG.load(path, hz=hz, unit=unit)}
     typer.echo(f"{reader.respond(prompt, **given).text}\nEducational, not for diagnosis.")
 
 
@@ -193,7 +197,8 @@ def _model(profile: str, folder: str | None):
 
 
 def main() -> None:
-    """Run a command; bad input ends with one sentence and exit code 1, not with a traceback."""
+    """Run a command; bad input ends with one sentence and exit code 1, not with a traceback; warnings are sentences."""
+    warnings.showwarning = lambda words, *_: typer.echo(f"{words}", err=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         app()
