@@ -387,6 +387,7 @@ def test_parts_are_jotted_down_in_any_order():
 def test_numbers_are_said_in_other_units():
     assert number("RR {rr} s, {rr_ms} ms, {hz} Hz", 75) == "RR 0.80 s, 800 ms, 1.25 Hz"
     assert number("{seconds} {bare} {point} {squares} {hundredths}", 140) == "0.14 .14 point one four 3.5 14"
+    assert number("{rr} {rr_ms} {boxes} {hz}", 75) == "0.80 800 4 1.25" and number("{boxes}", 120) == "2.5"
 
 
 def test_every_code_has_synonyms_and_no_synonym_two_codes():
