@@ -36,6 +36,7 @@ from uniecg_lite.studies.study import verdicts
 
 COMMANDS = (
     "run",
+    "data",
     "interpret",
     "generate",
     "check",

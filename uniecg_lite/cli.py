@@ -1,4 +1,4 @@
-"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | stale | ...`."""
+"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | data | ...`."""
 
 import os
 import sys
@@ -22,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data = typer.Typer(help="Real data sets.", no_args_is_help=True)
+app.add_typer(data, name="data")
 ProfileOption = Annotated[str, typer.Option(help="Sizes: smoke, laptop or gpu.", envvar="UNIECG_PROFILE")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
 ModelOption = Annotated[str | None, typer.Option(help="Model folder; by default artifacts/<profile>/unified.")]
@@ -183,6 +185,22 @@ def study(
     quiet_libraries()
     for path in run_study(name, profile, seeds, variant):
         typer.echo(path)
+
+
+@data.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="Which data set: ptbxl.")],
+    to: Annotated[Path | None, typer.Option(help="Folder; by default artifacts/data/<name>.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="Folder on another server that has the archive.")] = None,
+):
+    """Fetch a data set, resumed where it broke off, checked and unpacked; says its size and licence first."""
+    from .download import DATASETS, get
+    from .paths import ROOT
+
+    if row := DATASETS.get(name):
+        typer.echo(f"{row['title']}\n{row['size']}; licence {row['licence']}; cite {row['cite']}")
+    folder = get(name, to or ROOT / "artifacts" / "data" / name, mirror)
+    typer.echo(f"{folder} is whole: {DATASETS[name]['use'].format(folder=folder)}")
 
 
 def _model(profile: str, folder: str | None):

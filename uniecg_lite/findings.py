@@ -85,6 +85,7 @@ def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
 # --- What is true about an ECG, in words: `report` writes the house style (`report_parser.parse_report` reads it back).
 
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")
+FACTS = (*CODES, *NUMBERS, *LEAD_SIGNS, "drift", "static")  # what a source may state or not: columns of truth["known"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Reading:
     findings: frozenset[str] = field(default_factory=frozenset)
     age: float = math.nan
     sex: str = ""
+    unknown: frozenset[str] = frozenset()  # some of `FACTS`: neither true nor false
 
 
 def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
@@ -126,7 +128,8 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     columns = {key: [tuple(compress(LEADS, row)) for row in mask.tolist()] for key, mask in masks.items()}
     columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
     columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]
-    columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
+    columns["sex"] = [{1: "female", 0: "male"}.get(female, "") for female in truth["female"].tolist()]  # NaN: unknown
+    columns["unknown"] = [frozenset(compress(FACTS, row)) for row in (~truth.get("known", found[:, :0])).tolist()]
     return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 
 
@@ -143,24 +146,22 @@ def _where(what: str, leads: tuple[str, ...]) -> str:
     return f"{what} in {' '.join(leads)}." if leads else ""
 
 
-def report(reading: Reading) -> str:
-    """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
-    r = reading
+def report(r: Reading) -> str:
+    """A reading in the house style, without what is unknown. Intervals and axis are in tens of ms and degrees."""
     found = [code for code in CODES if code in r.findings]  # rhythms come first
     names = ["unknown rhythm"] * set(RHYTHMS).isdisjoint(found) + [NAMES[code] for code in found]
     reasons = [EVIDENCE[code] for code in found if code not in SINUS]  # a sinus rhythm needs no more than its rate
-    sentences = [
-        f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
-        f"Rhythm {names[0]}.",
-        f"PR {_tens(r.pr_ms)}, QRS {_tens(r.qrs_ms)}, QT {_tens(r.qt_ms)}, QTc {_tens(r.qtc_ms)} ms.",
-        f"Axis {_tens(r.axis_deg)} degrees.",
-        _where("Q waves", r.q_waves),
-        _where("ST elevation", r.st_up),
-        _where("ST depression", r.st_down),
-        "" if r.st_up or r.st_down else "ST level.",
-        _where("T inverted", r.t_inverted) or "T upright.",
-        _where("T tall", r.t_tall),
-        f"Evidence: {'; '.join(reasons)}." if reasons else "",
-        f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",
-    ]
-    return " ".join(filter(None, sentences))
+    intervals = [(n, key) for n, key in zip(("PR", "QRS", "QT", "QTc"), NUMBERS[1:]) if key not in r.unknown]
+    sentences = {  # what it tells -> how
+        "rate_bpm": f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
+        "rhythm": f"Rhythm {names[0]}.",
+        "intervals": f"{', '.join(f'{n} {_tens(getattr(r, key))}' for n, key in intervals)} ms." if intervals else "",
+        "axis_deg": f"Axis {_tens(r.axis_deg)} degrees.",
+        "q_waves": _where("Q waves", r.q_waves),
+        "st_up": f"{_where('ST elevation', r.st_up)} {_where('ST depression', r.st_down)}".strip() or "ST level.",
+        "t_inverted": _where("T inverted", r.t_inverted) or "T upright.",
+        "t_tall": _where("T tall", r.t_tall),
+        "evidence": f"Evidence: {'; '.join(reasons)}." if reasons else "",
+        "conclusion": f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",
+    }
+    return " ".join(text for fact, text in sentences.items() if text and fact not in r.unknown)
