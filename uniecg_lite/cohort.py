@@ -174,7 +174,9 @@ def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:
         "record": [f"{name}-{visit}" if visit else name for name in names],
         "patient": names,
         "signal": micro.numpy(),
-        **{key: fresh.truth[key].numpy() for key in ("female", "findings", "q_wave", *NUMBERS, *PER_LEAD)},
+        **{
+            key: fresh.truth[key].numpy() for key in ("female", "findings", "borderline", "q_wave", *NUMBERS, *PER_LEAD)
+        },
     }
 
 
