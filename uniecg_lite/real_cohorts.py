@@ -129,6 +129,7 @@ def _rows(rows: tuple[dict, ...], signals: tuple[np.ndarray, ...], decided: np.n
         "signal": (np.stack(signals) * 1000).round().clip(-32768, 32767).astype(np.int16).reshape(n, -1),
         "female": np.array([{"female": 1, "male": 0}.get(row["sex"], np.nan) for row in rows], np.float32),
         "findings": decided == THERE,
+        "borderline": np.zeros(decided.shape, bool),  # a label says nothing of how near it was
         "q_wave": np.zeros((n, 12), bool),
         **numbers,
         **{key: np.full((n, 12), np.nan, np.float32) for key in PER_LEAD},
