@@ -341,8 +341,9 @@ def test_each_blank_of_a_form_foretells_its_words_whatever_fills_the_others(mode
         "the form is begun, and then given"
     )
     assert model.form(other.text()) == form, "the same words for every wish"
-    rated = [pair for pair in zip(batch.rates.tolist(), batch.bpm.tolist())]
-    assert rated == [(pairs.index((at["Rate"], encode(model.tokenizer, " 120")[0])), 120.0)]
+    assert list(zip(batch.rates.tolist(), batch.bpm.tolist())) == [
+        (pairs.index((at["Rate"], encode(model.tokenizer, " 120")[0])), 120.0)
+    ]
 
 
 def test_what_is_asked_for_beside_an_ecg_is_in_the_words_alone():
