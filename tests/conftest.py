@@ -54,10 +54,11 @@ def real_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def awkward():
-    """A module whose `case_NN(folder)` writes awkward files and says what is right; UNIECG_AWKWARD is its path."""
-    path = Path(os.environ.get("UNIECG_AWKWARD") or BESIDE.parent / "awkward" / "cases.py")
+    """A module whose `case_NN(folder)` writes awkward files and says what is right, in the folder UNIECG_AWKWARD."""
+    path = Path(os.environ.get("UNIECG_AWKWARD") or BESIDE.parent / "awkward")
+    path = path / "cases.py" if path.is_dir() else path
     if not path.is_file():
-        pytest.skip("no awkward inputs: set UNIECG_AWKWARD to their cases.py")
+        pytest.skip("no awkward inputs: set UNIECG_AWKWARD to the folder of their cases.py")
     spec = importlib.util.spec_from_file_location("awkward_cases", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

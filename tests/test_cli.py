@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import publish
 import pytest
 import tiny
 import torch
 import verify as verifying
 from conftest import toy_ecg
+from PIL import Image
 from test_prompts import Decides
 from typer.testing import CliRunner
 
@@ -34,6 +36,7 @@ from uniecg_lite.studies.study import verdicts
 
 COMMANDS = (
     "run",
+    "data",
     "interpret",
     "generate",
     "check",
@@ -215,30 +218,41 @@ def loaded(monkeypatch):
     return load
 
 
-@pytest.mark.parametrize("kind", ["wfdb", "npy", "csv", "png"])
+@pytest.mark.parametrize("kind", ["wfdb", "npy", "csv", "png", "jpg", "TIFF"])
 def test_interpret_reads_what_it_is_given(monkeypatch, capsys, tmp_path, loaded, kind):
     ecg, model = toy_ecg(), loaded(Answer("Rate 72 bpm."))
     path = tmp_path / f"record.{kind}"
     if kind == "wfdb":
         path = ecg.save(tmp_path / "record")
     elif kind == "npy":
-        import numpy as np
-
         np.save(path, ecg.signal)
     elif kind == "csv":
         rows = [",".join(LEADS), *(",".join(f"{v:.4f}" for v in row) for row in ecg.signal.T)]
         path.write_text("# hz=500\n" + "\n".join(rows))
     else:
-        save_page(ecg.standard(), path)
+        page = Image.open(save_page(ecg.standard(), tmp_path / "page.png"))
+        page.convert("RGB").save(path)
     hz = ["--hz", "500"] if kind == "npy" else []
     code, out, _ = main(monkeypatch, capsys, "interpret", path, "--prompt", "Read it.", *hz)
     assert code == 0 and out.splitlines() == ["Rate 72 bpm.", "Educational, not for diagnosis."]
     [(prompt, given, image, _)] = model.asked
     assert prompt == "Read it."
-    if kind == "png":
+    if kind in ("png", "jpg", "TIFF"):
         assert given is None and image == str(path)
     else:
         assert abs(given.signal - ecg.signal).max() < 0.002 and given.hz == 500
+
+
+def test_interpret_is_told_the_unit_and_says_what_is_bridged(monkeypatch, capsys, tmp_path, loaded):
+    ecg, model, path = toy_ecg(), loaded(Answer("Rate 72 bpm.")), tmp_path / "counts.npy"
+    np.save(path, ecg.signal * 1000)
+    code, _, err = main(monkeypatch, capsys, "interpret", path, "--hz", "500")
+    assert code == 1 and 'pass unit="uV"' in err
+    np.save(path, np.where(np.arange(5000) == 300, np.nan, ecg.signal * 1000))
+    code, _, err = main(monkeypatch, capsys, "interpret", path, "--hz", "500", "--unit", "uV")
+    assert code == 0 and abs(model.asked[0][1].signal - ecg.signal).max() < 0.1
+    assert "Lead V2 of counts misses samples, for up to 2 ms: a line bridges them, so a wave there is lost.\n" in err
+    assert "UserWarning" not in err
 
 
 def test_interpret_of_a_bad_record_says_why(monkeypatch, capsys, tmp_path, loaded):

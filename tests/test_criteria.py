@@ -32,9 +32,9 @@ def chosen(findings: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def records():
-    """Noise-free records at 500 Hz that hold each finding at least 20 times: numbers, truth and measures."""
+    """Noise-free records at 500 Hz that hold each finding, not borderline, at least 20 times: truth and measures."""
     truth = simulate(SEED, torch.arange(POOL), 25.0, noise=False).truth  # cheap: the truth does not ask for the rate
-    rows = chosen(truth["findings"])
+    rows = chosen(truth["findings"] & ~truth["borderline"])
     measured, parts = [], rows.split(100)
     signals = [simulate(SEED, part, HZ, noise=False).signal for part in parts]
     signal = torch.cat(signals)
@@ -44,6 +44,11 @@ def records():
 
 def has(truth, *codes: str) -> torch.Tensor:
     return truth["findings"][:, [COLUMN[code] for code in codes]].any(1)
+
+
+def said(truth, measured) -> dict[str, torch.Tensor]:
+    """What the criteria say, by age and sex."""
+    return diagnose(measured, truth["age"], truth["female"])
 
 
 # --- what is measured is there
@@ -81,7 +86,7 @@ def test_intervals_and_axis_against_the_truth(records):
         error = (getattr(measured, key) - truth[key])[rows].abs()
         error = error[~error.isnan()]
         assert len(error) > 100 and error.median() <= middle and error.quantile(0.95) <= most, (key, error.median())
-    wide = has(truth, "CLBBB", "IVCD", "WPW", "PACE")
+    wide = has(truth, "CLBBB", "WPW", "PACE")
     assert (measured.qrs_ms[wide] >= 120).float().mean() > 0.97
     turned = ((measured.axis_deg - truth["axis_deg"] + 180) % 360 - 180)[narrow].abs()
     assert turned.median() < 2 and turned.quantile(0.9) < 10, "degrees"
@@ -115,16 +120,18 @@ def test_each_finding_has_a_rule(records):
 
 def test_the_records_hold_each_finding(records):
     _, truth, _ = records
-    assert truth["findings"].sum(0).min() >= ENOUGH
+    assert (truth["findings"] & ~truth["borderline"]).sum(0).min() >= ENOUGH
 
 
 @pytest.mark.parametrize("code", CODES)
 def test_the_textbook_agrees_with_the_truth(records, code):
     _, truth, measured = records
-    stated, true = diagnose(measured)[code], truth["findings"][:, COLUMN[code]]
-    present, absent = stated[true].float().mean().item(), (~stated[~true]).float().mean().item()
-    missing = (~stated & true).nonzero()[:, 0].tolist()
-    assert present >= PRESENT - 1 / true.sum() and absent >= ABSENT, f"{code} {present:.3f} {absent:.3f} {missing[:9]}"
+    stated, true = said(truth, measured)[code], truth["findings"][:, COLUMN[code]]
+    sure = ~truth["borderline"][:, COLUMN[code]]
+    present, absent = stated[true & sure].float().mean().item(), (~stated[~true & sure]).float().mean().item()
+    missing = (~stated & true & sure).nonzero()[:, 0].tolist()
+    assert present >= PRESENT - 1 / (true & sure).sum(), f"{code} {present:.3f} {missing[:9]}"
+    assert absent >= ABSENT, f"{code} {absent:.3f}"
 
 
 def test_no_record_has_two_rhythms_by_the_textbook(records):
@@ -146,7 +153,7 @@ def healthy(records):
 def test_smaller_voltage_is_low_voltage_and_larger_is_hypertrophy(healthy):
     assert not diagnose(measure_signal(healthy, HZ))["LOWV"].any()
     assert diagnose(measure_signal(0.25 * healthy, HZ))["LOWV"].all()
-    assert diagnose(measure_signal(3.0 * healthy, HZ))["LVH"].all()
+    assert diagnose(measure_signal(5.0 * healthy, HZ))["LVH"].all()
 
 
 def test_swapped_arms_turn_the_axis(healthy):

@@ -9,8 +9,8 @@ import pytest
 DATA = Path(__file__).parents[1] / "data"
 LEADS = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
 RHYTHMS = ["SR", "SBRAD", "STACH", "SARRH", "AFIB", "AFLT", "JUNC", "SVTAC", "VT", "PACE", "WENCK", "MOB2", "3AVB"]
-CODES = [*RHYTHMS, "1AVB", "PAC", "PVC", "BIGU", "CLBBB", "CRBBB", "LAFB", "LPFB", "IVCD", "WPW", "LAD", "RAD"]
-CODES += ["LVH", "RVH", "LAE", "RAE", "STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD", "TINV"]
+CODES = [*RHYTHMS, "1AVB", "PAC", "PVC", "BIGU", "CLBBB", "CRBBB", "IRBBB", "LAFB", "LPFB", "IVCD", "WPW", "LAD", "RAD"]
+CODES += ["LVH", "RVH", "LAE", "RAE", "STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "STD", "TINV", "NST"]
 CODES += ["Q_ANT", "Q_INF", "Q_LAT", "HYPT", "HYPERK", "HYPOK", "LQT", "PERI", "EREP", "LOWV", "BRUG", "NORM"]
 GROUPS = {"rhythm", "conduction block", "ectopy", "conduction", "axis", "chamber", "ischaemia", "metabolic"}
 GROUPS |= {"repolarisation", "normal"}
@@ -53,7 +53,7 @@ def test_the_check_digit_notices_a_wrong_digit():
 
 
 def test_findings_are_these_in_this_order():
-    assert [f["code"] for f in FINDINGS] == CODES and len(CODES) == len(set(CODES)) == 48
+    assert [f["code"] for f in FINDINGS] == CODES and len(CODES) == len(set(CODES)) == 50
     for key in ("name", "criteria", "evidence"):
         assert len({f[key] for f in FINDINGS}) == len(FINDINGS), key
 
@@ -166,6 +166,13 @@ BORDERS = [
     ("RAD", "axis", "high", "degrees"),
     ("LQT", "QTc_female", "high", "ms"),
 ]
+
+
+@pytest.mark.parametrize("finding", [f for f in FINDINGS if "limits" in f], ids=lambda f: f["code"])
+def test_limits_are_those_of_the_criteria(finding):
+    known = thresholds(finding["criteria"])
+    for name, (limit, grey) in finding["limits"].items():
+        assert abs(limit) in known and 0 <= grey <= 0.3 * abs(limit), name
 
 
 @pytest.mark.parametrize("code, key, end, unit", BORDERS, ids=lambda x: x)

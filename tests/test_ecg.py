@@ -1,6 +1,10 @@
 """ecg: leads travel by name, the lead laws hold, and every kind of bad input gets one clear sentence."""
 
+import base64
+import binascii
 import errno
+import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +14,7 @@ import wfdb
 from conftest import toy_ecg
 
 from uniecg_lite.ecg import ECG
+from uniecg_lite.ecg_tables import patient
 from uniecg_lite.errors import BadECG, UniECGError
 from uniecg_lite.leads import INDEPENDENT, LEADS, derive_limb_leads, from_independent, lead_law_residual, lead_name
 
@@ -221,7 +226,8 @@ def test_short_gaps_are_bridged_and_long_ones_refused():
     ecg = toy_ecg()
     lead = ecg["V4"].copy()
     lead[300:320] = np.nan  # 40 ms
-    bridged = ECG.from_leads(by_name(ecg) | {"V4": lead}, 500)["V4"]
+    with pytest.warns(UserWarning, match="V4"):
+        bridged = ECG.from_leads(by_name(ecg) | {"V4": lead}, 500)["V4"]
     np.testing.assert_allclose(bridged[300:320], np.linspace(lead[299], lead[320], 22)[1:-1], atol=1e-6)
     for gap in (slice(300, 321), slice(0, 3), slice(-2, None), slice(None)):
         broken = ecg["V4"].copy()
@@ -437,31 +443,449 @@ def test_other_paths_are_refused(tmp_path):
         ECG.load(tmp_path / "page.png")
 
 
+# --- files as they come
+
+
+def changed(header, *pairs):
+    """Write a header anew with the first of each pair replaced; each stands in it."""
+    text = header.read_text()
+    for old, new in pairs:
+        assert old in text
+        text = text.replace(old, new)
+    header.write_text(text, encoding="utf-8")
+
+
+def table(path, *above, leads=None, sep=",", time=None, number="{:.4f}", encoding="utf-8"):
+    """Write a table of the toy, 2 s at 500 Hz: some lines, then a row for each sample."""
+    leads = by_name(toy_ecg(seconds=2)) if leads is None else leads
+    columns = [[number.format(v) for v in values] for values in leads.values()]
+    columns = columns if time is None else [time, *columns]
+    path.write_bytes("\n".join([*above, *map(sep.join, zip(*columns))]).encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rec.dat 12 500 5000 05-May-2020 09:49:17", "rec 12 500 5000 2014-05-08 05:05:15", "rec 12 500 5000 2006",
+        "rec 12 500/1000(0) 5000 12:00:00 01/02/2020", "rec 12 500", "other 12 500.0 5000 yesterday",
+    ],
+)  # fmt: skip
+def test_dates_and_names_in_a_record_line_do_not_matter(tmp_path, line):
+    ecg = toy_ecg(age=71)
+    header = ecg.save(tmp_path / "rec").with_suffix(".hea")
+    changed(header, ("rec 12 500 5000", line))
+    back = ECG.load(header)
+    np.testing.assert_allclose(back.signal, ecg.signal, atol=0.0006)
+    assert (back.hz, back.age, sorted(file.name for file in tmp_path.iterdir())) == (500, 71, ["rec.dat", "rec.hea"])
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-16"])
+@pytest.mark.parametrize("unit", ["µV", "uV"])
+def test_microvolts_in_a_header(tmp_path, unit, encoding):
+    ecg = toy_ecg()
+    header = write_wfdb(tmp_path, by_name(ecg), units="uV", gain=1.0).with_suffix(".hea")
+    header.write_bytes(header.read_text().replace("uV", unit).encode(encoding))
+    np.testing.assert_allclose(ECG.load(header).signal, ecg.signal, atol=0.001)
+
+
+def test_samples_of_a_frame_are_kept(tmp_path):
+    ecg = toy_ecg(hz=200)
+    header = ecg.save(tmp_path / "rec").with_suffix(".hea")
+    frames = (tmp_path / "rec.dat").read_bytes()
+    four = np.frombuffer(frames, "<i2").reshape(-1, 4, 12).transpose(0, 2, 1)  # frame, lead, sample
+    (tmp_path / "rec.dat").write_bytes(four.tobytes())
+    changed(header, ("12 200 2000", "12 50 500"), ("rec.dat 16 ", "rec.dat 16x4 "))
+    back = ECG.load(header)
+    assert back.hz == 200
+    np.testing.assert_allclose(back.signal, ecg.signal, atol=0.0006)
+    one, two = four[:, :, :3], four[:, :6].mean(2).astype("<i2")  # leads of two rates
+    (tmp_path / "rec.dat").write_bytes(b"".join(o[:6].tobytes() + t.tobytes() for o, t in zip(one, two)))
+    lines = header.read_text().replace("16x4", "16x3").splitlines()
+    header.write_text("\n".join([*lines[:7], *(line.replace("16x3", "16") for line in lines[7:])]))
+    with pytest.raises(BadECG, match="differ in their rates"):
+        ECG.load(header)
+
+
+def test_segments(tmp_path):
+    ecg = toy_ecg()
+    for k in (1, 2):
+        part = ECG(ecg.signal[:, 2500 * (k - 1) : 2500 * k], 500)
+        second = part.save(tmp_path / f"part{k}").with_suffix(".hea")
+    whole = tmp_path / "whole.hea"
+    whole.write_text("whole/2 12 500 5000 1/2/2020\npart1 2500\npart2 2500\n# Age: 50")
+    back = ECG.load(whole)
+    np.testing.assert_allclose(back.signal, ecg.signal, atol=0.0006)
+    assert back.age == 50
+    good = second.read_text()
+    for old, new, message in [
+        ("1000.0(0)/mV", "0/mV", "part2.hea states no gain"),
+        ("/mV", "/uV", "segments of whole differ in leads or units"),
+        ("V1", "X1", "segments of whole differ in leads or units"),
+        ("12 500", "12 250", "part2 of whole has another rate"),
+        ("part2.dat", "part9.dat", "part9.dat named in part2.hea is missing"),
+    ]:
+        second.write_text(good.replace(old, new))
+        with pytest.raises(BadECG, match=message):
+            ECG.load(whole)
+    second.write_text(good)
+    for lines, message in [
+        ("whole/3 12 500 5500\npart1 2500\n~ 500\npart2 2500", "has a gap of 1 s between its segments"),
+        ("whole/2 12 500 5000\npart1 2500\npart3 2500", "part3.hea named in whole.hea is missing"),
+        ("whole/1 12 500 5000\nwhole 5000", "do not fit its header"),
+        ("whole/3 12 500 5000\npart1 2500\npart2 2500", "do not fit its header"),
+        ("whole/2 12 500 5200\npart1 2500\npart2 2700", "do not fit its header"),
+        ("whole/2 12 500 5000\npart1 2500", "do not fit its header"),
+        ("whole/2 12 500 5000\npart1 2400\npart2 2600", "do not fit its header"),
+        ("whole/2 12 500 5000\npart1 x\n~ x", "do not fit its header"),
+    ]:
+        whole.write_text(lines)
+        with pytest.raises(BadECG, match=message):
+            ECG.load(whole)
+
+
+def test_a_bridged_gap_is_said_and_a_part_of_a_lead_named(tmp_path):
+    ecg = toy_ecg()
+    lead = ecg["V2"].copy()
+    lead[300:318] = np.nan
+    with pytest.warns(UserWarning, match="Lead V2 misses samples, for up to 36 ms: .* a wave there is lost"):
+        ECG.from_leads(by_name(ecg) | {"V2": lead}, 500)
+    for filling in (np.nan, 0.0):
+        columns = {name: np.full(5000, filling) for name in LEADS} | {"II": ecg["II"]}
+        for k, name in enumerate(LEADS):
+            where = slice(k // 3 * 1250, (k // 3 + 1) * 1250)
+            columns[name][where] = ecg[name][where]
+        with pytest.raises(
+            BadECG, match=r"Lead I holds 2\.\d+ s of 10 s only, as on a page with its leads side by side"
+        ):
+            ECG.from_leads(columns, 500)
+
+
+HEAD = ",".join(LEADS)
+SECONDS_2 = np.arange(1000) / 500
+
+
+@pytest.mark.parametrize(
+    ("above", "how"),
+    [
+        ([";".join(f"{name} [µV]" for name in LEADS)], dict(sep=";", micro=1, number="{:.1f}", encoding="cp1252")),
+        (["\t".join(f"{name} (µV)" for name in LEADS)], dict(sep="\t", micro=1, number="{:.1f}", encoding="utf-16")),
+        (["\t".join(LEADS)], dict(sep="\t", comma=1)),
+        ([";".join(LEADS)], dict(sep=";", comma=1)),
+        ([HEAD], dict(number='"{:.4f}"', comma=1)),
+        (["# " + HEAD], {}),
+        (["# " + " ".join(LEADS)], dict(sep="  ", number="{:.6e}")),
+        (["Device: toy", "Leads: I, II, III", "Heart rate: 72", "Filter, 0.05-150 Hz, AC on", "", HEAD], {}),
+        (["sep=;", ";".join(LEADS)], dict(sep=";")),
+        ([HEAD.lower(), ",".join(["'mV'"] * 12)], {}),
+        ([HEAD, ",".join(["[uV]"] * 12)], dict(micro=1)),
+    ],
+)
+def test_tables_as_people_save_them(tmp_path, above, how):
+    ecg = toy_ecg(seconds=2)
+    scale = 1000 if how.pop("micro", 0) else 1
+    path = table(
+        tmp_path / "a.csv",
+        *above,
+        leads={n: x * scale for n, x in by_name(ecg).items()},
+        **{k: v for k, v in how.items() if k != "comma"},
+    )
+    if "comma" in how:
+        path.write_text(path.read_text().replace(".", ","))
+    back = ECG.load(path, hz=500)
+    np.testing.assert_allclose(back.signal, ecg.signal, atol=1e-4)
+    assert back.age is None and back.sex is None
+
+
+@pytest.mark.parametrize(
+    ("note", "hz", "age", "sex"),
+    [
+        ("# hz=500,unit=mV,age=63,sex=F", 500, 63, "female"),
+        ("# hz=500 unit=mV", 500, None, None),
+        ("Rate: 500 Hz", 500, None, None),
+        ("Sampling rate;500;Hz", 500, None, None),
+        ("SamplingRate: 500Hz", 500, None, None),
+        ("Sample frequency (Hz) = 500", 500, None, None),
+        ("fs: 500", 500, None, None),
+        ("Rate: 72 bpm", None, None, None),
+        ("Notch: 50 Hz", None, None, None),
+        ("Samples: 1000", None, None, None),
+    ],
+)
+def test_notes_over_a_table(tmp_path, note, hz, age, sex):
+    path = table(tmp_path / "a.csv", note, HEAD)
+    if hz is None:
+        with pytest.raises(BadECG, match="does not state its sampling rate"):
+            ECG.load(path)
+    else:
+        back = ECG.load(path)
+        assert (back.hz, back.age, back.sex) == (hz, age, sex)
+
+
+@pytest.mark.parametrize(
+    ("names", "cell", "hz"),
+    [
+        (["time"], "{:.3f}", 500),
+        (["Timestamp"], "{:.3f}", 500),
+        (["time"], "ms", 500),
+        (["Timestamp"], "ms", 500),
+        (["Time (ms)"], "ms", 500),
+        (["time_ms"], "ms", 500),
+        (["t", "s"], "{:.3f}", 500),
+        (["'Elapsed time'", "'mm:ss.mmm'"], "'0:{:06.3f}'", 500),
+        (["Elapsed time", "hh:mm:ss.mmm"], "10:59:{:06.3f}", 500),
+        (["time", "ms"], "ms", 500),
+        (["time"], "number", None),
+        (["time_ms"], "number", 1000),
+        (["time"], "2020-01-01 10:00:{:06.3f}", None),
+    ],
+)
+def test_rates_from_a_column_of_times(tmp_path, names, cell, hz):
+    time = [cell.format(t) if "{" in cell else f"{round(t * (1000 if cell == 'ms' else 500))}" for t in SECONDS_2]
+    units = [",".join([names[1], *["mV"] * 12])] if len(names) > 1 else []
+    path = table(tmp_path / "a.csv", f"{names[0]},{HEAD}", *units, time=time)
+    if hz is None:
+        with pytest.raises(BadECG, match="does not state its sampling rate"):
+            ECG.load(path)
+    assert ECG.load(path, hz=hz or 500).hz == (hz or 500)
+
+
+def test_tables_that_are_unclear_are_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    with pytest.raises(
+        BadECG, match=r"names no ECG lead in its first 100 lines \(it begins with '0.0[^']*'\): put a row"
+    ):
+        ECG.load(table(path), hz=500)
+    micro = {name: values * 1000 + 2000 for name, values in by_name(toy_ecg(seconds=2)).items()}
+    with pytest.raises(BadECG, match="'[123],[0-9]{3}'.* can be thousands or decimals"):
+        ECG.load(table(path, "\t".join(LEADS), leads=micro, sep="\t", number="{:,.0f}"), hz=500)
+    for start in (b"\x00\x81\xff" * 50, b"\n" * 9, b"#\n#\n"):
+        path.write_bytes(start)
+        with pytest.raises(BadECG, match="names no ECG lead"):
+            ECG.load(path, hz=500)
+
+
+@pytest.mark.parametrize(
+    ("text", "age", "sex"),
+    [
+        ("Age: 6 months", None, None), ("Age: 6 meses", None, None), ("Age: 3 Tage", None, None),
+        ("Age: 5mo", None, None),
+        ("Age: 012W", None, None), ("Age: >89", None, None), ("Age: 300", None, None),
+        ("Gestational age: 39", None, None),
+        ("Maternal age: 31", None, None), ("Age: 063Y", 63, None), ("Age: 63 Jahre", 63, None),
+        ("Age: 63 años", 63, None),
+        ("Patient age: 63", 63, None), ("Sex: Female Age: 63", 63, "female"), ("Age: 63\nDx: 1", 63, None),
+        ("Age: 63.5 years", 63.5, None), ("Age: 6.5 Monate", None, None), ("Sex: Mujer", None, "female"),
+        ("Sex: Mulher", None, "female"), ("Sex: Hombre", None, "male"), ("Sex: Homem", None, "male"),
+        ("Sex: Feminino", None, "female"), ("Sex: Missing", None, None), ("Sex: 1", None, None),
+        ("Sex: Manly", None, None), ("Sex: masculino", None, "male"),
+    ],
+)  # fmt: skip
+def test_ages_and_sexes_in_words(text, age, sex):
+    assert patient(text) == {"age": age, "sex": sex}
+
+
+# --- files of other systems
+
+
+def dicom(path, ecg, named=True, unit="uV"):
+    """A 12-lead waveform as DICOM has it (PS3.3 C.10.9)."""
+    pydicom = pytest.importorskip("pydicom", reason="the extra `files` is not installed")
+    data = pydicom.Dataset()
+
+    def code(value, scheme, meaning):
+        item = pydicom.Dataset()
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+        return pydicom.Sequence([item])
+
+    group, channels = pydicom.Dataset(), []
+    for name in LEADS:
+        channel = pydicom.Dataset()
+        channel.ChannelSourceSequence = code("x", "MDC", f"Lead {name}" if named else "Resp")
+        channel.ChannelSensitivity, channel.ChannelSensitivityCorrectionFactor, channel.ChannelBaseline = "2", "1", "0"
+        channel.ChannelSensitivityUnitsSequence = code(unit, "UCUM", unit)
+        channel.WaveformBitsStored = 16
+        channels.append(channel)
+    group.ChannelDefinitionSequence = pydicom.Sequence(channels)
+    group.NumberOfWaveformChannels, group.NumberOfWaveformSamples = 12, ecg.signal.shape[1]
+    group.SamplingFrequency, group.WaveformBitsAllocated, group.WaveformSampleInterpretation = f"{ecg.hz:g}", 16, "SS"
+    group.WaveformOriginality = "ORIGINAL"
+    group.add_new("WaveformData", "OW", np.rint(ecg.signal.T * 500).astype("<i2").tobytes())
+    data.WaveformSequence = pydicom.Sequence([group])
+    data.PatientAge, data.PatientSex = "063Y", "F"
+    data.SOPClassUID, data.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.9.1.1", "1.2.3"
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.save_as(path, enforce_file_format=True)
+    return path
+
+
+def edf(path, ecg, onsets=None, seconds=1, label="ECG {}", unit="uV"):
+    """EDF, or EDF+ where records begin at `onsets`; 2 uV a unit."""
+    count = round(ecg.hz * seconds)
+    records = ecg.signal.shape[1] // count
+    kinds = [("EDF Annotations", "", 16)] * (onsets is not None)
+    rows = [(label.format(name), unit, count) for name in LEADS] + kinds
+    head = f"{'0':<8}{'X F 02-MAY-1950 X':<80}{'Startdate 02-MAY-2013 X X X':<80}02.05.1310.00.00"
+    head += f"{256 * (len(rows) + 1):<8}{'' if onsets is None else 'EDF+D':<44}{records:<8}{seconds:<8}{len(rows):<4}"
+    for width, values in (
+        (16, [r[0] for r in rows]), (80, [""] * len(rows)), (8, [r[1] for r in rows]), (8, [-60000] * len(rows)),
+        (8, [60000] * len(rows)), (8, [-30000] * len(rows)), (8, [30000] * len(rows)), (80, [""] * len(rows)),
+        (8, [r[2] for r in rows]), (32, [""] * len(rows)),
+    ):  # fmt: skip
+        head += "".join(f"{value:<{width}}" for value in values)
+    body, samples = b"", np.rint(ecg.signal * 500).astype("<i2")
+    for k in range(records):
+        body += samples[:, k * count : (k + 1) * count].tobytes()
+        body += b"" if onsets is None else f"+{onsets[k]}\x14\x14".encode().ljust(32, b"\0")
+    path.write_bytes(head.encode("latin-1") + body)
+    return path
+
+
+def muse(path, ecg, names=("I", "II", *LEADS[6:]), unit="MICROVOLTS"):
+    """The eight leads of a MUSE export, 2 uV a unit."""
+    leads = "".join(
+        f"<LeadData><LeadID>{name}</LeadID><LeadAmplitudeUnitsPerBit>2</LeadAmplitudeUnitsPerBit>"
+        f"<LeadAmplitudeUnits>{unit}</LeadAmplitudeUnits><WaveFormData>"
+        f"{base64.b64encode(np.rint(ecg[name] * 500).astype('<i2').tobytes()).decode()}</WaveFormData></LeadData>"
+        for name in names
+    )
+    path.write_text(
+        "<RestingECG><PatientDemographics><PatientAge>63</PatientAge><AgeUnits>YEARS</AgeUnits><Gender>FEMALE</Gender>"
+        f"</PatientDemographics><Waveform><WaveformType>Rhythm</WaveformType><SampleBase>{ecg.hz:g}</SampleBase>"
+        f"{leads}</Waveform></RestingECG>"
+    )
+    return path
+
+
+def aecg(path, ecg):
+    """HL7 aECG, 2 uV a unit."""
+    leads = "".join(
+        f"<component><sequence><code code='MDC_ECG_LEAD_{name.upper()}'/><value><origin value='0' unit='uV'/>"
+        f"<scale value='2' unit='uV'/><digits>{' '.join(map(str, np.rint(ecg[name] * 500).astype(int)))}</digits>"
+        "</value></sequence></component>"
+        for name in LEADS
+    )
+    path.write_text(
+        "<AnnotatedECG xmlns='urn:hl7-org:v3'><effectiveTime><low value='20130502100000'/>"
+        "<high value='20130502100009'/></effectiveTime>"
+        "<componentOf><timepointEvent><componentOf><subjectAssignment><subject><trialSubject>"
+        "<subjectDemographicPerson><administrativeGenderCode code='F'/><birthTime value='19500502'/>"
+        "</subjectDemographicPerson></trialSubject></subject></subjectAssignment></componentOf></timepointEvent>"
+        "</componentOf><component><series><code code='RHYTHM'/><component><sequenceSet><component><sequence>"
+        f"<code code='TIME_ABSOLUTE'/><value><head value='20130502100000'/><increment value='{1 / ecg.hz!r}' unit='s'/>"
+        f"</value></sequence></component>{leads}</sequenceSet></component></series></component></AnnotatedECG>"
+    )
+    return path
+
+
+def scp(path, ecg, late=()):
+    """SCP-ECG, plain samples of 2 uV; leads in `late` begin a sample later."""
+
+    def section(number, body):
+        head = struct.pack("<HIBB6x", number, 16 + len(body), 20, 20) + body
+        return struct.pack("<H", binascii.crc_hqx(head, 0xFFFF)) + head
+
+    codes, count = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8), ecg.signal.shape[1]
+    samples = np.rint(ecg.signal * 500).astype("<i2")
+    bodies = {
+        1: struct.pack("<BHHB", 4, 3, 63, 1) + struct.pack("<BHB", 8, 1, 2) + struct.pack("<BH", 255, 0),
+        3: struct.pack("<BB", 12, 0x64)
+        + b"".join(struct.pack("<IIB", 1 + (n in late), count + (n in late), c) for n, c in zip(LEADS, codes)),
+        6: struct.pack("<HHBB", 2000, round(1e6 / ecg.hz), 0, 0)
+        + struct.pack("<12H", *[2 * count] * 12)
+        + samples.tobytes(),
+    }
+    sections = {number: section(number, body) for number, body in bodies.items()}
+    place, pointers = 6 + 16 + 10 * 12, b""
+    for number in range(12):
+        size = len(sections.get(number, b"")) if number else 16 + 10 * 12
+        pointers += struct.pack("<HII", number, size, (place if number else 6) + 1 if size else 0)
+        place += size if number else 0
+    whole = section(0, pointers) + b"".join(sections.values())
+    whole = struct.pack("<I", 6 + len(whole)) + whole
+    path.write_bytes(struct.pack("<H", binascii.crc_hqx(whole, 0xFFFF)) + whole)
+    return path
+
+
+@pytest.fixture
+def other_systems():
+    pytest.importorskip("ecgdatakit", reason="the extra `files` is not installed")
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "hz"),
+    [(dicom, "a.dcm", 500), (dicom, "a", 102.4), (edf, "a.edf", 500), (muse, "a.xml", 500), (aecg, "a.xml", 500),
+     (aecg, "a.xml", 102.4), (scp, "a.scp", 500)],
+)  # fmt: skip
+def test_files_of_other_systems(other_systems, recwarn, tmp_path, system, name, hz):
+    ecg = toy_ecg(hz)
+    back = ECG.load(system(tmp_path / name, ecg))
+    np.testing.assert_allclose(back.signal, ecg.signal, atol=0.0025)
+    known = (None, None) if system is edf else (63, "female")  # plain EDF says neither
+    assert (back.hz, back.age, back.sex) == (hz, *known)
+
+
+def test_files_of_other_systems_are_not_read_wrongly(other_systems, tmp_path):
+    ecg, path = toy_ecg(), tmp_path / "a.edf"
+    np.testing.assert_allclose(ECG.load(edf(path, ecg, onsets=range(10))).signal, ecg.signal, atol=0.0025)
+    assert ECG.load(path).sex == "female" and ECG.load(path).age == 63
+    with pytest.raises(BadECG, match="gaps between data records"):
+        ECG.load(edf(path, ecg, onsets=[0, 1, 2, 3, 4, 6, 7, 8, 9, 10]))
+    whole = edf(path, ecg).read_bytes()
+    for size in (100, 3000, 60_000, len(whole) - 100):
+        path.write_bytes(whole[:size])
+        with pytest.raises(BadECG, match="a.edf cannot be read .*: export it again"):
+            ECG.load(path)
+    for file, message in [
+        (edf(tmp_path / "b.edf", ecg, label="EEG {}9"), "holds no ECG with named leads"),
+        (edf(tmp_path / "c.edf", ecg, unit=""), "states no unit of I, II"),
+        (edf(tmp_path / "d.edf", ecg, unit="mmHg"), "unit 'mmHg' is not known"),
+        (scp(tmp_path / "e.scp", ecg, late=("V1", "V2", "V3")), "begin at different times"),
+        (muse(tmp_path / "f.xml", ecg, ("I", "II", "V1")), "Leads are missing: V2"),
+        (muse(tmp_path / "g.xml", ecg, ("I", "II", "II", *LEADS[6:])), "Lead II is given twice"),
+        (muse(tmp_path / "h.xml", ecg, unit="COUNTS"), "states no unit of I, II"),
+        (dicom(tmp_path / "i.dcm", ecg, named=False), "holds no ECG with named leads"),
+        (tmp_path / "j.xml", "No parser found"),
+    ]:
+        if not file.exists():
+            file.write_text("<note>no ECG</note>")
+        with pytest.raises(BadECG, match=message):
+            ECG.load(file)
+
+
+def test_without_the_extra_other_files_are_refused_by_name(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ecgdatakit", None)  # as if it were not installed
+    for name in ("a.xml", "a.edf", "a.dcm", "a.scp", "a"):
+        (tmp_path / name).write_bytes(b"0")
+        with pytest.raises(BadECG, match=f"Files such as {name} are not read here: .* MUSE XML and EDF need the extra"):
+            ECG.load(tmp_path / name)
+
+
 # --- awkward files, after public reports
 
-READ = {  # file -> age and sex of one that is read; of the others the words of the refusal
-    "E90002.hea": (71, "female"), "latin.hea": (None, None), "utf8.hea": (None, None), "plain.hea": (None, None),
-    "whole.hea": (50, "female"), "bridged.hea": (None, None), "one_line.csv": (63, "female"),
+READ = {  # file -> age and sex
+    **{f"E9000{k}.hea": (71, "female") for k in (1, 2, 3, 4)}, "whole.hea": (50, "female"),
+    "one_line.csv": (63, "female"),
     "p01.hea": (None, "female"), "p02.hea": (None, "male"), "p03.hea": (None, "female"), "p04.hea": (None, "male"),
-    "p05.hea": (None, None), "p06.hea": (40, None), "p07.hea": (40, None), "p08.hea": (40, None),
-    "p09.hea": (40, None), "p10.hea": (None, "female"), "p11.hea": (63, "female"),
+    "p05.hea": (None, None), "p06.hea": (40, None), "p07.hea": (40, "female"), "p08.hea": (40, "female"),
+    "p09.hea": (40, "male"), "p10.hea": (None, "female"), "p11.hea": (63, "female"),
+    **dict.fromkeys(
+        ("latin.hea", "utf8.hea", "plain.hea", "frames.hea", "bridged.hea", "windows.csv", "unicode.txt", "comma.txt",
+         "quoted.csv", "savetxt.csv", "units_row.csv", "preamble.csv", "ms_timestamp.csv", "ms_time.csv"), (None, None),
+    ),
 }  # fmt: skip
-REFUSED = {
-    "E90001.hea": "record line, 'E90001.mat 12", "E90003.hea": "2014-05-08", "E90004.hea": "5000 2006'",
-    "frames.hea": "several samples a frame", "nogain.hea": "part2.hea states no gain", "gap.hea": "has a gap",
-    "clipped.hea": "up to 60 ms", "columns.hea": "holds 2.5 s", "windows.csv": "not a text file in UTF-8",
-    "unicode.txt": "not a text file in UTF-8", "comma.txt": "'0,000'.*numbers as 1.5",
-    "quoted.csv": "'0,000'.*numbers as 1.5", "savetxt.csv": "that is no # comment.*names no ECG lead",
-    "bare.csv": "'0,0,0,.*names no ECG lead", "units_row.csv": "mm:ss.mmm", "preamble.csv": "'Device: toy'",
-    "plain_uv.csv": "sampling rate", "adc.npy": "sampling rate", "ms_timestamp.csv": "sampling rate",
-    "ms_time.csv": "seems to be in ms", "cart.xml": "such as cart.xml are not read", "cart.edf": "are not read here",
-    "cart.dcm": "are not read here", "A0099.mat": "header A0099.hea of A0099.mat is missing",
-    "cart.hea.txt": "holds no samples",
+REFUSED = {  # file -> words of the sentence
+    "nogain.hea": "part2.hea states no gain", "gap.hea": "has a gap of 1 s", "clipped.hea": "V2 .* up to 60 ms",
+    "columns.hea": "holds 2.5 s of 10 s only", "bare.csv": "names no ECG lead .*: put a row of names",
+    "plain_uv.csv": "sampling rate", "adc.npy": "sampling rate", "cart.xml": "cart.xml (are not|cannot be) read",
+    "cart.edf": "cart.edf (are not|cannot be) read", "cart.dcm": "cart.dcm (are not|cannot be) read",
+    "A0099.mat": "header A0099.hea of A0099.mat is missing", "cart.hea.txt": "names no ECG lead",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", ["01", "03", "04", "06", "07", "08", "10", "13"])
-def test_awkward_files_are_read_rightly_or_refused_for_what_they_are(awkward, tmp_path, case):
+def test_awkward_files_are_read_rightly_or_refused_for_what_they_are(awkward, recwarn, tmp_path, case):
     case = getattr(awkward, f"case_{case}")(tmp_path / case)
     for file in map(Path, case["files"]):
         if file.name in REFUSED:
@@ -469,8 +893,13 @@ def test_awkward_files_are_read_rightly_or_refused_for_what_they_are(awkward, tm
                 ECG.load(file, hz=case["hz"])
             continue
         ecg = ECG.load(file, hz=case["hz"])
-        assert (ecg.hz, ecg.seconds, ecg.age, ecg.sex) == (500, 10, *READ[file.name]), file.name
+        hz = 250 if file.name == "frames.hea" else 500
+        assert (ecg.hz, ecg.seconds, ecg.age, ecg.sex) == (hz, 10, *READ[file.name]), file.name
         assert np.ptp(ecg["II"]) == pytest.approx(1.21, abs=0.01) and np.ptp(ecg["V4"]) == pytest.approx(1.59, abs=0.01)
+        assert any("Lead V2 of bridged misses samples" in str(w.message) for w in recwarn) == (
+            file.name == "bridged.hea"
+        )
+        recwarn.clear()
 
 
 def test_plain_microvolts_are_read_when_they_are_named(awkward, tmp_path):

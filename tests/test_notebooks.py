@@ -345,7 +345,10 @@ def test_commands_and_options_exist(page):
         if name == "--help":
             continue
         assert name in commands, name
-        options = {option for parameter in commands[name].params for option in parameter.opts}
+        command = commands[name]
+        while rest and rest[0] in getattr(command, "commands", ()):  # data get
+            command = command.commands[rest.pop(0)]
+        options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= options | {"--help"}, line
 
 

@@ -42,6 +42,12 @@ def has(generated, *codes: str) -> torch.Tensor:
     return generated.truth["findings"][:, [COLUMN[code] for code in codes]].any(1)
 
 
+def right_block(generated) -> torch.Tensor:
+    """(B,) True where a right block was drawn, in `population`."""
+    plan = sample(5, torch.arange(len(generated.signal))).who.plan
+    return plan[:, [COLUMN["CRBBB"], COLUMN["IRBBB"]]].any(1)
+
+
 def digest(generated) -> str:
     """A hash of the signal and of everything that is true about it."""
     whole = hashlib.blake2b(generated.signal.contiguous().numpy().tobytes(), digest_size=16)
@@ -168,8 +174,9 @@ def test_a_later_visit_is_of_the_same_person_at_another_rate(first, later):
     assert (rates.diff(dim=0).abs() < 0.5).float().mean() < 0.05
     calm = has(first, "SR") & has(later, "SR")
     assert torch.corrcoef(rates[:, calm])[0, 1].abs() < 0.15
-    once = (first.truth["findings"] == later.truth["findings"]).all(1).float().mean()
-    assert 0.4 < once < 0.6, "about half come back with what they had"
+    plans = (sample(5, torch.arange(AGAIN), visit=visit).who.plan for visit in (0, 1))
+    once = torch.eq(*plans).all(1).float().mean()
+    assert 0.4 < once < 0.6, "about half come back with what they had; a rate near a limit may have another name"
 
 
 def test_a_chest_stays_the_same(first, later):
@@ -207,7 +214,7 @@ def test_every_record_is_finite_and_of_a_size_that_hearts_have(population):
         swing = signal.amax(2) - signal.amin(2)  # (B, 12)
         assert swing.amax(1).min() > 0.4, "no record is flat"
     for key, value in population.truth.items():
-        if key not in ("pr_ms", "onset_s", "p_onset_s"):
+        if key not in ("pr_ms", "p_ms", "onset_s", "p_onset_s"):
             assert value.isfinite().all(), key
 
 
@@ -465,13 +472,15 @@ def test_pr_is_there_exactly_where_p_conducts_at_a_constant_interval(population)
     sinus = has(population, "SR", "SBRAD", "STACH", "SARRH")
     assert torch.equal((pr > 200) & sinus, has(population, "1AVB"))
     assert (pr[~none] > 80).all() and (pr[~none] < 330).all()
-    assert (pr[has(population, "WPW")] < 120).all() and (pr[~none & ~has(population, "WPW")] > 100).all()
+    assert (pr[has(population, "WPW")] < 120).all() and (pr[~none & ~has(population, "WPW")] > 90).all()
 
 
 def test_a_wide_qrs_has_a_cause_and_the_causes_make_it_wide(population):
-    wide = has(population, "CRBBB", *WIDE)
-    qrs = population.truth["qrs_ms"]
-    assert (qrs[wide] >= 120).all() and (qrs[~wide] < 120).all()
+    qrs, partial = population.truth["qrs_ms"], has(population, "IRBBB")
+    assert (qrs[has(population, "CRBBB", "CLBBB", "WPW", "VT", "PACE")] >= 120).all()
+    assert ((qrs[partial] >= 100) & (qrs[partial] < 120)).all()
+    rest = ~partial & ~has(population, "CRBBB", "CLBBB", "WPW", "VT", "PACE", "AFLT")
+    assert torch.equal(rest & (qrs > 110), has(population, "IVCD")), "what has no other cause is a delay"
 
 
 def test_qt_shortens_when_the_heart_is_fast(population):
@@ -485,7 +494,7 @@ def test_qt_shortens_when_the_heart_is_fast(population):
 
 
 def test_long_qt_is_a_long_corrected_qt(population):
-    named = ~has(population, "CRBBB", *WIDE) & has(population, "SR", "SBRAD", "STACH", "SARRH")
+    named = ~has(population, *WIDE) & ~right_block(population) & has(population, "SR", "SBRAD", "STACH", "SARRH")
     assert torch.equal(named & (population.truth["qtc_ms"] >= 480), has(population, "LQT"))
 
 
@@ -536,7 +545,7 @@ def test_every_finding_is_common_enough_to_learn(population):
 
 
 def test_exactly_one_rhythm(population):
-    assert CODES[: len(RHYTHMS)] == RHYTHMS and len(RHYTHMS) == 13 and len(CODES) == 48
+    assert CODES[: len(RHYTHMS)] == RHYTHMS and len(RHYTHMS) == 13 and len(CODES) == 50
     assert (population.truth["findings"][:, :13].sum(1) == 1).all()
 
 
@@ -569,18 +578,17 @@ NEVER = {
     ),
     "IVCD": ("CRBBB", "WPW", "LVH", "RVH", "STE_ANT", "STE_INF", "STD", "TINV", "Q_ANT", "LQT", "LOWV"),
     "WPW": ("1AVB", "LAE", "RAE", "LVH", "STE_ANT", "STD", "TINV", "Q_INF", "LQT", "LOWV"),
-    "LAFB": ("LPFB", "IVCD", "RVH", "Q_ANT", "Q_INF", "Q_LAT"),
+    "LAFB": ("LPFB", "RVH", "Q_ANT", "Q_INF", "Q_LAT"),
     "LPFB": ("LAD", "LVH", "RVH", "Q_INF", "Q_LAT"),
     "LAD": ("RAD", "RVH"),
     "LVH": ("RVH", "LOWV"),
     "LAE": ("RAE",),
     "STD": ("STE_ANT", "STE_SEP", "STE_LAT", "STE_INF", "STE_POST", "PERI", "EREP", "BRUG"),
     "STE_LAT": ("STE_ANT",),
-    "HYPERK": ("HYPOK", "1AVB"),
+    "HYPERK": ("HYPOK",),
     "PERI": ("EREP", "BRUG", "STE_ANT", "STE_INF"),
     "PAC": ("PVC", "BIGU"),
     "PVC": ("BIGU",),
-    "LQT": ("STACH",),
 }
 
 
@@ -646,9 +654,8 @@ def test_axis_deviation_follows_the_axis(population):
 
 def test_st_elevation_shows_in_its_territory(population):
     st = population.truth["st_mv"]
-    level = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])
-    up = st >= level
-    local = clear(population) & ~has(population, "PERI", "EREP", "BRUG")
+    up = st >= levels(population)
+    local = clear(population) & ~has(population, "PERI", "EREP", "BRUG", "AFLT")
     anterior = local & both(up, "V3 V4")
     assert torch.equal(anterior, has(population, "STE_ANT"))
     assert torch.equal(local & both(up, "V1 V2"), has(population, "STE_SEP"))
@@ -659,6 +666,13 @@ def test_st_elevation_shows_in_its_territory(population):
     assert torch.equal(local & down & ~injured, has(population, "STD"))
 
 
+def levels(generated) -> torch.Tensor:
+    """(B, 12) mV from which ST is elevated (Universal Definition of Myocardial Infarction, 2018)."""
+    age, female = generated.truth["age"], generated.truth["female"]
+    front = torch.where(female, 0.15, torch.where(age < 40, 0.25, 0.2))
+    return torch.stack([front if name in ("V2", "V3") else torch.full_like(front, 0.1) for name in LEADS], 1)
+
+
 def test_reciprocal_depression_faces_an_inferior_infarct(population):
     st = population.truth["st_mv"][has(population, "STE_INF") & ~has(population, "STE_LAT", "LVH")]
     assert (st[:, LEAD["aVL"]] < 0).float().mean() > 0.8
@@ -667,7 +681,7 @@ def test_reciprocal_depression_faces_an_inferior_infarct(population):
 def test_t_wave_inversion_shows_in_two_neighbours(population):
     inverted = population.truth["t_mv"] <= -0.1
     front = torch.tensor([name in ("V1", "V2", "V3") for name in LEADS])
-    inverted = inverted & ~(has(population, "CRBBB")[:, None] & front)
+    inverted = inverted & ~(right_block(population)[:, None] & front)
     pairs = both(inverted, "V2 V3", "V3 V4", "V4 V5", "V5 V6", "I aVL", "II aVF")
     assert torch.equal(clear(population) & ~has(population, "BRUG") & pairs, has(population, "TINV"))
 
@@ -675,7 +689,8 @@ def test_t_wave_inversion_shows_in_two_neighbours(population):
 def test_q_waves_show_in_their_territory(population):
     q = population.truth["q_wave"]
     assert (population.truth["q_mv"][q] <= -0.1).all()
-    named = clear(population) & ~has(population, "LAFB", "LPFB", "RVH", "AFLT")
+    plan = sample(5, torch.arange(6000)).who.plan
+    named = clear(population) & ~plan[:, [COLUMN[code] for code in ("LAFB", "LPFB", "RVH", "AFLT")]].any(1)
     for code, pairs in {
         "Q_ANT": ("V2 V3", "V3 V4"),
         "Q_INF": ("II aVF", "III aVF"),
@@ -687,7 +702,11 @@ def test_q_waves_show_in_their_territory(population):
 def test_hypertrophy_and_low_voltage_follow_the_voltage(population):
     r, s = population.truth["r_mv"], population.truth["s_mv"]
     sokolow = -s[:, LEAD["V1"]] + r[:, [LEAD["V5"], LEAD["V6"]]].amax(1)
-    assert torch.equal(clear(population) & (sokolow >= 3.5), has(population, "LVH"))
+    cornell, t = r[:, LEAD["aVL"]] - s[:, LEAD["V3"]], population.truth["t_mv"]
+    limit = torch.where(population.truth["female"], 2.0, 2.8)
+    strain = (t[:, [LEAD["V5"], LEAD["V6"]]] <= -0.1).all(1)
+    named = clear(population) & ((sokolow >= 3.5) | (cornell >= limit)) & (strain | (population.truth["age"] >= 35))
+    assert torch.equal(named, has(population, "LVH"))
     low = ((r - s)[:, :6] < 0.5).all(1) & ((r - s)[:, 6:] < 1).all(1)
     assert torch.equal(clear(population) & low, has(population, "LOWV"))
 
@@ -700,7 +719,7 @@ def test_lead_signs_are_the_thresholds(population):
         st, t, chest = truth["st_mv"][:, i], truth["t_mv"][:, i], name.startswith("V")
         expected = {
             "q_waves": truth["q_wave"][:, i] & (name in Q_LEADS),
-            "st_up": st >= (0.2 if name in ("V2", "V3") else 0.1),
+            "st_up": st >= levels(population)[:, i],
             "st_down": st <= -0.1,
             "t_inverted": (t <= -0.1) & (name in T_LEADS),
             "t_tall": t >= (1.0 if chest else 0.5),

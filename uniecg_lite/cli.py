@@ -1,7 +1,8 @@
-"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | stale | ...`."""
+"""The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | data | ...`."""
 
 import os
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from .config import profile as find_profile
 from .ecg import ECG
+from .ecg_io import IMAGE_SUFFIXES
 from .errors import UniECGError, require
 from .paths import need_checkout
 from .store import Store
@@ -20,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+data = typer.Typer(help="Real data sets.", no_args_is_help=True)
+app.add_typer(data, name="data")
 ProfileOption = Annotated[str, typer.Option(help="Sizes: smoke, laptop or gpu.", envvar="UNIECG_PROFILE")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
 ModelOption = Annotated[str | None, typer.Option(help="Model folder; by default artifacts/<profile>/unified.")]
@@ -44,15 +48,17 @@ def run(
 
 @app.command()
 def interpret(
-    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a PNG page of this project.")],
+    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a page of this project as an image.")],
     prompt: Annotated[str, typer.Option(help="What to ask.")] = "Interpret this ECG.",
     hz: Annotated[float | None, typer.Option(help="Sampling rate, where the file does not say it.")] = None,
+    unit: Annotated[str | None, typer.Option(help="nV, uV, mV or V, where the file does not say it.")] = None,
     profile: ProfileOption = "laptop",
     model: ModelOption = None,
 ):
     """Read one ECG and print the answer."""
     reader = _model(profile, model)
-    given = {"image": str(path)} if path.suffix.lower() == ".png" else {"ecg": ECG.load(path, hz=hz)}
+    page = path.suffix.lower() in IMAGE_SUFFIXES
+    given = {"image": str(path)} if page else {"ecg": ECG.load(path, hz=hz, unit=unit)}
     typer.echo(f"{reader.respond(prompt, **given).text}\nEducational, not for diagnosis.")
 
 
@@ -181,6 +187,22 @@ def study(
         typer.echo(path)
 
 
+@data.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(help="Which data set: ptbxl.")],
+    to: Annotated[Path | None, typer.Option(help="Folder; by default artifacts/data/<name>.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="Folder on another server that has the archive.")] = None,
+):
+    """Fetch a data set, resumed where it broke off, checked and unpacked; says its size and licence first."""
+    from .download import DATASETS, get
+    from .paths import ROOT
+
+    if row := DATASETS.get(name):
+        typer.echo(f"{row['title']}\n{row['size']}; licence {row['licence']}; cite {row['cite']}")
+    folder = get(name, to or ROOT / "artifacts" / "data" / name, mirror)
+    typer.echo(f"{folder} is whole: {DATASETS[name]['use'].format(folder=folder)}")
+
+
 def _model(profile: str, folder: str | None):
     from .model import UniECG
     from .training import quiet_libraries
@@ -193,7 +215,8 @@ def _model(profile: str, folder: str | None):
 
 
 def main() -> None:
-    """Run a command; bad input ends with one sentence and exit code 1, not with a traceback."""
+    """Run a command; bad input ends with one sentence and exit code 1, not with a traceback; warnings are sentences."""
+    warnings.showwarning = lambda words, *_: typer.echo(f"{words}", err=True)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         app()

@@ -1,24 +1,33 @@
-"""Which patients, which split, where on disk? One table of simulated patients for each split."""
+"""Which patients, which split, where on disk? One table of patients for each split, simulated or real."""
 
 import hashlib
+import os
+import re
 from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
+from datasets.table import MemoryMappedTable
 from tqdm.auto import tqdm
 
-from .errors import BadArtifact, BadECG, require
+from .errors import BadArtifact, BadECG, BadRequest, require
 from .simulator.simulate import simulate
 from .store import replacing
 
 SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
 PER_LEAD = ("st_mv", "t_mv", "r_mv", "s_mv", "q_mv", "p_mv", "drift_mv", "static_mv")
+SHARES = (0.60, 0.75)  # where validation and test begin among real patients
 AGAIN = 6  # one simulated patient in six comes back for a second ECG
-_CHUNK = 252
+TEXTS = ("record", "patient", "split", "labels_from", "report")  # the last three of real records alone
+CHUNK = 252
+SIMULATED = re.compile(r"s\d+-\d{6,}(-\d+)?")  # the name of a record that can be simulated again
 
 
 def split_of(patient: str) -> str:
@@ -27,10 +36,26 @@ def split_of(patient: str) -> str:
     return "train" if share < 0.84 else "validation" if share < 0.92 else "test"
 
 
+def split_by_patient(people: np.ndarray, found: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """(N,) patients -> (N,) names of splits: 60% train, 15% validation, 25% test of each stratum, the same for ever.
+
+    A patient's stratum is the rarest finding of his records, (N, F) bool, and their origin, (N,).
+    """
+    rarity = np.where(found.any(0), found.sum(0), len(found) + 1)
+    first = np.where(found, rarity, len(found) + 1).argmin(1)  # (N,) rarest finding of a record, the first if none
+    table = pd.DataFrame({"patient": people, "rarity": rarity[first], "finding": first, "source": sources})
+    each = table.sort_values(["rarity", "finding", "source"]).drop_duplicates("patient").sort_values("patient")
+    strata = each.sample(frac=1, random_state=0).groupby(["source", "finding"]).patient  # by chance, always the same
+    place = (strata.cumcount() + 0.5) / strata.transform("size")
+    names = np.array(SPLITS)[np.searchsorted(SHARES, place, side="right")]
+    return pd.Series(names, index=each.patient.loc[place.index]).loc[people].to_numpy()
+
+
 class Cohort:
     """A split on disk, read through a memory map.
 
     `signal(rows)` gives (B, 12, 1000) float32 mV at 100 Hz; `truth(rows)` the simulator's truth, NaN where unknown.
+    Real records have a column `known` besides (see `known`), who labelled them (`labels_from`) and a `report`.
     """
 
     def __init__(self, table: datasets.Dataset):
@@ -43,6 +68,10 @@ class Cohort:
         """The first n records alone; all of them where n is None."""
         return self if n is None else Cohort(self.table.select(range(min(n, len(self)))))
 
+    def labelled(self, source: str) -> "Cohort":
+        """The records whose labels come from this source alone, such as `official`, to be scored apart."""
+        return Cohort(self.table.select(np.flatnonzero(np.array(self.column("labels_from")) == source)))
+
     def signal(self, rows) -> torch.Tensor:
         """(B,) row numbers -> (B, 12, 1000) float32 in mV."""
         raw = self.table.select_columns("signal")[np.asarray(rows)]["signal"]
@@ -50,28 +79,54 @@ class Cohort:
 
     def truth(self, rows=None) -> dict[str, torch.Tensor]:
         """What is true about these rows (all by default): tensors with a leading B."""
-        columns = self.table.remove_columns(["signal", "record", "patient"])
+        columns = self.table.remove_columns(["signal", *(name for name in TEXTS if name in self.table.column_names)])
         part = (columns[:] if rows is None else columns[np.asarray(rows)]).items()
         return {key: torch.from_numpy(np.stack(x) if x.dtype == object else np.array(x)) for key, x in part}
 
     def column(self, name: str) -> list:
-        """One column as a list: record, patient."""
+        """One column as a list: record, patient; of real records labels_from and report."""
         return self.table[name][:].tolist()
 
 
 def write(rows: Iterator[dict], folder: str | Path) -> Path:
-    """Write rows as one table per split under a folder; whole or not at all.
+    """Write rows as one table per split under a folder, chunk by chunk; whole or not at all.
 
-    Rows are dicts of equally long columns (see `simulated`); the split follows from the patient.
+    Rows are dicts of equally long columns (see `simulated`); the split is their column `split`, or follows from the
+    patient.
+
+    Raises:
+        BadECG: no record for training, or a patient in two splits.
     """
-    table = pa.concat_tables([pa.table({key: _column(value) for key, value in chunk.items()}) for chunk in rows])
-    splits = np.array([split_of(patient) for patient in table["patient"].to_pylist()])
-    require((splits == "train").any(), "No record of this cohort falls into the training split: draw more.", BadECG)
     datasets.disable_progress_bars()
     with replacing(Path(folder)) as room:
-        for name in SPLITS:
-            datasets.Dataset(table.filter(pa.array(splits == name))).save_to_disk(room / name)
+        with ExitStack() as files:
+            streams, places, schema = {}, {}, None
+            for chunk in rows:
+                table = pa.table({key: _column(value) for key, value in chunk.items()})
+                if schema is None:
+                    schema = table.schema
+                    places = {name: str(room / f"{name}.arrow") for name in SPLITS}
+                    streams = {name: files.enter_context(pa.ipc.new_stream(at, schema)) for name, at in places.items()}
+                splits = np.array(chunk.get("split") or [split_of(patient) for patient in chunk["patient"]])
+                for name, stream in streams.items():
+                    stream.write_table(table.select(schema.names).filter(pa.array(splits == name)))
+        few = "No record of this cohort falls into the training split: draw more, or choose another source."
+        tables = {name: MemoryMappedTable.from_file(at) for name, at in places.items()}
+        require(tables and len(tables["train"]), few, BadECG)
+        check_leakage({name: table.column("patient").to_pylist() for name, table in tables.items()})
+        for name, table in tables.items():
+            with open(places[name], "rb") as file:  # the same rows, the same fingerprint
+                same = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+            datasets.Dataset(table, fingerprint=same).save_to_disk(room / name)
+            os.unlink(places[name])
     return Path(folder)
+
+
+def check_leakage(patients: dict[str, list[str]]) -> None:
+    """Split -> the patient of each record; refuses (BadECG) splits of which any two share a patient."""
+    for one, other in combinations(patients, 2):
+        shared = min({*patients[one]} & {*patients[other]}, default=None)
+        require(shared is None, f"Patient {shared} is in {one} and in {other}: keep each patient in one split.", BadECG)
 
 
 def _column(value) -> pa.Array:
@@ -100,14 +155,14 @@ def simulated(seed: int, records: int, first: int = 0) -> Iterator[dict]:
     start, left = first, records
     with tqdm(total=records, desc="simulate", leave=False) as bar:
         while left > 0:
-            index = torch.arange(start, start + _CHUNK)
+            index = torch.arange(start, start + CHUNK)
             for visit, part in enumerate((index, index[index % AGAIN == 0])):
                 part = part[:left]
                 if len(part):
                     yield _rows(seed, part, visit)
                 left -= len(part)
                 bar.update(len(part))
-            start += _CHUNK
+            start += CHUNK
 
 
 def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:
@@ -119,12 +174,20 @@ def _rows(seed: int, index: torch.Tensor, visit: int) -> dict:
         "record": [f"{name}-{visit}" if visit else name for name in names],
         "patient": names,
         "signal": micro.numpy(),
-        **{key: fresh.truth[key].numpy() for key in ("female", "findings", "q_wave", *NUMBERS, *PER_LEAD)},
+        **{
+            key: fresh.truth[key].numpy() for key in ("female", "findings", "borderline", "q_wave", *NUMBERS, *PER_LEAD)
+        },
     }
 
 
 def population_of(records: list[str]) -> tuple[int, torch.Tensor, torch.Tensor]:
-    """Names of simulated records -> (seed, patient numbers (B,), visits (B,)), to simulate the same hearts again."""
+    """Names of simulated records -> (seed, patient numbers (B,), visits (B,)), to simulate the same hearts again.
+
+    Raises:
+        BadRequest: a real record is among them.
+    """
+    real = next((name for name in records if not SIMULATED.fullmatch(name)), None)
+    require(real is None, f"Record {real} was not simulated: choose patients of the simulator.", BadRequest)
     parts = [name[1:].split("-") for name in records]
     visits = torch.tensor([int(p[2]) if len(p) > 2 else 0 for p in parts])
     return int(parts[0][0]), torch.tensor([int(p[1]) for p in parts]), visits

@@ -22,10 +22,14 @@ class Training:
     warmup: int = 30  # steps
 
 
-class Profile(make_dataclass("Sizes", ["name", *SIZES["meaning"], ("llm", str | None, None)], frozen=True)):
+SETTINGS = [("llm", str | None, None), ("cohort", str | None, None)]
+
+
+class Profile(make_dataclass("Sizes", ["name", *SIZES["meaning"], *SETTINGS], frozen=True)):
     """Every size of the chain, as `data/profiles.json` explains and sets them: whole numbers, shares or a `Training`.
 
-    `llm` is a folder for AutoModelForCausalLM in place of the pocket language model, or None.
+    `llm` is a folder for AutoModelForCausalLM in place of the pocket language model, or None; `cohort` where patients
+    come from, as `real_cohorts.cohort_rows` takes it, None for the simulator.
     """
 
     def notebook_budget(self, number: str) -> float:
@@ -46,11 +50,13 @@ PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}
 
 
 def profile(name: str | None = None) -> Profile:
-    """The profile of this name, or of `UNIECG_PROFILE`, or `laptop`. `UNIECG_LLM` replaces the language model.
+    """The profile of this name, or of `UNIECG_PROFILE`, or `laptop`. `UNIECG_LLM` replaces the language model,
+    `UNIECG_COHORT` the simulated patients.
 
     Raises:
         BadRequest: no such profile.
     """
     name = name or os.environ.get("UNIECG_PROFILE") or "laptop"
     require(name in PROFILES, f"There is no profile '{name}': choose one of {', '.join(PROFILES)}.", BadRequest)
-    return replace(PROFILES[name], llm=os.environ.get("UNIECG_LLM") or PROFILES[name].llm)
+    own = {key: os.environ.get(f"UNIECG_{key.upper()}") or getattr(PROFILES[name], key) for key, *_ in SETTINGS}
+    return replace(PROFILES[name], **own)

@@ -1,6 +1,7 @@
 """The ECG itself: twelve named leads in mV at a stated sampling rate, checked whenever one is made."""
 
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -74,7 +75,8 @@ class ECG:
 
         Needs V1..V6 and at least two limb leads: absent ones follow from the lead laws. `unit` is one of nV, uV, mV, V,
         or a mapping from signal name to unit; None means mV, and is refused later if the size speaks against it.
-        Interior runs of NaN up to 40 ms are bridged by a straight line. `about`: age, sex and source. Raises BadECG.
+        Interior runs of NaN up to 40 ms are bridged by a straight line, with a warning. `about`: age, sex and source.
+        Raises BadECG.
         """
         check_rate(hz)
         named: dict[str, np.ndarray] = {}
@@ -84,7 +86,7 @@ class ECG:
                 one = unit.get(key) if isinstance(unit, Mapping) else unit
                 scale = 1.0 if one is None else PER_MV.get(str(one).strip().lower())
                 require(scale, f"The unit {one!r} is not known: use nV, uV, mV or V.")
-                named[name] = scale * _samples(values, hz, name)
+                named[name] = scale * _samples(values, hz, name, about.get("source"))
         lengths = sorted({len(values) for values in named.values()})
         require(len(lengths) < 2, f"The leads differ in length ({lengths} samples): give 12 leads recorded together.")
         return cls(complete(named), hz, **about)
@@ -93,7 +95,8 @@ class ECG:
     def load(cls, path: str | Path, hz: float | None = None, unit: str | None = None) -> "ECG":
         """Read a WFDB record (with or without .hea or .dat), a CSV, .npy or .npz file; leads are found by name.
 
-        `hz` and `unit` are for files that do not state them. Raises BadECG with one sentence on what is wrong.
+        The extra `files` reads DICOM, SCP-ECG, HL7 aECG, MUSE XML and EDF, too. `hz` and `unit` are for files that do
+        not state them. Raises BadECG with one sentence on what is wrong.
         """
         return cls.from_leads(**ecg_io.read(Path(path), hz, unit))
 
@@ -161,13 +164,20 @@ def _held(signal: np.ndarray, count: int) -> np.ndarray:
     return np.pad(signal[:, :count], ((0, 0), (0, max(0, count - signal.shape[1]))), mode="edge")
 
 
-def _samples(values, hz: float, name: str) -> np.ndarray:
-    """One lead as (L,) float64, interior runs of NaN up to 40 ms filled by a straight line; refuses longer ones."""
+def _samples(values, hz: float, name: str, source: str | None) -> np.ndarray:
+    """One lead as (L,) float64, interior runs of NaN up to 40 ms filled by a straight line, with a warning.
+
+    Refuses (BadECG) longer ones, and a lead that is recorded for less than half of the time.
+    """
     with refused(f"Lead {name} holds something that is not a number: give plain numbers."):
         values = np.asarray(values, dtype=np.float64)
     other = f"Lead {name} has shape {values.shape}: give each lead as one row of samples (L,)."
     require(values.ndim == 1 and values.size, other)
     missing = np.isnan(values)
+    held = np.flatnonzero(~missing if missing.any() else np.diff(values, append=values[-1:]))  # where there is a signal
+    part, whole = (np.ptp(held) + 1 if len(held) else len(values)) / hz, len(values) / hz  # s
+    columns = f"Lead {name} holds {part:.3g} s of {whole:g} s only, as on a page with its leads side by side"
+    require(part >= whole / 2, f"{columns}: give twelve leads recorded over the same time.")
     if not missing.any():
         return values
     known = np.flatnonzero(~missing)
@@ -176,4 +186,7 @@ def _samples(values, hz: float, name: str) -> np.ndarray:
     gaps = f"missing values (NaN) at an end or for up to {1000 * longest:.0f} ms, and holds {len(known) / hz:g} s"
     advice = f"only inner gaps up to {1000 * MAX_GAP_S:.0f} ms are bridged, so crop the record or choose another."
     require(longest <= MAX_GAP_S and not runs[0] and not runs[-1], f"Lead {name} has {gaps}: {advice}")
+    where = f"Lead {name} of {source}" if source else f"Lead {name}"
+    lost = f"misses samples, for up to {1000 * longest:.0f} ms: a line bridges them, so a wave there is lost."
+    warnings.warn(f"{where} {lost}", stacklevel=3)
     return np.interp(np.arange(len(values)), known, values[known])  # (L,)

@@ -1,13 +1,14 @@
-"""ECG files: WFDB records in and out; CSV and NumPy in. Everything leaves here by lead name, with its unit.
+"""ECG files: WFDB records in and out; tables and files of other systems in. All leave here by lead name, with units.
 
 `read` returns the arguments of `ECG.from_leads`; unit and rate checks are made there. Nothing is unpickled.
 """
 
-import csv
 import os
 import re
+import shutil
 import tempfile
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,23 +16,16 @@ from pathlib import Path
 import numpy as np
 import wfdb
 
+from .ecg_tables import patient, read_csv, read_numpy, read_text, stated_rate
 from .errors import BadECG, UniECGError, refused, require
 from .leads import LEADS, lead_name
 
 WFDB_SUFFIXES = (".hea", ".dat", ".mat")
 UNITS_PER_MV = 1000  # what `write` stores: 1 uV per unit
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pdf")
-SCALARS = ("hz", "unit", "age", "sex")  # beside signal and leads in an .npz
-TIME_SCALE = {"time": 1.0, "t": 1.0, "time_s": 1.0, "seconds": 1.0, "time_ms": 1e-3, "ms": 1e-3}
-
-_NOT_YEARS = r"(?!\d|\.\d|[mwd]\b|\s*(?:month|week|day|hour))"
-_AGE = re.compile(rf"(?<!gestational )\bage\b>?\s*[:=]\s*(-?\d+(?:\.\d+)?){_NOT_YEARS}", re.IGNORECASE)
-_FEMALE, _MALE = r"(f|fem\w*|w|woman|weiblich)", r"(m|male|man|masc\w*|männlich)"
-_SEX = re.compile(rf"\b(?:sex|gender)\b>?\s*[:=]\s*(?:{_FEMALE}|{_MALE})\b", re.IGNORECASE)
-_SOURCE = re.compile(r"^\s*source\s*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
-_MICRO = "[\xb5\xbc]V"  # µV as bytes end, in Latin-1 and in UTF-8 (the micro sign and the Greek letter)
 READABLE = "give a WFDB record (its .hea beside it), a .csv, .npy or .npz"
-_NAME_AND_UNIT = r"(.*?)(?:\s*[\[(]\s*([nuµμm]?V)\s*[\])]\s*)?$"
+OTHERS = "DICOM, SCP-ECG, HL7 aECG, MUSE XML and EDF need the extra `files`: pip install 'uniecg_lite[files]'"
+_SOURCE = re.compile(r"^\s*source\s*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
 
 
 def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
@@ -43,7 +37,7 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
     image = suffix in IMAGE_SUFFIXES
     require(not image, f"{path.name} is an image, not a signal file: read it with drawing.read_page.")
     require(not path.is_dir(), f"{path.name} is a folder: name one record in it.")
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".txt": _read_csv, ".npy": _read_numpy, ".npz": _read_numpy}
+    readers = {".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".npy": read_numpy, ".npz": read_numpy}
     if suffix in readers:
         require(path.is_file(), f"There is no file {path}: check the name.")
         require(path.stat().st_size, f"{path.name} is empty: fetch or export it again.")
@@ -59,140 +53,105 @@ def read(path: Path, hz: float | None = None, unit: str | None = None) -> dict:
     return {"source": path.stem, **found} | ({} if unit is None else {"unit": unit})
 
 
-def patient(text: str) -> dict:
-    """Age (years, None outside 0 to 110) and sex from header lines such as "Age: 63" or "<age>: 63 <sex>: F"."""
-    age, sex = _AGE.search(text), _SEX.search(text)
-    years = float(age[1]) if age else -1.0
-    return {"age": years if 0 <= years <= 110 else None, "sex": sex and ("female" if sex[1] else "male")}
-
-
-def _rate(text: str | None, sentence: str) -> float | None:
-    """A rate in Hz as a file states it; refuses what is no number with this sentence."""
-    with refused(sentence):
-        return None if text is None else float(text)
-
-
 # --- Each reader gives names and leads (signals in this order), hz, unit, age and sex.
 
 
 def _read_wfdb(path: Path) -> dict:
+    """A WFDB record; one that lies under another name or has no header is of another system."""
     record = path.with_suffix("") if path.suffix.lower() in WFDB_SUFFIXES else path
     header = record.with_name(record.name + ".hea")
     if not header.is_file():
         require(path.is_file(), f"There is no ECG file {record}: {READABLE}.")
         require(record == path, f"The header {header.name} of {path.name} is missing: put it beside the signals.")
-        raise BadECG(f"Files such as {path.name} are not read here: {READABLE}.")
-    lines = _header_lines(header)
-    line = " ".join(next(iter(lines), ()))
-    unclear = f"The header {header.name} cannot be understood (its record line, {line[:60]!r}, should give name, "
-    with refused(f"{unclear}signals, rate and samples): mend it, or fetch the record again."):
-        files = {str(name) for name in getattr(wfdb.rdheader(str(record)), "file_name", None) or ()}
-    hz = _stated_rate(header)
-    there = {name for name in files if Path(name).name == name and (record.parent / name).is_file()}
-    gone = min(files - there, default="")
-    require(not gone, f"The signal file {gone} named in {header.name} is missing: put it beside the header.")
+        return _read_other(path)
     unfit = f"The signals of {record.name} do not fit its header: a file is cut short or damaged, so fetch it again."
-    with refused(unfit):
-        data = wfdb.rdrecord(str(record))
-        names, leads = [str(name) for name in data.sig_name], data.p_signal.T  # (C, L)
-    units = dict(zip(names, data.units))
-    if "/" not in lines[0][0]:  # the reader drops letters that are no ASCII, so that µV would become V
-        units |= {name: "uV" for name, line in zip(names, lines[1:]) if re.search(_MICRO, "".join(line[2:3]))}
-    comments = "\n".join(data.comments or ())
+    with refused(unfit), tempfile.TemporaryDirectory() as room:
+        copy = f"{room}/_"
+        frames = _copy_mended(header, Path(f"{copy}.hea"))  # a second
+        data = wfdb.rdrecord(copy, smooth_frames=False)
+        names = [str(name) for name in data.sig_name]
+        units = dict(zip(names, data.units))
+        each = {count for name, count in zip(names, data.samps_per_frame) if lead_name(name)}  # samples in a frame
+        parts = getattr(wfdb.rdheader(copy, rd_segments=True), "segments", ())
+        alike = {(*part.sig_name, *part.units) for part in parts if part.sig_len}
+    require(len(alike) < 2, f"The segments of {record.name} differ in leads or units: load one segment alone.")
+    require(len(each) < 2, f"The leads of {record.name} differ in their rates: resample them to one.")
+    hz = frames and frames * max(each, default=1)
+    comments = "\n".join(line.strip(" \t#") for line in read_text(header).splitlines() if line.lstrip()[:1] == "#")
     about = {"source": source[1].strip()} if (source := _SOURCE.search(comments)) else {}
-    return {"names": names, "leads": leads, "hz": hz, "unit": units, **patient(comments), **about}
+    return {"names": names, "leads": data.e_p_signal, "hz": hz, "unit": units, **patient(comments), **about}
 
 
-def _header_lines(header: Path) -> list[list[str]]:
-    """The record line and the signal or segment lines of a WFDB header, each as its fields."""
-    lines = [line.split() for line in header.read_text(encoding="latin-1").splitlines()]
-    return [line for line in lines if line and not line[0].startswith("#")]
+def _copy_mended(header: Path, copy: Path) -> float | None:
+    """Copy a record so that the library reads it rightly: without date, u for µ. Returns its frames a second, or None.
 
-
-def _stated_rate(header: Path) -> float | None:
-    """The rate in a WFDB header, None if it states none; a reader would silently take 250 Hz, 200 for a gain of 0.
-
-    Refuses (BadECG) what it would read wrongly: no gain, in any segment, several samples a frame, gaps.
+    Refuses (BadECG) a header that is unclear, and what `_copy_segment` and `_copy_signals` refuse.
     """
-    name = header.name
-    record, *rest = _header_lines(header)
-    if "/" in record[0]:
-        for segment in (header.with_name(f"{fields[0]}.hea") for fields in rest):
-            gap = segment.stem == "~"
-            require(not gap, f"The record {header.stem} has a gap between its segments: load one segment alone.")
-            if segment.is_file():
-                _stated_rate(segment)
-    else:
-        for _, *fields in rest:
-            gain = re.match(r"0*\.?0*(?![\d.])", "".join(fields[1:2]))
-            require(not gain, f"The header {name} states no gain, so its size is unknown: calibrate the record.")
-            several = re.search(r"x0*([2-9]|1\d)", fields[0])
-            require(not several, f"The header {name} states several samples a frame: resample the record to one.")
+    lines = [line.split() for line in re.sub("[µμ]", "u", read_text(header)).splitlines()]
+    record, *rest = [line for line in lines if line and line[0][0] != "#"] or [[]]
+    unclear = f"The header {header.name} cannot be understood: its record line, {' '.join(record)[:60]!r}, should give"
+    require(record[1:] and record[1].isdigit(), f"{unclear} name, signals, rate and samples, so mend it.")
     stated = "".join(record[2:3])
-    hz = re.split("[/(]", stated)[0] or None
-    return _rate(hz, f"The header {name} states a rate of {stated!r}: fetch the record again.")
+    unclear = f"The header {header.name} states a rate of {stated!r}: write samples per second there."
+    hz = stated_rate(re.split("[/(]", stated)[0] or None, unclear)
+    _, *segments = record[0].split("/")
+    for name, *fields in rest:
+        copied = _copy_segment if segments else _copy_signals
+        copied(header, name, fields, hz, copy.parent)
+    copy.write_text("\n".join(" ".join(line) for line in [["/".join(["_", *segments]), *record[1:4]], *rest]), "utf-8")
+    return hz
 
 
-def _read_csv(path: Path) -> dict:
-    """A table with lead names in its first row; "# hz=500", "# unit=uV", "# age=63", "# sex=F" lines are optional."""
-    sentence = f"{path.name} is not a text file in UTF-8: save it so, with lead names in its first row."
-    with refused(sentence, kinds=UnicodeDecodeError):
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    notes = "\n".join(line.lstrip("# ") for line in lines if line.startswith("#"))
-    notes = re.sub(r"[,;]\s*(?=[a-z]+\s*[:=])", "\n", notes, flags=re.IGNORECASE)
-    table = [line for line in lines if not line.startswith("#")]
-    require(len(table) > 1, f"{path.name} holds no samples: give a row of lead names, then one row for each sample.")
-    mark = max(",;\t", key=table[0].count)
-    header, *rows = csv.reader(table, delimiter=mark)
-    matches = [re.match(_NAME_AND_UNIT, name.strip(" '"), re.IGNORECASE) for name in header]  # such as "V1 (uV)"
-    names = [match[1] for match in matches]
-    unnamed = f"The first row of {path.name} that is no # comment, {table[0][:40]!r}, names no ECG lead"
-    require(any(map(lead_name, names)), f"{unnamed}: it must hold names such as I, II, V1.")
-    comma = "," if mark == ";" else "."
-    with refused(f"{path.name} is not a table of numbers ({{reason}}): give one row for each sample, numbers as 1.5."):
-        even = {len(row) for row in rows} == {len(names)}
-        require(even, "a row has another number of columns than the first", ValueError)
-        columns = np.array([[float(cell.strip().replace(comma, ".") or "nan") for cell in row] for row in rows]).T
-    units = {match[1]: match[2] for match in matches if match[2]}
-    stated = {key: match[1] for key in ("hz", "unit") if (match := re.search(rf"\b{key}\s*[:=]\s*(\S+)", notes, re.I))}
-    hz = _rate(stated.get("hz"), f"{path.name} states a rate that is no number: write, for example, # hz=500.")
-    hz = _rate_from_time(path, dict(zip(names, columns))) if hz is None else hz
-    return {"names": names, "leads": columns, "hz": hz, "unit": units or stated.get("unit"), **patient(notes)}
+def _copy_segment(header: Path, name: str, fields: list[str], hz: float | None, room: Path) -> None:
+    """Copy what a line of segments names; refuses (BadECG) gaps and segments of another rate."""
+    gap = "a gap" if hz is None else f"a gap of {float(fields[0]) / hz:g} s"
+    require(name != "~", f"The record {header.stem} has {gap} between its segments: load one segment alone.")
+    segment = _beside(header, f"{name}.hea")
+    rate = _copy_mended(segment, room / segment.name)
+    require(rate in (None, hz), f"The segment {name} of {header.stem} has another rate: resample it.")
 
 
-def _rate_from_time(path: Path, columns: dict[str, np.ndarray]) -> float | None:
-    name = next((name for name in columns if name.lower() in TIME_SCALE), None)
-    if name is None:
-        return None
-    time = columns[name] * TIME_SCALE[name.lower()]  # (L,) in s
-    steps = np.diff(time)
-    rises = len(steps) and np.isfinite(steps).all() and steps.min() > 0
-    require(rises, f"The column {name} of {path.name} does not rise steadily: mend it, or leave it out and pass hz.")
-    hz = len(steps) / (time[-1] - time[0])
-    plausible = hz > 2 or name.lower().endswith("ms")
-    require(plausible, f"The column {name} of {path.name} seems to be in ms, not s: name it time_ms.")
-    even = np.abs(steps * hz - 1).max() <= 0.5
-    require(even, f"The samples of {path.name} are not evenly spaced in time: resample it to one rate first.")
-    return round(float(hz), 3)
+def _copy_signals(header: Path, name: str, fields: list[str], hz: float | None, room: Path) -> None:
+    """Copy what a line of signals names, nothing for ~ in a layout; refuses (BadECG) signals without a gain."""
+    gain = re.match(r"-?[\d.]*[1-9]", "".join(fields[1:2]))
+    require(gain, f"The header {header.name} states no gain, so its size is unknown: calibrate the record.")
+    if name != "~" and not (room / name).is_file():
+        shutil.copy(_beside(header, name), room)
 
 
-def _read_numpy(path: Path) -> dict:
-    """An array of twelve leads, or an archive of arrays named signal and hz; leads, unit, age and sex are optional."""
-    with refused(f"{path.name} is not a NumPy file of numbers ({{reason}}): use np.save or np.savez."):
-        found = np.load(path, allow_pickle=False)
-    part = {"signal": found} if isinstance(found, np.ndarray) else {}
-    with refused(f"{path.name} is damaged or holds objects ({{reason}}): save plain arrays."):
-        part = part or {key: found[key] for key in found.files if key in ("signal", "leads", *SCALARS)}
-    require("signal" in part, f"{path.name} holds no array named signal: save it with np.savez(signal=..., hz=...).")
-    signal, names = part["signal"], [str(name) for name in part.get("leads", np.array(LEADS)).ravel()]
-    signal = signal.T if signal.ndim == 2 and signal.shape[0] > signal.shape[1] else signal  # leads: the shorter side
-    other = f"{path.name} has shape {signal.shape}, but {len(names)} leads are named"
-    advice = "give (12, L) in the order I to V6, or an .npz with signal, hz and leads."
-    require(signal.ndim == 2 and len(signal) == len(names), f"{other}: {advice}")
-    text = {key: str(part[key].item()) for key in SCALARS if key in part and part[key].size == 1}
-    hz = _rate(text.get("hz"), f"The hz in {path.name} is no number: save the samples per second.")
-    notes = " ".join(f"{key}: {text[key]}" for key in ("age", "sex") if key in text)
-    return {"names": names, "leads": signal, "hz": hz, "unit": text.get("unit"), **patient(notes)}
+def _beside(header: Path, name: str) -> Path:
+    """A file that a header names; refuses (BadECG) one that is not in its folder."""
+    there = Path(name).name == name and (header.parent / name).is_file()
+    require(there, f"The file {name} named in {header.name} is missing: put it beside the header.")
+    return header.parent / name
+
+
+def _read_other(path: Path) -> dict:
+    """A file of another system, by `ecgdatakit`, whose warnings are passed on; refuses gaps and files cut short."""
+    with refused(f"Files such as {path.name} are not read here: {READABLE}; {OTHERS}.", kinds=ImportError):
+        from ecgdatakit import FileParser
+    unread = f"{path.name} cannot be read ({{reason}}): export it again, or {READABLE}."
+    with refused(unread), warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*(?:gaps|truncated)")
+        record = FileParser.parse(path)
+    leads = [(re.sub(r"_\d+$", "", lead.label), lead) for lead in record.leads]  # II_2 is a second II
+    names, leads = zip(*[(name, lead) for name, lead in leads if lead_name(name)] or [("", None)])
+    require(any(names), f"{path.name} holds no ECG with named leads: {READABLE}.")
+    unscaled = ", ".join(lead.label for lead in leads if not lead.units)
+    require(not unscaled, f"{path.name} states no unit of {unscaled}, so their size is unknown: export it again.")
+    together = len({lead.annotations.get("start_sample") for lead in leads}) == 1
+    require(together, f"The leads of {path.name} begin at different times: give twelve leads recorded together.")
+    units, samples = {name: lead.units for name, lead in zip(names, leads)}, [lead.samples for lead in leads]
+    person = patient(f"age: {record.patient.age} sex: {record.patient.sex}")
+    return {"names": names, "leads": samples, "hz": _exact_rate(record, leads[0]), "unit": units, **person}
+
+
+def _exact_rate(record, lead) -> float:
+    """Hz of a lead of `ecgdatakit`, which rounds it to whole numbers."""
+    seconds, rounded = record.recording.duration, lead.sampling_rate
+    exact = record.raw_metadata.get("rhythm_time", {}).get("sampling_rate_exact")
+    exact = exact or (len(lead.samples) / seconds.total_seconds() if seconds else rounded)
+    return round(exact, 3) if abs(exact - rounded) <= 0.5 else rounded
 
 
 def write(ecg, path: Path) -> Path:

@@ -13,6 +13,7 @@ from torch import nn
 
 from .beats import RHYTHM, representative_beat, rhythm_features
 from .findings import CODES, LEAD_SIGNS, grouped, lead_signs, table
+from .known import loss_of_known, masked
 from .training import unfused
 
 GRIDS_WEIGHT, FINDINGS_WEIGHT, SIGNS_WEIGHT = 0.5, 6.0, 2.0  # in the loss of facts
@@ -59,10 +60,10 @@ def _far(name: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def targets(truth: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What the measured tokens of B records should tell: (B, N + 1) per number, (B, n) per group, (B, 12) per sign."""
-    signs, found = lead_signs(truth).float(), truth["findings"].float()  # (B, S, 12), (B, F)
+    """What the measured tokens should tell: (B, N + 1) a number, (B, n) a group, (B, 12) a sign; NaN is unknown."""
+    signs, found = masked(lead_signs(truth), truth, *LEAD_SIGNS), masked(truth["findings"], truth, *CODES)
     return {
-        **{name: spread_on_grid(name, truth[name].float()) for name in GRIDS},
+        **{name: masked(spread_on_grid(name, truth[name].float()), truth, name) for name in GRIDS},
         **{name: found[:, [CODES.index(code) for code in codes]] for name, codes in GROUPS.items()},
         **{name: signs[:, i] for i, name in enumerate(LEAD_SIGNS)},
     }
@@ -81,12 +82,11 @@ class FactProbes(nn.Module):
         return {name: head(tokens[:, i]) for i, (name, head) in enumerate(self.heads.items())}
 
     def loss(self, tokens: torch.Tensor, wanted: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Cross-entropy of what is told against `targets`."""
-        predicted = self(tokens)
-        numbers = sum(F.cross_entropy(predicted[name], wanted[name]) for name in GRIDS) / len(GRIDS)
-        found = (torch.cat([of[name] for name in GROUPS], 1) for of in (predicted, wanted))  # (B, F) each
-        found = F.binary_cross_entropy_with_logits(*found)
-        signs = sum(F.binary_cross_entropy_with_logits(predicted[name], wanted[name]) for name in LEAD_SIGNS)
+        """Cross-entropy of what is told against `targets`, as far as they are known."""
+        predicted, binary = self(tokens), F.binary_cross_entropy_with_logits
+        numbers = sum(loss_of_known(F.cross_entropy, predicted[name], wanted[name]) for name in GRIDS) / len(GRIDS)
+        found = loss_of_known(binary, *(torch.cat([of[name] for name in GROUPS], 1) for of in (predicted, wanted)))
+        signs = sum(loss_of_known(binary, predicted[name], wanted[name]) for name in LEAD_SIGNS)
         return GRIDS_WEIGHT * numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs / len(LEAD_SIGNS)
 
 

@@ -38,7 +38,7 @@ def grouped(key: str) -> dict[str, tuple[str, ...]]:
     return {one: tuple(code for code in values if values[code] == one) for one in dict.fromkeys(values.values())}
 
 
-NAMES, CRITERIA = column("name"), column("criteria")
+NAMES, CRITERIA, LIMITS = column("name"), column("criteria"), column("limits")
 EVIDENCE = column("evidence")  # one short phrase each, in the house style
 GROUPED = grouped("group")  # group -> codes
 RHYTHMS = GROUPED["rhythm"]  # a record has exactly one
@@ -58,33 +58,36 @@ HIDES = {  # code -> findings that it may hide: the row names them, or their gro
 }
 
 
-# --- Which lead shows what? Thresholds of single leads, in mV.
+# --- Which lead shows what? Thresholds of single leads, in mV. A limit is [number, grey zone to either side of it].
 
-ST_LEVEL = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS])  # at J + 20 ms
-ST_DOWN = -0.1
-T_INVERTED = -0.1
-T_TALL = LOW_SWING = torch.tensor([1.0 if name in CHEST else 0.5 for name in LEADS])  # QRS from peak to peak, below it
+ST_DOWN, T_INVERTED = -LIMITS["STD"]["st_mv"][0], -LIMITS["TINV"]["t_mv"][0]
+T_TALL = torch.tensor([LIMITS["HYPT"]["t_mv" if name in CHEST else "limb_t_mv"][0] for name in LEADS])
+LOW_SWING = torch.tensor([LIMITS["LOWV"]["chest_mv" if name in CHEST else "limb_mv"][0] for name in LEADS])  # of QRS
 T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
 Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one
 LEAD_SIGNS = ("q_waves", "st_up", "st_down", "t_inverted", "t_tall")
 
 
-def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
-    """(B, S, 12) bool in the order of LEAD_SIGNS: which lead shows what.
+def st_level(age: torch.Tensor, female: torch.Tensor) -> torch.Tensor:
+    """From where ST is elevated in each lead, by age in years and sex, (B,): (B, 12) mV at J + 20 ms."""
+    young, older, women, other = (LIMITS["STE_ANT"][k][0] for k in ("men_under_40_mv", "men_mv", "women_mv", "st_mv"))
+    front = torch.where(female.bool(), women, torch.where(age < 40, young, older))[:, None]
+    return torch.where(torch.tensor([name in ("V2", "V3") for name in LEADS]), front, other)
 
-    A pathological Q in `Q_LEADS`; ST from 0.1 mV up (0.2 in V2 and V3) or down; T inverted from -0.1 mV in `T_LEADS`,
-    tall from 1.0 mV (0.5 in limb leads).
-    """
-    st, t = truth["st_mv"], truth["t_mv"]
+
+def lead_signs(truth: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Which lead shows what, by the thresholds above: (B, S, 12) bool in the order of LEAD_SIGNS."""
+    st, t, level = truth["st_mv"], truth["t_mv"], st_level(truth["age"], truth["female"])
     upright, q = (torch.tensor([name in leads for name in LEADS]) for leads in (T_LEADS, Q_LEADS))
     q = q & (truth["q_wave"] > 0)
-    return torch.stack([q, st >= ST_LEVEL, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
+    return torch.stack([q, st >= level, st <= ST_DOWN, (t <= T_INVERTED) & upright, t >= T_TALL], 1)
 
 
 # --- What is true about an ECG, in words: `report` writes the house style (`report_parser.parse_report` reads it back).
 
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg")
+FACTS = (*CODES, *NUMBERS, *LEAD_SIGNS, "drift", "static")  # what a source may state or not: columns of truth["known"]
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,10 @@ class Reading:
     drift: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
     findings: frozenset[str] = field(default_factory=frozenset)
+    borderline: frozenset[str] = field(default_factory=frozenset)  # within the tolerance of measuring: not scored
     age: float = math.nan
     sex: str = ""
+    unknown: frozenset[str] = frozenset()  # some of `FACTS`: neither true nor false
 
 
 def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
@@ -126,7 +131,9 @@ def readings(truth: dict[str, torch.Tensor]) -> list[Reading]:
     columns = {key: [tuple(compress(LEADS, row)) for row in mask.tolist()] for key, mask in masks.items()}
     columns |= {key: truth[key].tolist() for key in (*NUMBERS, "age")}
     columns["findings"] = [frozenset(compress(CODES, row)) for row in found.tolist()]
-    columns["sex"] = ["female" if female else "male" for female in truth["female"].tolist()]
+    columns["borderline"] = [frozenset(compress(CODES, row)) for row in truth.get("borderline", 0 * found).tolist()]
+    columns["sex"] = [{1: "female", 0: "male"}.get(female, "") for female in truth["female"].tolist()]  # NaN: unknown
+    columns["unknown"] = [frozenset(compress(FACTS, row)) for row in (~truth.get("known", found[:, :0])).tolist()]
     return [Reading(**dict(zip(columns, row))) for row in zip(*columns.values())]
 
 
@@ -143,24 +150,22 @@ def _where(what: str, leads: tuple[str, ...]) -> str:
     return f"{what} in {' '.join(leads)}." if leads else ""
 
 
-def report(reading: Reading) -> str:
-    """A reading in the house style. Intervals and axis are rounded to 10 ms and 10 degrees, as on ECG paper."""
-    r = reading
+def report(r: Reading) -> str:
+    """A reading in the house style, without what is unknown. Intervals and axis are in tens of ms and degrees."""
     found = [code for code in CODES if code in r.findings]  # rhythms come first
     names = ["unknown rhythm"] * set(RHYTHMS).isdisjoint(found) + [NAMES[code] for code in found]
     reasons = [EVIDENCE[code] for code in found if code not in SINUS]  # a sinus rhythm needs no more than its rate
-    sentences = [
-        f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
-        f"Rhythm {names[0]}.",
-        f"PR {_tens(r.pr_ms)}, QRS {_tens(r.qrs_ms)}, QT {_tens(r.qt_ms)}, QTc {_tens(r.qtc_ms)} ms.",
-        f"Axis {_tens(r.axis_deg)} degrees.",
-        _where("Q waves", r.q_waves),
-        _where("ST elevation", r.st_up),
-        _where("ST depression", r.st_down),
-        "" if r.st_up or r.st_down else "ST level.",
-        _where("T inverted", r.t_inverted) or "T upright.",
-        _where("T tall", r.t_tall),
-        f"Evidence: {'; '.join(reasons)}." if reasons else "",
-        f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",
-    ]
-    return " ".join(filter(None, sentences))
+    intervals = [(n, key) for n, key in zip(("PR", "QRS", "QT", "QTc"), NUMBERS[1:]) if key not in r.unknown]
+    sentences = {  # what it tells -> how
+        "rate_bpm": f"Rate {'none' if math.isnan(r.rate_bpm) else round(r.rate_bpm)} bpm.",
+        "rhythm": f"Rhythm {names[0]}.",
+        "intervals": f"{', '.join(f'{n} {_tens(getattr(r, key))}' for n, key in intervals)} ms." if intervals else "",
+        "axis_deg": f"Axis {_tens(r.axis_deg)} degrees.",
+        "q_waves": _where("Q waves", r.q_waves),
+        "st_up": f"{_where('ST elevation', r.st_up)} {_where('ST depression', r.st_down)}".strip() or "ST level.",
+        "t_inverted": _where("T inverted", r.t_inverted) or "T upright.",
+        "t_tall": _where("T tall", r.t_tall),
+        "evidence": f"Evidence: {'; '.join(reasons)}." if reasons else "",
+        "conclusion": f"Conclusion: {NAMES['NORM'] if found == ['SR', 'NORM'] else ', '.join(names)}.",
+    }
+    return " ".join(text for fact, text in sentences.items() if text and fact not in r.unknown)

@@ -22,6 +22,7 @@ INDEPENDENT = ("I", "II") + CHEST
 ROWS = [LEADS.index(name) for name in INDEPENDENT]  # where they stand among the twelve
 LAW_TOLERANCE_MV = 0.05
 NEIGHBOURS = (("V2", "V3"), ("V3", "V4"), ("V4", "V5"), ("V5", "V6"), ("I", "aVL"), ("II", "aVF"), ("III", "aVF"))
+FLAT_T = (("I", "aVL"), ("V4", "V5"), ("V5", "V6"))  # neighbours in which T is never flat in health
 
 # Each limb lead as a combination of (I, II).
 LIMB_WEIGHTS = {"I": (1, 0), "II": (0, 1), "III": (-1, 1), "aVR": (-0.5, -0.5), "aVL": (1, -0.5), "aVF": (-0.5, 1)}

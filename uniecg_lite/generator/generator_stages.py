@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import torch
+from scipy.signal import resample_poly
 from torch import Tensor
 
-from ..cohort import Cohort, population_of
+from ..cohort import SIMULATED, Cohort, population_of
 from ..config import Training
 from ..language.conversations import Corpus
 from ..simulator.simulate import simulate
@@ -19,13 +20,21 @@ AVERAGED = 0.995  # of the average of the weights, a step
 
 
 def clean_ecgs(cohort: Cohort, batch: int = 250) -> Tensor:
-    """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned: (N, 12, 1024) mV."""
-    seed, index, visit = population_of(cohort.column("record"))
-    out = torch.empty(len(index), 12, LENGTH)
+    """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned; real ones as they were recorded.
+
+    (N, 12, 1024) mV.
+    """
+    drawn = torch.tensor([bool(SIMULATED.fullmatch(name)) for name in cohort.column("record")])
+    out = torch.empty(len(drawn), 12, LENGTH)
+    for rows in () if drawn.all() else (~drawn).nonzero()[:, 0].split(batch):
+        out[rows] = torch.from_numpy(resample_poly(cohort.signal(rows).numpy(), 128, 125, axis=-1, padtype="edge"))
+    if not drawn.any():
+        return out
+    seed, index, visit = population_of([name for name, own in zip(cohort.column("record"), drawn) if own])
     for number in visit.unique().tolist():
         for rows in (visit == number).nonzero()[:, 0].split(batch):
             how = dict(noise=False, first_beat=FIRST_BEAT, visit=number)
-            out[rows] = simulate(seed, index[rows], HZ, LENGTH / HZ, **how).signal
+            out[drawn.nonzero()[rows, 0]] = simulate(seed, index[rows], HZ, LENGTH / HZ, **how).signal
     return out
 
 

@@ -45,13 +45,14 @@ def items(name: str, r: Reading) -> tuple[str, ...]:
 
 
 def notes(r: Reading, which: str = "") -> str:
-    """`heart rate 94; PR interval 160; ...; static noise none.`
+    """`heart rate 94; PR interval 160; ...; static noise none.`, but for what is unknown.
 
     Args:
         r: one ECG.
         which: said before each fact where there are more ECGs than one: `first` or `second`.
     """
-    stated = (f"{which} {TITLES[name]} {listed(items(name, r))}".strip() for name in NOTED)
+    left_out = {name for name in NOTED if r.unknown.intersection((name, *GROUPS.get(name, ()))) and not items(name, r)}
+    stated = (f"{which} {TITLES[name]} {listed(items(name, r))}".strip() for name in NOTED if name not in left_out)
     return f"{'; '.join(stated)}."
 
 
@@ -72,7 +73,7 @@ class Corpus:
     """Readings and requests of a cohort, and conversations about them.
 
     Args:
-        truth: the simulator's truth of B records.
+        truth: of B records; what is unknown of real ones (see `known`) is neither asked nor told.
         patients: B names; records of one patient can then be compared with each other, in this order.
     """
 
@@ -97,6 +98,8 @@ class Corpus:
         if kind == "ask" or (kind == "no_ecg" and rng.random() < 0.3):
             asked = self.ask((row,), rng, split)
             return asked.question, full_answer(asked) if kind == "ask" else NO_ECG
+        if not self.requests[row].findings and kind not in ("interpret", "no_ecg", "follow"):  # nothing to wish for
+            row = rng.choice([other for other, request in enumerate(self.requests) if request.findings])
         prompt, answer = getattr(self, f"_{kind}", self._wish)(kind, row, rng, split)
         *past, last = (prompt,) if isinstance(prompt, str) else prompt
         return (*past, typed(last, rng)) if past else typed(last, rng), answer
@@ -126,6 +129,7 @@ class Corpus:
         task = rng.choices(*zip(*WISHES.items()))[0] if kind == "wish" else kind
         if task == "remake":
             return self._remake(kind, row, rng, split)
+        task = "generate" if task == "restate" and not self.requests[row].rate else task  # restating needs a rate
         template, request = self._fitting(phrasings(task, split), row, rng)
         request = request.unusual(rng)
         other = rng.choice([code for code in CODES if code not in request.findings])
@@ -238,7 +242,8 @@ def _request(r: Reading) -> Request:
     """All that could be asked for of this ECG; intervals and axis in tens, as reports tell them."""
     measured = {"pr": r.pr_ms, "qrs": r.qrs_ms, "qt": r.qt_ms, "axis": r.axis_deg}
     predicted = {key: on_paper(value) for key, value in measured.items() if not math.isnan(value)}
-    return Request(int(r.age), r.sex, round(r.rate_bpm), tuple(c for c in CODES if c in r.findings), **predicted)
+    age, rate = (None if math.isnan(r.age) else int(r.age), None if math.isnan(r.rate_bpm) else round(r.rate_bpm))
+    return Request(age, r.sex or None, rate, tuple(c for c in CODES if c in r.findings), **predicted)
 
 
 def _pairs(patients: list) -> list[tuple[int, int]]:

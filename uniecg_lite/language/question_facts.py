@@ -41,17 +41,17 @@ _BUT_RHYTHMS = tuple(c for c in _ALL if c not in RHYTHMS)
 
 
 def undecided(r: Reading) -> frozenset[str]:
-    """Codes of findings that this ECG neither shows nor rules out: hidden by another one, or not measurable."""
-    hidden = frozenset({"1AVB"} if math.isnan(r.pr_ms) else ())
-    return hidden.union(*(findings.HIDES.get(code, ()) for code in r.findings)) - r.findings
+    """Codes of findings that this ECG neither shows nor rules out: hidden by another one, not measurable, unknown."""
+    hidden = frozenset({"1AVB"} if math.isnan(r.pr_ms) and "pr_ms" not in r.unknown else ())
+    return hidden.union(r.unknown, *(findings.HIDES.get(code, ()) for code in r.findings)) - r.findings
 
 
 def _statements(r: Reading, codes: tuple[str, ...], about: str = "") -> Facts:
     """Facts about these codes, without `about` each of its group.
 
-    A reading without a rhythm is not known well enough to say anything.
+    A reading without a rhythm, if that is not unknown, is not known well enough to say anything.
     """
-    if not r.findings.intersection(RHYTHMS):
+    if not r.findings.intersection(RHYTHMS) and not r.unknown.intersection(RHYTHMS):
         return Facts()
     hidden = undecided(r)
     truth = {(about or _GROUP[c], NAMES[c]): c in r.findings for c in codes if c not in hidden}
@@ -67,7 +67,7 @@ def _stage(r: Reading) -> Facts:
     """ST elevation of a territory speaks for an acute infarction, Q waves without it for an old one."""
     acute, old = r.findings.intersection(findings.INJURY), r.findings.intersection(findings.OLD)
     hidden = not r.findings or r.findings.intersection(findings.WIDE) or undecided(r).intersection(findings.OLD)
-    if (acute and old) or (hidden and not acute and not old):
+    if (acute and old) or (hidden and not acute and not old) or r.unknown.intersection(findings.INJURY + findings.OLD):
         return Facts()
     return _facts({("infarction", "acute"): bool(acute), ("infarction", "old"): bool(old)})
 
@@ -87,7 +87,17 @@ def _in_leads(table: dict, turned: bool = False) -> Callable[[Reading], Facts]:
     """Signs and their leads; `turned`: leads and their signs."""
     step = -1 if turned else 1
     rows = [((sign, lead)[::step], key, lead) for sign, (key, leads) in table.items() for lead in leads]
-    return lambda r: _facts({fact: lead in getattr(r, key) for fact, key, lead in rows})
+    return lambda r: _facts({fact: lead in getattr(r, key) for fact, key, lead in rows if key not in r.unknown})
+
+
+def _any_noise(r: Reading) -> Facts:
+    known = not r.unknown.intersection(("drift", "static"))
+    return _facts({("noise", lead): lead in (*r.drift, *r.static) for lead in LEADS} if known else {})
+
+
+def _normal(r: Reading) -> Facts:
+    known = r.findings and "NORM" not in r.unknown
+    return _facts({("ECG", "normal"): "NORM" in r.findings} if known else {})
 
 
 # ---- numbers --------------------------------------------------------------------------------------------------------
@@ -153,7 +163,7 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
     "finding": (("group", "finding"), lambda r: _statements(r, _BUT_RHYTHMS)),
     "among": (("group", "finding"), lambda r: _statements(r, _ALL)),  # where one is looked for
     "rhythm": (("list", "rhythm"), lambda r: _statements(r, RHYTHMS, "rhythm")),
-    "normal": (("list", "state"), lambda r: _facts({("ECG", "normal"): "NORM" in r.findings} if r.findings else {})),
+    "normal": (("list", "state"), _normal),
     "sign": (("sign", "lead"), _in_leads(SIGNS)),
     "lead_sign": (("lead", "sign"), _in_leads(SIGNS, turned=True)),
     "range": (("feature", "side"), lambda r: _facts({(f, s): s == x for f, x in sides(r).items() for s in SIDES})),
@@ -161,7 +171,7 @@ TOPICS: dict[str, tuple[tuple[str, str], Callable[[Reading], Facts]]] = {  # -> 
     "axis": (("list", "axis"), _axis),
     "noise": (("noise", "lead"), _in_leads(NOISES)),
     "lead_noise": (("lead", "noise"), _in_leads(NOISES, turned=True)),
-    "any_noise": (("list", "lead"), lambda r: _facts({("noise", x): x in (*r.drift, *r.static) for x in LEADS})),
+    "any_noise": (("list", "lead"), _any_noise),
     "extra_beats": (("list", "beats"), lambda r: _statements(r, _BEATS, "beats")),
     "any_extra_beats": (("list", "beats"), _any_extra),
     "stage": (("list", "stage"), _stage),
@@ -177,16 +187,16 @@ def shown(topic: str, about: str, choices: tuple[str, ...], r: Reading) -> tuple
 
     All that is true of what is spoken of, a number first; of signs in a lead, the leads of each sign to choose from; of
     numbers outside their range, all numbers and their sides; of noise of any kind, each kind; of a normal ECG, the
-    findings.
+    findings. Nothing is shown where none is known and some are unknown.
     """
     if topic in _SIGN_BY_SIGN:
         return tuple((choice, _true(_SIGN_BY_SIGN[topic], choice, r)) for choice in choices or NOISES)
     if topic == "outside":
         return ((about, tuple(f"{name} {_sided(name, r)}" for name in sides(r))),)
-    if topic == "normal":
-        return (("findings", _true("any_finding", "findings", r)),)
+    topic, about = ("any_finding", "findings") if topic == "normal" else (topic, about)
     number = (_number(about, r),) if topic in ("range", "axis") else ()
-    return ((about, (*number, *_true(topic, about, r))),)
+    items = (*number, *_true(topic, about, r))
+    return () if not items and r.unknown and about in TOPICS[topic][1](r).partial else ((about, items),)
 
 
 def _true(topic: str, about: str, r: Reading) -> tuple[str, ...]:
@@ -230,6 +240,7 @@ def compared(topic: str, relation: str, first: Reading, second: Reading) -> Fact
     before, after, possible = set(a.true), set(b.true), tuple(f for f in a.possible if f in b.possible)
     true = {"new": after - before, "gone": before - after, "both": before & after}[relation]
     lost = frozenset(f[0] for f in before | after if f not in possible)
+    lost |= a.partial | b.partial if first.unknown or second.unknown else lost
     return _facts({f: f in true for f in possible}, lost)
 
 

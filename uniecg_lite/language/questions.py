@@ -4,12 +4,17 @@ Fields, question types and attribute types are those of ECG-QA (Oh et al. 2023, 
 `data/questions.json`, are our own, and so are most words. What can be asked, and what is true, is in `question_facts`.
 """
 
+import json
 import random
+import re
 import zlib
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
-from ..errors import BadRequest, require
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import BadRequest, refused, require
 from ..findings import Reading, table
 from . import question_facts as known
 from .question_facts import ALWAYS, TOPICS, Fact, Facts
@@ -146,8 +151,12 @@ def _evidence(template: Template, stated: dict[str, str], looked_at: tuple[Readi
     choices = tuple(stated[key] for key in "ab" if key in stated)
     if len(looked_at) == 2:
         seen = (known.side_by_side(topic, template.relation, about, stated["1"], *looked_at),)
+        if any(r.unknown for r in looked_at) and not seen[0][1]:  # none is known: are all?
+            seen = seen if about not in known.compared(topic, template.relation, *looked_at).partial else ()
     else:
         seen = known.shown(topic, about, choices, looked_at[0])
+    if not seen:
+        return ""
     asked = stated["1"] if verify else " or ".join(choices) if len(seen) == 1 else ""
     return (f"{asked}? " if asked else "") + "; ".join(f"{about}: {listed(items)}" for about, items in seen)
 
@@ -219,7 +228,8 @@ def ask(
     templates = matching(kind, "single" if len(looked_at) == 1 else compared)
     order = rng.sample(templates, len(templates))
     coin = rng.random() < 0.5  # decided first: is something asked for that is there?
-    passes = ((coin, False), (True, False), (False, False), (False, True)) if wanted is None else ((wanted, False),)
+    passes = [(coin, False), (True, False), (False, False), (False, True), (True, True)]  # (there, loose)
+    passes = passes if wanted is None else [(wanted, False)]
     for i, (there, loose) in enumerate(passes):
         for template in order:
             some = wanted is None and i == 0 and template.form != "verify" and rng.random() < 0.5
@@ -242,3 +252,49 @@ def words() -> list[str]:
         *(f"yes? {r} {one}: 1 bpm to 1 ms; none. {ANSWER}" for r in known.RELATIONS.values() for one in about),
         *("heart rate", "PR interval", "QRS duration", "QTc interval (women)", "QTc interval (men)"),
     ]
+
+
+# ---- published ones -------------------------------------------------------------------------------------------------
+def _rows_of(path: str | Path) -> list[dict]:
+    """The rows of a JSON file, a list, or of JSON lines; refuses (BadRequest) what is neither."""
+    text = Path(path).read_text(encoding="utf-8")
+    with refused(f"{path} is not a list in JSON, nor JSON lines ({{reason}}): fetch it again.", BadRequest, ValueError):
+        return json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
+
+
+def ecg_qa(path: str | Path, rows: Mapping[str, int]) -> list[Question]:
+    """Questions of an ECG-QA file, as published, whose ECGs are all here; `ecg_id` becomes their rows.
+
+    Args:
+        path: a file of `ecgqa/ptbxl/paraphrased/...`, or of the MIMIC-IV-ECG version; JSON, or JSON lines.
+        rows: name of a record, PTB-XL's `ecg_id` or a `study_id`, -> its row.
+
+    Raises:
+        BadRequest: the file is another.
+    """
+    other = f"{path} holds no questions with the fields of ECG-QA: choose another file."
+    with refused(other, BadRequest, ValidationError):
+        found = TypeAdapter(list[Question]).validate_python(_rows_of(path))
+    here = [(q, [rows.get(str(one)) for one in q.ecg_id]) for q in found]
+    answers = [tuple(one for one in q.answer if one != NONE) for q, _ in here]
+    return [replace(q, ecg_id=(*at,), answer=a) for (q, at), a in zip(here, answers) if at and None not in at]
+
+
+def ecg_grounding(path: str | Path, rows: Mapping[str, int]) -> list[tuple[int, str | tuple[str, ...], str]]:
+    """Conversations of an ECG-Grounding or ECGInstruct file about ECGs here, turn by turn: (row, prompt, answer).
+
+    A prompt with a past is a tuple: prompt, answer, prompt. `rows` is as in `ecg_qa`.
+
+    Raises:
+        BadRequest: the file is another.
+    """
+    out: list = []
+    sentence = f"{path} holds no conversations of ECG-Grounding (no {{reason}}): choose another file."
+    with refused(sentence, BadRequest, (KeyError, TypeError, AttributeError)):
+        for row in _rows_of(path):
+            name = re.sub(r"_[hl]r$", "", PurePosixPath(row.get("ecg") or row["ecg_path"]).name)  # 00032_hr of PTB-XL
+            turns = [re.sub(r"<(?:image|ecg)>\s*", "", turn["value"]).strip() for turn in row["conversations"]]
+            at = rows.get(name, rows.get(name.lstrip("0")))
+            pairs = range(0, len(turns) - 1, 2) if at is not None else ()
+            out += [(at, turns[0] if k == 0 else (*turns[: k + 1],), turns[k + 1]) for k in pairs]
+    return out

@@ -7,7 +7,7 @@ Words are made alike and phrases looked up (`phrases`); one pass along them make
 - ST depression and T inversion with leads are statements about leads; without leads, or in a conclusion, findings.
 - "PR over 200 ms" is a bound and no measurement. Evidence gives neither numbers nor findings, only
   `Statements.evidence`.
-- An infarct with no word of its age is an old one. An incomplete bundle branch block is none of the findings.
+- An infarct with no word of its age is an old one. An incomplete left bundle branch block is none of the findings.
 """
 
 import math

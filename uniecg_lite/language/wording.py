@@ -42,7 +42,7 @@ def in_words(n: int) -> str:
 
 
 def number(form: str, value: int) -> str:
-    """A number in a form of the table: digits, words, seconds, small squares; a rate as the time of a beat or in Hz."""
+    """A number in a form of the table: digits, words, seconds, squares; a rate as the time of a beat or in Hz."""
     seconds, beat = f"{value / 1000:.{3 if value % 10 else 2}f}", 60 / max(1, value)
     return form.format(
         value=value,
@@ -52,6 +52,7 @@ def number(form: str, value: int) -> str:
         point=" ".join(["point", *(ONES[int(digit)] for digit in seconds.split(".")[1])]),
         squares=f"{value / 40:g}",
         hundredths=f"{value / 10:g}",
+        boxes=f"{5 * beat:.2g}",
         rr=f"{beat:.2f}",
         rr_ms=round(beat * 100) * 10,
         hz=f"{value / 60:.3g}",

@@ -71,11 +71,25 @@ def contradictions(code: str, stated: Statements) -> Iterator[str]:
         yield "normal ECG and findings"
 
 
+def _without_borderline(stated: Statements, truth: Reading) -> tuple[Statements, Reading]:
+    """Both without what is borderline, which is neither right nor wrong, called or not.
+
+    An ECG always has one rhythm: of two on either side of a limit, the one that is said is taken for the true one.
+    """
+    grey, true, rhythms = truth.borderline, truth.findings, frozenset(RHYTHMS)
+    named = stated.findings & grey & rhythms
+    if len(named) == 1 and true & grey & rhythms:
+        true = true - rhythms | named
+    true = true - (grey - rhythms)
+    parts = {key: getattr(stated, key) - (grey - true) for key in ("findings", "uncertain", "evidence")}
+    return replace(stated, denied=stated.denied - grey, **parts), replace(truth, findings=true)
+
+
 class Judged:
     """Said beside true: what is right and what is wrong, each claim by itself."""
 
     def __init__(self, stated: Statements, truth: Reading):
-        self.stated, self.truth = stated, truth
+        self.stated, self.truth = stated, truth = _without_borderline(stated, truth)
         wrong = {key: tuple(v for v in values if not self._near(key, v)) for key, values in stated.numbers.items()}
         self.true_pairs = {(feature, lead) for feature in LEAD_SIGNS for lead in getattr(truth, feature)}
         pairs = {(feature, lead) for feature, leads in stated.leads.items() for lead in leads}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..beats import RHYTHM, representative_beat, rhythm_features
 from ..encoders import FINDINGS_WEIGHT, SIGNS_WEIGHT, Residual, amplify_small_waves
 from ..findings import CODES, LEAD_SIGNS, lead_signs
+from ..known import loss_of_known, masked
 from ..training import inference
 
 SCALES = {"rate_bpm": (80.0, 30.0), "qrs_ms": (100.0, 25.0), "qt_ms": (380.0, 50.0), "pr_ms": (160.0, 40.0)}
@@ -22,22 +23,23 @@ FACT_WIDTH = sum(PARTS)
 def facts(truth: dict[str, Tensor]) -> Tensor:
     """The truth of B records as a table (B, FACT_WIDTH).
 
-    Numbers on unit scales, NaN where there is none; then findings and signs per lead, each 0 or 1.
+    Numbers on unit scales, NaN where there is none; then findings and signs per lead, each 0 or 1, NaN if unknown.
     """
     numbers = [(truth[key] - middle) / scale for key, (middle, scale) in SCALES.items()]
     axis = torch.deg2rad(truth["axis_deg"])
     numbers = torch.stack([*numbers, axis.cos(), axis.sin()], 1)
-    return torch.cat([numbers, truth["findings"], lead_signs(truth).flatten(1)], 1).float()
+    found, signs = masked(truth["findings"], truth, *CODES), masked(lead_signs(truth), truth, *LEAD_SIGNS)
+    return torch.cat([numbers, found, signs.flatten(1)], 1).float()
 
 
 def facts_loss(predicted: Tensor, table: Tensor) -> Tensor:
-    """Predicted against true `facts` (B, FACT_WIDTH): smooth L1 of known numbers, cross-entropy of the rest."""
+    """Predicted against true `facts` (B, FACT_WIDTH): smooth L1, of findings and signs cross-entropy."""
     (numbers, found, signs), (values, codes, leads) = predicted.split(PARTS, 1), table.split(PARTS, 1)
     known = ~values.isnan()
     numbers = F.smooth_l1_loss(numbers, values.nan_to_num(), reduction="none")
-    found = F.binary_cross_entropy_with_logits(found, codes)
-    signs = F.binary_cross_entropy_with_logits(signs, leads)
-    return (numbers * known).sum() / known.sum() + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
+    found = loss_of_known(F.binary_cross_entropy_with_logits, found, codes)
+    signs = loss_of_known(F.binary_cross_entropy_with_logits, signs, leads)
+    return (numbers * known).sum() / known.sum().clamp(min=1) + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
 
 
 def decode_facts(predicted: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:

@@ -39,26 +39,34 @@ def weighted_f1(stated: torch.Tensor, label: torch.Tensor, weight: torch.Tensor)
     return 2 * (weight @ (stated & label).float()) / (weight @ (stated.float() + label.float()))
 
 
-def finding_scores(stated: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-    """F1 per finding of (B, F) boolean tables; a finding that nobody has and nobody says is left out."""
+def finding_scores(
+    stated: torch.Tensor, truth: torch.Tensor, borderline: torch.Tensor | None = None
+) -> dict[str, float]:
+    """F1 per finding of (B, F) boolean tables; a finding that nobody has and nobody says is left out.
+
+    Where a finding is borderline it is neither right nor wrong, called or not: that ECG does not count for it.
+    """
+    if borderline is not None:
+        stated, truth = stated & ~borderline, truth & ~borderline
     scores = weighted_f1(stated, truth, torch.ones(len(stated)))
     return {code: value for code, value in zip(CODES, scores.tolist()) if not math.isnan(value)}
 
 
-def macro_f1(stated: torch.Tensor, truth: torch.Tensor) -> float:
+def macro_f1(stated: torch.Tensor, truth: torch.Tensor, borderline: torch.Tensor | None = None) -> float:
     """The mean of `finding_scores`; NaN where nobody has a finding and none is said."""
-    scores = finding_scores(stated, truth)
+    scores = finding_scores(stated, truth, borderline)
     return sum(scores.values()) / len(scores) if scores else math.nan
 
 
-def table_of(readings: list) -> torch.Tensor:
-    """(B, F) boolean table of the findings of B readings or requests."""
-    return torch.tensor([[code in r.findings for code in CODES] for r in readings])
+def table_of(readings: list, which: str = "findings") -> torch.Tensor:
+    """(B, F) boolean table of the findings of B readings or requests, or of the "borderline" ones of readings."""
+    return torch.tensor([[code in getattr(r, which) for code in CODES] for r in readings])
 
 
 def reading_scores(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:
     """Readings against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`."""
-    return {**interval_errors(stated, truth), "findings_macro_f1": macro_f1(table_of(stated), table_of(truth))}
+    tables = table_of(stated), table_of(truth), table_of(truth, "borderline")
+    return {**interval_errors(stated, truth), "findings_macro_f1": macro_f1(*tables)}
 
 
 def report_scores(texts: list[str], truth: list[Reading]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import torch
 
 from ..findings import CODES, column, table
 from . import hashing
+from .people import LASTING, PEOPLE, TRAITS, by_age, usual
 
 HEARTS = table("hearts")
 
@@ -42,6 +43,16 @@ class Patients:
     age: torch.Tensor  # (B,) years
     female: torch.Tensor  # (B,) bool
     plan: torch.Tensor  # (B, F) bool, what shapes this heart
+    place: torch.Tensor  # (B, T) standard normal, each of `TRAITS` among people of this sex and age
+
+    def usual(self, measure: str) -> torch.Tensor:
+        """(B,) what this heart measures in health, in the unit of the row of data/people.json."""
+        z = self.place[:, TRAITS.index(measure)] if measure in TRAITS else torch.zeros_like(self.age)
+        return usual(measure, self.age, self.female, z)
+
+    def by_lead(self, name: str) -> torch.Tensor:
+        """(B, 8) medians of this sex and age in the leads I, II, V1 to V6."""
+        return by_age(self.age, self.female, PEOPLE["by_lead"][name], PEOPLE["by_lead"]["ages"])
 
     def has(self, *codes: str) -> torch.Tensor:
         """(B,) True where any of these was drawn."""
@@ -90,7 +101,10 @@ def draw(seed: int, index: torch.Tensor, visit: int = 0) -> Patients:
             low = high
     for code, others in column("apart").items():
         found[code] = _all(found, {"all": [code], "none": others})
-    return Patients(seed, visit, index, age, female, torch.stack([found[code] for code in CODES], 1))
+    own, now = (hashing.normal(seed, index, stream, len(TRAITS)) for stream in (311, 312 + 100 * visit))
+    place = torch.cat([own[:, :LASTING], now[:, LASTING:]], 1)
+    place[:, 1] = 0.5 * place[:, 0] + 0.75**0.5 * place[:, 1]  # a long P is a part of a long PR
+    return Patients(seed, visit, index, age, female, torch.stack([found[code] for code in CODES], 1), place)
 
 
 def _all(found: dict[str, torch.Tensor], asked: dict) -> torch.Tensor:

@@ -57,7 +57,7 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
     rr = 60 / _rate(who, now)
     times = _intervals(who, now, rr)
     field = lead_field(hashing.normal(seed, index, stream=2, n=24).view(-1, 8, 3))
-    size = (1.0 - 0.12 * who.female.double()) * (1.12 - 0.003 * who.age)  # amplitudes fall with age and in women
+    size = who.usual("size")
     beat = waves.own_beat(who, own, now, field, size, times["qrs"])
     beat |= waves.st_and_t(who, own, now, field, size, times["qt"], beat["qrs_mv"])
     early = waves.early_beat(who, now, field)
@@ -72,34 +72,44 @@ def textbook(seed: int, index: torch.Tensor, visit: int = 0) -> Hearts:
 
 def _rate(who: Patients, u: Draws) -> torch.Tensor:
     """(B,) mean ventricular rate in bpm (atrial where a block drops beats), in the range of each rhythm."""
-    spread = u.next()
-    cases = {"1AVB": 63 + 19 * spread}  # P stays behind T
+    spread, usual = u.next(), who.usual("rate_bpm").clamp(45, 104)
+    cases = {"1AVB": usual.clamp(max=82)}  # P stays behind T
     cases |= {code: low + (high - low) * spread for code, (low, high) in column("drawn_bpm").items()}
     cases["AFLT"] = u.between(255, 325) / (2 + (u.next() * 3).floor())  # of the atria; one beat in two to four
     cases |= {"LQT HYPOK": lambda rate: rate.clamp(max=85), "HYPERK": lambda rate: rate.clamp(max=80)}
-    rate = who.override(62.5 + 35.5 * spread, cases)
+    rate = who.override(usual, cases)
     slow = who.has(*INJURY, "STD", "CLBBB", "CRBBB") & who.has("STACH")
     return torch.where(slow, rate.clamp(max=110), rate)  # ST and T stay apart from the next beat
 
 
 def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Tensor]:
     """PR, P, QRS and QT in s. QT follows the rate between Bazett's and Fridericia's powers of RR."""
-    p_duration = torch.where(who.has("LAE"), u.between(0.130, 0.150), u.between(0.088, 0.110))
-    p_duration = who.override(p_duration, {"WPW": 0.84 * p_duration})  # it ends before the delta wave
-    pr = u.between(0.136, 0.180) + 0.0002 * (who.age - 50)
-    pr = pr - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
+    p_duration = who.override(who.usual("p_ms") / 1000, {"LAE": u.between(0.118, 0.150), "WPW": lambda p: 0.84 * p})
+    p_duration = who.override(p_duration, {"WENCK MOB2 3AVB": p_duration.clamp(max=0.112)})  # each stands for itself
+    pr = who.usual("pr_ms") / 1000 - 0.02 * (0.8 - rr).clamp(0, 0.4) / 0.4  # shorter when fast
     cases = {"LAE": lambda pr: pr.clamp(min=0.176), "PERI": lambda pr: pr.clamp(min=0.160)}
-    cases |= {"1AVB": u.between(0.218, 0.30), "WPW": u.between(0.094, 0.110), "WENCK": u.between(0.16, 0.21)}
+    cases |= {"1AVB": u.between(0.194, 0.30), "WPW": u.between(0.094, 0.116), "WENCK": u.between(0.16, 0.21)}
     pr = who.override(pr, cases)
-    wide = {"CLBBB CRBBB VT PACE": (0.132, 0.168), "IVCD WPW": (0.130, 0.154), "HYPERK": (0.100, 0.107)}
-    qrs = who.override(u.between(0.076, 0.106), {codes: u.between(*span) for codes, span in wide.items()})
-    qtc = u.between(0.380, 0.430) + 0.008 * who.female.double()
-    cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.495, 0.570)}
+    wide = {
+        "CLBBB VT PACE": (0.126, 0.168),
+        "CRBBB": (0.116, 0.168),
+        "IRBBB": (0.097, 0.122),
+        "IVCD": (0.106, 0.154),
+        "WPW": (0.126, 0.154),
+    }
+    wide |= {"HYPERK": (0.092, 0.100)}
+    qrs = who.usual("qrs_ms") / 1000
+    qrs = who.override(qrs.clamp(0.068, 0.118), {codes: u.between(*span) for codes, span in wide.items()})
+    qtc = who.usual("qtc_ms") / 1000
+    qtc = torch.where(rr < 0.6, qtc.clamp(max=0.44), qtc)  # P is not lost in the T before it
+    cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.470, 0.570)}
     qtc = who.override(qtc, cases | {"HYPERK": lambda qtc: qtc - 0.02})
+    qtc = qtc * 0.92**0.05  # Bazett's QTc at a usual RR of 0.92 s is the drawn one
     qt = torch.minimum(qtc * who.override(rr, {"3AVB": rr.clamp(max=1.5)}) ** 0.45, 0.86 * rr)
     qt = torch.maximum(qt, qrs + torch.where(who.has("VT", "SVTAC"), 0.12, 0.16))
     room = (rr - qt + 0.06).clamp(min=0.11)  # P may meet the end of T, not its peak
     pr = torch.where(who.has("3AVB"), pr, torch.minimum(pr, room))
+    p_duration = torch.minimum(p_duration, pr - 0.012)  # P ends before QRS
     return {"pr": pr, "p_duration": p_duration, "qrs": qrs, "qt": qt}
 
 
@@ -125,10 +135,10 @@ def p_wave(hearts: Hearts) -> Hearts:
 
 
 def t_wave(hearts: Hearts) -> Hearts:
-    """T of a real size, axis and spread, later and narrower; ST a little up in V1 and V2, a little down in V5."""
-    n = hashing.normal(hearts.who.seed, hearts.who.index, stream=302, n=20)
-    t = SIZES["t_mv"] * torch.exp(0.35 * n[:, :1]) * (1 + 0.06 * n[:, 1:9]) + n[:, 9:10] * SIZES["t_turn_mv"]
-    st = hearts.st_mv + SIZES["j_mv"] * torch.exp(0.4 * n[:, 10:11])
+    """T of a real size, axis and spread, later and narrower; ST a little up in V1 to V3, as sex and age have it."""
+    n, who = hashing.normal(hearts.who.seed, hearts.who.index, stream=302, n=20), hearts.who
+    t = who.by_lead("t_mv") * torch.exp(0.3 * n[:, :1]) * (1 + 0.1 * n[:, 1:9]) + n[:, 9:10] * SIZES["t_turn_mv"]
+    st = hearts.st_mv + who.by_lead("j_mv") * torch.exp(0.45 * n[:, 10:11])
     st = st + n[:, 11:12] * SIZES["j_turn_mv"] + 0.008 * n[:, 12:20]
     return _changed(hearts, "T", t_mv=t, st_mv=st, t_width=0.86 * hearts.t_width)
 
@@ -140,8 +150,8 @@ def qrs(hearts: Hearts) -> Hearts:
     mv, centre, width = hearts.qrs_mv.clone(), hearts.centre.clone(), hearts.width.clone()
     centre[:, parts] = duration * mv.new_tensor((0.265, 0.44, 0.66)) + 0.04 * duration * n[:, 80:83]
     width[:, parts] = duration * mv.new_tensor((0.095, 0.097, 0.089)) * torch.exp(0.2 * n[:, :3].clamp(min=-0.8))
-    mv[:, 3:5, SEPTAL] *= 1.5  # r in V2 and V3
-    mv *= (SIZES["gain"] * torch.exp(SIZES["gain_spread"] * n[:, 71:72]))[..., None]
+    mv[:, 3:5, SEPTAL] *= mv.new_tensor((1.15, 1.55))  # r in V2 and V3
+    mv *= (SIZES["gain"] * hearts.who.by_lead("gain") * torch.exp(SIZES["gain_spread"] * n[:, 71:72]))[..., None]
     mv[..., parts] *= 1 + SIZES["share"][:, None] * n[:, 3:27].unflatten(1, (8, 3))
     peak = mv[..., parts].abs().amax(2)  # (B, 8)
     for part, at, k in ((NOTCH, 0.52, 27), (LATE, 0.36, 51)):

@@ -74,11 +74,15 @@ def flutter_wave(rr: torch.Tensor) -> torch.Tensor:
 def _gaps(hearts: Hearts, u: torch.Tensor, n: torch.Tensor, seconds: float) -> tuple[torch.Tensor, torch.Tensor]:
     """RR intervals (B, K), gap k ends at beat k + 1, and the kinds of the beats."""
     who, rr, beat = hearts.who, hearts.rr[:, None].double(), torch.arange(n.shape[1])[None]
-    breath = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.12 * u[:, 1:2]) * rr * beat))
-    calm = (0.85 / rr).clamp(max=1)  # a slow one stays clear of an arrhythmia
-    cases = {"SARRH": 0.13 + 0.08 * u[:, 2:3], EVEN: 0.0, "JUNC": 0.0}
-    depth = who.override(0.055 * u[:, 2:3] ** 2 * calm, cases)
-    jitter = who.override((0.005 + 0.009 * u[:, 15:16]) * calm, {"SARRH": 0.02, EVEN: 0.003})
+    hz = 0.18 + 0.12 * u[:, 1:2]  # breaths
+    breath = torch.sin(2 * torch.pi * (u[:, :1] + hz * rr * beat))
+    # RMSSD (B, 1) as a share of RR, less where it is fast, and little beside ectopic beats; most of it is breathing
+    rmssd = who.usual("rmssd_ms")[:, None] / 1000 * (rr / 0.95).clamp(max=1.1) ** 2.5
+    rmssd = who.override(rmssd, {"PAC PVC BIGU": rmssd.clamp(max=0.02)}) / rr
+    share = 0.5 + 0.45 * u[:, 2:3]
+    cases = {"SARRH": 0.08 + 0.13 * u[:, 2:3], EVEN: 0.0, "JUNC": 0.0}
+    depth = who.override(share.sqrt() * rmssd / (2**0.5 * torch.sin(torch.pi * hz * rr)), cases)
+    jitter = who.override((0.5 * (1 - share)).sqrt() * rmssd, {"SARRH": 0.02, f"{EVEN} JUNC": 0.003})
     gaps = rr * (1 + depth * breath + jitter * n)
     gaps = who.override(gaps, {"AFIB": rr * torch.exp((0.22 + 0.07 * u[:, 3:4]) * n)})
     unsteady = who.has("AFLT")[:, None] & (u[:, 9:10] < 0.3)  # conduction changes between one in two and one in four

@@ -76,7 +76,8 @@ def heart_signal(hearts: Hearts, beats: Beats, t: torch.Tensor) -> torch.Tensor:
     who = hearts.who  # breathing turns and lifts the heart: amplitudes swing a little, in each lead by its own share
     u = hashing.uniform(who.seed, who.index, stream=6 + 100 * who.visit, n=11).float()
     wave = torch.sin(2 * torch.pi * (u[:, :1] + (0.18 + 0.15 * u[:, 1:2]) * t))[:, None]  # (B, 1, L)
-    return signal.mul_(torch.addcmul(torch.ones(()), (0.10 * u[:, 2:3] * (u[:, 3:] - 0.2))[..., None], wave))
+    depth = who.usual("breath").float()[:, None] / 2 * torch.where(u[:, 3:] < 0.2, -1.0, 0.4 + 0.6 * u[:, 3:])  # (B, 8)
+    return signal.mul_(torch.addcmul(torch.ones(()), depth[..., None], wave))
 
 
 def _begun(onset: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

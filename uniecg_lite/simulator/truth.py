@@ -3,23 +3,41 @@
 import torch
 import torch.nn.functional as F
 
-from ..findings import CODES, INJURY, LOW_SWING, OTHER_ST, SINUS, ST_DOWN, ST_LEVEL, T_INVERTED, WIDE, column
-from ..leads import LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
+from ..findings import CODES, HIDES, INJURY, LIMITS, LOW_SWING, OTHER_ST, SINUS, column, st_level
+from ..leads import FLAT_T, LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
 from .hearts import Hearts, beat_signal
 from .schedule import ATRIAL, NO_P, VENTRICULAR, Beats
+from .waves import V1, curve
 
-QTC_LONG = 480.0  # ms
-RR_RANGE = 0.16  # s, longest minus shortest in sinus arrhythmia
 _POINTS = 64
+ZONE = torch.tensor([1.0, 0.0, -1.0])  # surely, by the number, at most: by how many grey zones a limit moves
+
+
+def reaches(value: torch.Tensor, limit, grey, below: bool = False) -> torch.Tensor:
+    """Is a value at or over a limit, or, with `below`, at or under it? (...,) -> (..., 3) bool.
+
+    Three answers: beyond the grey zone, by the number, and with the grey zone counted in. A finding whose first and
+    last answer differ is borderline: within the tolerance of measuring nobody can tell. Limits may be (...,) too.
+    """
+    by, limit = torch.as_tensor(grey)[..., None] * ZONE, torch.as_tensor(limit)[..., None]
+    return value[..., None] <= limit - by if below else value[..., None] >= limit + by
+
+
+def no(answers: torch.Tensor) -> torch.Tensor:
+    """Not so: (..., 3) answers of `reaches`, of which the surest is now that of the grey zone."""
+    return ~answers.flip(-1)
 
 
 def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Tensor]:
     """The truth of each record.
 
     Returns:
-        rate_bpm, pr_ms (NaN where no P conducts at a constant interval), qrs_ms, qt_ms, qtc_ms (Bazett), axis_deg,
-        age, all (B,); female (B,) bool; st_mv, t_mv, r_mv, s_mv, q_mv, p_mv (B, 12) in lead order; q_wave (B, 12)
-        bool, pathological Q; findings (B, len(CODES)) bool; onset_s (B, K) QRS onsets, NaN outside the record;
+        rate_bpm, pr_ms (NaN where no P conducts at a constant interval), p_ms (NaN in rhythms without a sinus P),
+        qrs_ms, qt_ms, qtc_ms (Bazett), axis_deg, age, all (B,); female (B,) bool; st_mv, t_mv, r_mv, s_mv, q_mv, p_mv
+        (B, 12) in lead order; q_wave (B, 12)
+        bool, pathological Q; findings (B, len(CODES)) bool; borderline (B, len(CODES)) bool, what lies so close to a
+        limit that nobody can measure on which side (grey zones of data/findings.json); onset_s (B, K) QRS onsets, NaN
+        outside the record;
         beat_kind (B, K); p_onset_s (B, K) P onsets, NaN where there is none.
     """
     inside = (beats.onset >= 0) & (beats.onset < seconds)
@@ -29,6 +47,7 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     truth = {
         "rate_bpm": rate,
         "pr_ms": torch.where(hearts.has(*SINUS, "MOB2"), 1000 * hearts.pr, torch.nan),
+        "p_ms": torch.where(hearts.has(*column("no_p")), torch.nan, 1000 * hearts.p_duration),
         "qrs_ms": 1000 * hearts.qrs,
         "qt_ms": 1000 * hearts.qt,
         "qtc_ms": 1000 * hearts.qt / (60 / rate).sqrt(),  # Bazett, Heart 7:353 (1920)
@@ -39,15 +58,14 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
         "p_onset_s": torch.where(p_inside, beats.p_onset, torch.nan),
         **_beat(hearts),
     }
-    q_s = truth.pop("q_s")
-    qs = (truth["r_mv"] < 0.06) & (truth["s_mv"] <= -0.08)  # with an r that is hardly one
-    nearly = qs | ((truth["q_mv"] <= -0.08) & (q_s >= 0.018))
-    # by rule where a number decides, as drawn where a mechanism does
-    found = {code: hearts.has(code) for code in CODES} | _rhythm(hearts, beats, truth, inside) | _shape(hearts, truth)
-    others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
-    doubtful = torch.stack([any_pair(nearly, pairs) for pairs in column("q_pairs").values()]).any(0)
-    found["NORM"] = found["SR"] & ~others & ~doubtful & (truth["qrs_ms"] < 110)  # nearly pathological Q is not normal
-    return truth | {"findings": torch.stack([found[code] for code in CODES], 1)}
+    # by rule where a number decides, as drawn where a mechanism does: (B, 3), see `reaches`
+    drawn = {code: hearts.has(code)[:, None].expand(-1, 3) for code in CODES}
+    found = drawn | _rhythm(hearts, beats, truth, inside)
+    found |= _shape(hearts, truth, found)
+    for key in ("q_s", "p_end_mv", "p_end_ms"):
+        del truth[key]
+    answers = torch.stack([found[code] for code in CODES], 1)  # (B, F, 3)
+    return truth | {"findings": answers[..., 1], "borderline": answers[..., 2] & ~answers[..., 0]}
 
 
 def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
@@ -65,9 +83,10 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
     run = ((qrs > 0) & (torch.arange(_POINTS) > first)).cumsum(2) == 0
     q = torch.where(run & (qrs.gather(2, first) < 0), qrs, 0.0)
     seconds = (q < -0.03).sum(2) * (hearts.qrs / (_POINTS - 1))[:, None]  # (B, 12)
-    shortest = torch.tensor([0.022 if name in ("V2", "V3") else 0.032 for name in LEADS])  # seen as 20 and 30 ms
-    # the larger of the two atrial waves, with its sign
-    p = torch.where(hearts.p_mv[..., :2].sum(-1) >= 0, hearts.p_mv[..., :2].amax(-1), hearts.p_mv[..., :2].amin(-1))
+    during = hearts.p_duration[:, None] * share[::2]
+    p = curve(hearts.p_mv[..., :2], hearts.p_centre[:, :2], hearts.p_width[:, :2], during)  # (B, 8, n)
+    end = p[:, V1, p.shape[2] // 3 :]
+    p = from_independent(p)  # (B, 12, n)
     return {
         "axis_deg": torch.rad2deg(torch.atan2(down * 2 / 3**0.5, left)),
         "st_mv": st,
@@ -76,57 +95,115 @@ def _beat(hearts: Hearts) -> dict[str, torch.Tensor]:
         "s_mv": qrs.amin(2).clamp(max=0),
         "q_mv": q.amin(2),
         "q_s": seconds,
-        "q_wave": (q.amin(2) <= -0.1) & (seconds >= shortest),
-        "p_mv": from_independent(p[..., None])[..., 0],
+        "p_mv": p.gather(2, p.abs().argmax(2, keepdim=True))[..., 0],
+        "p_end_mv": end.amin(1),
+        "p_end_ms": 1000 * (end < -0.02).float().mean(1) * hearts.p_duration * 2 / 3,
     }
 
 
 def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Sinus rhythms, named by their rate, the block that PR shows, and ectopy."""
-    rate, sinus = truth["rate_bpm"], hearts.has(*SINUS)
+    """Sinus rhythms, named by their rate, the block that PR shows, and ectopy: (B, 3) answers."""
+    sinus, ectopic = (hearts.has(*codes)[:, None] for codes in (SINUS, ("PAC", "PVC", "BIGU")))
     gap, both = beats.onset.diff(dim=1), inside[:, 1:] & inside[:, :-1]
     longest, shortest = torch.where(both, gap, -torch.inf).amax(1), torch.where(both, gap, torch.inf).amin(1)
-    irregular = hearts.has("SARRH") & (longest - shortest > RR_RANGE)
-    plain = sinus & ~irregular
+    irregular = sinus & ~ectopic & reaches(1000 * (longest - shortest), *LIMITS["SARRH"]["range_ms"])
+    plain = sinus & no(irregular)
+    slow = reaches(truth["rate_bpm"], *LIMITS["SBRAD"]["rate_bpm"], below=True)
+    fast = reaches(truth["rate_bpm"], *LIMITS["STACH"]["rate_bpm"])
     ventricular = (inside & (beats.kind == VENTRICULAR)).sum(1)
     bigeminal = hearts.has("BIGU") & (ventricular >= 2)
+    exact = {"BIGU": bigeminal, "PVC": (ventricular > 0) & ~bigeminal}
+    exact |= {"PAC": (inside & (beats.kind == ATRIAL)).any(1)}
     return {
         "SARRH": irregular,
-        "SR": plain & (rate >= 60) & (rate <= 100),
-        "SBRAD": plain & (rate < 60),
-        "STACH": plain & (rate > 100),
-        "1AVB": sinus & (truth["pr_ms"] > 200),
-        "PAC": (inside & (beats.kind == ATRIAL)).any(1),
-        "BIGU": bigeminal,
-        "PVC": (ventricular > 0) & ~bigeminal,
+        "SR": plain & no(slow) & no(fast),
+        "SBRAD": plain & slow,
+        "STACH": plain & fast,
+        "1AVB": sinus & reaches(truth["pr_ms"], *LIMITS["1AVB"]["pr_ms"]),
+        **{code: there[:, None].expand(-1, 3) for code, there in exact.items()},
     }
 
 
-def _shape(hearts: Hearts, truth: dict) -> dict[str, torch.Tensor]:
-    """Axis, hypertrophy, ischaemia, old infarcts, QT and voltage, from the beat's measures."""
-    axis, st, t, r, s = (truth[key] for key in ("axis_deg", "st_mv", "t_mv", "r_mv", "s_mv"))
-    clear = ~hearts.has(*WIDE)
-    calm = clear & ~hearts.has("AFLT")  # flutter waves hide ST and Q
-    local = calm & ~hearts.has(*OTHER_ST)
-    sokolow = -s[:, LEADS.index("V1")] + in_leads(r, "V5", "V6").amax(1)
-    up = st >= ST_LEVEL
+def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
+    """Intervals, axis, chambers, ischaemia, old infarcts, voltage and what is normal, from the beat's measures."""
+    axis, st, t, r, s, qrs = (truth[key] for key in ("axis_deg", "st_mv", "t_mv", "r_mv", "s_mv", "qrs_ms"))
+    limits = LIMITS
+
+    def drawn(*codes: str) -> torch.Tensor:
+        return hearts.has(*codes)[:, None]
+
+    def lead(values: torch.Tensor, name: str) -> torch.Tensor:
+        return values[:, LEADS.index(name)]
+
+    def by_sex(code: str, key: str, value: torch.Tensor) -> torch.Tensor:
+        """(B, 3) at or over the limit of men or that of women."""
+        (men, grey), (women, _) = (limits[code][key.format(sex)] for sex in ("men", "women"))
+        return reaches(value, torch.where(truth["female"], women, men), grey)
+
+    # conduction: a right block is complete or not by its duration; what is broad without a cause is a delay
+    right, other = drawn("CRBBB", "IRBBB"), drawn("CLBBB", "WPW", "VT", "PACE")
+    complete = right & reaches(qrs, *limits["CRBBB"]["qrs_ms"])
+    partial = right & reaches(qrs, *limits["IRBBB"]["qrs_ms"]) & no(complete)
+    delay = ~right & ~other & ~drawn("AFLT") & reaches(qrs, *limits["IVCD"]["qrs_ms"])
+    clear = ~other & no(delay)
+    calm = clear & ~drawn("AFLT")  # flutter waves hide ST and Q
+    local = calm & ~drawn(*OTHER_ST)
+    axis_right = reaches(axis, *limits["RAD"]["axis_deg"])
+    # voltage
+    least, grey = limits["RVH"]["r_v1_mv"]
+    tall_r = reaches(lead(r, "V1"), least, grey) & reaches(lead(r + s, "V1"), 0, grey)
+    sokolow = reaches(in_leads(r, "V5", "V6").amax(1) - lead(s, "V1"), *limits["LVH"]["sokolow_mv"])
+    voltage = sokolow | by_sex("LVH", "cornell_{}_mv", lead(r, "aVL") - lead(s, "V3"))
+    inverted = reaches(-t, *limits["TINV"]["t_mv"])  # (B, 12, 3)
+    strain = in_leads(inverted, "V5", "V6").all(1)
     front = torch.tensor([name in ("V1", "V2", "V3") for name in LEADS])
-    inverted = (t <= T_INVERTED) & ~(hearts.has("CRBBB")[:, None] & front)  # in a right block it is a part of the block
-    found = {
-        "LAD": clear & (axis < -30) & (axis > -90),
-        "RAD": clear & (axis > 90) & (axis <= 180),
-        "LVH": clear & (sokolow >= 3.5),
-        "STE_ANT": local & in_leads(up, "V3", "V4").all(1),
+    out_of_place = inverted & ~(right & front)[..., None]  # in a right block it is a part of the block
+    up = reaches(st, st_level(truth["age"], truth["female"]), limits["STE_ANT"]["st_mv"][1])  # (B, 12, 3)
+    anterior = local & in_leads(up, "V3", "V4").all(1)
+    wall = {
+        "STE_ANT": anterior,
         "STE_SEP": local & in_leads(up, "V1", "V2").all(1),
         "STE_INF": local & (in_leads(up, "II", "III", "aVF").sum(1) >= 2),
-        "STE_POST": hearts.has("STE_POST"),
-        "TINV": clear & ~hearts.has("BRUG") & any_pair(inverted, NEIGHBOURS[:6]),  # III is often inverted in health
-        "LQT": clear & ~hearts.has("CRBBB") & (truth["qtc_ms"] >= QTC_LONG) & hearts.has(*SINUS),
-        "LOWV": clear & (r - s < LOW_SWING).all(1),
+        "STE_LAT": local & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & no(anterior),
+        "STE_POST": drawn("STE_POST") & no(delay),
     }
-    found["STE_LAT"] = local & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & ~found["STE_ANT"]
+    # Q: deep and long enough, or a QS, with an r that is hardly one
+    q = limits["Q_ANT"]
+    q_ms = torch.tensor([2 + q["q_v2_v3_ms" if name in ("V2", "V3") else "q_ms"][0] for name in LEADS])  # as it is seen
+    deep = reaches(-truth["q_mv"], *q["q_mv"]) & reaches(1000 * truth["q_s"], q_ms, q["q_ms"][1])
+    truth["q_wave"] = deep[..., 1].clone()
+    deep[..., 2] |= (r < 0.06) & (s <= -0.08)
+    scarred = calm & ~drawn("LAFB", "LPFB", "RVH")
+    found = found | wall
+    found |= {
+        "CRBBB": complete,
+        "IRBBB": partial,
+        "IVCD": delay,
+        "LAFB": drawn("LAFB") & (drawn("CRBBB") | reaches(axis, *limits["LAFB"]["axis_deg"], below=True)),
+        "LPFB": drawn("LPFB") & (drawn("CRBBB") | reaches(axis % 360, *limits["LPFB"]["axis_deg"])),
+        "LAD": clear & reaches(axis, *limits["LAD"]["axis_deg"], below=True) & reaches(axis, -90, 5),
+        "RAD": clear & axis_right,
+        "LVH": clear & voltage & (reaches(truth["age"], *limits["LVH"]["years"]) | strain),
+        "RVH": clear & ~right & ~drawn("STE_POST", "LPFB") & tall_r & axis_right,
+        "LAE": drawn(*SINUS)
+        & reaches(truth["p_ms"], *limits["LAE"]["p_ms"])
+        & reaches(-truth["p_end_mv"], *limits["LAE"]["terminal_mv"])
+        & reaches(truth["p_end_ms"], *limits["LAE"]["terminal_ms"]),
+        "RAE": drawn(*SINUS) & reaches(lead(truth["p_mv"], "II"), *limits["RAE"]["p_mv"]),
+        "TINV": clear & ~drawn("BRUG") & any_pair(out_of_place, NEIGHBOURS[:6]),  # III is often inverted in health
+        "LQT": clear & ~right & reaches(truth["qtc_ms"], *limits["LQT"]["qtc_ms"]) & drawn(*SINUS),
+        **{code: drawn(code) & no(delay) for code in ("HYPT", "HYPERK", "HYPOK", *OTHER_ST)},
+        "LOWV": clear & reaches(r - s, LOW_SWING, limits["LOWV"]["limb_mv"][1], below=True).all(1),
+        **{code: scarred & any_pair(deep, pairs) for code, pairs in column("q_pairs").items()},
+    }
     injured = torch.stack([found[code] for code in INJURY]).any(0)
-    found["STD"] = local & ~injured & any_pair(st <= ST_DOWN, NEIGHBOURS)
-    for code, pairs in column("q_pairs").items():
-        found[code] = calm & ~hearts.has("LAFB", "LPFB", "RVH") & any_pair(truth["q_wave"], pairs)
+    found["STD"] = local & no(injured) & any_pair(reaches(-st, *limits["STD"]["st_mv"]), NEIGHBOURS)
+    flat = reaches(t.abs(), *limits["NST"]["t_mv"], below=True) & reaches(r, *limits["NST"]["r_mv"])
+    change = any_pair(flat, FLAT_T) | any_pair(reaches(-st, *limits["NST"]["st_mv"]), NEIGHBOURS)
+    explained = torch.stack([found[code] for code in HIDES if "NST" in HIDES[code]]).any(0)
+    found["NST"] = drawn(*SINUS) & local & no(explained) & change
+    # normal: within every limit, and nothing else
+    others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
+    long_qt = by_sex("NORM", "qtc_{}_ms", truth["qtc_ms"])
+    found["NORM"] = found["SR"] & no(others) & no(long_qt) & reaches(truth["pr_ms"], *limits["NORM"]["pr_ms"])
     return found

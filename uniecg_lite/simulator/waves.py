@@ -15,7 +15,7 @@ DOWER = torch.tensor(HEARTS["lead_field"], dtype=torch.float64)  # (8, 3)
 I, II, V1, V2, V3, V4, V5, V6 = range(8)  # noqa: E741
 SIZES = {name: torch.tensor(row, dtype=torch.float64) for name, row in HEARTS["leads"].items()}  # (8,) each
 PLACES = {name: torch.tensor(row, dtype=torch.float64) for name, row in HEARTS["complexes"].items()}  # (2, W) each
-BLOCKS = ("CLBBB", "CRBBB", "IVCD", "WPW", "PACE")
+BLOCKS = ("CLBBB", "CRBBB", "IRBBB", "IVCD", "WPW", "PACE")
 
 
 def lead_field(jitter: torch.Tensor) -> torch.Tensor:
@@ -87,7 +87,7 @@ def p_wave(who: Patients, own: Draws, now: Draws, field, duration, pr):
     low = who.override(torch.ones(len(p), 1), {"LOWV": 0.8, "HYPERK": 0.30})
     dip = who.has("PERI")[:, None] * (-0.055 * SIZES["PERI"])  # of the PR segment
     mv = torch.stack([see(field, low * right), see(field, low * left), dip], -1)  # (B, 8, 3)
-    first, second = torch.where(large, 0.29, 0.36), torch.where(large, 0.73, 0.64)
+    first, second = torch.where(large, 0.30, 0.36), torch.where(large, 0.70, 0.64)
     centre = torch.stack([first * duration, second * duration, (duration + pr) / 2], -1)
     width = torch.stack([0.155 * duration, 0.155 * duration, ((pr - duration) / 3.2).clamp(min=0.010)], -1)
     return {"p_mv": mv, "p_centre": centre, "p_width": width}
@@ -132,15 +132,16 @@ def st_and_t(who: Patients, own: Draws, now: Draws, field, size, qt, qrs_mv) -> 
     st = st + strain[:, None] * 0.2 * depth * SIZES["lateral"]
     t = put(who.has("RVH") & (now.next() < 0.5), t, depth * SIZES["RVH"].float())
     # a diseased wall and the blood's salts
-    much, small = now.between(1.0, 1.9)[:, None], now.between(1.0, 1.25)[:, None]
+    much, small = now.between(0.7, 1.9)[:, None], now.between(1.0, 1.25)[:, None]
     for code, level in column("st_mv").items():  # at a mild injury; other leads follow, and with them the mirror image
         level = torch.tensor(level, dtype=st.dtype)
-        st = st + who.has(code)[:, None] * (much if code in INJURY else small) * level
+        st = st + who.has(code)[:, None] * (much if code in (*INJURY, "STD") else small) * level
         if code in INJURY and code != "STE_POST":
             t = t + who.has(code)[:, None] * 0.6 * much * level
-    tall = now.between(1.0, 1.45)[:, None]
+    tall, flat = now.between(1.0, 1.45)[:, None], now.between(0.2, 0.42)[:, None]
     for code, (least, share, more) in HEARTS["upright_t_mv"].items():
         t = who.override(t, {code: share * t.clamp(min=least) + more})
+    t = who.override(t, {"NST": lambda t: flat * t})
     t = who.override(t, {code: tall * torch.tensor(leads) for code, leads in column("t_mv").items()})
     coved = torch.cat([t[:, :2], -0.25 * tall, -0.22 * tall, t[:, 4:]], 1)
     t = who.override(t, {"BRUG": coved, "LOWV": lambda t: 0.55 * t})
@@ -186,10 +187,9 @@ def own_beat(who: Patients, own: Draws, now: Draws, field: torch.Tensor, size: t
 def _forces(who: Patients, u: Draws, size: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Dipoles (B, W, 3) of the parts of the complex in mV, and the axis drawn for it (B,) in degrees."""
     large = who.has("LVH")
-    angle = u.between(-8, 82)
-    angle = who.override(angle, {code: u.between(*span) for code, span in HEARTS["axis_deg"].items()})
-    frontal = size * u.between(0.75, 1.3) * torch.where(large, u.between(1.3, 1.7), 1.0)
-    back = size * u.between(0.25, 0.65) * torch.where(large, u.between(2.0, 2.8), 1.0)
+    angle = who.override(who.usual("axis_deg"), {code: u.between(*span) for code, span in HEARTS["axis_deg"].items()})
+    frontal = size * u.between(0.78, 1.25) * torch.where(large, u.between(1.3, 1.7), 1.0)
+    back = size * u.between(0.30, 0.60) * torch.where(large, u.between(2.0, 2.8), 1.0)
     back = who.override(back, {"RVH": -size * u.between(0.55, 0.95), "STE_POST": -size * u.between(0.25, 0.45)})
     main = frontal_dipole(frontal, angle, back)
     septal = -0.14 * main * u.between(0.3, 1.0)[:, None]
@@ -198,8 +198,12 @@ def _forces(who: Patients, u: Draws, size: torch.Tensor) -> tuple[torch.Tensor, 
     for code, (share, degrees) in HEARTS["septal"].items():
         turned = frontal_dipole(share * small, torch.full_like(size, degrees), -0.25 * size)
         septal = who.override(septal, {code: turned})
+    first = frontal_dipole(small, torch.full_like(size, 65), -0.25 * size)
+    septal = put(
+        (angle < 5) & ~who.has(*HEARTS["septal"], *OLD), septal, first
+    )  # r below where the axis is to the left
     basal = -u.between(0.05, 0.30)[:, None] * main
-    back = size * u.between(0.25, 0.65) * torch.where(large, 1.6, 1.0)
+    back = size * u.between(0.30, 0.60) * torch.where(large, 1.6, 1.0)
     basal[:, 2] = who.override(back, {"RVH STE_POST": 0.1 * size})
     basal[:, 0] = who.override(basal[:, 0], {"RVH": -0.45 * size})  # deep S in V5 and V6
     basal = who.override(basal, {"EREP": 0.0})  # R falls straight into the notch
@@ -230,6 +234,7 @@ def _blocks(u: Draws, septal, main, basal, none) -> dict[str, torch.Tensor]:
     return {
         "CLBBB": left,
         "CRBBB": torch.stack([septal, main, 0.6 * basal, late, none, none], 1),
+        "IRBBB": torch.stack([septal, main, 0.5 * basal, 0.55 * late, none, none], 1),
         "IVCD": torch.stack([septal, 0.75 * main, basal, 0.35 * main + 0.15, split, none], 1),
         "WPW": torch.stack([way, main, 0.7 * basal, none, none, way], 1),
         "PACE": paced,
@@ -253,16 +258,16 @@ def _infarcts(who: Patients, u: Draws, vectors, centre, width):
 
 
 def _voltage(who: Patients, u: Draws, mv, centre, width) -> torch.Tensor:
-    """Scale limb and chest leads so that hypertrophy and low voltage are clear, and nothing else comes near them."""
+    """Scale limb and chest leads as hypertrophy and low voltage need it; nobody else has limb leads as low."""
     wave = curve(mv, centre, width, torch.linspace(0, 1, 32, dtype=mv.dtype))  # (B, 8, 32)
     sokolow = -wave[:, V1].amin(-1) + wave[:, [V5, V6]].amax(-1).amax(-1)
-    high = (u.between(3.9, 5.2) / sokolow).clamp(max=1.8)
-    chest = who.override((2.9 / sokolow).clamp(max=1.0), {"LVH": high, " ".join(WIDE): 1.0})
+    high = (u.between(3.2, 5.2) / sokolow).clamp(max=1.8)
+    chest = who.override(torch.ones_like(sokolow), {"LVH": high})
     span = swing(six_limb_leads(wave[:, :V1]))
-    limb = torch.where(who.has("LVH"), chest.clamp(max=1.25), 1.0) * (0.80 / span).clamp(min=1.0)
-    limb = who.override(limb, {"LOWV": u.between(0.28, 0.40) / span})
-    chest = who.override(chest, {"LOWV": u.between(0.55, 0.80) / swing(wave[:, V1:])})
-    tall = 0.9 / wave[:, V1].amax(-1).clamp(min=0.05)
+    limb = torch.where(who.has("LVH"), chest.clamp(max=1.25), 1.0) * (0.62 / span).clamp(min=1.0)
+    limb = who.override(limb, {"LOWV": u.between(0.30, 0.54) / span})
+    chest = who.override(chest, {"LOWV": u.between(0.55, 1.05) / swing(wave[:, V1:])})
+    tall = u.between(0.55, 1.1) / wave[:, V1].amax(-1).clamp(min=0.05)
     out = mv * torch.cat([limb[:, None].expand(-1, 2), chest[:, None].expand(-1, 6)], 1)[..., None]
     out[:, V1] *= torch.where(who.has("RVH"), tall.clamp(1.0, 4.0), 1.0)[:, None]
     return out

@@ -17,7 +17,7 @@ from ..metrics.realism import comparable, compare, separability, sinus_like
 from ..simulator import hashing
 from ..simulator.hearts import Hearts, qrs, t_wave, textbook
 from ..simulator.noise import TABLE, noise
-from ..simulator.sample import away_from_limits
+from ..simulator.sample import with_signs
 from ..simulator.schedule import schedule
 from ..simulator.simulate import heart_signal, simulate
 from ..store import Store
@@ -42,7 +42,7 @@ def recorded_noise(index: torch.Tensor) -> torch.Tensor:
 
 def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda hearts: hearts) -> torch.Tensor:
     """Textbook hearts of population 0 without noise, changed before they beat: (B,) -> (B, 12, 1000) mV."""
-    hearts, t = away_from_limits(change(textbook(0, index))).float(), torch.arange(1024) / 100
+    hearts, t = with_signs(change(textbook(0, index))).float(), torch.arange(1024) / 100
     return from_independent(heart_signal(hearts, schedule(hearts, 10.0), t)[..., :1000])
 
 

@@ -248,5 +248,7 @@ def controls_measure(room: Patients, variant: str, seed: int, folder: Path) -> d
     """Train projections and language model on what this arm shows, and score the reports: each number and finding."""
     room = controlled(room, variant, seed)
     texts = read(trained(room, variant, seed, folder), room, "both")
-    f1 = finding_scores(table_of([parse_report(text) for text in texts]), table_of(room.readings))
+    f1 = finding_scores(
+        table_of([parse_report(text) for text in texts]), table_of(room.readings), table_of(room.readings, "borderline")
+    )
     return report_scores(texts, room.readings) | {f"f1.{code}": value for code, value in f1.items()}

@@ -167,12 +167,18 @@ def between(signal: np.ndarray, beats, onset: int, offset: int, t_top: int, t_en
 
 
 def _stretched(signal: np.ndarray, model: np.ndarray, qrs: int) -> np.ndarray:
-    """The model (12, n) stretched in time to fit a signal (12, N): ST-T follows the rate. From QRS onset."""
+    """The model (12, n) stretched in time, and a little in height, to fit a signal (12, N). From QRS onset.
+
+    ST-T follows the rate in time; in height each lead follows breathing.
+    """
     n, coarse, eight = model.shape[1], signal[INDEPENDENT, ::8], model[INDEPENDENT]
     places = [(np.arange(int((n + qrs) * stretch) - qrs) + qrs) / stretch - qrs for stretch in STRETCHES]
     takes = [np.clip(np.rint(place), 0, n - 1).astype(int)[: signal.shape[1]] for place in places]
     best = min(takes, key=lambda take: np.abs(coarse[:, : len(take[::8])] - eight[:, take[::8]]).mean())
-    return model[:, best]
+    part = model[:, best]
+    whole = signal[:, : part.shape[1]]
+    size = (whole * part[:, : whole.shape[1]]).sum(1) / np.square(part[:, : whole.shape[1]]).sum(1).clip(min=1e-6)
+    return part * size.clip(0.85, 1.15)[:, None]
 
 
 def p_waves(rest: np.ndarray, usable: np.ndarray, hz: float, least: float = 0.03) -> np.ndarray:
@@ -185,7 +191,7 @@ def p_waves(rest: np.ndarray, usable: np.ndarray, hz: float, least: float = 0.03
     if len(places) < 3:
         return places[heights > least / 2]
     usual = np.quantile(heights, 0.7)
-    places = places[(heights > 0.55 * usual) & (heights < 2 * usual)]
+    places = places[(heights > 0.65 * usual) & (heights < 2 * usual)]
     if len(places) < 3:
         return places
     cut = _cut(wave, places, round(0.05 * hz), round(0.05 * hz))  # (Kp, 8, n)

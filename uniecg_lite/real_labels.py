@@ -1,0 +1,119 @@
+"""What do the statements of a real record say about our findings? There, not there, or unknown; never guessed.
+
+`data/real_labels.json` maps the statements of each vocabulary (SCP-ECG, PTB-XL's sub-classes, SNOMED CT, machine
+statements, reports in words) to our findings, and says what silence rules out. Codes that are no finding are skipped.
+"""
+
+import ast
+import re
+from collections.abc import Collection, Mapping
+from functools import cache, lru_cache
+
+import numpy as np
+
+from .findings import CODES, RHYTHMS, SINUS, table
+
+TABLE = table("real_labels")
+THERE, ABSENT, UNKNOWN, OPEN = 1, 0, -1, -2  # OPEN: unknown because a statement leaves it so
+_PLACE = {code: i for i, code in enumerate(CODES)}
+_RHYTHMS, _SINUS, _OVER_SINUS = set(RHYTHMS), set(SINUS), set(TABLE["over_sinus"])
+_DOUBT, _DENIAL = re.compile(TABLE["doubt"]), re.compile(TABLE["denial"])
+
+
+@cache
+def vocabulary(name: str) -> tuple[dict, dict, set[str]]:
+    """Statement -> findings that are there; -> findings left open; what silence rules out. All of our codes."""
+    row = TABLE["vocabularies"][name]
+    words = TABLE["vocabularies"]["report"] if name == "machine" else row
+    known = [{key: _PLACE.keys() & set(codes) for key, codes in words[kind].items()} for kind in ("states", "opens")]
+    return *known, _PLACE.keys() & set(row["silence_rules_out"])
+
+
+def labels(statements: Mapping[str, Collection[str]]) -> np.ndarray:
+    """Vocabulary -> what one record states in it -> (F,) int8: THERE, ABSENT, UNKNOWN or OPEN.
+
+    A statement that begins with "?" is doubted. What one vocabulary decides, a later one does not change. As in our
+    truth a record has one rhythm, and a normal ECG has sinus rhythm and nothing else.
+    """
+    out = np.full(len(CODES), UNKNOWN, np.int8)
+    for name, stated in statements.items():
+        one = _decided(name, tuple(stated))
+        out = np.where((out >= 0) | (one == UNKNOWN), out, one)
+    return out
+
+
+@lru_cache(2**16)
+def _decided(name: str, stated: tuple[str, ...]) -> np.ndarray:
+    states, opens, silence = vocabulary(name)
+    there = set().union(*(states.get(one, ()) for one in stated))
+    maybe = set().union(*(states.get(one[1:], set()) | opens.get(one[1:], set()) for one in stated if one[0] == "?"))
+    maybe = (maybe | set().union(*(opens.get(one, ()) for one in stated))) - there
+    rhythms = _one_rhythm(there & _RHYTHMS)
+    if len(rhythms) > 1 or (rhythms and maybe & _RHYTHMS):
+        maybe, rhythms = maybe | rhythms, set()
+    if "NORM" in there:
+        plain = all(states.get(one) in ({"NORM"}, {"SR"}) for one in stated)
+        rest = there - {"NORM", "SR"}
+        maybe |= set() if rest or (plain and rhythms) else {"NORM"}
+        there -= {"NORM"} if rest or "NORM" in maybe else set()
+    there = there - _RHYTHMS | rhythms
+    ruled_out = silence if rhythms or maybe & _RHYTHMS else silence - _RHYTHMS
+    ruled_out = (ruled_out | _RHYTHMS if rhythms else ruled_out) - there - maybe
+    out = np.full(len(CODES), UNKNOWN, np.int8)
+    for value, codes in ((ABSENT, ruled_out), (OPEN, maybe), (THERE, there)):
+        out[[_PLACE[code] for code in codes]] = value
+    return out
+
+
+def _one_rhythm(stated: set[str]) -> set[str]:
+    """The rhythms that are left: a sinus rhythm gives way to its own special form, and to pacing or an AV block."""
+    if stated & _OVER_SINUS:
+        return stated - _SINUS
+    return stated - {"SR"} if stated & _SINUS - {"SR"} else stated
+
+
+def scp_statements(codes: str, stages: Collection[str] = ()) -> list[str]:
+    """`scp_codes` of PTB-XL as it stands in the table -> statements; `stages` of an infarction mark an acute one.
+
+    A diagnosis under 50% is doubted; a likelihood of 0 is none given, as form and rhythm statements have it.
+    """
+    acute = " I" if set(stages) == {"Stadium I"} else ""
+    states = vocabulary("scp")[0]
+    out = []
+    for code, percent in ast.literal_eval(codes or "{}").items():
+        doubted = percent < 50 and not (percent == 0 and code in TABLE["not_graded"])
+        out.append("?" * doubted + code + (acute if f"{code}{acute}" in states else ""))
+    return out
+
+
+@lru_cache(2**16)
+def report_statements(text: str) -> tuple[str, ...]:
+    """What of `data/real_labels.json` a report in words states, in German or English; "?" before what it doubts."""
+    states, opens, _ = vocabulary("report")
+    out = []
+    for clause in re.split(r"[.;]\s|\n", text.casefold()):
+        if _DOUBT.search(clause):
+            out += ["?" + pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
+        elif not _DENIAL.search(clause):
+            out += [pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
+    return tuple(dict.fromkeys(out))
+
+
+def row_labels(row: dict) -> np.ndarray:
+    """Labels of a row of a table, (F,) int8: what its `statements` say, then columns named by our codes (0 or 1)."""
+    out = labels(row["statements"])
+    own = {i: row[code] for i, code in enumerate(CODES) if row.get(code) in ("0", "1")}
+    out[list(own)] = [int(value) for value in own.values()]
+    return out
+
+
+def never_stated(decided: np.ndarray, sources: np.ndarray) -> None:
+    """Make unknown, in place, what no record of one origin states: its silence rules nothing out.
+
+    (N, F) labels and (N,) origins. Rhythms stay: a record has one, so that another is ruled out by it.
+    """
+    other = np.array([code not in RHYTHMS for code in CODES])
+    for source in np.unique(sources):
+        own = np.flatnonzero(sources == source)
+        silent = other & ~np.isin(decided[own], (THERE, OPEN)).any(0)
+        decided[np.ix_(own, silent)] = UNKNOWN
