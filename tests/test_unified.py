@@ -680,7 +680,7 @@ def small_words() -> PreTrainedTokenizerFast:
 
 
 FAMILIES = {
-    "gpt2": lambda v: GPT2Config(vocab_size=v, n_embd=32, n_layer=2, n_head=2, n_positions=512),
+    "gpt2": lambda v: GPT2Config(vocab_size=v, n_embd=32, n_layer=2, n_head=2, n_positions=1024),
     "gpt_neox": lambda v: GPTNeoXConfig(
         vocab_size=v, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
     ),
