@@ -94,7 +94,7 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
     """Write rows as one table per split under a folder, chunk by chunk; whole or not at all.
 
     Rows are dicts of equally long columns (see `simulated`); the split is their column `split`, or follows from the
-    patient.
+    patient. Rows of real sources and mixes are shuffled, so that the first ones are of all sources.
 
     Raises:
         BadECG: no record for training, or a patient in two splits.
@@ -120,8 +120,7 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
             with open(places[name], "rb") as file:  # the same rows, the same fingerprint
                 same = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
             whole = datasets.Dataset(table, fingerprint=same)
-            mixed = whole.shuffle(seed=0) if "known" in whole.column_names else whole  # its first records are of all
-            mixed.save_to_disk(room / name)
+            (whole.shuffle(seed=0) if "known" in table.column_names else whole).save_to_disk(room / name)
             os.unlink(places[name])
     return Path(folder)
 

@@ -44,8 +44,7 @@ def finding_scores(
 ) -> dict[str, float]:
     """F1 per finding of (B, F) boolean tables; a finding that nobody has and nobody says is left out.
 
-    Where a finding is borderline, or unknown, it is neither right nor wrong, called or not: that ECG does not count
-    for it.
+    Where it is borderline, or unknown, it is neither right nor wrong, called or not: that ECG does not count for it.
     """
     if borderline is not None:
         stated, truth = stated & ~borderline, truth & ~borderline
