@@ -39,3 +39,11 @@ def test_shuffled_people_are_not_recognised():
     scores = scored(people(600, 3.0), shown, shown[0].roll(-1, 0))
     assert scores["sex_accuracy"] < 0.6 and abs(scores["age_correlation"]) < 0.15
     assert scores["true_sex_accuracy"] > 0.97
+
+
+def test_who_is_unknown_does_not_count():
+    known, shown = people(600, 3.0), people(300, 3.0, seed=1)
+    sex, age = known[1].float(), shown[2].clone()
+    sex[::3], age[::2] = torch.nan, torch.nan
+    some = [part[~torch.arange(600).remainder(3).eq(0)] for part in known], [part[1::2] for part in shown]
+    assert scored((known[0], sex, known[2]), (shown[0], shown[1].float(), age)) == pytest.approx(scored(*some))

@@ -28,6 +28,7 @@ from uniecg_lite.generator.generator_stages import clean_ecgs
 from uniecg_lite.language.conversations import Corpus, notes
 from uniecg_lite.leads import LEADS
 from uniecg_lite.metrics.reader import facts, facts_loss
+from uniecg_lite.metrics.reports import reading_scores
 from uniecg_lite.real_cohorts import cohort_rows, parse_source, years
 from uniecg_lite.real_labels import ABSENT, OPEN, TABLE, THERE, UNKNOWN, labels, report_statements, scp_statements
 from uniecg_lite.simulator.simulate import simulate
@@ -295,7 +296,8 @@ def test_what_cannot_be_read_is_counted_and_said(tmp_path, capsys):
     (folder / "part1" / "r3.csv").write_text("neither")
     assert len(columns(f"folder={folder}")["record"]) == 5
     said = capsys.readouterr().out
-    assert "folder: 5 records read, of 8 there; 2 left out: it names no ECG lead in its first N lines; 1 left out: The file" in said
+    why = "2 left out: it names no ECG lead in its first N lines; 1 left out: The file"
+    assert f"folder: 5 records read, of 8 there; {why}" in said
 
 
 @pytest.mark.parametrize("text", ["ptb", "ptbxl", "ptbxl=/nowhere", "simulated=x", "0.5*simulated+ptbxl=."])
@@ -391,6 +393,26 @@ def test_each_origin_can_be_scored_apart(mixed):
     parts = {name: train.labelled(name) for name in set(train.column("labels_from"))}
     assert sum(map(len, parts.values())) == len(train) and {"official", "machine", "georgia", "simulator"} <= set(parts)
     assert set(parts["machine"].column("labels_from")) == {"machine"}
+
+
+def test_what_needs_the_simulator_gets_simulated_records(mixed, tmp_path):
+    """Those of the cohort, or, where all of it are real, others."""
+    store = Store.open(replace(SMOKE, records=60), root=tmp_path)
+    own, real = ({name: part.labelled(origin) for name, part in mixed.items()} for origin in ("simulator", "official"))
+    for parts, records in ((own, own["train"].column("record")), (real, ["s0-000000"])):
+        for name, part in parts.items():
+            part.table.with_format(None).save_to_disk(store.folder / "cohort" / "splits" / name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Store, "path", lambda self, name: self.folder / name)
+            assert cohort.simulated_split(store, "train").column("record")[: len(records)] == records
+        shutil.rmtree(store.folder / "cohort")
+
+
+def test_scores_leave_out_what_is_unknown(mixed):
+    true = Corpus(mixed["train"].labelled("official").truth()).readings
+    told = [replace(r, findings=r.findings | (r.unknown & {*CODES}), unknown=frozenset()) for r in true]
+    assert any(a.findings != b.findings for a, b in zip(told, true))
+    assert reading_scores(told, true)["findings_macro_f1"] == 1
 
 
 # --- what is learned from it

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from .errors import BadArtifact, BadECG, BadRequest, require
 from .simulator.simulate import simulate
-from .store import replacing
+from .store import Store, replacing
 
 SPLITS = ("train", "validation", "test")
 NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
@@ -69,8 +69,10 @@ class Cohort:
         return self if n is None else Cohort(self.table.select(range(min(n, len(self)))))
 
     def labelled(self, source: str) -> "Cohort":
-        """The records whose labels come from this source alone, such as `official`, to be scored apart."""
-        return Cohort(self.table.select(np.flatnonzero(np.array(self.column("labels_from")) == source)))
+        """The records whose labels come from this source alone, such as `official` or `simulator`."""
+        real = "labels_from" in self.table.column_names
+        origins = np.array(self.column("labels_from") if real else ["simulator"] * len(self))
+        return Cohort(self.table.select(np.flatnonzero(origins == source)))
 
     def signal(self, rows) -> torch.Tensor:
         """(B,) row numbers -> (B, 12, 1000) float32 in mV."""
@@ -92,7 +94,7 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
     """Write rows as one table per split under a folder, chunk by chunk; whole or not at all.
 
     Rows are dicts of equally long columns (see `simulated`); the split is their column `split`, or follows from the
-    patient.
+    patient. Rows of real sources and mixes are shuffled, so that the first ones are of all sources.
 
     Raises:
         BadECG: no record for training, or a patient in two splits.
@@ -117,7 +119,8 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
         for name, table in tables.items():
             with open(places[name], "rb") as file:  # the same rows, the same fingerprint
                 same = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
-            datasets.Dataset(table, fingerprint=same).save_to_disk(room / name)
+            whole = datasets.Dataset(table, fingerprint=same)
+            (whole.shuffle(seed=0) if "known" in table.column_names else whole).save_to_disk(room / name)
             os.unlink(places[name])
     return Path(folder)
 
@@ -145,6 +148,14 @@ def load(folder: str | Path, split: str) -> Cohort:
     path = Path(folder) / split
     require(path.exists(), f"There is no cohort at {path}: run notebook 01 first.", BadArtifact)
     return Cohort(datasets.load_from_disk(str(path)))
+
+
+def simulated_split(store: Store, split: str) -> Cohort:
+    """The simulated records of a split of the chain's cohort; where all are real, a split of simulated ones alone."""
+    found, own = load(store.path("cohort") / "splits", split).labelled("simulator"), store.scratch("simulated")
+    if not len(found) and not own.exists():
+        write(simulated(store.seed, store.profile.records), own)
+    return found if len(found) else load(own, split)
 
 
 def simulated(seed: int, records: int, first: int = 0) -> Iterator[dict]:

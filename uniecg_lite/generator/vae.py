@@ -18,8 +18,8 @@ def compand(signal: Tensor) -> Tensor:
 
 
 def expand(companded: Tensor) -> Tensor:
-    """Pressed mV -> mV, at most 60."""
-    return SMALL * torch.sinh((companded / SMALL).clamp(-6, 6))
+    """Pressed mV -> mV, at most 10: then no lead of an ECG is beyond what `ECG` takes."""
+    return SMALL * torch.sinh((companded / SMALL).clamp(-4.2, 4.2))
 
 
 def principal_axes(rows: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -102,8 +102,9 @@ def fill(template: str, request: Request, rng: random.Random, other: str = "") -
 
 
 def worded(request: Request, rng: random.Random, split: str = "unseen") -> str:
-    """One way to ask for all of a request."""
-    return fill(rng.choice([t for t in phrasings("generate", split) if request.named_by(t) == request]), request, rng)
+    """One way to ask for all of a request; in parts, where it has no finding, as of a real record."""
+    fitting = [t for t in phrasings("generate", split) if request.named_by(t) == request]
+    return fill(rng.choice(fitting or phrasings("parts", split)), request, rng)
 
 
 def typed(text: str, rng: random.Random) -> str:

@@ -9,6 +9,7 @@ import torch
 from ..beats import heart_rate
 from ..cohort import Cohort
 from ..ecg_image import raster
+from ..findings import readings
 from ..generator.generator_stages import clean_ecgs
 from ..language.conversations import Corpus
 from ..language.report_parser import parse_report
@@ -17,7 +18,7 @@ from ..language.wording import worded
 from .generation import control, fidelity, person_scores, requested, standard
 from .reader import Reader
 from .real_records import load_signals, real_rates
-from .reports import macro_f1, report_scores
+from .reports import macro_f1, report_scores, table_of
 
 PROMPT = "Interpret this ECG."
 
@@ -58,7 +59,7 @@ def generated_metrics(
     """
     held_out, generated = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
     follows = control(reader, signal, *requested(requests))
-    follows |= person_scores(held_out, generated, cohort.truth()["female"].bool(), cohort.truth()["age"])
+    follows |= person_scores(held_out, generated, cohort.truth()["female"], cohort.truth()["age"])
     return follows, fidelity(held_out, generated)
 
 
@@ -72,8 +73,9 @@ def generation_metrics(model, reader: Reader, cohort: Cohort, n: int) -> dict[st
     signal = model.generator.signals(model.conditions(prompts)).cpu()  # (n, 12, 1024)
     follows, spread = generated_metrics(reader, signal, requests, cohort)
     ceiling = reader.read(cohort.signal(range(len(requests))))[1]
+    unknown = table_of(readings(cohort.truth(range(len(requests)))), "unknown")
     found = follows | {f"unified_{name}": value for name, value in spread.items()}
-    out = {"reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1])}
+    out = {"reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1], unknown)}
     return out | {f"generation.{name}": value for name, value in found.items()}
 
 

@@ -261,13 +261,14 @@ def person_scores(held_out: Tensor, generated: Tensor, female: Tensor, age: Tens
 
     Args:
         held_out: (N, D) of true ECGs, `Reader.features`; generated: (M, D).
-        female: (N,) bool.
-        age: (N,) years.
+        female: (N,) 1 or 0; age: (N,) years. A patient of whom either is NaN does not count.
 
     Returns:
         sex_accuracy and age_correlation of the generated ones, true_sex_accuracy and true_age_correlation of their own.
     """
-    n = len(generated)
+    there = ~(female + age).isnan()
+    generated = generated[there[: len(generated)]]
+    held_out, female, age, n = held_out[there], female[there].bool(), age[there], len(generated)
     known = held_out[n:].double()
     scale = _scaler(known)
     x = scale(known)  # (N - M, D)

@@ -44,7 +44,7 @@ def finding_scores(
 ) -> dict[str, float]:
     """F1 per finding of (B, F) boolean tables; a finding that nobody has and nobody says is left out.
 
-    Where a finding is borderline it is neither right nor wrong, called or not: that ECG does not count for it.
+    Where it is borderline, or unknown, it is neither right nor wrong, called or not: that ECG does not count for it.
     """
     if borderline is not None:
         stated, truth = stated & ~borderline, truth & ~borderline
@@ -59,13 +59,13 @@ def macro_f1(stated: torch.Tensor, truth: torch.Tensor, borderline: torch.Tensor
 
 
 def table_of(readings: list, which: str = "findings") -> torch.Tensor:
-    """(B, F) boolean table of the findings of B readings or requests, or of the "borderline" ones of readings."""
+    """(B, F) boolean table of the findings of B readings or requests, or of their "borderline" or "unknown" ones."""
     return torch.tensor([[code in getattr(r, which) for code in CODES] for r in readings])
 
 
 def reading_scores(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:
     """Readings against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`."""
-    tables = table_of(stated), table_of(truth), table_of(truth, "borderline")
+    tables = table_of(stated), table_of(truth), table_of(truth, "borderline") | table_of(truth, "unknown")
     return {**interval_errors(stated, truth), "findings_macro_f1": macro_f1(*tables)}
 
 
