@@ -140,11 +140,10 @@ from uniecg_lite.simulator.schedule import schedule as beat_schedule
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
-from uniecg_lite.studies.augmentation import best_threshold, means
 from uniecg_lite.studies.diag import codec_of, CODES_VARIANTS, joint_width
 from uniecg_lite.studies.grid import run_study, STUDIES, study_list
 from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width
-from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
+from uniecg_lite.studies.real import best_threshold, means, STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import (
     claim_metrics, paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table, system_table, verdicts,
 )
