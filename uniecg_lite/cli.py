@@ -121,9 +121,9 @@ def results(
 @app.command()
 def stale(profile: ProfileOption = "laptop"):
     """List the notebooks whose stored outputs are of other code: their own, or a module's that they import."""
-    from .course.stored import stale as stale_notebooks
+    from .course.lesson import beside
 
-    found = stale_notebooks(profile)
+    found = beside("notebooks/stored.py").stale(profile)
     typer.echo("\n".join(found) or "Every notebook's outputs are of the code that is here.")
     raise typer.Exit(1 if found else 0)
 

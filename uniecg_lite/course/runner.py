@@ -15,13 +15,14 @@ from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
 from ..config import profile as find_profile
-from ..course import results, stored
 from ..errors import BadArtifact, BadRequest, UniECGError, require
 from ..paths import ROOT
 from ..store import CHAIN, NEEDS, PRODUCERS, Store, replacing, write_text
-from .lesson import against_budget
+from . import results
+from .lesson import against_budget, beside
 
 NOTEBOOKS = ROOT / "notebooks"
+stored = beside("notebooks/stored.py")
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}  # read by glibc, unknown elsewhere
 
 

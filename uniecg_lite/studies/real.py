@@ -4,7 +4,7 @@ One small classifier per finding and cell, of the same size and number of steps;
 are, weights, batches and the generator's noise. The chain's generator has learned from all training patients, so it may
 know a finding better than the few examples tell: the case of a generator that was trained elsewhere.
 
-Study `realism`: what is each step of realism worth, by a network that tells simulated beats from real ones? All its cells
+Study `realism`: what is each step of realism worth, by a network that tells simulated beats from real ones? All cells
 have the same simulated hearts, chosen for the same real records; the seeds vary folds, weights and batches.
 """
 
