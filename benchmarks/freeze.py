@@ -77,8 +77,7 @@ from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
     codes_of, forecast, train_tokenizer as train_codec, tune, windows
 )
-from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, words_of
-from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
+from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer, fact_rows, meanings, noisy, words_of
 from uniecg_lite.drawing import (
     alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page
 )
