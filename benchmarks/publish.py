@@ -8,8 +8,8 @@ import nbformat
 
 from uniecg_lite.config import HARDWARE, PROFILES
 from uniecg_lite.course import results, runner
-from uniecg_lite.course.lesson import beside
 from uniecg_lite.errors import BadRequest, UniECGError, require
+from uniecg_lite.paths import beside
 from uniecg_lite.store import Store, write_text
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import markdown, read_cells, system_table

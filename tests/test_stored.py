@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from uniecg_lite.cli import app
 from uniecg_lite.config import profile
-from uniecg_lite.course.lesson import beside
 from uniecg_lite.errors import BadArtifact
+from uniecg_lite.paths import beside
 from uniecg_lite.store import Store
 
 ROOT = Path(__file__).parents[1]

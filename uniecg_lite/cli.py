@@ -13,7 +13,7 @@ from .config import profile as find_profile
 from .ecg import ECG
 from .ecg_io import IMAGE_SUFFIXES
 from .errors import UniECGError, require
-from .paths import need_checkout
+from .paths import beside, need_checkout
 from .store import Store
 
 app = typer.Typer(
@@ -98,8 +98,6 @@ def verify(
 ):
     """Score the trained model again and compare with the run's results, else the committed ones, and the aims."""
     need_checkout("verify")
-    from .course.lesson import beside
-
     raise typer.Exit(0 if beside("benchmarks/verify.py").verify(profile, seed, committed) else 1)
 
 
@@ -112,8 +110,6 @@ def results(
 ):
     """Copy a finished run from artifacts/ to results/, if there is one, and write README's tables from results/."""
     need_checkout("results")
-    from .course.lesson import beside
-
     store = Store.open(find_profile(profile), seed)
     typer.echo("\n".join(beside("benchmarks/publish.py").publish(store, tables_only, notebooks)))
 
@@ -121,8 +117,6 @@ def results(
 @app.command()
 def stale(profile: ProfileOption = "laptop"):
     """List the notebooks whose stored outputs are of other code: their own, or a module's that they import."""
-    from .course.lesson import beside
-
     found = beside("notebooks/stored.py").stale(profile)
     typer.echo("\n".join(found) or "Every notebook's outputs are of the code that is here.")
     raise typer.Exit(1 if found else 0)
@@ -162,8 +156,6 @@ def diagnose(
 @app.command()
 def bench():
     """Time the simulator and the raster, as ratios to a peer in the same run."""
-    from .course.lesson import beside
-
     beside("benchmarks/bench.py").bench()
 
 
