@@ -41,9 +41,7 @@ def run(
 ):
     """Run all notebooks, or some, each after those it needs; skips finished ones, writes under artifacts/ alone."""
     need_checkout("run")
-    from .course.runner import run as run_chain
-
-    run_chain(profile, seed, fresh, only, first, last, jobs)
+    beside("notebooks/runner.py").run(profile, seed, fresh, only, first, last, jobs)
 
 
 @app.command()
