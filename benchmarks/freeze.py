@@ -77,8 +77,7 @@ from uniecg_lite.diagecg.diagecg_model import code_names, DiagECG
 from uniecg_lite.diagecg.diagecg_stages import (
     codes_of, forecast, train_tokenizer as train_codec, tune, windows
 )
-from uniecg_lite.diagecg.fact_tokens import fact_rows, meanings, noisy, words_of
-from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer
+from uniecg_lite.diagecg.fsq_tokenizer import ECGTokenizer, fact_rows, meanings, noisy, words_of
 from uniecg_lite.drawing import (
     alt_text, bars, compare, figure, losses as loss_figure, png, read_page, save_page
 )
@@ -140,11 +139,10 @@ from uniecg_lite.simulator.schedule import schedule as beat_schedule
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
 from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
-from uniecg_lite.studies.augmentation import best_threshold, means
 from uniecg_lite.studies.diag import codec_of, CODES_VARIANTS, joint_width
 from uniecg_lite.studies.grid import run_study, STUDIES, study_list
 from uniecg_lite.studies.making import ConditionalVAE, DESIGNS, equal_width
-from uniecg_lite.studies.realism_steps import STEPS as REALISM_STEPS
+from uniecg_lite.studies.real import best_threshold, means, STEPS as REALISM_STEPS
 from uniecg_lite.studies.study import (
     claim_metrics, paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table, system_table, verdicts,
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import kinds
 import pytest
+import stored
 
-from uniecg_lite.course import stored
 from uniecg_lite.metrics.chain import real_folder
 
 NEEDS_REAL = re.compile(r'real_folder\(|/ "metrics"')  # from such a cell on, numbers are of runs with the real records

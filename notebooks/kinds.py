@@ -6,7 +6,8 @@ or None when what it prints is free; a kind is a number, a range `[low, high]`, 
 
 from pathlib import Path
 
-from uniecg_lite.course import stored
+import stored
+
 from uniecg_lite.errors import UniECGError
 from uniecg_lite.paths import ROOT
 

@@ -17,9 +17,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from uniecg_lite.course.lesson import beside
 from uniecg_lite.metrics.chain import real_folder
-from uniecg_lite.paths import ROOT
+from uniecg_lite.paths import ROOT, beside
 
 RATES = {"faster": 1.05, "slower": 0.95}
 RUNS = ("plain", "again", *RATES)

@@ -14,7 +14,7 @@ from uniecg_lite.findings import CODES
 from uniecg_lite.leads import lead_law_residual
 from uniecg_lite.metrics.real_records import RealRecords
 from uniecg_lite.store import Store
-from uniecg_lite.studies import augmentation
+from uniecg_lite.studies import real as augmentation
 from uniecg_lite.studies.grid import STUDIES, run_study
 from uniecg_lite.studies.study import cell_path, claim_metrics, summary, verdicts, write_cell
 

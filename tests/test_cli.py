@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from uniecg_lite import cli
 from uniecg_lite.config import BUDGETS, LAPTOP, SMOKE
-from uniecg_lite.course import results, runner
+from uniecg_lite.course import results
 from uniecg_lite.course.lesson import Lesson, against_budget, confirm, shape, sums
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
@@ -29,10 +29,12 @@ from uniecg_lite.errors import UniECGError
 from uniecg_lite.language.requests import Request
 from uniecg_lite.leads import LEADS
 from uniecg_lite.model import Answer
-from uniecg_lite.paths import DATA
+from uniecg_lite.paths import DATA, beside
 from uniecg_lite.store import PRODUCERS, Store
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import verdicts
+
+runner = beside("notebooks/runner.py")
 
 COMMANDS = (
     "run",

@@ -10,7 +10,7 @@ from tiny import PLAN, PROFILE, Patients, corpus, patients, train_facts
 
 from uniecg_lite.diagecg.diagecg_model import code_names
 from uniecg_lite.diagecg.diagecg_stages import tune
-from uniecg_lite.diagecg.fact_tokens import (
+from uniecg_lite.diagecg.fsq_tokenizer import (
     NOISES,
     PLACES,
     STARTS,

@@ -16,7 +16,7 @@ from uniecg_lite.metrics.realism import band_rms, compare, ks_distance, sinus_li
 from uniecg_lite.simulator.hearts import as_recorded
 from uniecg_lite.simulator.simulate import simulate
 from uniecg_lite.store import Store
-from uniecg_lite.studies import realism_steps as study
+from uniecg_lite.studies import real as study
 from uniecg_lite.studies.grid import STUDIES, run_study
 from uniecg_lite.studies.study import STUDIES_FOLDER, read_cells
 
@@ -159,12 +159,12 @@ def test_the_study_runs_without_the_chain_and_finds_the_quieter_step(monkeypatch
 
 def test_cells_depend_on_the_real_records_and_on_the_simulator(monkeypatch, recorded):
     store = Store.open(SMOKE)
-    before = study.settings(store, "simulator")
-    assert before == study.settings(store, "simulator") != study.settings(store, "recorded-noise")
+    before = study.realism_settings(store, "simulator")
+    assert before == study.realism_settings(store, "simulator") != study.realism_settings(store, "recorded-noise")
     monkeypatch.setitem(study.STEPS, "simulator", lambda index: 1.1 * simulate(0, index).signal)
-    louder = study.settings(store, "simulator")
+    louder = study.realism_settings(store, "simulator")
     (recorded / "manifest.csv").write_text("record\nr1\n")
-    assert before != louder != study.settings(store, "simulator")
+    assert before != louder != study.realism_settings(store, "simulator")
 
 
 def test_without_real_records_the_study_says_what_to_set(monkeypatch, tmp_path):

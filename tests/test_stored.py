@@ -11,13 +11,12 @@ from typer.testing import CliRunner
 
 from uniecg_lite.cli import app
 from uniecg_lite.config import profile
-from uniecg_lite.course import stored
-from uniecg_lite.course.lesson import beside
 from uniecg_lite.errors import BadArtifact
+from uniecg_lite.paths import beside
 from uniecg_lite.store import Store
 
 ROOT = Path(__file__).parents[1]
-kinds = beside("notebooks/kinds.py")
+kinds, stored = beside("notebooks/kinds.py"), beside("notebooks/stored.py")
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 

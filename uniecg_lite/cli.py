@@ -13,7 +13,7 @@ from .config import profile as find_profile
 from .ecg import ECG
 from .ecg_io import IMAGE_SUFFIXES
 from .errors import UniECGError, require
-from .paths import need_checkout
+from .paths import beside, need_checkout
 from .store import Store
 
 app = typer.Typer(
@@ -41,9 +41,7 @@ def run(
 ):
     """Run all notebooks, or some, each after those it needs; skips finished ones, writes under artifacts/ alone."""
     need_checkout("run")
-    from .course.runner import run as run_chain
-
-    run_chain(profile, seed, fresh, only, first, last, jobs)
+    beside("notebooks/runner.py").run(profile, seed, fresh, only, first, last, jobs)
 
 
 @app.command()
@@ -98,8 +96,6 @@ def verify(
 ):
     """Score the trained model again and compare with the run's results, else the committed ones, and the aims."""
     need_checkout("verify")
-    from .course.lesson import beside
-
     raise typer.Exit(0 if beside("benchmarks/verify.py").verify(profile, seed, committed) else 1)
 
 
@@ -112,8 +108,6 @@ def results(
 ):
     """Copy a finished run from artifacts/ to results/, if there is one, and write README's tables from results/."""
     need_checkout("results")
-    from .course.lesson import beside
-
     store = Store.open(find_profile(profile), seed)
     typer.echo("\n".join(beside("benchmarks/publish.py").publish(store, tables_only, notebooks)))
 
@@ -121,9 +115,7 @@ def results(
 @app.command()
 def stale(profile: ProfileOption = "laptop"):
     """List the notebooks whose stored outputs are of other code: their own, or a module's that they import."""
-    from .course.stored import stale as stale_notebooks
-
-    found = stale_notebooks(profile)
+    found = beside("notebooks/stored.py").stale(profile)
     typer.echo("\n".join(found) or "Every notebook's outputs are of the code that is here.")
     raise typer.Exit(1 if found else 0)
 
@@ -162,8 +154,6 @@ def diagnose(
 @app.command()
 def bench():
     """Time the simulator and the raster, as ratios to a peer in the same run."""
-    from .course.lesson import beside
-
     beside("benchmarks/bench.py").bench()
 
 

@@ -1,9 +1,11 @@
 """Where the tables of `data/` lie and where results go: beside the package in a checkout, else inside it and here."""
 
+import importlib
 import re
+import sys
 from pathlib import Path
 
-from .errors import UniECGError, require
+from .errors import BadArtifact, UniECGError, require
 
 
 def checkout_of(package: Path) -> Path | None:
@@ -27,3 +29,17 @@ def need_checkout(command: str) -> None:
     """
     alone = f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own"
     require(CHECKOUT, f"{alone}: get the repository and use `make {command}` there.", UniECGError)
+
+
+def beside(path: str):
+    """A Python file of the checkout that is no part of the package, as a module: `beside("benchmarks/bench.py")`.
+
+    Raises:
+        BadArtifact: it is not there, since only the package is installed.
+    """
+    place = ROOT / path
+    sentence = f"There is no {place}: it belongs to the repository, so run this in a checkout of it."
+    require(place.exists(), sentence, BadArtifact)
+    if str(place.parent) not in sys.path:
+        sys.path.insert(0, str(place.parent))
+    return importlib.import_module(place.stem)

@@ -1,1 +1,1 @@
-"""The frame of the notebooks: lessons, the runner, results, checks."""
+"""The frame of the notebooks: lessons, results, checks."""

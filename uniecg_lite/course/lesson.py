@@ -4,12 +4,10 @@ Notebook NN has `notebooks/exercises/nNN.py` with `EXERCISES`: number -> (test o
 `check("03.2", answer)` says pass, a hint, or that nothing was tried.
 """
 
-import importlib
 import inspect
 import json
 import math
 import os
-import sys
 import textwrap
 import time
 from collections import Counter
@@ -21,8 +19,8 @@ import transformers
 
 from ..config import Profile
 from ..config import profile as find_profile
-from ..errors import BadArtifact, require
-from ..store import ROOT, Store, write_text
+from ..paths import beside
+from ..store import Store, write_text
 from ..training import device_and_why, quiet_libraries
 
 # what the seconds of notebooks are summed up in: all that a user waits for, and from one system's first to its last
@@ -129,17 +127,3 @@ def check(number: str, answer) -> None:
     print(f"[exercise {number}] {outcome}")
     if os.environ.get("UNIECG_STRICT") == "1" and outcome != "pass":
         raise AssertionError(f"exercise {number}: {outcome}")
-
-
-def beside(path: str):
-    """A Python file of the checkout that is no part of the package, as a module: `beside("benchmarks/bench.py")`.
-
-    Raises:
-        BadArtifact: it is not there, since only the package is installed.
-    """
-    place = ROOT / path
-    sentence = f"There is no {place}: it belongs to the repository, so run this in a checkout of it."
-    require(place.exists(), sentence, BadArtifact)
-    if str(place.parent) not in sys.path:
-        sys.path.insert(0, str(place.parent))
-    return importlib.import_module(place.stem)

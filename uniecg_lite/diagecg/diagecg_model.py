@@ -10,8 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..language.tokenizer import encode
 from ..llm import SPARE_ROWS, ECGLanguageModel, hash_of
-from .fact_tokens import WORDS, fact_rows
-from .fsq_tokenizer import ECGTokenizer
+from .fsq_tokenizer import WORDS, ECGTokenizer, fact_rows
 
 ADAPTERS = ("lora_", "modules_to_save", "trainable_tokens")  # what of a peft model can train, by name
 

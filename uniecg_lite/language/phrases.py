@@ -25,6 +25,9 @@ _TOKEN = re.compile(r"(?<![\w.)])-\d+(?:\.\d+)?|\d+(?:\.\d+)?(?:(?:st|nd|rd)\b)?
 _CLEAN = [(re.compile(pattern), instead) for pattern, instead in WORDINGS["alike"].items()]
 _NEW_LINE = re.compile(r"\n\s*(?=[-*•#\n]|\d+[.)]|[A-Z][a-z])")  # a list or a new sentence, not a wrapped line
 _BEFORE_I, _AFTER_I, _NEXT_TO_I = (WORDINGS["lead_i"][key] for key in ("before", "after", "beside"))
+_LEAD = {"lead_i": "I", **{lead.lower(): lead for lead in LEADS if lead != "I"}}
+_RANGE = {"-", "to", "through", "thru"}
+_JOINTS = {",", "and", "&", "/", "or", "plus", *_RANGE}
 
 
 def words(text: str) -> list[str]:
@@ -130,6 +133,33 @@ def scan(some: Phrase, table: dict[Phrase, object], other: Callable = lambda som
         if value is not None:
             yield at, value
         at += size
+
+
+def lead_or_number(some: tuple[str, ...], at: int) -> tuple[tuple | None, int]:
+    """What no phrase is: (an item or None, its length in words)."""
+    word = some[at]
+    if word in _LEAD:
+        return _leads(some, at)
+    is_number = (word[0].isdigit() or word[0] == "-") and not word[-1].isalpha()
+    return ("number", float(word)) if is_number else None, 1
+
+
+def _leads(some: tuple[str, ...], at: int) -> tuple[tuple, int]:
+    """A list such as "V1-V4", "II, III and aVF" or "V4,5,6" -> its leads in order, and its length in words."""
+    found, joint, size = [_LEAD[some[at]]], "", 1
+    for ahead, (word, after) in enumerate(zip(some[at + 1 :], (*some[at + 2 :], ".")), 2):
+        lead = _LEAD.get(word)
+        if joint and found[-1][0] == "V" and re.fullmatch("[1-6]", word) and PHRASES.get((after,), ("",))[0] != "unit":
+            lead = f"V{word}"
+        if lead:
+            first, last = sorted((LEADS.index(found[-1]), LEADS.index(lead)))
+            found += LEADS[first : last + 1] if joint in _RANGE else [lead]
+            joint, size = "", ahead
+        elif word not in ("lead", *_JOINTS):
+            break
+        elif word != "lead":
+            joint = word
+    return ("leads", in_order(found)), size
 
 
 def evidence_in(some: list[str], anywhere: bool = False) -> set[str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from ..findings import INJURY, OLD, RHYTHMS, Reading
 from ..leads import LEADS
-from .phrases import DENIED, PHRASES, SAID, UNCERTAIN, WORDINGS, evidence_in, in_order, scan, words
+from .phrases import DENIED, PHRASES, SAID, UNCERTAIN, WORDINGS, evidence_in, in_order, lead_or_number, scan, words
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def parse(text: str) -> Statements:
     """What does this text say? Any text may come; of what is not understood nothing is kept."""
     plain = words(_EVIDENCE.sub("", text))
     evidence = evidence_in(plain, anywhere=True).union(*(evidence_in(words(e)) for e in _EVIDENCE.findall(text)))
-    items = [item for _, item in scan(tuple(plain), PHRASES, _lead_or_number)]
-    parser = ContextParser([*items, _BREAK, _BREAK])
+    items = [item for _, item in scan(tuple(plain), PHRASES, lead_or_number)]
+    parser = ContextParser([*items, ("break", None), ("break", None)])
     return _statements(parser.claims, parser.numbers, frozenset(evidence))
 
 
@@ -58,41 +58,6 @@ def parse_report(text: str) -> Reading:
     implied = {"SR"} if "NORM" in stated.findings and not stated.findings & set(RHYTHMS) else set()
     numbers = {key: values[0] for key, values in stated.numbers.items()}
     return Reading(**numbers, **stated.leads, findings=stated.findings | implied)
-
-
-# --- words -> items: (kind, value) of phrases, numbers and lists of leads; other words are passed over
-
-_BREAK = ("break", None)
-_LEAD = {"lead_i": "I", **{lead.lower(): lead for lead in LEADS if lead != "I"}}
-_RANGE = {"-", "to", "through", "thru"}
-_JOINTS = {",", "and", "&", "/", "or", "plus", *_RANGE}
-
-
-def _lead_or_number(some: tuple[str, ...], at: int) -> tuple[tuple | None, int]:
-    """What no phrase is: (an item or None, its length in words)."""
-    word = some[at]
-    if word in _LEAD:
-        return _leads(some, at)
-    is_number = (word[0].isdigit() or word[0] == "-") and not word[-1].isalpha()
-    return ("number", float(word)) if is_number else None, 1
-
-
-def _leads(some: tuple[str, ...], at: int) -> tuple[tuple, int]:
-    """A list such as "V1-V4", "II, III and aVF" or "V4,5,6" -> its leads in order, and its length in words."""
-    found, joint, size = [_LEAD[some[at]]], "", 1
-    for ahead, (word, after) in enumerate(zip(some[at + 1 :], (*some[at + 2 :], ".")), 2):
-        lead = _LEAD.get(word)
-        if joint and found[-1][0] == "V" and re.fullmatch("[1-6]", word) and PHRASES.get((after,), _BREAK)[0] != "unit":
-            lead = f"V{word}"
-        if lead:
-            first, last = sorted((LEADS.index(found[-1]), LEADS.index(lead)))
-            found += LEADS[first : last + 1] if joint in _RANGE else [lead]
-            joint, size = "", ahead
-        elif word not in ("lead", *_JOINTS):
-            break
-        elif word != "lead":
-            joint = word
-    return ("leads", in_order(found)), size
 
 
 # --- items -> claims

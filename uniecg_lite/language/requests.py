@@ -31,11 +31,9 @@ MARKS = tuple(  # what a request has or has not
     for value in values
 )
 NO_PR = (*column("no_p"), "3AVB")  # no P wave is conducted
-POSSIBLE = {"age": range(121), "rate": range(20, 301), "pr": range(60, 601, 10), "qrs": range(40, 301, 10)}
-POSSIBLE |= {"qt": range(150, 801, 10), "axis": range(-180, 181, 10), "seconds": range(1, 61)}  # as they are told
+POSSIBLE = {name: range(low, high + 1, step) for name, (low, high, step) in table("measures")["possible"].items()}
+WISHED = {name: range(low, high + 1) for name, (low, high) in table("measures")["wished"].items()}
 MORE, OTHER_NUMBERS = 0.25, 0.4  # share of wishes with a finding more, and of their numbers that are another
-WISHED = {"age": range(1, 105), "rate": range(30, 241), "pr": range(80, 401), "qrs": range(60, 221)}
-WISHED |= {"qt": range(280, 641), "axis": range(-120, 151)}
 FIXED = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs"}  # numbers that must go with the findings
 UNITS = {"rate": "{} bpm", "pr": "PR {} ms", "qrs": "QRS {} ms", "qt": "QT {} ms", "axis": "axis {} degrees"}
 
@@ -177,10 +175,12 @@ class Request:
         return replace(more, **{key: rng.choice(WISHED[key]) for key in named})
 
     def with_more(self, rng: random.Random, share: float = 0.05) -> "Request":
-        """The same request that sometimes says, too, how high ST is, how noisy, how long, one lead alone, or where it
-        begins."""
+        """The same request that sometimes says, too, how high ST is in a lead or in some that look from one side, how
+        noisy, how long, one lead alone, or where it begins."""
+        side = rng.choice((("II", "III", "aVF"), ("I", "aVL"), ("V5", "V6"), CHEST[:3], CHEST[1:4]))
+        leads, height = side if rng.random() < 0.6 else (rng.choice(LEADS),), rng.choice((1, 2, 3, 4, 5, -1, -2, -3))
         drawn = {
-            "st": _st(rng),
+            "st": tuple((lead, height) for lead in leads),
             "noise": (rng.choice(NOISES),),
             "seconds": rng.choice((3, 4, 5, 6, 8, 10, 12, 15, 20, 30, 60)),
             "lead": rng.choice(LEADS),
@@ -202,13 +202,6 @@ class Request:
         empty = {"what": not named.findings, "rate": named.rate is None, "numbers": not named.measures}
         empty["parts"] = empty["what"] and empty["rate"] and not named.measures and named.age is None is named.sex
         return None if any(empty.get(slot) for slot in slots) else named
-
-
-def _st(rng: random.Random) -> tuple[tuple[str, int], ...]:
-    """ST in one lead, or in some that look from one side."""
-    side = rng.choice((("II", "III", "aVF"), ("I", "aVL"), ("V5", "V6"), CHEST[:3], CHEST[1:4]))
-    leads, height = side if rng.random() < 0.6 else (rng.choice(LEADS),), rng.choice((1, 2, 3, 4, 5, -1, -2, -3))
-    return tuple((lead, height) for lead in leads)
 
 
 def questions() -> list[tuple[str, str]]:

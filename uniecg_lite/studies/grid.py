@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..config import profile as find_profile
 from ..errors import BadRequest, UniECGError, require
 from ..store import Store, commit, machine, write_text
-from . import augmentation, diag, making, mapping, realism_steps, stage2, systems
+from . import diag, making, mapping, real, stage2, systems
 from .study import ABOUT, Study, cell_path, places, read_cell, write_cell
 
 PARTS = {  # of each study: prepare, measure, settings
@@ -27,8 +27,8 @@ PARTS = {  # of each study: prepare, measure, settings
     "routing": (systems.Patients, stage2.routing_measure, partial(stage2.settings, "routing")),
     "capacity": (making.StudyContext, stage2.capacity_measure, partial(stage2.settings, "capacity")),
     "broken": (making.StudyContext, stage2.broken_measure, partial(stage2.settings, "broken")),
-    "augmentation": (augmentation.prepare, augmentation.measure, augmentation.settings),
-    "realism": (realism_steps.prepare, realism_steps.measure, realism_steps.settings),
+    "augmentation": (real.prepare, real.measure, real.settings),
+    "realism": (real.realism_prepare, real.realism_measure, real.realism_settings),
 }
 STUDIES = {name: Study(name, *PARTS[name], **about) for name, about in ABOUT.items()}
 

@@ -3,9 +3,13 @@
 One small classifier per finding and cell, of the same size and number of steps; the seeds vary which examples there
 are, weights, batches and the generator's noise. The chain's generator has learned from all training patients, so it may
 know a finding better than the few examples tell: the case of a generator that was trained elsewhere.
+
+Study `realism`: what is each step of realism worth, by a network that tells simulated beats from real ones? All cells
+have the same simulated hearts, chosen for the same real records; the seeds vary folds, weights and batches.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise, product
 from pathlib import Path
@@ -17,15 +21,22 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..config import Profile
+from ..errors import BadArtifact, require
 from ..findings import CODES
 from ..generator.generator import Generator
 from ..language.conversations import Corpus
 from ..leads import from_independent
 from ..metrics.chain import real_folder
 from ..metrics.generation import standard
-from ..metrics.real_records import load_real_records, weighted_auroc
+from ..metrics.real_records import load_real_records, load_signals, weighted_auroc
+from ..metrics.realism import comparable, compare, separability, sinus_like
 from ..metrics.reports import weighted_f1
-from ..simulator.noise import noise
+from ..simulator import hashing
+from ..simulator.hearts import Hearts, qrs, t_wave, textbook
+from ..simulator.noise import TABLE, noise
+from ..simulator.sample import with_signs
+from ..simulator.schedule import schedule
+from ..simulator.simulate import heart_signal, simulate
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
 from .study import hashes, manifest_hash, open_split
@@ -168,3 +179,73 @@ def scores(prefix: str, stated: torch.Tensor, label: torch.Tensor, threshold: fl
     once = torch.ones(1, len(stated))
     f1, auroc = weighted_f1(stated >= threshold, label, once), weighted_auroc(stated, label, once)
     return {f"{prefix}.f1": f1.item(), f"{prefix}.auroc": auroc.item()}
+
+
+# ---- study `realism` --------------------------------------------------------------------------------------------
+REALISM_SIZES = {"smoke": (300, 2)}  # simulated hearts to choose from, passes over the training beats
+REALISM_USUAL = (1500, 16)  # the same, for other profiles
+
+
+def white_noise(index: torch.Tensor) -> torch.Tensor:
+    """The simplest noise: white, alike at all electrodes, 3 to 25 uV by record: (B,) -> (B, 12, 1000) mV."""
+    level = 0.003 + 0.022 * hashing.uniform(0, index, 8, 1).float()[..., None] ** 2
+    start = (hashing.uniform(0, index, 9, 8) * (TABLE - 1000)).long()  # (B, 8) windows of one long table
+    table = torch.randn(TABLE, generator=torch.Generator().manual_seed(0))
+    return from_independent(level * table.unfold(0, 1000, 1)[start])
+
+
+def recorded_noise(index: torch.Tensor) -> torch.Tensor:
+    """The simulator's noise alone: (B,) -> (B, 12, 1000) mV."""
+    return from_independent(noise(0, index, torch.arange(1024) / 100, 100.0)[0][..., :1000])
+
+
+def drawn(index: torch.Tensor, change: Callable[[Hearts], Hearts] = lambda hearts: hearts) -> torch.Tensor:
+    """Textbook hearts of population 0 without noise, changed before they beat: (B,) -> (B, 12, 1000) mV."""
+    hearts, t = with_signs(change(textbook(0, index))).float(), torch.arange(1024) / 100
+    return from_independent(heart_signal(hearts, schedule(hearts, 10.0), t)[..., :1000])
+
+
+STEPS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # (B,) -> (B, 12, 1000) mV; each adds one improvement
+    "textbook-white-noise": lambda index: drawn(index) + white_noise(index),
+    "recorded-noise": lambda index: drawn(index) + recorded_noise(index),
+    "sharp-qrs": lambda index: drawn(index, qrs) + recorded_noise(index),
+    "real-t": lambda index: drawn(index, lambda hearts: qrs(t_wave(hearts))) + recorded_noise(index),
+    "simulator": lambda index: simulate(0, index).signal,
+}
+
+
+def realism_settings(store: Store, variant: str) -> dict:
+    """What a cell depends on: its sizes, the real records, and how large the first simulated records of its step are.
+
+    Raises:
+        BadArtifact: no real records.
+    """
+    records, epochs = REALISM_SIZES.get(store.profile.name, REALISM_USUAL)
+    folder, spread = real_folder(), STEPS[variant](torch.arange(4)).std((1, 2))  # (4,) mV
+    advice = "set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
+    require(folder, f"Study 'realism' needs real records: {advice}", BadArtifact)
+    found = {"records": records, "epochs": epochs, "simulated_mv": [round(mv, 3) for mv in spread.tolist()]}
+    return found | {"inputs": {"manifest": manifest_hash(folder)}}
+
+
+def realism_prepare(store: Store) -> SimpleNamespace:
+    """Real records with a regular, narrow rhythm, and simulated ones of about their rates; nothing of the chain."""
+    records, epochs = REALISM_SIZES.get(store.profile.name, REALISM_USUAL)
+    _, real, patients, refused = load_signals(real_folder())
+    keep = sinus_like(real)
+    whole = simulate(0, torch.arange(records), noise=False)
+    return SimpleNamespace(
+        real=real[keep],  # (M, 12, 1000) mV
+        patients=[p for p, there in zip(patients, keep.tolist()) if there],
+        index=comparable(whole.signal, whole.truth["findings"].bool(), real[keep]),  # (M,) simulated records' numbers
+        epochs=epochs,
+        refused=len(refused),  # real records that could not be read
+    )
+
+
+def realism_measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dict[str, float]:
+    """One cell: the figures of `separability`, the distances `realism.ks.<statistic>` (see `compare`), and
+    `realism.refused`, how many real records could not be read."""
+    signal = STEPS[variant](room.index)
+    found = separability(signal, room.real, seed, room.patients, epochs=room.epochs)
+    return found | compare(signal, room.real) | {"realism.refused": room.refused}

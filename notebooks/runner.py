@@ -10,16 +10,17 @@ from pathlib import Path
 
 import nbformat
 import papermill
+import stored
 import torch
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
-from ..config import profile as find_profile
-from ..course import results, stored
-from ..errors import BadArtifact, BadRequest, UniECGError, require
-from ..paths import ROOT
-from ..store import CHAIN, NEEDS, PRODUCERS, Store, replacing, write_text
-from .lesson import against_budget
+from uniecg_lite.config import profile as find_profile
+from uniecg_lite.course import results
+from uniecg_lite.course.lesson import against_budget
+from uniecg_lite.errors import BadArtifact, BadRequest, UniECGError, require
+from uniecg_lite.paths import ROOT
+from uniecg_lite.store import CHAIN, NEEDS, PRODUCERS, Store, replacing, write_text
 
 NOTEBOOKS = ROOT / "notebooks"
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**36)}  # read by glibc, unknown elsewhere

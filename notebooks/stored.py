@@ -15,9 +15,9 @@ from pathlib import Path
 
 import nbformat
 
-from ..errors import BadArtifact, require
-from ..paths import ROOT
-from ..store import Store, write_text
+from uniecg_lite.errors import BadArtifact, require
+from uniecg_lite.paths import ROOT
+from uniecg_lite.store import Store, write_text
 
 NOT_NUMBERS = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[^<>]* at 0x[^>]*>|\b[0-9a-f]{16}\b", re.M)
 VERSION_OR_NUMBER = re.compile(
