@@ -5,7 +5,6 @@ and what it denies is NaN in all that is learned from, which losses leave out.
 """
 
 import torch
-import torch.nn.functional as F
 
 from .findings import FACTS
 
@@ -20,8 +19,6 @@ def masked(facts: torch.Tensor, truth: dict[str, torch.Tensor], *names: str) -> 
 
 def loss_of_known(loss, predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """A mean loss over what is known of `wanted` (B, n), rows of a cross-entropy or numbers; 0 where nothing is."""
-    known = ~wanted.isnan()
-    known = known.all(1) if loss is F.cross_entropy else known
-    if known.all():
-        return loss(predicted, wanted)
-    return loss(predicted[known], wanted[known]) if known.any() else 0 * predicted.sum()
+    each, known = loss(predicted, wanted.nan_to_num(), reduction="none"), ~wanted.isnan()  # (B, n), or (B,) and (B, n)
+    known = known.all(1) if each.dim() < known.dim() else known
+    return each.where(known, 0).sum() / known.sum().clamp(min=1)

@@ -35,11 +35,10 @@ def facts(truth: dict[str, Tensor]) -> Tensor:
 def facts_loss(predicted: Tensor, table: Tensor) -> Tensor:
     """Predicted against true `facts` (B, FACT_WIDTH): smooth L1, of findings and signs cross-entropy."""
     (numbers, found, signs), (values, codes, leads) = predicted.split(PARTS, 1), table.split(PARTS, 1)
-    known = ~values.isnan()
-    numbers = F.smooth_l1_loss(numbers, values.nan_to_num(), reduction="none")
+    numbers = loss_of_known(F.smooth_l1_loss, numbers, values)
     found = loss_of_known(F.binary_cross_entropy_with_logits, found, codes)
     signs = loss_of_known(F.binary_cross_entropy_with_logits, signs, leads)
-    return (numbers * known).sum() / known.sum().clamp(min=1) + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
+    return numbers + FINDINGS_WEIGHT * found + SIGNS_WEIGHT * signs
 
 
 def decode_facts(predicted: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
