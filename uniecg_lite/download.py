@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tqdm.auto import tqdm
 
@@ -18,7 +18,6 @@ from .store import replacing
 
 DATASETS = table("datasets")
 TRIES, PATIENCE_S = 8, 30.0
-_BLOCK = 2**18  # bytes
 
 
 def get(name: str, folder: str | Path, mirror: str | None = None, patience_s: float = PATIENCE_S) -> Path:
@@ -56,43 +55,31 @@ def fetch(url: str, part: Path, patience_s: float = PATIENCE_S) -> None:
     Raises:
         UniECGError: refused, or no byte more in `TRIES` tries.
     """
-    idle, why = 0, ""
+    idle, why, had = 0, "", part.stat().st_size if part.exists() else 0
     while idle < TRIES:
-        before = part.stat().st_size if part.exists() else 0
         try:
-            if _go_on(url, part, before, patience_s):
-                return
-            why = "it broke off"
-        except urllib.error.HTTPError as reason:
-            passing = reason.code in (408, 429) or reason.code >= 500
-            require(passing, f"{url} is refused ({reason}): try a mirror.", UniECGError)
-            why = str(reason)
+            return _go_on(url, part, had, patience_s)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as reason:
-            why = str(reason)
-        after = part.stat().st_size if part.exists() else 0
-        idle = 0 if after > before else idle + 1
+            why, code = str(reason), getattr(reason, "code", 500)
+        if code == 416 and had:  # nothing lies beyond: the archive itself will tell whether it is whole
+            return
+        require(code in (408, 429) or code >= 500, f"{url} is refused ({why}): try a mirror.", UniECGError)
+        before, had = had, part.stat().st_size if part.exists() else 0
+        idle = 0 if had > before else idle + 1
         time.sleep(min(idle, patience_s))
     raise UniECGError(f"{url} cannot be fetched ({why}): try again, or a mirror; what is here is kept.")
 
 
-def _go_on(url: str, part: Path, start: int, patience_s: float) -> bool:
-    """Append what the server gives from byte `start` on; is that all of it?"""
+def _go_on(url: str, part: Path, start: int, patience_s: float) -> None:
+    """Append what the server gives from byte `start` on; raises what `http.client` does where it breaks off."""
     asked = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        answer = urllib.request.urlopen(asked, timeout=patience_s)
-    except urllib.error.HTTPError as reason:
-        if reason.code == 416 and start:  # nothing lies beyond: the archive itself will tell whether it is whole
-            return True
-        raise
-    with answer, open(part, "ab" if answer.status == 206 else "wb") as file:
+    with urllib.request.urlopen(asked, timeout=patience_s) as answer:
         had = start if answer.status == 206 else 0
-        length = answer.headers.get("Content-Length")
-        whole = had + int(length) if length else None
-        with tqdm(total=whole, initial=had, desc="fetch", unit="B", unit_scale=True, leave=False) as bar:
-            while block := answer.read(_BLOCK):
-                had += file.write(block)
-                bar.update(len(block))
-        return whole is None or had == whole
+        bar = {"total": had + (answer.length or 0), "initial": had, "desc": "fetch", "leave": False}
+        with open(part, "ab" if had else "wb") as file, tqdm.wrapattr(file, "write", **bar) as out:
+            shutil.copyfileobj(answer, out)
+        if answer.length:
+            raise http.client.IncompleteRead(b"", answer.length)
 
 
 def unpack(archive: Path, folder: Path, sums: str, keep: list[str]) -> None:
@@ -104,22 +91,18 @@ def unpack(archive: Path, folder: Path, sums: str, keep: list[str]) -> None:
     damaged = "The archive is damaged ({reason}): fetch it again, from another mirror if this happens twice."
     kinds = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, NotImplementedError)
     with refused(damaged, BadArtifact, kinds), zipfile.ZipFile(archive) as file, replacing(folder) as room:
-        inside = {str(PurePosixPath(name)): name for name in file.namelist() if not name.endswith("/")}
-        at = min((name for name in inside if PurePosixPath(name).name == sums), key=len, default="")
+        at = min((name for name in file.namelist() if Path(name).name == sums), key=len, default="")
         require(at, f"it has no {sums}", ValueError)
-        top = str(PurePosixPath(at).parent / "_").removesuffix("_")
-        lines = [line.split(maxsplit=1) for line in file.read(inside[at]).decode().splitlines() if line.strip()]
-        wanted = {name.lstrip("*"): digest for digest, name in lines}
-        kept = {name: digest for name, digest in wanted.items() if name.startswith(tuple(keep))}
+        lines = [line.split(maxsplit=1) for line in file.read(at).decode().splitlines() if line.strip()]
+        kept = {name: digest.lower() for digest, name in lines if name.startswith(tuple(keep))}
         gone = [name for name in keep if not any(one.startswith(name) for one in kept)]
         require(not gone, f"its sums name no {', '.join(gone)}", ValueError)
-        (room / sums).write_bytes(file.read(inside[at]))
+        (room / sums).write_bytes(file.read(at))
         for name, digest in tqdm(kept.items(), desc="unpack", leave=False):
             place = (room / name).resolve()
             require(place.is_relative_to(room.resolve()), f"{name} leads out of the folder", ValueError)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with file.open(inside[f"{top}{name}"]) as source, open(place, "wb") as target:
-                shutil.copyfileobj(source, target)
-            with open(place, "rb") as target:
-                same = hashlib.file_digest(target, "sha256").hexdigest() == digest.lower()
+            content = file.read(at.removesuffix(sums) + name)
+            same = hashlib.sha256(content).hexdigest() == digest
             require(same, f"{name} is not what its SHA256 sum says", ValueError)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)

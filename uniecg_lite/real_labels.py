@@ -32,12 +32,13 @@ def vocabulary(name: str) -> tuple[dict, dict, set[str]]:
 def labels(statements: Mapping[str, Collection[str]]) -> np.ndarray:
     """Vocabulary -> what one record states in it -> (F,) int8: THERE, ABSENT, UNKNOWN or OPEN.
 
-    A statement that begins with "?" is doubted. What one vocabulary decides, a later one does not change. As in our
-    truth a record has one rhythm, and a normal ECG has sinus rhythm and nothing else.
+    A statement that begins with "?" is doubted. What one vocabulary decides, a later one does not change, and one in
+    which nothing is stated decides nothing. As in our truth a record has one rhythm, and a normal ECG has sinus rhythm
+    and nothing else.
     """
     out = np.full(len(CODES), UNKNOWN, np.int8)
     for name, stated in statements.items():
-        one = _decided(name, tuple(stated))
+        one = _decided(name, tuple(stated)) if any(stated) else out
         out = np.where((out >= 0) | (one == UNKNOWN), out, one)
     return out
 
@@ -97,14 +98,6 @@ def report_statements(text: str) -> tuple[str, ...]:
         elif not _DENIAL.search(clause):
             out += [pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
     return tuple(dict.fromkeys(out))
-
-
-def row_labels(row: dict) -> np.ndarray:
-    """Labels of a row of a table, (F,) int8: what its `statements` say, then columns named by our codes (0 or 1)."""
-    out = labels(row["statements"])
-    own = {i: row[code] for i, code in enumerate(CODES) if row.get(code) in ("0", "1")}
-    out[list(own)] = [int(value) for value in own.values()]
-    return out
 
 
 def never_stated(decided: np.ndarray, sources: np.ndarray) -> None:
