@@ -160,7 +160,7 @@ def test_ages(text, age):
     assert years(text) == age
 
 
-@pytest.mark.parametrize("text", ["", "NaN", "Unknown", "-1", "140", None, float("nan")])
+@pytest.mark.parametrize("text", ["", "NaN", "Unknown", "-1", "140", "6 months", ">18", None, float("nan")])
 def test_no_age_is_no_number(text):
     assert np.isnan(years(text))
 
@@ -287,6 +287,52 @@ def test_a_folder_with_labels(folders):
     rows = columns(f"folder={folders['folder']}")
     assert of(rows, "AFIB") == [0, 1] * 4 and of(rows, "LVH") == [-1] * 6 + [1, 1] and set(of(rows, "SR")) == {-1}
     assert rows["patient"][:3] == ["folder-p0", "folder-p0", "folder-p1"]
+
+
+def test_what_a_table_states_is_taken_as_it_stands(tmp_path):
+    folder = write_folder(tmp_path)
+    table = pd.read_csv(folder / "labels.csv", dtype=str, keep_default_na=False)
+    table["LVH"], table["1AVB"] = "0", ["1.0"] + ["0.5"] * 7
+    table["sex"] = ["F", "Missing", "Mujer", "male", "Unknown", "W", "M", ""]
+    table["age"] = ["6 months", "63", "300", ">89", "-1", "0", "063Y", ""]
+    table.to_csv(folder / "labels.csv", index=False)
+    rows = columns(f"folder={folder}")
+    assert of(rows, "LVH") == [0] * 8, "a 0 is a statement, also where no record has a 1"
+    assert of(rows, "1AVB") == [1] + [-1] * 7
+    np.testing.assert_array_equal(rows["female"], [1, np.nan, 1, 0, np.nan, 1, 0, np.nan])
+    np.testing.assert_array_equal(rows["age"], [np.nan, 63, 90, 90, np.nan, 0, 63, np.nan])
+
+
+def test_a_name_in_two_folders_is_refused_until_its_folder_is_named(tmp_path):
+    folder = write_folder(tmp_path)
+    save(folder / "part1" / "r0", 30)
+    with pytest.raises(BadArtifact, match="several records r0: name it with its folder"):
+        columns(f"folder={folder}")
+    text = (folder / "labels.csv").read_text()
+    (folder / "labels.csv").write_text(text.replace("r0,", "part1/r0,"))
+    rows = columns(f"folder={folder}")
+    assert rows["record"][0] == "part1/r0" and len(rows["record"]) == 8
+    assert np.abs(rows["signal"].reshape(-1, 12, 1000)[0] / 1000 - SIGNALS[30]).max() < 0.0011
+
+
+def test_silence_of_who_states_nothing_rules_nothing_out(tmp_path):
+    assert {*labels({"machine": [], "scp": (), "snomed": [], "heart_axis": [""]})} == {UNKNOWN}
+    folder = write_mimic(tmp_path)
+    table = pd.read_csv(folder / "machine_measurements.csv", dtype=str, keep_default_na=False)
+    table.loc[2, "report_0"] = table.loc[2, "report_1"] = ""
+    table.to_csv(folder / "machine_measurements.csv", index=False)
+    rows = columns(f"mimic-iv-ecg={folder}")
+    assert of(rows, "CLBBB")[:4] == [1, 0, -1, 1] and rows["report"][2] == ""
+
+
+def test_origins_with_several_records_of_a_patient_are_in_one_split(tmp_path):
+    for i in range(24):
+        name = f"{('ptb/g1/S', 'incart/g1/I', 'georgia/g1/E')[i % 3]}{i:04d}"
+        save(tmp_path / name, i, f"#Age: 50\n#Sex: Male\n#Dx: {(426783006, 164889003)[i % 2]}\n")
+    rows = columns(f"cinc2021={tmp_path}")
+    splits = {(origin, split) for origin, split in zip(rows["labels_from"], rows["split"])}
+    assert sorted(origin for origin, _ in splits if origin != "georgia") == ["ptb", "st_petersburg_incart"]
+    assert len({split for origin, split in splits if origin == "georgia"}) > 1
 
 
 def test_what_cannot_be_read_is_counted_and_said(tmp_path, capsys):

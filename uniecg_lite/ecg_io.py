@@ -85,7 +85,7 @@ def _read_wfdb(path: Path) -> dict:
 def _copy_mended(header: Path, copy: Path) -> float | None:
     """Copy a record so that the library reads it rightly: without date, u for µ. Returns its frames a second, or None.
 
-    Refuses (BadECG) a header that is unclear, and what `_copy_segment` and `_copy_signals` refuse.
+    Refuses (BadECG) a header that is unclear, signals without a gain, and what `_copy_segment` refuses.
     """
     lines = [line.split() for line in re.sub("[µμ]", "u", read_text(header)).splitlines()]
     record, *rest = [line for line in lines if line and line[0][0] != "#"] or [[]]
@@ -96,8 +96,13 @@ def _copy_mended(header: Path, copy: Path) -> float | None:
     hz = stated_rate(re.split("[/(]", stated)[0] or None, unclear)
     _, *segments = record[0].split("/")
     for name, *fields in rest:
-        copied = _copy_segment if segments else _copy_signals
-        copied(header, name, fields, hz, copy.parent)
+        if segments:
+            _copy_segment(header, name, fields, hz, copy.parent)
+            continue
+        gain = re.match(r"-?[\d.]*[1-9]", "".join(fields[1:2]))
+        require(gain, f"The header {header.name} states no gain, so its size is unknown: calibrate the record.")
+        if name != "~" and not (copy.parent / name).is_file():  # ~ stands for no signals, in a layout
+            shutil.copy(_beside(header, name), copy.parent)
     copy.write_text("\n".join(" ".join(line) for line in [["/".join(["_", *segments]), *record[1:4]], *rest]), "utf-8")
     return hz
 
@@ -109,14 +114,6 @@ def _copy_segment(header: Path, name: str, fields: list[str], hz: float | None, 
     segment = _beside(header, f"{name}.hea")
     rate = _copy_mended(segment, room / segment.name)
     require(rate in (None, hz), f"The segment {name} of {header.stem} has another rate: resample it.")
-
-
-def _copy_signals(header: Path, name: str, fields: list[str], hz: float | None, room: Path) -> None:
-    """Copy what a line of signals names, nothing for ~ in a layout; refuses (BadECG) signals without a gain."""
-    gain = re.match(r"-?[\d.]*[1-9]", "".join(fields[1:2]))
-    require(gain, f"The header {header.name} states no gain, so its size is unknown: calibrate the record.")
-    if name != "~" and not (room / name).is_file():
-        shutil.copy(_beside(header, name), room)
 
 
 def _beside(header: Path, name: str) -> Path:
@@ -183,12 +180,10 @@ def saving(path: Path) -> Iterator[Path]:
     Raises:
         UniECGError: the disk refuses.
     """
-    try:
+    sentence = f"Could not write {path} ({{reason}}): make room or choose another folder."
+    with refused(sentence, UniECGError, OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as room:
             yield Path(room)
             for file in sorted(Path(room).iterdir()):
                 os.replace(file, path.parent / file.name)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UniECGError(f"Could not write {path} ({reason}): make room or choose another folder.") from None

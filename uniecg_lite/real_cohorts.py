@@ -23,7 +23,7 @@ from .findings import CODES, FACTS
 from .real_labels import ABSENT, TABLE, THERE, labels, never_stated, report_statements, scp_statements
 
 MISSING = 29999  # what MIMIC-IV-ECG writes where the machine measured nothing
-OVER_89, OLDEST = 300, 90.0  # PTB-XL gives every age over 89 as 300; here it is 90
+OLDEST = 90.0  # of whom it is stated only that they are over 89
 PTBXL_COLUMNS = ("ecg_id", "patient_id", "age", "sex", "report", "scp_codes", "heart_axis", "filename_lr",
                  "filename_hr", "infarction_stadium1", "infarction_stadium2")  # fmt: skip
 _MIMIC = ("rr_interval", "p_onset", "qrs_onset", "qrs_end", "t_end", "qrs_axis")  # ms, degrees
@@ -148,12 +148,14 @@ def _table(folder: Path, name: str, *needed: str) -> tuple[Path, pd.DataFrame]:
 
 def years(text) -> float:
     """An age as data sets write it: 63, 063Y, >89 or 300 -> 90, NaN where there is none between 0 and 110."""
-    found = re.match(r"\s*(>?)\s*(\d+(?:\.\d+)?)\s*[Yy]?\s*$", str(text))
-    age = float(found[2]) if found else np.nan
-    return OLDEST if age == OVER_89 or (found and found[1]) else age if 0 <= age <= 110 else np.nan
+    if re.fullmatch(r"> ?89|300(\.0)?", str(text).strip()):  # nobody over 89 is to be known by it; PTB-XL writes 300
+        return OLDEST
+    age = patient(f"age: {text}")["age"]
+    return np.nan if age is None else age
 
 
 def _sex(text: str) -> str | None:
+    """As data sets write it: F, Female, w, Mujer -> female; None where it is not stated."""
     return patient(f"sex: {text}")["sex"]
 
 

@@ -93,10 +93,9 @@ def report_statements(text: str) -> tuple[str, ...]:
     states, opens, _ = vocabulary("report")
     out = []
     for clause in re.split(r"[.;]\s|\n", text.casefold()):
-        if _DOUBT.search(clause):
-            out += ["?" + pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
-        elif not _DENIAL.search(clause):
-            out += [pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
+        doubt = "?" if _DOUBT.search(clause) else ""
+        if doubt or not _DENIAL.search(clause):
+            out += [doubt + pattern for pattern in (*states, *opens) if re.search(pattern, clause)]
     return tuple(dict.fromkeys(out))
 
 
