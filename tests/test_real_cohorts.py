@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import BESIDE
 
 from uniecg_lite import cohort, real_cohorts
@@ -25,6 +26,7 @@ from uniecg_lite.encoders import MEASURED, FactProbes, targets
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
 from uniecg_lite.findings import CODES, FACTS, LEAD_SIGNS, NAMES, RHYTHMS, report
 from uniecg_lite.generator.generator_stages import clean_ecgs
+from uniecg_lite.known import loss_of_known
 from uniecg_lite.language.conversations import Corpus, notes
 from uniecg_lite.leads import LEADS
 from uniecg_lite.metrics.reader import facts, facts_loss
@@ -507,6 +509,20 @@ def test_losses_leave_out_what_is_unknown(mixed):
     assert torch.equal(facts_loss(predicted, facts(turned)), other)
     known = dict(truth, known=torch.ones_like(truth["known"]))
     assert not torch.equal(probes.loss(tokens, targets(known)), loss)
+
+
+@pytest.mark.parametrize("loss", [F.binary_cross_entropy_with_logits, F.smooth_l1_loss, F.cross_entropy])
+def test_a_loss_of_what_is_known_is_the_plain_mean_over_it(loss):
+    torch.manual_seed(0)
+    predicted, wanted = torch.randn(50, 7, requires_grad=True), torch.rand(50, 7).softmax(1)
+    torch.testing.assert_close(loss_of_known(loss, predicted, wanted), loss(predicted, wanted), rtol=1e-6, atol=0)
+    rows = torch.arange(50) % 3 > 0
+    part = torch.where(rows[:, None], wanted, torch.nan)
+    mean = loss_of_known(loss, predicted, part)
+    torch.testing.assert_close(mean, loss(predicted[rows], wanted[rows]), rtol=1e-6, atol=0)
+    gradient = torch.autograd.grad(mean, predicted)[0]
+    assert gradient.isfinite().all() and not gradient[~rows].any() and gradient[rows].all()
+    assert loss_of_known(loss, predicted, torch.full_like(wanted, torch.nan)).item() == 0
 
 
 def test_a_simulated_truth_is_known_throughout():

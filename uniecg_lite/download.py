@@ -55,12 +55,20 @@ def fetch(url: str, part: Path, patience_s: float = PATIENCE_S) -> None:
     Raises:
         UniECGError: refused, or no byte more in `TRIES` tries.
     """
-    idle, why, had = 0, "", part.stat().st_size if part.exists() else 0
+    idle, had = 0, part.stat().st_size if part.exists() else 0
     while idle < TRIES:
         try:
-            return _go_on(url, part, had, patience_s)
+            asked = urllib.request.Request(url, headers={"Range": f"bytes={had}-"} if had else {})
+            with urllib.request.urlopen(asked, timeout=patience_s) as answer:
+                start = had if answer.status == 206 else 0
+                bar = {"total": start + (answer.length or 0), "initial": start, "desc": "fetch", "leave": False}
+                with open(part, "ab" if start else "wb") as file, tqdm.wrapattr(file, "write", **bar) as out:
+                    shutil.copyfileobj(answer, out)
+                if not answer.length:  # of what it promised nothing is left, or it promised nothing
+                    return
+            code, why = 500, "it broke off"
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as reason:
-            why, code = str(reason), getattr(reason, "code", 500)
+            code, why = getattr(reason, "code", 500), str(reason)
         if code == 416 and had:  # nothing lies beyond: the archive itself will tell whether it is whole
             return
         require(code in (408, 429) or code >= 500, f"{url} is refused ({why}): try a mirror.", UniECGError)
@@ -68,18 +76,6 @@ def fetch(url: str, part: Path, patience_s: float = PATIENCE_S) -> None:
         idle = 0 if had > before else idle + 1
         time.sleep(min(idle, patience_s))
     raise UniECGError(f"{url} cannot be fetched ({why}): try again, or a mirror; what is here is kept.")
-
-
-def _go_on(url: str, part: Path, start: int, patience_s: float) -> None:
-    """Append what the server gives from byte `start` on; raises what `http.client` does where it breaks off."""
-    asked = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    with urllib.request.urlopen(asked, timeout=patience_s) as answer:
-        had = start if answer.status == 206 else 0
-        bar = {"total": had + (answer.length or 0), "initial": had, "desc": "fetch", "leave": False}
-        with open(part, "ab" if had else "wb") as file, tqdm.wrapattr(file, "write", **bar) as out:
-            shutil.copyfileobj(answer, out)
-        if answer.length:
-            raise http.client.IncompleteRead(b"", answer.length)
 
 
 def unpack(archive: Path, folder: Path, sums: str, keep: list[str]) -> None:

@@ -49,7 +49,9 @@ def _decided(name: str, stated: tuple[str, ...]) -> np.ndarray:
     there = set().union(*(states.get(one, ()) for one in stated))
     maybe = set().union(*(states.get(one[1:], set()) | opens.get(one[1:], set()) for one in stated if one[0] == "?"))
     maybe = (maybe | set().union(*(opens.get(one, ()) for one in stated))) - there
-    rhythms = _one_rhythm(there & _RHYTHMS)
+    rhythms = there & _RHYTHMS
+    if rhythms & (_OVER_SINUS | _SINUS - {"SR"}):  # sinus rhythm gives way to its own forms, all of them to a block
+        rhythms = rhythms - (_SINUS if rhythms & _OVER_SINUS else {"SR"})
     if len(rhythms) > 1 or (rhythms and maybe & _RHYTHMS):
         maybe, rhythms = maybe | rhythms, set()
     if "NORM" in there:
@@ -64,13 +66,6 @@ def _decided(name: str, stated: tuple[str, ...]) -> np.ndarray:
     for value, codes in ((ABSENT, ruled_out), (OPEN, maybe), (THERE, there)):
         out[[_PLACE[code] for code in codes]] = value
     return out
-
-
-def _one_rhythm(stated: set[str]) -> set[str]:
-    """The rhythms that are left: a sinus rhythm gives way to its own special form, and to pacing or an AV block."""
-    if stated & _OVER_SINUS:
-        return stated - _SINUS
-    return stated - {"SR"} if stated & _SINUS - {"SR"} else stated
 
 
 def scp_statements(codes: str, stages: Collection[str] = ()) -> list[str]:
