@@ -1,8 +1,8 @@
 """Where do a cohort's patients come from? One setting: the simulator, a real data set, or a mix of them.
 
 `simulated`, `ptbxl=FOLDER`, `mimic-iv-ecg=FOLDER`, `cinc2021=FOLDER`, `folder=FOLDER`, or a mix with shares of the
-records, such as `0.7*simulated,0.3*ptbxl=FOLDER`. A source reads its tables first, so that patients are split and what
-it never states becomes unknown; then record after record, so that memory stays flat.
+records, such as `0.7*simulated,0.3*ptbxl=FOLDER`. A source reads its table first (2 kB a row), so that patients are
+split and what it never states becomes unknown; then record after record, so that memory stays flat.
 """
 
 import os
