@@ -77,7 +77,7 @@ def whole(folder) -> bool:
 
 
 def get(server, folder):
-    return download.get("ptbxl", folder, server.url, patience_s=0.02)
+    return download.get("ptbxl", folder, server.url, patience_s=0.3)
 
 
 def test_it_comes_whole_and_once(server, tmp_path):

@@ -61,7 +61,8 @@ def fetch(url: str, part: Path, patience_s: float = PATIENCE_S) -> None:
             asked = urllib.request.Request(url, headers={"Range": f"bytes={had}-"} if had else {})
             with urllib.request.urlopen(asked, timeout=patience_s) as answer:
                 start = had if answer.status == 206 else 0
-                bar = {"total": start + (answer.length or 0), "initial": start, "desc": "fetch", "leave": False}
+                bar = {"desc": "fetch", "unit": "B", "unit_scale": True, "leave": False}
+                bar |= {"total": start + (answer.length or 0), "initial": start}
                 with open(part, "ab" if start else "wb") as file, tqdm.wrapattr(file, "write", **bar) as out:
                     shutil.copyfileobj(answer, out)
                 if not answer.length:  # of what it promised nothing is left, or it promised nothing
