@@ -174,6 +174,12 @@ def test_st_level_follows_sex_and_age():
     assert level[:, LEAD["V2"]].tolist() == pytest.approx([0.25, 0.2, 0.15]) and (level[:, LEAD["V4"]] == 0.1).all()
 
 
+def test_a_rhythm_without_a_rate_has_no_name_of_one():
+    truth = simulate(9, torch.arange(100), 100.0, seconds=1.0, noise=False).truth
+    alone = truth["findings"][truth["rate_bpm"].isnan()]  # under two beats
+    assert len(alone) > 20 and not alone[:, [COLUMN[code] for code in ("SR", "SBRAD", "STACH", "NORM")]].any()
+
+
 # --- two findings more
 
 

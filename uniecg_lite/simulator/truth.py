@@ -107,7 +107,7 @@ def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> 
     gap, both = beats.onset.diff(dim=1), inside[:, 1:] & inside[:, :-1]
     longest, shortest = torch.where(both, gap, -torch.inf).amax(1), torch.where(both, gap, torch.inf).amin(1)
     irregular = sinus & ~ectopic & reaches(1000 * (longest - shortest), *LIMITS["SARRH"]["range_ms"])
-    plain = sinus & no(irregular)
+    plain = sinus & no(irregular) & ~truth["rate_bpm"].isnan()[:, None]  # one beat alone has no rate
     slow = reaches(truth["rate_bpm"], *LIMITS["SBRAD"]["rate_bpm"], below=True)
     fast = reaches(truth["rate_bpm"], *LIMITS["STACH"]["rate_bpm"])
     ventricular = (inside & (beats.kind == VENTRICULAR)).sum(1)
