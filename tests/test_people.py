@@ -180,6 +180,12 @@ def test_a_rhythm_without_a_rate_has_no_name_of_one():
     assert len(alone) > 20 and not alone[:, [COLUMN[code] for code in ("SR", "SBRAD", "STACH", "NORM")]].any()
 
 
+def test_an_incomplete_right_block_leaves_qt_to_be_read(everyone):
+    partial, long_qt = (everyone["findings"][:, COLUMN[code]] for code in ("IRBBB", "LQT"))
+    assert long_qt[partial & (everyone["qtc_ms"] >= 480)].all()
+    assert not long_qt[everyone["findings"][:, COLUMN["CRBBB"]]].any()
+
+
 # --- two findings more
 
 

@@ -191,7 +191,7 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
         & reaches(truth["p_end_ms"], *limits["LAE"]["terminal_ms"]),
         "RAE": drawn(*SINUS) & reaches(lead(truth["p_mv"], "II"), *limits["RAE"]["p_mv"]),
         "TINV": clear & ~drawn("BRUG") & any_pair(out_of_place, NEIGHBOURS[:6]),  # III is often inverted in health
-        "LQT": clear & ~right & reaches(truth["qtc_ms"], *limits["LQT"]["qtc_ms"]) & drawn(*SINUS),
+        "LQT": clear & no(complete) & reaches(truth["qtc_ms"], *limits["LQT"]["qtc_ms"]) & drawn(*SINUS),
         **{code: drawn(code) & no(delay) for code in ("HYPT", "HYPERK", "HYPOK", *OTHER_ST)},
         "LOWV": clear & reaches(r - s, LOW_SWING, limits["LOWV"]["limb_mv"][1], below=True).all(1),
         **{code: scarred & any_pair(deep, pairs) for code, pairs in column("q_pairs").items()},

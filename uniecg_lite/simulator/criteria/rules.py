@@ -120,7 +120,7 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
         & (m.p_terminal_mv <= -LIMIT["LAE"]["terminal_mv"])
         & (m.p_terminal_ms >= LIMIT["LAE"]["terminal_ms"]),
         "RAE": sinus_p & (lead("p_mv", "II") >= LIMIT["RAE"]["p_mv"]),
-        "LQT": sinus & (m.qtc_ms >= LIMIT["LQT"]["qtc_ms"]) & ~wide,
+        "LQT": sinus & (m.qtc_ms >= LIMIT["LQT"]["qtc_ms"]),  # but beside a broad QRS, see `_conduction`
         "sinus_p": sinus_p,
         "paced": paced,
         "wide": wide,
@@ -184,6 +184,7 @@ def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dic
         "WPW": pre_excited,
         "LAD": clear & (m.axis_deg < LIMIT["LAD"]["axis_deg"]) & (m.axis_deg > -90),
         "RAD": clear & right_axis,
+        "LQT": found["LQT"] & clear & ~wide,
         "LVH": clear & voltage & ((age >= LIMIT["LVH"]["years"]) | strain),
         "RVH": right_ventricle,
         "LOWV": clear & (m.high_mv - m.low_mv < LOW_SWING).all(1),
