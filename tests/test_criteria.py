@@ -140,6 +140,12 @@ def test_no_record_has_two_rhythms_by_the_textbook(records):
     assert (held > 1).float().mean() < 0.01 and (held == 0).float().mean() < 0.03
 
 
+def test_an_axis_to_neither_side_is_not_normal(records):
+    _, truth, measured = records
+    turned = Measured(**vars(measured) | {"axis_deg": torch.full_like(measured.axis_deg, -120)})
+    assert said(truth, measured)["NORM"].any() and not said(truth, turned)["NORM"].any()
+
+
 # --- properties
 
 

@@ -205,5 +205,7 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
     # normal: within every limit, and nothing else
     others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
     long_qt = by_sex("NORM", "qtc_{}_ms", truth["qtc_ms"])
-    found["NORM"] = found["SR"] & no(others) & no(long_qt) & reaches(truth["pr_ms"], *limits["NORM"]["pr_ms"])
+    upwards = reaches(axis, -90, limits["LAD"]["axis_deg"][1], below=True)  # neither to the left nor to the right
+    unlike = no(others) & no(long_qt) & no(upwards)
+    found["NORM"] = found["SR"] & unlike & reaches(truth["pr_ms"], *limits["NORM"]["pr_ms"])
     return found

@@ -37,7 +37,7 @@ def diagnose(m: Measured, age: torch.Tensor | None = None, female: torch.Tensor 
     long_qt = m.qtc_ms > torch.where(female, LIMIT["NORM"]["qtc_women_ms"], LIMIT["NORM"]["qtc_men_ms"])
     limits = (m.pr_ms >= LIMIT["NORM"]["pr_ms"]) & (m.qrs_ms <= LIMIT["IVCD"]["qrs_ms"]) & ~long_qt
     others = torch.stack([found[code] for code in CODES if code not in ("SR", "NORM")]).any(0)
-    found["NORM"] = found["SR"] & limits & ~others
+    found["NORM"] = found["SR"] & limits & (m.axis_deg > -90) & ~others
     return {code: found[code] for code in CODES}
 
 
