@@ -1,17 +1,20 @@
-"""What does this patient have? Findings are drawn together as medicine puts them together; shares are for teaching.
+"""Who is this, what do healthy hearts of this sex and age measure (data/people.json), and what does this patient have?
 
-A drawn finding shapes the heart (`hearts`); whether the record shows it by the textbook's rule is measured (`truth`).
+Findings are drawn together as medicine puts them together; shares are for teaching. A drawn finding shapes the heart
+(`hearts`); whether the record shows it by the textbook's rule is measured (`truth`).
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ..findings import CODES, column, table
 from . import hashing
-from .people import LASTING, PEOPLE, TRAITS, by_age, usual
 
-HEARTS = table("hearts")
+HEARTS, PEOPLE = table("hearts"), table("people")
+TRAITS = ("p_ms", "pr_ms", "qrs_ms", "qtc_ms", "axis_deg", "breath", "rate_bpm", "rmssd_ms")
+LASTING = 6  # the first of them are a person's own, the others of one visit
 
 
 class Draws:
@@ -48,11 +51,20 @@ class Patients:
     def usual(self, measure: str) -> torch.Tensor:
         """(B,) what this heart measures in health, in the unit of the row of data/people.json."""
         z = self.place[:, TRAITS.index(measure)] if measure in TRAITS else torch.zeros_like(self.age)
-        return usual(measure, self.age, self.female, z)
+        row = PEOPLE[measure]
+        middle, (low, high) = self._by_age(row, row["ages"]), row["spread"]
+        away = torch.where(z < 0, low, high) * z
+        return middle * away.exp() if row.get("log") else middle + away
 
     def by_lead(self, name: str) -> torch.Tensor:
         """(B, 8) medians of this sex and age in the leads I, II, V1 to V6."""
-        return by_age(self.age, self.female, PEOPLE["by_lead"][name], PEOPLE["by_lead"]["ages"])
+        return self._by_age(PEOPLE["by_lead"][name], PEOPLE["by_lead"]["ages"])
+
+    def _by_age(self, row: dict, ages: list[float]) -> torch.Tensor:
+        """On a straight line between the rows of "men" or "women" at these ages, level beyond: (B,) or (B, 8)."""
+        known = torch.tensor([row["men"], row["women"]], dtype=torch.float64)[self.female.long()]  # (B, n) or (B, n, 8)
+        share = torch.stack([torch.from_numpy(np.interp(self.age, ages, one)) for one in np.eye(len(ages))], 1)
+        return (share.view(*share.shape, *[1] * (known.dim() - 2)) * known).sum(1)
 
     def has(self, *codes: str) -> torch.Tensor:
         """(B,) True where any of these was drawn."""

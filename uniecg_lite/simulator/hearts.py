@@ -12,7 +12,7 @@ import torch
 
 from ..findings import INJURY, column
 from . import hashing, waves
-from .disease import Draws, Patients, draw, put
+from .disease import HEARTS, Draws, Patients, draw, put
 from .waves import BASAL, LATE, MAIN, NOTCH, PLACES, SEPTAL, SIZES, lead_field
 
 
@@ -90,16 +90,8 @@ def _intervals(who: Patients, u: Draws, rr: torch.Tensor) -> dict[str, torch.Ten
     cases = {"LAE": lambda pr: pr.clamp(min=0.176), "PERI": lambda pr: pr.clamp(min=0.160)}
     cases |= {"1AVB": u.between(0.194, 0.30), "WPW": u.between(0.094, 0.116), "WENCK": u.between(0.16, 0.21)}
     pr = who.override(pr, cases)
-    wide = {
-        "CLBBB VT PACE": (0.126, 0.168),
-        "CRBBB": (0.116, 0.168),
-        "IRBBB": (0.097, 0.122),
-        "IVCD": (0.106, 0.154),
-        "WPW": (0.126, 0.154),
-    }
-    wide |= {"HYPERK": (0.092, 0.100)}
-    qrs = who.usual("qrs_ms") / 1000
-    qrs = who.override(qrs.clamp(0.068, 0.118), {codes: u.between(*span) for codes, span in wide.items()})
+    wide = {codes: u.between(*span) for codes, span in HEARTS["qrs_s"].items()}
+    qrs = who.override((who.usual("qrs_ms") / 1000).clamp(0.068, 0.118), wide)
     qtc = who.usual("qtc_ms") / 1000
     qtc = torch.where(rr < 0.6, qtc.clamp(max=0.44), qtc)  # P is not lost in the T before it
     cases = {"CLBBB CRBBB IVCD WPW PACE": lambda qtc: qtc + 0.03, "LQT": u.between(0.470, 0.570)}

@@ -199,9 +199,8 @@ def _forces(who: Patients, u: Draws, size: torch.Tensor) -> tuple[torch.Tensor, 
         turned = frontal_dipole(share * small, torch.full_like(size, degrees), -0.25 * size)
         septal = who.override(septal, {code: turned})
     first = frontal_dipole(small, torch.full_like(size, 65), -0.25 * size)
-    septal = put(
-        (angle < 5) & ~who.has(*HEARTS["septal"], *OLD), septal, first
-    )  # r below where the axis is to the left
+    level = (angle < 5) & ~who.has(*HEARTS["septal"], *OLD)
+    septal = put(level, septal, first)  # r below where the axis is to the left
     basal = -u.between(0.05, 0.30)[:, None] * main
     back = size * u.between(0.30, 0.60) * torch.where(large, 1.6, 1.0)
     basal[:, 2] = who.override(back, {"RVH STE_POST": 0.1 * size})
