@@ -53,18 +53,17 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
 
     # regular: RR intervals between own beats vary by less than 7% (standard deviation over mean; 0 below two)
     both = m.own[:, 1:] & m.own[:, :-1]
-    mean = torch.where(both, gap, 0.0).sum(1) / both.sum(1).clamp(min=1)
-    square = torch.where(both, (gap - mean[:, None]) ** 2, 0.0).sum(1) / both.sum(1).clamp(min=1)
-    spread = (square.sqrt() / mean.clamp(min=1e-6)).nan_to_num()
+    even = torch.where(both, gap, torch.nan)
+    mean = even.nanmean(1, keepdim=True)
+    spread = ((even - mean).square().nanmean(1).sqrt() / mean[:, 0]).nan_to_num()
     regular = spread < 0.07
 
     # steady P: at one rate between 40 and 160 bpm; one may be hidden now and then
     p_gap = pad(m.p_onset_s, (0, 2), value=torch.nan).diff(dim=1)
     pp = p_gap.nanmedian(1, keepdim=True).values
     off = (p_gap / (p_gap / pp).round().clamp(min=1) / pp - 1).abs()
-    share, count = (off < 0.10).sum(1) / (~off.isnan()).sum(1).clamp(min=1), (~m.p_onset_s.isnan()).sum(1)
-    pp = pp[:, 0]
-    steady_p = (share > 0.75) & (count >= 4) & (pp > 0.375) & (pp < 1.5)
+    share, pp = (off < 0.10).sum(1) / (~off.isnan()).sum(1).clamp(min=1), pp[:, 0]
+    steady_p = (share > 0.75) & ((~m.p_onset_s.isnan()).sum(1) >= 4) & (pp > 0.375) & (pp < 1.5)
     # dropping: single P waves without QRS in an otherwise conducted rhythm, two P waves in a long RR interval
     long = gap > 1.25 * gap.nanquantile(0.25, dim=1, keepdim=True)
     alone = ((m.p_count[:, 1:] >= 2) & long).sum(1)
@@ -88,6 +87,7 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
     # atrial (B, K): own shape, earlier than 0.88 of the usual RR, after another P wave than the usual one
     atrial = (before < 0.88 * gap.nanmedian(1, keepdim=True).values) & m.own & ~m.usual_p
 
+    deep_end = (m.p_terminal_mv <= -LIMIT["LAE"]["terminal_mv"]) & (m.p_terminal_ms >= LIMIT["LAE"]["terminal_ms"])
     sinus = sinus_p & ~dropping & ~dissociated
     range_s = torch.where(gap.isnan(), -9, gap).amax(1) - torch.where(gap.isnan(), 9, gap).amin(1)
     irregular = sinus & ~(ventricular.any(1) | atrial.any(1)) & (1000 * range_s > LIMIT["SARRH"]["range_ms"])
@@ -95,8 +95,8 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
     no_p = ~sinus_p & ~flutter & conducted
     # Regular, fast and broad without a sinus P counts as ventricular. Something else that repeats itself twice a beat
     # is flutter, whose f waves make a QRS look broad, unless the QRS is broader than they ever make it.
-    tachycardia = regular & (m.rate_bpm > 100) & wide & (~flutter | (m.qrs_ms >= BROADER_THAN_FLUTTER))
-    tachycardia = tachycardia & ~sinus_p & conducted
+    tachycardia = regular & (m.rate_bpm > 100) & wide & ~sinus_p & conducted
+    tachycardia &= ~flutter | (m.qrs_ms >= BROADER_THAN_FLUTTER)
     return {
         "SR": plain & (m.rate_bpm >= slow) & (m.rate_bpm <= fast),
         "SBRAD": plain & (m.rate_bpm < slow),
@@ -115,10 +115,7 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
         "PAC": sinus & atrial.any(1),
         "PVC": ventricular.any(1) & ~bigeminal,
         "BIGU": bigeminal,
-        "LAE": sinus_p
-        & (m.p_ms >= LIMIT["LAE"]["p_ms"] - 3 * GRACE_MS)  # where P sinks into the base line
-        & (m.p_terminal_mv <= -LIMIT["LAE"]["terminal_mv"])
-        & (m.p_terminal_ms >= LIMIT["LAE"]["terminal_ms"]),
+        "LAE": sinus_p & deep_end & (m.p_ms >= LIMIT["LAE"]["p_ms"] - 3 * GRACE_MS),  # where P sinks into the base line
         "RAE": sinus_p & (lead("p_mv", "II") >= LIMIT["RAE"]["p_mv"]),
         "LQT": sinus & (m.qtc_ms >= LIMIT["LQT"]["qtc_ms"]),  # but beside a broad QRS, see `_conduction`
         "sinus_p": sinus_p,
@@ -129,30 +126,26 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
 
 def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dict[str, torch.Tensor]:
     """Bundle branch and fascicular blocks, pre-excitation, axis and ventricles added to the findings of `_rhythm`."""
-    lead, sinus_p, paced, wide = m.lead, found["sinus_p"], found["paced"], found["wide"]
+    lead, paced, wide = m.lead, found["paced"], found["wide"]
     r, s = lead("r_mv", "I", "V6"), lead("s_mv", "I", "V6")
     r_ms, s_ms = lead("r_ms", "I", "V6"), lead("s_ms", "I", "V6")
     high, low = lead("high_mv", "V1"), -lead("low_mv", "V1")
     # right: late forces to the right and front, R' (or a late R) in V1 or V2, broad S in I and V6
-    late = (lead("late_mv", "V1", "V2") > 0.05).any(1)
-    right_block = wide & late & ((s_ms > r_ms) | (s_ms >= 40)).all(1) & ~paced
+    late = lead("late_mv", "V1", "V2") > 0.05
+    right_block = wide & late.any(1) & ((s_ms > r_ms) | (s_ms >= 40)).all(1) & ~paced
     # incomplete: the same late forces within 120 ms, a second R beside an S
-    second = ((lead("late_mv", "V1", "V2") > 0.05) & (lead("low_mv", "V1", "V2") < -0.05)).any(1)
+    second = (late & (lead("low_mv", "V1", "V2") < -0.05)).any(1)
     partial = (m.qrs_ms >= LIMIT["IRBBB"]["qrs_ms"] - GRACE_MS) & ~wide & second & ~paced
     # left: broad R without q in I and V6, which peaks after 60 ms in V5 and V6, and rS or QS in V1
     no_q = ((lead("q_mv", "I", "V6") > -0.05) & (s > -0.3 * r)).all(1)
     late = (lead("r_at_ms", "V5", "V6") > 60 - 5).all(1)
     left_block = wide & (r_ms >= 60).all(1) & no_q & (low > 1.5 * high) & late & ~paced
     # short PR, broad QRS, and a slow start of 40 ms, the delta wave
-    pre_excited = (
-        sinus_p
-        & (m.pr_ms < LIMIT["WPW"]["pr_ms"])
-        & (m.qrs_ms >= LIMIT["WPW"]["qrs_ms"] - GRACE_MS)
-        & (m.delta_ms >= 40)
-    )
+    pre_excited = found["sinus_p"] & (m.pr_ms < LIMIT["WPW"]["pr_ms"]) & (m.delta_ms >= 40)
+    pre_excited &= m.qrs_ms >= LIMIT["WPW"]["qrs_ms"] - GRACE_MS
     # broad complexes hide voltage, ST, T and Q criteria; a right bundle branch block does not
-    delay = (m.qrs_ms > LIMIT["IVCD"]["qrs_ms"]) & ~left_block & ~right_block & ~partial & ~found["AFLT"]
-    delay = delay & ~(second & (m.qrs_ms < 126))  # nearly a right block, on its limit
+    delay = (m.qrs_ms > LIMIT["IVCD"]["qrs_ms"]) & ~(left_block | right_block | partial | found["AFLT"])
+    delay &= ~(second & (m.qrs_ms < 126))  # nearly a right block, on its limit
     clear = ~(left_block | delay | (wide & found["AFLT"]) | paced | pre_excited)
     # R of 0.6 mV in V1, taller than S is deep, with an axis to the right
     right_axis = (m.axis_deg > LIMIT["RAD"]["axis_deg"]) & (m.axis_deg <= 180)
@@ -171,15 +164,14 @@ def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dic
         qr = (in_leads(m.q_mv, *begins_q) <= -0.03) & (in_leads(m.r_mv, *begins_q) > 0.1)
         return ((r >= 0.03) & (s > r)).all(1) & qr.all(1) & ((m.qrs_ms < 120) | right_block)
 
-    posterior = (axis > LIMIT["LPFB"]["axis_deg"] - GRACE_DEG) & (axis <= 180) & fascicle(("I", "aVL"), ("III", "aVF"))
+    anterior = (axis <= LIMIT["LAFB"]["axis_deg"] + GRACE_DEG) & (axis >= -90 - GRACE_DEG)
+    posterior = (axis > LIMIT["LPFB"]["axis_deg"] - GRACE_DEG) & (axis <= 180) & ~right_ventricle
     return found | {
         "CLBBB": left_block & ~pre_excited,
         "CRBBB": right_block,
         "IRBBB": partial,
-        "LAFB": (axis <= LIMIT["LAFB"]["axis_deg"] + GRACE_DEG)
-        & (axis >= -90 - GRACE_DEG)
-        & fascicle(INFERIOR, ("aVL",)),
-        "LPFB": posterior & ~right_ventricle,
+        "LAFB": anterior & fascicle(INFERIOR, ("aVL",)),
+        "LPFB": posterior & fascicle(("I", "aVL"), ("III", "aVF")),
         "IVCD": delay & ~pre_excited & ~paced & ~found["VT"],
         "WPW": pre_excited,
         "LAD": clear & (m.axis_deg < LIMIT["LAD"]["axis_deg"]) & (m.axis_deg > -90),
@@ -204,28 +196,23 @@ def _repolarisation(m: Measured, found: dict[str, torch.Tensor], level: torch.Te
     j, st60, t = (lead(key, "V1", "V2") for key in ("j_mv", "st60_mv", "t_mv"))
     brugada = clear & ((j >= LIMIT["BRUG"]["j_mv"] - GRACE_MV) & (st60 < j) & (t < -0.05)).any(1) & ~found["CRBBB"]
     # early repolarisation: a notch of 0.1 mV at the end of R in two inferior or lateral leads, QRS under 120 ms
-    notch = torch.stack(
-        [
-            (lead("notch_mv", *few) >= LIMIT["EREP"]["notch_mv"]).sum(1) >= 2
-            for few in (INFERIOR, ("I", "aVL", "V5", "V6"))
-        ]
-    )
-    early = clear & notch.any(0) & (m.qrs_ms < 120)
+    notched = m.notch_mv >= LIMIT["EREP"]["notch_mv"]
+    notch = (in_leads(notched, *INFERIOR).sum(1) >= 2) | (in_leads(notched, "I", "aVL", "V5", "V6").sum(1) >= 2)
+    early = clear & notch & (m.qrs_ms < 120)
     local = clear & ~pericarditis & ~brugada & ~early  # ST deviation may mean a wall here
 
     up = m.st_mv >= level - GRACE_MV
     anterior = local & in_leads(up, "V3", "V4").all(1)
     # posterior is the mirror image of the back wall: ST down in V1 to V3, upright T, R taller than S is deep
-    down = (lead("st_mv", "V1", "V2", "V3") <= -LIMIT["STE_POST"]["st_mv"]).all(1) & (
-        lead("t_mv", "V2", "V3") > 0.05
-    ).all(1)
-    tall_r = (lead("high_mv", "V2", "V3") > -lead("low_mv", "V2", "V3")).any(1)
+    down = (lead("st_mv", "V1", "V2", "V3") <= -LIMIT["STE_POST"]["st_mv"]).all(1)
+    mirrored = down & (lead("t_mv", "V2", "V3") > 0.05).all(1)
+    mirrored &= (lead("high_mv", "V2", "V3") > -lead("low_mv", "V2", "V3")).any(1)
     walls = {
         "STE_ANT": anterior,
         "STE_SEP": local & in_leads(up, "V1", "V2").all(1),
         "STE_LAT": local & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & ~anterior,
         "STE_INF": local & (in_leads(up, *INFERIOR).sum(1) >= 2),
-        "STE_POST": local & down & tall_r & ~block,
+        "STE_POST": local & mirrored & ~block,
     }
     injured = torch.stack(list(walls.values())).any(0)
     inverted = (m.t_mv <= T_INVERTED + GRACE_MV) & ~(block[:, None] & FRONT)
@@ -239,7 +226,8 @@ def _repolarisation(m: Measured, found: dict[str, torch.Tensor], level: torch.Te
     # U larger than T, or of 0.1 mV beside a flat T, in two of V2 to V4
     u, t = lead("u_mv", "V2", "V3", "V4"), lead("t_mv", "V2", "V3", "V4").abs()
     large_u = (((u > t) | ((u >= 0.1) & (t < 0.15))).sum(1) >= 2) & (u.amax(1) > 0.05)
-    found |= walls | old | {
+    found |= walls | old
+    found |= {
         "IRBBB": found["IRBBB"] & ~brugada,  # its r' is no block's
         "STD": local & ~injured & any_pair(m.st_mv <= ST_DOWN + GRACE_MV, NEIGHBOURS),
         "TINV": clear & ~brugada & any_pair(inverted, NEIGHBOURS[:6]),
@@ -249,7 +237,7 @@ def _repolarisation(m: Measured, found: dict[str, torch.Tensor], level: torch.Te
         "PERI": pericarditis,
         "EREP": early,
         "BRUG": brugada,
-    }  # fmt: skip
+    }
     # non-specific: ST a little down, or T flat beside an R, where nothing else explains it
     flat = (m.t_mv.abs() <= LIMIT["NST"]["t_mv"]) & (m.high_mv >= LIMIT["NST"]["r_mv"])
     low = any_pair(m.st_mv <= -LIMIT["NST"]["st_mv"], NEIGHBOURS)
