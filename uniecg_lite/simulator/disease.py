@@ -5,6 +5,7 @@ Findings are drawn together as medicine puts them together; shares are for teach
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -48,6 +49,11 @@ class Patients:
     plan: torch.Tensor  # (B, F) bool, what shapes this heart
     place: torch.Tensor  # (B, T) standard normal, each of `TRAITS` among people of this sex and age
 
+    @cached_property
+    def drawn(self) -> dict[str, torch.Tensor]:
+        """Each finding by its code: (B,) bool."""
+        return dict(zip(CODES, self.plan.T.contiguous()))
+
     def usual(self, measure: str) -> torch.Tensor:
         """(B,) what this heart measures in health, in the unit of the row of data/people.json."""
         z = self.place[:, TRAITS.index(measure)] if measure in TRAITS else torch.zeros_like(self.age)
@@ -68,7 +74,7 @@ class Patients:
 
     def has(self, *codes: str) -> torch.Tensor:
         """(B,) True where any of these was drawn."""
-        return self.plan[:, [CODES.index(code) for code in codes]].any(1)
+        return torch.stack([self.drawn[code] for code in codes]).any(0)
 
     def override(self, value: torch.Tensor, cases: dict) -> torch.Tensor:
         """`value` (B, ...), replaced where findings were drawn: codes in one string -> what is there instead, or a
