@@ -23,6 +23,11 @@ def reaches(value: torch.Tensor, limit, grey, below: bool = False) -> torch.Tens
     return value[..., None] <= limit - by if below else value[..., None] >= limit + by
 
 
+def at(code: str, key: str, value: torch.Tensor, below: bool = False) -> torch.Tensor:
+    """`reaches` for the limit that data/findings.json has for this finding under this key."""
+    return reaches(value, *LIMITS[code][key], below)
+
+
 def no(answers: torch.Tensor) -> torch.Tensor:
     """Not so: (..., 3) answers of `reaches`, of which the surest is now that of the grey zone."""
     return ~answers.flip(-1)
@@ -34,11 +39,9 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
     Returns:
         rate_bpm, pr_ms (NaN where no P conducts at a constant interval), p_ms (NaN in rhythms without a sinus P),
         qrs_ms, qt_ms, qtc_ms (Bazett), axis_deg, age, all (B,); female (B,) bool; st_mv, t_mv, r_mv, s_mv, q_mv, p_mv
-        (B, 12) in lead order; q_wave (B, 12)
-        bool, pathological Q; findings (B, len(CODES)) bool; borderline (B, len(CODES)) bool, what lies so close to a
-        limit that nobody can measure on which side (grey zones of data/findings.json); onset_s (B, K) QRS onsets, NaN
-        outside the record;
-        beat_kind (B, K); p_onset_s (B, K) P onsets, NaN where there is none.
+        (B, 12) in lead order; q_wave (B, 12) bool, pathological Q; findings (B, len(CODES)) bool; borderline, as wide,
+        what lies so close to a limit that nobody can measure on which side (grey zones of data/findings.json);
+        onset_s (B, K) QRS onsets, NaN outside the record; beat_kind (B, K); p_onset_s (B, K), NaN where there is none.
     """
     inside = (beats.onset >= 0) & (beats.onset < seconds)
     first, last = (torch.where(inside, beats.onset, far) for far in (torch.inf, -torch.inf))
@@ -106,10 +109,10 @@ def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> 
     sinus, ectopic = (hearts.has(*codes)[:, None] for codes in (SINUS, ("PAC", "PVC", "BIGU")))
     gap, both = beats.onset.diff(dim=1), inside[:, 1:] & inside[:, :-1]
     longest, shortest = torch.where(both, gap, -torch.inf).amax(1), torch.where(both, gap, torch.inf).amin(1)
-    irregular = sinus & ~ectopic & reaches(1000 * (longest - shortest), *LIMITS["SARRH"]["range_ms"])
+    irregular = sinus & ~ectopic & at("SARRH", "range_ms", 1000 * (longest - shortest))
     plain = sinus & no(irregular) & ~truth["rate_bpm"].isnan()[:, None]  # one beat alone has no rate
-    slow = reaches(truth["rate_bpm"], *LIMITS["SBRAD"]["rate_bpm"], below=True)
-    fast = reaches(truth["rate_bpm"], *LIMITS["STACH"]["rate_bpm"])
+    slow = at("SBRAD", "rate_bpm", truth["rate_bpm"], below=True)
+    fast = at("STACH", "rate_bpm", truth["rate_bpm"])
     ventricular = (inside & (beats.kind == VENTRICULAR)).sum(1)
     bigeminal = hearts.has("BIGU") & (ventricular >= 2)
     exact = {"BIGU": bigeminal, "PVC": (ventricular > 0) & ~bigeminal}
@@ -119,7 +122,7 @@ def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> 
         "SR": plain & no(slow) & no(fast),
         "SBRAD": plain & slow,
         "STACH": plain & fast,
-        "1AVB": sinus & reaches(truth["pr_ms"], *LIMITS["1AVB"]["pr_ms"]),
+        "1AVB": sinus & at("1AVB", "pr_ms", truth["pr_ms"]),
         **{code: there[:, None].expand(-1, 3) for code, there in exact.items()},
     }
 
@@ -127,7 +130,6 @@ def _rhythm(hearts: Hearts, beats: Beats, truth: dict, inside: torch.Tensor) -> 
 def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
     """Intervals, axis, chambers, ischaemia, old infarcts, voltage and what is normal, from the beat's measures."""
     axis, st, t, r, s, qrs = (truth[key] for key in ("axis_deg", "st_mv", "t_mv", "r_mv", "s_mv", "qrs_ms"))
-    limits = LIMITS
 
     def drawn(*codes: str) -> torch.Tensor:
         return hearts.has(*codes)[:, None]
@@ -137,75 +139,69 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
 
     def by_sex(code: str, key: str, value: torch.Tensor) -> torch.Tensor:
         """(B, 3) at or over the limit of men or that of women."""
-        (men, grey), (women, _) = (limits[code][key.format(sex)] for sex in ("men", "women"))
+        (men, grey), (women, _) = (LIMITS[code][key.format(sex)] for sex in ("men", "women"))
         return reaches(value, torch.where(truth["female"], women, men), grey)
 
     # conduction: a right block is complete or not by its duration; what is broad without a cause is a delay
     right, other = drawn("CRBBB", "IRBBB"), drawn("CLBBB", "WPW", "VT", "PACE")
-    complete = right & reaches(qrs, *limits["CRBBB"]["qrs_ms"])
-    partial = right & reaches(qrs, *limits["IRBBB"]["qrs_ms"]) & no(complete)
-    delay = ~right & ~other & ~drawn("AFLT") & reaches(qrs, *limits["IVCD"]["qrs_ms"])
+    complete = right & at("CRBBB", "qrs_ms", qrs)
+    partial = right & at("IRBBB", "qrs_ms", qrs) & no(complete)
+    delay = ~right & ~other & ~drawn("AFLT") & at("IVCD", "qrs_ms", qrs)
     clear = ~other & no(delay)
     calm = clear & ~drawn("AFLT")  # flutter waves hide ST and Q
     local = calm & ~drawn(*OTHER_ST)
-    axis_right = reaches(axis, *limits["RAD"]["axis_deg"])
+    axis_right = at("RAD", "axis_deg", axis)
     # voltage
-    least, grey = limits["RVH"]["r_v1_mv"]
+    least, grey = LIMITS["RVH"]["r_v1_mv"]
     tall_r = reaches(lead(r, "V1"), least, grey) & reaches(lead(r + s, "V1"), 0, grey)
-    sokolow = reaches(in_leads(r, "V5", "V6").amax(1) - lead(s, "V1"), *limits["LVH"]["sokolow_mv"])
+    sokolow = at("LVH", "sokolow_mv", in_leads(r, "V5", "V6").amax(1) - lead(s, "V1"))
     voltage = sokolow | by_sex("LVH", "cornell_{}_mv", lead(r, "aVL") - lead(s, "V3"))
-    inverted = reaches(-t, *limits["TINV"]["t_mv"])  # (B, 12, 3)
+    inverted = at("TINV", "t_mv", -t)  # (B, 12, 3)
     strain = in_leads(inverted, "V5", "V6").all(1)
     front = torch.tensor([name in ("V1", "V2", "V3") for name in LEADS])
     out_of_place = inverted & ~(right & front)[..., None]  # in a right block it is a part of the block
-    up = reaches(st, st_level(truth["age"], truth["female"]), limits["STE_ANT"]["st_mv"][1])  # (B, 12, 3)
+    up = reaches(st, st_level(truth["age"], truth["female"]), LIMITS["STE_ANT"]["st_mv"][1])  # (B, 12, 3)
     anterior = local & in_leads(up, "V3", "V4").all(1)
-    wall = {
-        "STE_ANT": anterior,
-        "STE_SEP": local & in_leads(up, "V1", "V2").all(1),
-        "STE_INF": local & (in_leads(up, "II", "III", "aVF").sum(1) >= 2),
-        "STE_LAT": local & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & no(anterior),
-        "STE_POST": drawn("STE_POST") & no(delay),
-    }
+    deep_end = at("LAE", "terminal_mv", -truth["p_end_mv"]) & at("LAE", "terminal_ms", truth["p_end_ms"])  # of P in V1
     # Q: deep and long enough, or a QS, with an r that is hardly one
-    q = limits["Q_ANT"]
+    q = LIMITS["Q_ANT"]
     q_ms = torch.tensor([2 + q["q_v2_v3_ms" if name in ("V2", "V3") else "q_ms"][0] for name in LEADS])  # as it is seen
     deep = reaches(-truth["q_mv"], *q["q_mv"]) & reaches(1000 * truth["q_s"], q_ms, q["q_ms"][1])
     truth["q_wave"] = deep[..., 1].clone()
     deep[..., 2] |= (r < 0.06) & (s <= -0.08)
     scarred = calm & ~drawn("LAFB", "LPFB", "RVH")
-    found = found | wall
-    found |= {
+    found = found | {
+        "STE_ANT": anterior,
+        "STE_SEP": local & in_leads(up, "V1", "V2").all(1),
+        "STE_INF": local & (in_leads(up, "II", "III", "aVF").sum(1) >= 2),
+        "STE_LAT": local & any_pair(up, (("I", "aVL"), ("V5", "V6"))) & no(anterior),
         "CRBBB": complete,
         "IRBBB": partial,
         "IVCD": delay,
-        "LAFB": drawn("LAFB") & (drawn("CRBBB") | reaches(axis, *limits["LAFB"]["axis_deg"], below=True)),
-        "LPFB": drawn("LPFB") & (drawn("CRBBB") | reaches(axis % 360, *limits["LPFB"]["axis_deg"])),
-        "LAD": clear & reaches(axis, *limits["LAD"]["axis_deg"], below=True) & reaches(axis, -90, 5),
+        "LAFB": drawn("LAFB") & (drawn("CRBBB") | at("LAFB", "axis_deg", axis, below=True)),
+        "LPFB": drawn("LPFB") & (drawn("CRBBB") | at("LPFB", "axis_deg", axis % 360)),
+        "LAD": clear & at("LAD", "axis_deg", axis, below=True) & reaches(axis, -90, 5),
         "RAD": clear & axis_right,
-        "LVH": clear & voltage & (reaches(truth["age"], *limits["LVH"]["years"]) | strain),
+        "LVH": clear & voltage & (at("LVH", "years", truth["age"]) | strain),
         "RVH": clear & ~right & ~drawn("STE_POST", "LPFB") & tall_r & axis_right,
-        "LAE": drawn(*SINUS)
-        & reaches(truth["p_ms"], *limits["LAE"]["p_ms"])
-        & reaches(-truth["p_end_mv"], *limits["LAE"]["terminal_mv"])
-        & reaches(truth["p_end_ms"], *limits["LAE"]["terminal_ms"]),
-        "RAE": drawn(*SINUS) & reaches(lead(truth["p_mv"], "II"), *limits["RAE"]["p_mv"]),
+        "LAE": drawn(*SINUS) & at("LAE", "p_ms", truth["p_ms"]) & deep_end,
+        "RAE": drawn(*SINUS) & at("RAE", "p_mv", lead(truth["p_mv"], "II")),
         "TINV": clear & ~drawn("BRUG") & any_pair(out_of_place, NEIGHBOURS[:6]),  # III is often inverted in health
-        "LQT": clear & no(complete) & reaches(truth["qtc_ms"], *limits["LQT"]["qtc_ms"]) & drawn(*SINUS),
-        **{code: drawn(code) & no(delay) for code in ("HYPT", "HYPERK", "HYPOK", *OTHER_ST)},
-        "LOWV": clear & reaches(r - s, LOW_SWING, limits["LOWV"]["limb_mv"][1], below=True).all(1),
+        "LQT": clear & no(complete) & at("LQT", "qtc_ms", truth["qtc_ms"]) & drawn(*SINUS),
+        **{code: drawn(code) & no(delay) for code in ("STE_POST", "HYPT", "HYPERK", "HYPOK", *OTHER_ST)},
+        "LOWV": clear & reaches(r - s, LOW_SWING, LIMITS["LOWV"]["limb_mv"][1], below=True).all(1),
         **{code: scarred & any_pair(deep, pairs) for code, pairs in column("q_pairs").items()},
     }
     injured = torch.stack([found[code] for code in INJURY]).any(0)
-    found["STD"] = local & no(injured) & any_pair(reaches(-st, *limits["STD"]["st_mv"]), NEIGHBOURS)
-    flat = reaches(t.abs(), *limits["NST"]["t_mv"], below=True) & reaches(r, *limits["NST"]["r_mv"])
-    change = any_pair(flat, FLAT_T) | any_pair(reaches(-st, *limits["NST"]["st_mv"]), NEIGHBOURS)
+    found["STD"] = local & no(injured) & any_pair(at("STD", "st_mv", -st), NEIGHBOURS)
+    flat = at("NST", "t_mv", t.abs(), below=True) & at("NST", "r_mv", r)
+    change = any_pair(flat, FLAT_T) | any_pair(at("NST", "st_mv", -st), NEIGHBOURS)
     explained = torch.stack([found[code] for code in HIDES if "NST" in HIDES[code]]).any(0)
     found["NST"] = drawn(*SINUS) & local & no(explained) & change
     # normal: within every limit, and nothing else
     others = torch.stack([there for code, there in found.items() if code not in ("SR", "NORM")]).any(0)
     long_qt = by_sex("NORM", "qtc_{}_ms", truth["qtc_ms"])
-    upwards = reaches(axis, -90, limits["LAD"]["axis_deg"][1], below=True)  # neither to the left nor to the right
+    upwards = reaches(axis, -90, LIMITS["LAD"]["axis_deg"][1], below=True)  # neither to the left nor to the right
     unlike = no(others) & no(long_qt) & no(upwards)
-    found["NORM"] = found["SR"] & unlike & reaches(truth["pr_ms"], *limits["NORM"]["pr_ms"])
+    found["NORM"] = found["SR"] & unlike & at("NORM", "pr_ms", truth["pr_ms"])
     return found

@@ -12,6 +12,7 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
 from ...errors import require
+from ...leads import ROWS as INDEPENDENT
 
 BEFORE, AFTER = 0.50, 0.75  # s of the representative beat before and after its reference point
 ALIKE = 0.83  # correlation of two complexes over all leads above which they have one shape
@@ -19,7 +20,6 @@ ALIKE_P = 0.85  # correlation with the usual P above which a beat has that P
 STRETCHES = np.arange(0.82, 1.16, 0.01)  # of the ST-T of one beat against the median beat's
 SHARP = 36.0  # 1/s; below it a deflection is a T wave: those have 5 to 30, ventricular complexes over 40
 LARGE = 0.6  # mV in some lead; below it a second deflection in an RR interval is atrial
-INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]  # I, II, V1..V6
 
 
 @dataclass

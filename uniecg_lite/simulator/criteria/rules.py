@@ -58,35 +58,9 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
     spread = ((even - mean).square().nanmean(1).sqrt() / mean[:, 0]).nan_to_num()
     regular = spread < 0.07
 
-    # steady P: at one rate between 40 and 160 bpm; one may be hidden now and then
-    p_gap = pad(m.p_onset_s, (0, 2), value=torch.nan).diff(dim=1)
-    pp = p_gap.nanmedian(1, keepdim=True).values
-    off = (p_gap / (p_gap / pp).round().clamp(min=1) / pp - 1).abs()
-    share, pp = (off < 0.10).sum(1) / (~off.isnan()).sum(1).clamp(min=1), pp[:, 0]
-    steady_p = (share > 0.75) & ((~m.p_onset_s.isnan()).sum(1) >= 4) & (pp > 0.375) & (pp < 1.5)
-    # dropping: single P waves without QRS in an otherwise conducted rhythm, two P waves in a long RR interval
-    long = gap > 1.25 * gap.nanquantile(0.25, dim=1, keepdim=True)
-    alone = ((m.p_count[:, 1:] >= 2) & long).sum(1)
-    dropping = (alone >= 1) & steady_p & (alone < 0.7 * (~m.onset_s.isnan()).sum(1)) & ~flutter & ~paced
-    # growing: PR gets longer from beat to beat, where no lone P lies between two
-    steps = torch.where(m.p_count[:, 1:] == 1, m.pr_s.diff(dim=1), torch.nan)
-    growing = (steps.nanmedian(1).values > 0.015) | ((steps > 0.015).sum(1) > 0.6 * (~steps.isnan()).sum(1))
-    # dissociated: steady P waves, more of them than QRS complexes, at no fixed distance from them
-    scatter = ((m.pr_s - m.pr_s.nanmean(1, keepdim=True)) ** 2).nanmean(1).sqrt()
-    faster, loose = pp * 1.15 < gap.nanmedian(1).values, (scatter > 0.02) & (m.linked < 0.7)
-    dissociated = steady_p & faster & loose & regular & (m.rate_bpm < 60) & ~paced
-
-    # ventricular (B, K): early broad beats of another shape than the dominant one, without its P wave
-    before, after = pad(gap, (1, 0), value=torch.nan), pad(gap, (0, 1), value=torch.nan)
-    ventricular = ~m.own & ~m.usual_p & (m.beat_ms >= 110) & ~(before > after)
-    # in bigeminy own and ventricular beats take turns throughout; one that an end of the record cuts is not judged
-    there = ~m.onset_s.isnan() & (m.own | ~m.beat_ms.isnan())
-    both = there[:, 1:] & there[:, :-1]
-    turns = (ventricular[:, 1:] != ventricular[:, :-1]) & both
-    bigeminal = (ventricular.sum(1) >= 2) & (turns.sum(1) >= 0.85 * both.sum(1))
-    # atrial (B, K): own shape, earlier than 0.88 of the usual RR, after another P wave than the usual one
-    atrial = (before < 0.88 * gap.nanmedian(1, keepdim=True).values) & m.own & ~m.usual_p
-
+    dropping, growing, dissociated = _second_and_third_degree(m, gap, regular)
+    dropping, dissociated = dropping & ~flutter & ~paced, dissociated & ~paced
+    ventricular, bigeminal, atrial = _ectopy(m, gap)
     deep_end = (m.p_terminal_mv <= -LIMIT["LAE"]["terminal_mv"]) & (m.p_terminal_ms >= LIMIT["LAE"]["terminal_ms"])
     sinus = sinus_p & ~dropping & ~dissociated
     range_s = torch.where(gap.isnan(), -9, gap).amax(1) - torch.where(gap.isnan(), 9, gap).amin(1)
@@ -122,6 +96,43 @@ def _rhythm(m: Measured) -> dict[str, torch.Tensor]:
         "paced": paced,
         "wide": wide,
     }
+
+
+def _second_and_third_degree(m: Measured, gap: torch.Tensor, regular: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Beats dropped, PR growing before that, atria and ventricles apart: RR intervals (B, K - 1) s -> (B,) each."""
+    # steady P: at one rate between 40 and 160 bpm; one may be hidden now and then
+    p_gap = pad(m.p_onset_s, (0, 2), value=torch.nan).diff(dim=1)
+    pp = p_gap.nanmedian(1, keepdim=True).values
+    off = (p_gap / (p_gap / pp).round().clamp(min=1) / pp - 1).abs()
+    share, pp = (off < 0.10).sum(1) / (~off.isnan()).sum(1).clamp(min=1), pp[:, 0]
+    steady_p = (share > 0.75) & ((~m.p_onset_s.isnan()).sum(1) >= 4) & (pp > 0.375) & (pp < 1.5)
+    # dropping: single P waves without QRS in an otherwise conducted rhythm, two P waves in a long RR interval
+    long = gap > 1.25 * gap.nanquantile(0.25, dim=1, keepdim=True)
+    alone = ((m.p_count[:, 1:] >= 2) & long).sum(1)
+    dropping = (alone >= 1) & steady_p & (alone < 0.7 * (~m.onset_s.isnan()).sum(1))
+    # growing: PR gets longer from beat to beat, where no lone P lies between two
+    steps = torch.where(m.p_count[:, 1:] == 1, m.pr_s.diff(dim=1), torch.nan)
+    growing = (steps.nanmedian(1).values > 0.015) | ((steps > 0.015).sum(1) > 0.6 * (~steps.isnan()).sum(1))
+    # dissociated: steady P waves, more of them than QRS complexes, at no fixed distance from them
+    scatter = ((m.pr_s - m.pr_s.nanmean(1, keepdim=True)) ** 2).nanmean(1).sqrt()
+    faster, loose = pp * 1.15 < gap.nanmedian(1).values, (scatter > 0.02) & (m.linked < 0.7)
+    dissociated = steady_p & faster & loose & regular & (m.rate_bpm < 60)
+    return dropping, growing, dissociated
+
+
+def _ectopy(m: Measured, gap: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Which beats come early from a ventricle (B, K), every second one (B,), early from the atria (B, K)."""
+    # ventricular (B, K): early broad beats of another shape than the dominant one, without its P wave
+    before, after = pad(gap, (1, 0), value=torch.nan), pad(gap, (0, 1), value=torch.nan)
+    ventricular = ~m.own & ~m.usual_p & (m.beat_ms >= 110) & ~(before > after)
+    # in bigeminy own and ventricular beats take turns throughout; one that an end of the record cuts is not judged
+    there = ~m.onset_s.isnan() & (m.own | ~m.beat_ms.isnan())
+    both = there[:, 1:] & there[:, :-1]
+    turns = (ventricular[:, 1:] != ventricular[:, :-1]) & both
+    bigeminal = (ventricular.sum(1) >= 2) & (turns.sum(1) >= 0.85 * both.sum(1))
+    # atrial (B, K): own shape, earlier than 0.88 of the usual RR, after another P wave than the usual one
+    atrial = (before < 0.88 * gap.nanmedian(1, keepdim=True).values) & m.own & ~m.usual_p
+    return ventricular, bigeminal, atrial
 
 
 def _conduction(m: Measured, found: dict[str, torch.Tensor], age, female) -> dict[str, torch.Tensor]:
