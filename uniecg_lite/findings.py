@@ -63,6 +63,7 @@ HIDES = {  # code -> findings that it may hide: the row names them, or their gro
 ST_DOWN, T_INVERTED = -LIMITS["STD"]["st_mv"][0], -LIMITS["TINV"]["t_mv"][0]
 T_TALL = torch.tensor([LIMITS["HYPT"]["t_mv" if name in CHEST else "limb_t_mv"][0] for name in LEADS])
 LOW_SWING = torch.tensor([LIMITS["LOWV"]["chest_mv" if name in CHEST else "limb_mv"][0] for name in LEADS])  # of QRS
+Q_MS = torch.tensor([LIMITS["Q_ANT"]["q_v2_v3_ms" if name in ("V2", "V3") else "q_ms"][0] for name in LEADS])
 T_LEADS = ("I", "II", "aVL", "aVF", "V2", "V3", "V4", "V5", "V6")  # leads where an adult's T wave is upright
 Q_LEADS = tuple(name for name in LEADS if name not in ("aVR", "V1"))  # a QS is normal in these two
 DRIFT_FROM_MV, STATIC_FROM_MV = 0.25, 0.025  # a lead from here on is called noisy: about one record in seven has one

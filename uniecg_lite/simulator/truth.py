@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from ..findings import CODES, HIDES, INJURY, LIMITS, LOW_SWING, OTHER_ST, SINUS, column, st_level
+from ..findings import CODES, HIDES, INJURY, LIMITS, LOW_SWING, OTHER_ST, Q_MS, SINUS, column, st_level
 from ..leads import FLAT_T, LEADS, NEIGHBOURS, any_pair, from_independent, in_leads
 from .hearts import Hearts, beat_signal
 from .schedule import ATRIAL, NO_P, VENTRICULAR, Beats
@@ -164,9 +164,8 @@ def _shape(hearts: Hearts, truth: dict, found: dict) -> dict[str, torch.Tensor]:
     anterior = local & in_leads(up, "V3", "V4").all(1)
     deep_end = at("LAE", "terminal_mv", -truth["p_end_mv"]) & at("LAE", "terminal_ms", truth["p_end_ms"])  # of P in V1
     # Q: deep and long enough, or a QS, with an r that is hardly one
-    q = LIMITS["Q_ANT"]
-    q_ms = torch.tensor([2 + q["q_v2_v3_ms" if name in ("V2", "V3") else "q_ms"][0] for name in LEADS])  # as it is seen
-    deep = reaches(-truth["q_mv"], *q["q_mv"]) & reaches(1000 * truth["q_s"], q_ms, q["q_ms"][1])
+    long = reaches(1000 * truth["q_s"], 2 + Q_MS, LIMITS["Q_ANT"]["q_ms"][1])  # as it is seen
+    deep = at("Q_ANT", "q_mv", -truth["q_mv"]) & long
     truth["q_wave"] = deep[..., 1].clone()
     deep[..., 2] |= (r < 0.06) & (s <= -0.08)
     scarred = calm & ~drawn("LAFB", "LPFB", "RVH")

@@ -11,7 +11,7 @@ data/findings.json, where each has its source. Durations are given a sample's gr
 import torch
 from torch.nn.functional import pad
 
-from ...findings import CODES, HIDES, LIMITS, LOW_SWING, ST_DOWN, T_INVERTED, column, st_level
+from ...findings import CODES, HIDES, LIMITS, LOW_SWING, Q_MS, ST_DOWN, T_INVERTED, column, st_level
 from ...leads import CHEST, FLAT_T, LEADS, NEIGHBOURS, any_pair, in_leads
 from .measures import Measured, measure_signal
 
@@ -20,8 +20,7 @@ GRACE_MV = 0.005  # half of the hundredth of a millivolt that a reader can tell 
 INFERIOR = ("II", "III", "aVF")
 FRONT = torch.tensor([name in ("V1", "V2", "V3") for name in LEADS])
 LIMIT = {code: {key: number for key, (number, _) in row.items()} for code, row in LIMITS.items()}
-Q_MV, Q_MS, FRONT_Q_MS = (LIMIT["Q_ANT"][key] for key in ("q_mv", "q_ms", "q_v2_v3_ms"))
-Q_LEAST_MS = torch.tensor([(FRONT_Q_MS if name in ("V2", "V3") else Q_MS) - 2 for name in LEADS])  # less a sample
+Q_MV, Q_LEAST_MS = LIMIT["Q_ANT"]["q_mv"], Q_MS - 2  # less a sample
 BROADER_THAN_FLUTTER = 160  # ms
 
 
