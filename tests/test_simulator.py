@@ -494,7 +494,7 @@ def test_qt_shortens_when_the_heart_is_fast(population):
 
 
 def test_long_qt_is_a_long_corrected_qt(population):
-    named = ~has(population, *WIDE) & ~right_block(population) & has(population, "SR", "SBRAD", "STACH", "SARRH")
+    named = ~has(population, *WIDE, "CRBBB") & has(population, "SR", "SBRAD", "STACH", "SARRH")
     assert torch.equal(named & (population.truth["qtc_ms"] >= 480), has(population, "LQT"))
 
 
