@@ -39,7 +39,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, fields, is_dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -120,9 +120,7 @@ from uniecg_lite.metrics.grounded import contradictions, grounded, grounded_one,
 from uniecg_lite.metrics.prompt_scores import load_prompts, prompt_metrics
 from uniecg_lite.metrics.qa import chance_scores, draw_questions, majority, qa_scores
 from uniecg_lite.metrics.reader import decode_facts, facts, facts_loss, Reader
-from uniecg_lite.metrics.real_records import (
-    groups_of_findings, load_real_records, load_signals, manifest_rows, real_rates, statements
-)
+from uniecg_lite.metrics.real_records import finding_table, load_records, rated_records, resampled
 from uniecg_lite.metrics.realism import (
     band_rms, comparable, compare as realism_of, quiet_noise, separability, sinus_like, statistics
 )
@@ -1170,37 +1168,18 @@ def _signals_scored() -> dict:
 def _real_scored() -> dict:
 
     folder = real_records_folder()
-    records = load_real_records(folder)
-    out = {"groups": plain({g: [c, sorted(s)] for g, (c, s) in groups_of_findings().items()})}
-    out["groups"] = sha(out["groups"])
-    out["rates"] = sha(real_rates(folder))
-    out["statements"] = sha([sorted(statements(row)) for row in manifest_rows(folder)])
-    out["records"] = [
-        sha(records.names),
-        sha(records.labels),
-        records.groups,
-        sha(records.codes),
-        sha(records.patients),
-    ]
-    out["refused"] = {k: bare(v) for k, v in records.left_out.items()} | {"flagged": records.flagged}
-    names, signals, people, refused = load_signals(folder)
-    out["signals"] = [len(names), kept(signals), sha(people)]
+    records = load_records(folder)
+    signal, (rated, rates, lost) = records.signal(range(len(records))), rated_records(folder)
+    names = records.column("record"), records.column("patient"), records.column("statements")
+    out = {"records": [len(records), *map(sha, names)], "signals": kept(signal)}
+    out["rates"] = [len(rated), kept(rates), lost]
     torch.manual_seed(0)
     reader = shaken(Reader())
-    logits = reader.predict(records.signal)[1]
+    logits = reader.predict(signal)[1]
     out["logits"] = kept(logits, 4)
-    shown = _notebook_17(records, reader)
-    scores = partial(shown["real_scores"], times=50)
-    out |= _macro("scores", scores(logits, records, "reader") | scores(logits > 0, records, "uniecg"))
-    worst = shown["gallery"](logits > 0, records, 6)
-    out["gallery"] = [[row[k] for k in ("record", "label", "said", "missed", "invented")] for row in worst]
-    out["folds"] = sha([shown["folds_of"](records, folds, seed) for folds, seed in ((2, 0), (3, 1))])
-    with losses() as found, contextlib.redirect_stdout(io.StringIO()):
-        for cell in ("17c18e", "17c19"):
-            exec(shown["cells"][cell], shown)
-    out |= _macro("tuned", shown["gained"]) | {"tuned.losses": found}
-    weight = shown["resampled"](records.patients, 20)
-    label = records.labels[:, 0]
+    table = finding_table(records, logits > 0, torch.full((len(records),), 80.0), logits, times=50)
+    out["table"] = [len(table), sha([*table.index]), sha(table.n.tolist()), *map(digits, table.loc["macro"].tolist())]
+    weight, label = resampled(names[1], 20), torch.arange(len(records)) % 3 == 0
     out["resampled"] = kept(weight)
     out["weighted"] = [
         kept(real.weighted_auroc(logits[:, 0], label, weight)),
@@ -1209,26 +1188,6 @@ def _real_scored() -> dict:
     out["threshold"] = digits(best_threshold(logits[:, 0], label))
     out["means"] = plain(means({"simulated.LVH.f1": 0.5, "simulated.PVC.f1": math.nan, "real.LVH.auroc": 0.7}))
     return {f"real.{key}": value for key, value in out.items()}
-
-
-def _notebook_17(records, reader) -> dict:
-    """The names of notebook 17 where it has just defined how it tunes a reader, at a small size."""
-    cells = json.loads((ROOT / "notebooks" / "17_simulated_to_real.ipynb").read_text(encoding="utf-8"))["cells"]
-    names = {"cells": {cell["id"]: "".join(cell["source"]) for cell in cells}, "seed": 0, "profile": "smoke"}
-    with contextlib.redirect_stdout(io.StringIO()):
-        for cell in ("17c02a", "17c02", "17c02b", "17c02c", "17c16a", "17c18a", "17c18b", "17c18c", "17c18d"):
-            exec(names["cells"][cell], names)
-    names |= {"records": records, "reader": reader, "TUNING": Training(13, 8, 4e-4, 2)}
-    names["P"] = argparse.Namespace(scored=64, reader=argparse.Namespace(steps=12))
-    names["real_scores"] = partial(names["real_scores"], times=20)
-    return names
-
-
-def _macro(prefix: str, found: dict) -> dict:
-    """Figures over all groups as they are, those of each group as a hash."""
-    each = {key: digits(value) for key, value in found.items() if "real_auroc." in key or "real_f1." in key}
-    rest = {key: value for key, value in found.items() if key not in each}
-    return many(prefix, rest) | {f"{prefix}.each": [len(each), sha(each)]}
 
 
 def _models_scored() -> dict:
@@ -1740,9 +1699,9 @@ def _bad_requests() -> dict:
     os.environ.pop("UNIECG_JUDGE_URL")
     out["judged"] = said(lambda: judged(["a"], []))
     out["chat_report"] = said(lambda: chat_report(b"", "x"))
-    out["manifest"] = said(lambda: manifest_rows(folder))
+    out["manifest"] = said(lambda: rated_records(folder))
     (folder / "manifest.csv").write_text("record,label_group,flags,scp_codes,snomed_dx,patient_id,label_groups_all\n")
-    out["real.none"] = said(lambda: load_real_records(folder))
+    out["real.none"] = said(lambda: load_records(folder))
     few = patients().signal
     out["separability"] = said(lambda: separability(few[:5], few[:20]))
     net = torch.nn.Linear(2, 2).requires_grad_(False)

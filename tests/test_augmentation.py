@@ -12,7 +12,6 @@ from uniecg_lite import cohort
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.findings import CODES
 from uniecg_lite.leads import lead_law_residual
-from uniecg_lite.metrics.real_records import RealRecords
 from uniecg_lite.store import Store
 from uniecg_lite.studies import real as augmentation
 from uniecg_lite.studies.grid import STUDIES, run_study
@@ -114,10 +113,9 @@ def test_cells(room, tmp_path, variant):
 
 
 def test_real_records_are_scored_where_they_carry_the_finding(room, tmp_path, monkeypatch):
-    label = torch.arange(12)[:, None] < 4
-    signal = room.held[0][:12]
-    real = RealRecords([], signal, label, [CODE], [[CODE]], [str(i) for i in range(12)], {}, {})
-    monkeypatch.setattr(room, "real", real)
+    label = torch.zeros(12, len(CODES), dtype=torch.bool)
+    label[:4, CODES.index(CODE)] = True
+    monkeypatch.setattr(room, "real", (room.held[0][:12], label, torch.ones_like(label)))
     found = augmentation.measure(room, "plain10", 0, tmp_path)
     assert found["real.f1"] == found[f"real.{CODE}.f1"] and found["real.auroc"] == found[f"real.{CODE}.auroc"]
 

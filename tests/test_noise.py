@@ -96,10 +96,11 @@ def test_a_fast_recorder_also_hears_the_mains():
 
 
 def test_close_to_real_records(real_records):
-    from uniecg_lite.metrics.real_records import load_signals
+    from uniecg_lite.metrics.real_records import load_records
     from uniecg_lite.metrics.realism import sinus_like
 
-    real = load_signals(real_records[0].parent)[1]
+    records = load_records(real_records[0].parent)
+    real = records.signal(range(len(records)))
     real = real[sinus_like(real)]
     signal = from_independent(noise(0, torch.arange(300), T, 100.0)[0])[..., :1000]
     drift = ks_distance(band_rms(signal)["drift"].flatten(), band_rms(real)["drift"].flatten())

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from uniecg_lite import beats
+from uniecg_lite.cohort import in_memory, simulated
 from uniecg_lite.config import SMOKE
 from uniecg_lite.errors import BadArtifact, BadECG
 from uniecg_lite.findings import CODES
 from uniecg_lite.leads import from_independent
 from uniecg_lite.metrics import realism
-from uniecg_lite.metrics.real_records import load_signals
+from uniecg_lite.metrics.real_records import load_records
 from uniecg_lite.metrics.realism import band_rms, compare, ks_distance, sinus_like, statistics
 from uniecg_lite.simulator.hearts import as_recorded
 from uniecg_lite.simulator.simulate import simulate
@@ -134,14 +135,12 @@ def test_comparable_records_match_the_rates(generated):
 @pytest.fixture
 def recorded(monkeypatch, tmp_path):
     """A folder that stands for real records: ninety simulated ones of another population."""
-    other = simulate(6, torch.arange(90)).signal
+    other = in_memory(simulated(6, 90))
     (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "manifest.csv").write_text("record\n")
+    (tmp_path / "real" / "manifest.csv").write_text("record\n" + 91 * "r\n")
     monkeypatch.setenv("UNIECG_REAL_ECG", str(tmp_path / "real"))
     monkeypatch.setenv("UNIECG_ARTIFACTS", str(tmp_path / "artifacts"))
-    monkeypatch.setattr(
-        study, "load_signals", lambda folder: ([], other, [str(i) for i in range(90)], {"lost": "no file"})
-    )
+    monkeypatch.setattr(study, "load_records", lambda folder: other)
     return tmp_path / "real"
 
 
@@ -204,5 +203,6 @@ def test_real_and_simulated_records_are_still_told_apart(real_records):
 
 def separability_of_real(records, most: int) -> torch.Tensor:
     """The first sinus-like real records."""
-    signal = load_signals(records[0].parent)[1]
+    records = load_records(records[0].parent)
+    signal = records.signal(range(len(records)))
     return signal[sinus_like(signal)][:most]

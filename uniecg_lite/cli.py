@@ -1,5 +1,6 @@
 """The shell's way in: `python -m uniecg_lite run | interpret | generate | verify | check | results | data | ...`."""
 
+import json
 import os
 import sys
 import warnings
@@ -135,6 +136,31 @@ def prompts(
     typer.echo(by_kind(scores).round(3).to_string())
     for row in scores[~scores.right | scores.asked.eq(False)].itertuples() if wrong else ():
         typer.echo(f"{row.kind}: {row.prompt}\n  {row.understood or ('an ECG' if row.generated else 'words')}")
+
+
+@app.command("score-records")
+def score_records(
+    folder: Annotated[Path, typer.Argument(help="PTB-XL, MIMIC-IV-ECG, a CinC Challenge, or records with labels.csv.")],
+    split: Annotated[
+        str | None, typer.Option(help="Only train, validation or test: the model knows the others.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to write all scores, as JSON.")] = Path("out/records.json"),
+    profile: ProfileOption = "laptop",
+    model: ModelOption = None,
+):
+    """Score reports of real records, finding by finding, with intervals by patient, apart for each origin of labels."""
+    from .metrics.chain import reports
+    from .metrics.real_records import load_records, reference_rates, report_tables
+    from .store import write_text
+
+    reader, records = _model(profile, model), load_records(folder, split)
+    signal = records.signal(range(len(records)))
+    found, scores = report_tables(records, reports(reader, signal), reference_rates(signal)), {}
+    for origin, (table, rates) in found.items():
+        typer.echo(f"\nLabels: {origin}\n{table.round(2).to_string()}\n{rates}")
+        scores[origin] = rates | {"findings": json.loads(table.to_json(orient="index"))}
+    write_text(out, json.dumps(scores, indent=2) + "\n")
+    typer.echo(f"saved {out}")
 
 
 @app.command()

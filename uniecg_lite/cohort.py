@@ -25,7 +25,7 @@ NUMBERS = ("rate_bpm", "pr_ms", "qrs_ms", "qt_ms", "qtc_ms", "axis_deg", "age")
 PER_LEAD = ("st_mv", "t_mv", "r_mv", "s_mv", "q_mv", "p_mv", "drift_mv", "static_mv")
 SHARES = (0.60, 0.75)  # where validation and test begin among real patients
 AGAIN = 6  # one simulated patient in six comes back for a second ECG
-TEXTS = ("record", "patient", "split", "labels_from", "report")  # the last three of real records alone
+TEXTS = ("record", "patient", "split", "labels_from", "report", "statements")  # three of real records alone
 CHUNK = 252
 SIMULATED = re.compile(r"s\d+-\d{6,}(-\d+)?")  # the name of a record that can be simulated again
 
@@ -55,7 +55,8 @@ class Cohort:
     """A split on disk, read through a memory map.
 
     `signal(rows)` gives (B, 12, 1000) float32 mV at 100 Hz; `truth(rows)` the simulator's truth, NaN where unknown.
-    Real records have a column `known` besides (see `known`), who labelled them (`labels_from`) and a `report`.
+    Real records have a column `known` besides (see `known`), who labelled them (`labels_from`), a `report` and
+    codes (`statements`).
     """
 
     def __init__(self, table: datasets.Dataset):
@@ -86,7 +87,7 @@ class Cohort:
         return {key: torch.from_numpy(np.stack(x) if x.dtype == object else np.array(x)) for key, x in part}
 
     def column(self, name: str) -> list:
-        """One column as a list: record, patient; of real records labels_from and report."""
+        """One column as a list: record, patient; of real records labels_from, report, statements."""
         return self.table[name][:].tolist()
 
 
@@ -104,7 +105,7 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
         with ExitStack() as files:
             streams, places, schema = {}, {}, None
             for chunk in rows:
-                table = pa.table({key: _column(value) for key, value in chunk.items()})
+                table = _table(chunk)
                 if schema is None:
                     schema = table.schema
                     places = {name: str(room / f"{name}.arrow") for name in SPLITS}
@@ -125,11 +126,26 @@ def write(rows: Iterator[dict], folder: str | Path) -> Path:
     return Path(folder)
 
 
+def in_memory(rows: Iterator[dict]) -> Cohort:
+    """Rows as `write` takes them, of all splits, as a cohort that is on no disk.
+
+    Raises:
+        BadECG: there are none.
+    """
+    tables = [_table(chunk) for chunk in rows]
+    require(tables, "None of these records can be used: choose a folder of readable records.", BadECG)
+    return Cohort(datasets.Dataset(pa.concat_tables([table.select(tables[0].column_names) for table in tables])))
+
+
 def check_leakage(patients: dict[str, list[str]]) -> None:
     """Split -> the patient of each record; refuses (BadECG) splits of which any two share a patient."""
     for one, other in combinations(patients, 2):
         shared = min({*patients[one]} & {*patients[other]}, default=None)
         require(shared is None, f"Patient {shared} is in {one} and in {other}: keep each patient in one split.", BadECG)
+
+
+def _table(chunk: dict) -> pa.Table:
+    return pa.table({key: _column(value) for key, value in chunk.items()})
 
 
 def _column(value) -> pa.Array:

@@ -20,7 +20,7 @@ from .ecg import ECG
 from .ecg_tables import patient
 from .errors import BadArtifact, BadECG, BadRequest, refused, require
 from .findings import CODES, FACTS
-from .real_labels import ABSENT, TABLE, THERE, labels, never_stated, report_statements, scp_statements
+from .real_labels import ABSENT, TABLE, THERE, codes_of, labels, never_stated, report_statements, scp_statements
 
 MISSING = 29999  # what MIMIC-IV-ECG writes where the machine measured nothing
 OLDEST = 90.0  # of whom it is stated only that they are over 89
@@ -33,7 +33,7 @@ def cohort_rows(seed: int, records: int, source: str | None = None) -> Iterator[
     """Rows for `cohort.write`, up to so many, from a source as above, by default `UNIECG_COHORT` or the simulator.
 
     A real row has the columns of a simulated one, NaN where nothing is known; `known` (B, len(FACTS)), see
-    `known`; `split`, by patient, stratified; `labels_from`, `report`. In a mix simulated rows have them, too.
+    `known`; `split`, by patient, stratified; `labels_from`, `report`, `statements`. In a mix simulated ones have them.
 
     Raises:
         BadRequest: no such source or folder.
@@ -73,14 +73,17 @@ def _as_real(rows: dict) -> dict:
     """Simulated rows with the columns of real ones: all is known."""
     n = len(rows["record"])
     own = {"known": np.ones((n, len(FACTS)), bool), "split": [split_of(p) for p in rows["patient"]]}
-    own |= {"female": rows["female"].astype(np.float32), "labels_from": ["simulator"] * n, "report": [""] * n}
+    own |= {"female": rows["female"].astype(np.float32), "labels_from": ["simulator"] * n}
+    own |= {"report": [""] * n, "statements": [""] * n}
     return rows | own
 
 
-def real_rows(kind: str, folder: Path, records: int, seed: int = 0, beside_ptbxl: bool = False) -> Iterator[dict]:
+def real_rows(
+    kind: str, folder: Path, records: int, seed: int = 0, beside_ptbxl: bool = False, only: str | None = None
+) -> Iterator[dict]:
     """Rows of a real source, of up to so many records drawn by chance; says how many could be read, and why others not.
 
-    `beside_ptbxl`: PTB-XL is in the same cohort, so its records in the challenge (HR*) are left out.
+    `beside_ptbxl`: PTB-XL is in the same cohort, so its records in the challenge (HR*) are left out. `only` a split.
     """
     table = SOURCES[kind](Path(folder))
     require(len(table), f"There is no record in {folder}: choose a folder of records.", BadArtifact)
@@ -95,6 +98,7 @@ def real_rows(kind: str, folder: Path, records: int, seed: int = 0, beside_ptbxl
     table["patient"] = f"{kind}-" + table.patient
     table["split"] = split_by_patient(table.patient.to_numpy(), decided == THERE, table.labels_from.to_numpy())
     chosen = np.sort(np.random.default_rng(seed).permutation(len(table))[: max(0, records)])
+    chosen = chosen[(table.split[chosen] == only) | (only is None)]
     count = 0
     for part in tqdm(np.split(chosen, range(CHUNK, len(chosen), CHUNK)), kind, leave=False):
         signals = {i: one for i in part if (one := _signal(table.path[i], left_out)) is not None}
@@ -129,6 +133,7 @@ def _rows(table: pd.DataFrame, signal: np.ndarray, decided: np.ndarray) -> dict:
         **{key: numbers[key].to_numpy() for key in NUMBERS},
         **{key: np.full((n, 12), np.nan, np.float32) for key in PER_LEAD},
         "known": np.concatenate([decided >= ABSENT, measured], 1),
+        "statements": ["; ".join(codes_of(one)) for one in table.statements],
     }
 
 

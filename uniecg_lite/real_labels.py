@@ -94,6 +94,24 @@ def report_statements(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(out))
 
 
+def codes_of(statements: Mapping[str, Collection[str]]) -> list[str]:
+    """What a record states in codes, as distinct from words."""
+    return [one for name, stated in statements.items() if name not in ("report", "machine") for one in stated]
+
+
+def group_label(stated: Collection[str], codes: Collection[str]) -> int:
+    """THERE, ABSENT or UNKNOWN: one of these findings, without saying which, as an infarct of no given age has it.
+
+    A statement of SCP-ECG means the group when it states or leaves open all of its findings; without any it is unknown.
+    """
+    kinds = [kind for name in ("scp", "subclass") for kind in vocabulary(name)[:2]]
+    stated = [one for one in stated if not one.isdigit()]  # SNOMED CT names no wall
+    found = [one for one in stated if {*codes} <= set().union(*(kind.get(one.strip("?"), ()) for kind in kinds))]
+    if not found:
+        return ABSENT if stated else UNKNOWN
+    return UNKNOWN if all(one[0] == "?" for one in found) else THERE
+
+
 def never_stated(decided: np.ndarray, sources: np.ndarray) -> None:
     """Make unknown, in place, what no record of one origin states: its silence rules nothing out.
 

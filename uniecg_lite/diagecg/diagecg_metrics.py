@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..beats import R_PEAK, heart_rate, measure_beat, representative_beat
-from ..ecg import ECG
-from ..findings import NAMES
+from ..findings import NAMES, readings
 from ..language.conversations import Corpus
 from ..language.questions import Question
 from ..language.report_parser import parse_report
@@ -21,7 +20,7 @@ from ..metrics.chain import PROMPT
 from ..metrics.evidence import WAVES, ratios, wave_windows
 from ..metrics.grounded import grounded
 from ..metrics.qa import answer_each, draw_questions, qa_scores
-from ..metrics.real_records import load_signals, real_rates
+from ..metrics.real_records import rated_records
 from ..metrics.reports import report_scores
 from ..training import inference
 from .diagecg_model import DiagECG
@@ -215,20 +214,19 @@ def real_metrics(model: DiagECG, folder: Path) -> dict[str, float]:
     Raises:
         BadECG: no record with an undisputed rate can be loaded.
     """
-    rates = real_rates(folder)
-    names, signal, _, refused = load_signals(folder, list(rates))
-    known = [(ecg.age, ecg.sex) for ecg in (ECG.load(folder / name) for name in names)]
-    prompts = ["" if None in about else "Age {:.0f}. Sex {}. ".format(*about) for about in known]
+    records, rate, refused = rated_records(folder)
+    signal, patients = records.signal(range(len(records))), readings(records.truth())
+    prompts = [f"Age {r.age:.0f}. Sex {r.sex}. " if r.sex and r.age == r.age else "" for r in patients]
     words = torch.cat([model.codec.read_tokens(x.to(model.device)).cpu() for x in signal.split(128)])
     texts = model.write([f"{prompt}{PROMPT}" for prompt in prompts], words[:, None])
     stated = torch.tensor([parse_report(text).rate_bpm for text in texts]).nan_to_num(80.0)
-    error = (stated - torch.tensor([rates[name] for name in names])).abs()
+    error = (stated - rate).abs()
     coded = codec_metrics(model.codec, signal)
     return {
         "diagecg.real_hr_median_error_bpm": error.median().item(),
         "diagecg.real_hr_mean_error_bpm": error.mean().item(),
         "diagecg.real_reconstruction_rmse_mv": coded["diagecg.reconstruction_rmse_mv"],
         "diagecg.real_reconstruction_share": coded["diagecg.reconstruction_share"],
-        "diagecg.real_records": len(names),
-        "diagecg.real_refused": len(refused),
+        "diagecg.real_records": len(records),
+        "diagecg.real_refused": refused,
     }

@@ -17,7 +17,7 @@ from ..language.requests import Request
 from ..language.wording import worded
 from .generation import control, fidelity, person_scores, requested, standard
 from .reader import Reader
-from .real_records import load_signals, real_rates
+from .real_records import rated_records
 from .reports import macro_f1, report_scores, table_of
 
 PROMPT = "Interpret this ECG."
@@ -86,21 +86,20 @@ def real_folder() -> Path | None:
 
 
 def real_metrics(model, folder: Path) -> dict[str, float]:
-    """Heart rates that the model reads from real records, against the undisputed reference rates (`real_rates`).
+    """Heart rates that the model reads from real records, against the undisputed reference rates (`rated_records`).
 
     A record that cannot be loaded is left out and counted; a report without a rate counts as 80 bpm.
 
     Raises:
         BadECG: no record with an undisputed rate can be loaded.
     """
-    rates = real_rates(folder)
-    names, signal, _, refused = load_signals(folder, list(rates))
-    rate = torch.tensor([rates[name] for name in names])
+    records, rate, refused = rated_records(folder)
+    signal = records.signal(range(len(records)))
     stated = torch.tensor([parse_report(text).rate_bpm for text in reports(model, signal)]).nan_to_num(80.0)
     return {
         "real.hr_median_error_bpm": (stated - rate).abs().median().item(),
         "real.hr_mean_error_bpm": (stated - rate).abs().mean().item(),
-        "real.records": len(names),
-        "real.refused": len(refused),
+        "real.records": len(records),
+        "real.refused": refused,
         "real.peaks_hr_median_error_bpm": (heart_rate(signal, 100.0) - rate).abs().nanmedian().item(),
     }

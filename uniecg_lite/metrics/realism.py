@@ -5,6 +5,8 @@ means that it cannot tell, 1.0 that it always can: the classifier two-sample tes
 classifier two-sample tests", arXiv 1610.06545.
 """
 
+import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy.stats import ks_2samp
@@ -15,7 +17,6 @@ from ..beats import BEFORE_S, EDGE_S, centred, cut_beats, heart_rate, r_peaks
 from ..errors import BadECG
 from ..findings import CODES
 from ..leads import ROWS
-from .real_records import patient_index
 
 HZ = 100.0  # of all signals here
 BANDS = {"drift": (0.0, 0.5), "slow": (0.5, 3.0), "wave": (3.0, 15.0), "sharp": (15.0, 35.0), "fine": (35.0, 49.0)}
@@ -143,7 +144,7 @@ def _sample(signal: Tensor, names: list, seed: int, side: int):
     turn = torch.arange(len(owner)) - torch.searchsorted(owner, owner)  # within the record
     step = (torch.bincount(owner)[owner] / BEATS_EACH).clamp(min=1)
     keep = (turn / step).floor() != ((turn - 1) / step).floor()
-    patient = patient_index(names)
+    patient = torch.from_numpy(pd.factorize(np.array(names))[0])
     generator = torch.Generator().manual_seed(2 * seed + side)
     fold = torch.randperm(int(patient.max()) + 1, generator=generator) % FOLDS
     return cut[keep], owner[keep], fold[patient][owner[keep]]

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from ..config import profile as find_profile
 from ..errors import BadRequest, UniECGError, require
 from ..store import Store, commit, machine, write_text
-from . import diag, making, mapping, real, stage2, systems
+from . import diag, making, mapping, real, simreal, stage2, systems
 from .study import ABOUT, Study, cell_path, places, read_cell, write_cell
 
 PARTS = {  # of each study: prepare, measure, settings
@@ -29,6 +29,7 @@ PARTS = {  # of each study: prepare, measure, settings
     "broken": (making.StudyContext, stage2.broken_measure, partial(stage2.settings, "broken")),
     "augmentation": (real.prepare, real.measure, real.settings),
     "realism": (real.realism_prepare, real.realism_measure, real.realism_settings),
+    "simreal": (simreal.Records, simreal.measure, simreal.settings),
 }
 STUDIES = {name: Study(name, *PARTS[name], **about) for name, about in ABOUT.items()}
 
@@ -47,7 +48,7 @@ def run_study(
     """Run the cells of a study that are not there yet, seed by seed, from the artifacts of the chain with seed 0.
 
     A cell counts as there when it is finished with the same settings, by this run or among the committed ones.
-    `realism` alone starts from real records, and needs no artifacts.
+    `realism` starts from real records, and needs no artifacts.
 
     Args:
         name: one of `STUDIES`.

@@ -15,6 +15,7 @@ from itertools import pairwise, product
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,7 +29,7 @@ from ..language.conversations import Corpus
 from ..leads import from_independent
 from ..metrics.chain import real_folder
 from ..metrics.generation import standard
-from ..metrics.real_records import load_real_records, load_signals, weighted_auroc
+from ..metrics.real_records import load_records, weighted_auroc
 from ..metrics.realism import comparable, compare, separability, sinus_like
 from ..metrics.reports import weighted_f1
 from ..simulator import hashing
@@ -39,7 +40,7 @@ from ..simulator.schedule import schedule
 from ..simulator.simulate import heart_signal, simulate
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
-from .study import hashes, manifest_hash, open_split
+from .study import file_hash, hashes, open_split
 
 RARE = ("CRBBB", "LVH", "PVC")  # a block, tall waves, early beats; cardiologists state them in real records, too
 SOURCES = ("plain", "copies", "made", "more")  # what stands beside the examples
@@ -71,7 +72,10 @@ def settings(store: Store, variant: str) -> dict:
     beside, others = SIZES.get(P.name, USUAL)
     inputs = hashes(store, "cohort", *(["diffusets"] if generated else []))
     out = {"records": P.records, "rare": list(RARE), "others": others, "width": WIDTH}
-    out |= {"classifier": asdict(P.study_classifier), "inputs": inputs | {"manifest": folder and manifest_hash(folder)}}
+    out |= {
+        "classifier": asdict(P.study_classifier),
+        "inputs": inputs | {"manifest": folder and file_hash(folder / "manifest.csv")},
+    }
     out |= {} if variant.startswith("plain") else {"beside": beside}
     return out | ({"sample_steps": P.sample_steps, "guidance": P.guidance} if generated else {})
 
@@ -83,6 +87,8 @@ def prepare(store: Store) -> SimpleNamespace:
     folder = real_folder()
     if folder is None:
         tqdm.write("There are no real records: `real.*` is left out. UNIECG_REAL_ECG names a folder that has them.")
+    real = load_records(folder) if folder else None
+    about = real.truth() if real else {}
     return SimpleNamespace(
         profile=store.profile,
         train=train,
@@ -90,7 +96,7 @@ def prepare(store: Store) -> SimpleNamespace:
         generator=Generator.from_pretrained(store.path("diffusets")),
         chosen=chosen,  # who set the threshold: (n, 12, 1000) mV and (n, F) bool of the validation split
         held=held,  # the same of the test split
-        real=load_real_records(folder) if folder else None,
+        real=real and (real.signal(range(len(real))), about["findings"].bool(), about["known"][:, : len(CODES)].bool()),
     )
 
 
@@ -106,9 +112,10 @@ def measure(room: SimpleNamespace, variant: str, seed: int, folder: Path) -> dic
         column = CODES.index(code)
         threshold = best_threshold(logits(model, room.chosen[0]), room.chosen[1][:, column])
         out |= scores(f"simulated.{code}", logits(model, room.held[0]), room.held[1][:, column], threshold)
-        if room.real and code in room.real.groups:
-            label = room.real.labels[:, room.real.groups.index(code)]
-            out |= scores(f"real.{code}", logits(model, room.real.signal), label, threshold)
+        if room.real:
+            signal, label, known = room.real[0], *(part[:, column] for part in room.real[1:])
+            stated = logits(model, signal[known])
+            out |= scores(f"real.{code}", stated, label[known], threshold) if (label & known).any() else {}
         out[f"examples.{code}"] = min(k, len(room.corpus.carriers[code]))
     return out | means(out)
 
@@ -225,13 +232,14 @@ def realism_settings(store: Store, variant: str) -> dict:
     advice = "set UNIECG_REAL_ECG to a folder that has them and a manifest.csv."
     require(folder, f"Study 'realism' needs real records: {advice}", BadArtifact)
     found = {"records": records, "epochs": epochs, "simulated_mv": [round(mv, 3) for mv in spread.tolist()]}
-    return found | {"inputs": {"manifest": manifest_hash(folder)}}
+    return found | {"inputs": {"manifest": file_hash(folder / "manifest.csv")}}
 
 
 def realism_prepare(store: Store) -> SimpleNamespace:
     """Real records with a regular, narrow rhythm, and simulated ones of about their rates; nothing of the chain."""
     records, epochs = REALISM_SIZES.get(store.profile.name, REALISM_USUAL)
-    _, real, patients, refused = load_signals(real_folder())
+    table, found = pd.read_csv(real_folder() / "manifest.csv"), load_records(real_folder())
+    real, patients = found.signal(range(len(found))), found.column("patient")
     keep = sinus_like(real)
     whole = simulate(0, torch.arange(records), noise=False)
     return SimpleNamespace(
@@ -239,7 +247,7 @@ def realism_prepare(store: Store) -> SimpleNamespace:
         patients=[p for p, there in zip(patients, keep.tolist()) if there],
         index=comparable(whole.signal, whole.truth["findings"].bool(), real[keep]),  # (M,) simulated records' numbers
         epochs=epochs,
-        refused=len(refused),  # real records that could not be read
+        refused=len(table) - len(found),  # real records that could not be read
     )
 
 

@@ -295,9 +295,9 @@ def cell_basis(store: Store, *names: str) -> dict:
     return {"records": store.profile.records, "scored": store.profile.study_scored, "inputs": hashes(store, *names)}
 
 
-def manifest_hash(folder: Path) -> str:
-    """What `hashes` says, of a folder of real records, by its `manifest.csv`."""
-    return blake2b((folder / "manifest.csv").read_bytes(), digest_size=16).hexdigest()
+def file_hash(path: Path) -> str:
+    """What `hashes` says, of a folder of real records, by the file that lists them."""
+    return blake2b(path.read_bytes(), digest_size=16).hexdigest()
 
 
 def size(module: torch.nn.Module) -> int:
