@@ -116,7 +116,7 @@ def typed(text: str, rng: random.Random) -> str:
         text = re.sub(r"(?<=[ ,(])\d{1,3}(?=[ ,.)]|$)", lambda digits: in_words(int(digits[0])), text)
     for pattern, shorter, share in PROMPTS["spoken"]:
         text = re.sub(pattern, shorter, text, flags=re.I) if rng.random() < share else text
-    for _ in range(rng.choice((0, 0, 0, 1, 1, 2, 3))):
+    for _ in range(rng.choice((0, 0, 0, 0, 0, 0, 1, 1, 2))):
         words = [found.span() for found in re.finditer(r"[a-z]{4,}", text)]  # numbers and abbreviations stay
         if words:
             start, end = rng.choice(words)
