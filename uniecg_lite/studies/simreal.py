@@ -40,15 +40,9 @@ from .systems import train_once, trivial_report
 
 REPEATS = 10
 SHARES = {  # variant: whether simulated records are learned from, and the share of the real training patients
-    "simulated": (True, 0.0),
-    "mixed10": (True, 0.1),
-    "mixed": (True, 1.0),
-    "real10": (False, 0.1),
-    "real": (False, 1.0),
-    "random": (True, 1.0),
-    "blind": (True, 1.0),
-    "majority": (False, 1.0),
-}
+    "simulated": (True, 0.0), "mixed10": (True, 0.1), "mixed": (True, 1.0), "real10": (False, 0.1),
+    "real": (False, 1.0), "random": (True, 1.0), "blind": (True, 1.0), "majority": (False, 1.0),
+}  # fmt: skip
 WITH_READER = ("simulated", "mixed10", "mixed", "real10", "real")
 ENOUGH = 5  # validation records with a finding, to choose a threshold from
 SINGLE = ("LVH", "inferior infarct", "CLBBB", "CRBBB")  # findings whose scores are kept one by one
@@ -168,10 +162,7 @@ def reader_scores(room: Records, variant: str, seed: int, folder: Path) -> dict[
         step.learn(facts_loss(reader(room.train.signal(drawn).to(device)).float(), table[drawn].to(device)))
     chosen, test = (reader.predict(part.signal(range(len(part))))[1] for part in map(room.real.get, SPLITS[1:]))
     truth = room.real["validation"].truth()
-    there = truth["findings"].bool() & truth["known"][:, : len(CODES)].bool()
-    limits = [
-        best_threshold(logit[known], label[known]) if label.sum() >= ENOUGH else 0.0
-        for logit, label, known in zip(chosen.T, there.T, truth["known"][:, : len(CODES)].bool().T)
-    ]
+    columns = zip(chosen.T, truth["findings"].bool().T, truth["known"][:, : len(CODES)].bool().T)
+    limits = [best_threshold(z[k], y[k]) if (y & k).sum() >= ENOUGH else 0.0 for z, y, k in columns]
     found = finding_table(room.real["test"], test >= torch.tensor(limits), room.rates, test)
     return flat("reader.", found.loc[["macro"]])
