@@ -46,6 +46,7 @@ COMMANDS = (
     "results",
     "stale",
     "prompts",
+    "score-records",
     "diagnose",
     "bench",
     "study",

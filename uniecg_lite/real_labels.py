@@ -96,7 +96,8 @@ def report_statements(text: str) -> tuple[str, ...]:
 
 def codes_of(statements: Mapping[str, Collection[str]]) -> list[str]:
     """What a record states in codes, as distinct from words."""
-    return [one for name, stated in statements.items() if name not in ("report", "machine") for one in stated]
+    coded = (stated for name, stated in statements.items() if name not in ("report", "machine"))
+    return [one for stated in coded for one in stated if one]
 
 
 def group_label(stated: Collection[str], codes: Collection[str]) -> int:
