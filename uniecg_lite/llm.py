@@ -20,6 +20,7 @@ Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, 
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 ORDER = ("first", "second")  # ECGs that are looked at together
 ATTENTION = {"cuda": "sdpa", "cpu": "eager"}  # fused, but a pocket model on a CPU is faster without
+FILLED = 4  # what a blank of a form that is filled counts beside one that is left open
 IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 
 
@@ -152,9 +153,11 @@ class ECGLanguageModel(nn.Module):
 
     def form(self, request: str) -> Form:
         """How a wish is answered before there are [ECG] tokens: a form, each of whose blanks foretells the words of
-        what fills it, all at once, as the [ECG] tokens will have to. The request is in canonical words."""
+        what fills it, all at once, as the [ECG] tokens will have to; filled ones count `FILLED` times. The request is in
+        canonical words."""
         keys, fill = self.form_ids(), Request.parse(request).filled()
-        words = [(keys[0],), (), *(tuple(encode(self.tokenizer, f" {value}")) for value in fill)]
+        ids = [tuple(encode(self.tokenizer, f" {value}")) for value in fill]
+        words = [(keys[0],), (), *(each * (1 if value == "unknown" else FILLED) for each, value in zip(ids, fill))]
         return Form([*keys, self.tokenizer.eos_token_id], words)
 
     def splice(self, ids: torch.Tensor, ecg: torch.Tensor | None) -> torch.Tensor:
