@@ -158,7 +158,7 @@ def healthy(records):
 
 def test_smaller_voltage_is_low_voltage_and_larger_is_hypertrophy(healthy):
     assert not diagnose(measure_signal(healthy, HZ))["LOWV"].any()
-    assert diagnose(measure_signal(0.25 * healthy, HZ))["LOWV"].all()
+    assert diagnose(measure_signal(0.15 * healthy, HZ))["LOWV"].all()
     assert diagnose(measure_signal(5.0 * healthy, HZ))["LVH"].all()
 
 

@@ -105,7 +105,7 @@ def measure(room: Records, variant: str, seed: int, folder: Path) -> dict[str, f
     else:
         texts = written(room, variant, seed, folder)
     if variant in WITH_READER:
-        out |= reader_scores(room, variant, seed, folder)
+        out |= reader_metrics(room, variant, seed, folder)
     for name, (table, errors) in report_tables(test, texts, room.rates).items():
         out |= flat("" if name == "all" else f"{name}.", table) | (errors if name == "all" else {})
     return out
@@ -152,7 +152,7 @@ def train_encoders(room: Records, phi: nn.ModuleList, rows: torch.Tensor, seed: 
         step.learn(sum(probe.loss(x[:, 1:FRONT], facts_of) for probe, x in zip(probes, tokens)))
 
 
-def reader_scores(room: Records, variant: str, seed: int, folder: Path) -> dict[str, float]:
+def reader_metrics(room: Records, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """An independent reader of the same records; thresholds of its logits are those of real validation records."""
     plan, device, rows = room.store.profile.reader, device_and_why()[0], room.drawn(variant, seed)
     torch.manual_seed(seed)
