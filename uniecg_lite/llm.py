@@ -20,7 +20,7 @@ Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, 
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 ORDER = ("first", "second")  # ECGs that are looked at together
 ATTENTION = {"cuda": "sdpa", "cpu": "eager"}  # fused, but a pocket model on a CPU is faster without
-FILLED = 4  # what a blank of a form that is filled counts beside one that is left open
+FILLED = 8  # what a blank of a form that is filled counts beside one that is left open
 IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 
 
