@@ -152,11 +152,8 @@ class ECGLanguageModel(nn.Module):
         return [next(i for i in ids if self.tokenizer.decode([i]).strip()) for ids in pieces]
 
     def form(self, request: str) -> Form:
-        """How a wish is answered before there are [ECG] tokens: a form, each of whose blanks foretells the words of
-        what fills it, all at once, as the [ECG] tokens will have to; filled ones count `FILLED` times.
-
-        The request is in canonical words.
-        """
+        """How a wish (in canonical words) is answered before there are [ECG] tokens: a form, each of whose blanks
+        foretells the words of what fills it, all at once, as the [ECG] tokens will have to; see `FILLED`."""
         keys, fill = self.form_ids(), Request.parse(request).filled()
         ids = [tuple(encode(self.tokenizer, f" {value}")) for value in fill]
         words = [(keys[0],), (), *(each * (1 if value == "unknown" else FILLED) for each, value in zip(ids, fill))]
