@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,7 +9,6 @@ import tiny
 import torch
 from test_real_cohorts import write_ptbxl
 
-from uniecg_lite.config import LAPTOP
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.findings import CODES, NAMES
 from uniecg_lite.metrics.chain import reports
@@ -67,11 +65,6 @@ def test_questions_ask_what_is_known_of_test_records(room):
     assert "single-verify" in kinds and not kinds & {"noise", "numeric_feature"}, "of which nothing is known"
     asked = [question.ecg_id for question in room.questions["ecgqa"]]
     assert [(row,) for row in range(len(test))] == sorted(rows for rows in asked if len(rows) == 1)
-
-
-def test_stage_1_is_shortened_alone():
-    short = simreal.shortened(LAPTOP)
-    assert short.stage1.steps == 1700 and replace(short, stage1=LAPTOP.stage1) == LAPTOP
 
 
 @pytest.mark.parametrize("variant", ["mixed10", "real", "blind", "majority"])

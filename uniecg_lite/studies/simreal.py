@@ -1,16 +1,16 @@
 """Study `simreal`: what do simulated records buy when recorded ones are read, beside few real ones or many?
 
 Encoders (by the facts of notebook 02 alone), independent reader, alignment and stage 1 learn from the same records, by
-the profile's steps (two thirds of them in stage 1: a cell of profile laptop takes under 25 minutes on one core), from
-the run's language model; the split of the real data set that nothing learns from is scored. A real record is drawn
-`REPEATS` times as often as a simulated one; SR, SBRAD and STACH follow its rate. Questions are those of `Corpus` about
-one record (`qa.*`; aims of `mixed`: verify 0.75, choose 0.57, query 0.41), and published ones (`ecgqa.*`).
+the profile's steps (laptop: some 20 minutes a cell on one core), from the run's language model; the split of the real
+data set that nothing learns from is scored. A real record is drawn `REPEATS` times as often as a simulated one; SR,
+SBRAD and STACH follow its rate. Questions are those of `Corpus` about one record (`qa.*`; aims of `mixed`: verify 0.75,
+choose 0.57, query 0.41), and published ones (`ecgqa.*`).
 """
 
 import math
 import os
 import random
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from torch import nn
 from ..beats import heart_rate
 from ..checkpoints import new_encoders
 from ..cohort import SPLITS, Cohort, in_memory
-from ..config import Profile
 from ..ecg_image import raster
 from ..encoders import FRONT, FactProbes, targets
 from ..errors import BadRequest, require
@@ -67,14 +66,9 @@ def sources() -> dict[str, Path]:
     return {"ptbxl": found[0]} | ({"ecg_qa": Path(questions)} if questions else {})
 
 
-def shortened(P: Profile) -> Profile:
-    """The same profile, with two thirds of the steps of stage 1."""
-    return replace(P, stage1=replace(P.stage1, steps=2 * P.stage1.steps // 3))
-
-
 def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: records and their shares, trainings, questions, and the language model it starts from."""
-    P, files = shortened(store.profile), {name: file_hash(path) for name, path in sources().items()}
+    P, files = store.profile, {name: file_hash(path) for name, path in sources().items()}
     plans = {name: asdict(getattr(P, name)) for name in ("encoders", "reader", "alignment", "stage1")}
     out = {"records": P.records, "shares": list(SHARES[variant]), "repeats": REPEATS, "questions": QUESTIONS}
     return out | {"plans": plans, "inputs": hashes(store, "language") | files}
@@ -143,7 +137,7 @@ def flat(prefix: str, table: pd.DataFrame) -> dict[str, float]:
 
 def trained(room: Records, variant: str, seed: int, folder: Path) -> UniECG:
     """Encoders, then alignment and stage 1 of a variant; weights are kept in `folder`, so that they train once."""
-    P, device, rows = shortened(room.store.profile), device_and_why()[0], room.drawn(variant, seed)
+    P, device, rows = room.store.profile, device_and_why()[0], room.drawn(variant, seed)
     torch.manual_seed(seed)
     phi = nn.ModuleList(new_encoders(P)).to(device)
     if variant == "blind":  # all tokens are zeros
