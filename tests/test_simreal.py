@@ -1,5 +1,6 @@
 """simreal: each arm learns from the records it names, never from those that are scored; it runs on a tiny folder."""
 
+import json
 import math
 
 import pandas as pd
@@ -9,6 +10,8 @@ import torch
 from test_real_cohorts import write_ptbxl
 
 from uniecg_lite.errors import BadRequest
+from uniecg_lite.findings import CODES, NAMES
+from uniecg_lite.metrics.chain import reports
 from uniecg_lite.studies import simreal
 from uniecg_lite.studies.grid import STUDIES, run_study
 
@@ -20,9 +23,20 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def room(store, tmp_path_factory):
+    """Forty real records; a published question about each, and one about the first two."""
+    about = {"template_id": 26, "question_id": 1, "question_type": "single-verify", "attribute_type": "noise"}
+    about |= {"question": "Is static noise present in lead aVF based on the ECG?", "answer": ["no"]}
+    rows = [about | {"sample_id": i, "ecg_id": [i], "attribute": ["static noise"]} for i in range(1, 41)]
+    rows += [rows[0] | {"question_type": "comparison_irrelevant-query", "ecg_id": [1, 2], "answer": ["none"]}]
+    path = tmp_path_factory.mktemp("ecg_qa") / "questions.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNIECG_PTBXL", str(write_ptbxl(tmp_path_factory.mktemp("ptbxl"), 40)))
-        return simreal.Records(store)
+        patch.setenv("UNIECG_ECG_QA", str(path))
+        patch.setattr(simreal, "QUESTIONS", 60)
+        records = simreal.Records(store)
+        assert {*records.questions} == {"qa", "ecgqa"}
+    return records
 
 
 def test_each_arm_learns_from_the_records_it_names(room):
@@ -39,17 +53,37 @@ def test_each_arm_learns_from_the_records_it_names(room):
     assert held.isdisjoint(people) and len(room.real["test"]) > 4
 
 
+def test_questions_ask_what_is_known_of_test_records(room):
+    code, test = {name: code for code, name in NAMES.items()}, room.real["test"]
+    known, kinds = test.truth()["known"], set()
+    assert len(room.questions["qa"]) == 60
+    for question in room.questions["qa"]:
+        (row,) = question.ecg_id
+        named = [code[name] for name in (*(question.attribute or ()), *question.answer) if name in code]
+        assert all(known[row, CODES.index(one)] for one in named), question
+        kinds |= {question.question_type, question.attribute_type}
+    assert "single-verify" in kinds and not kinds & {"noise", "numeric_feature"}, "of which nothing is known"
+    asked = [question.ecg_id for question in room.questions["ecgqa"]]
+    assert [(row,) for row in range(len(test))] == sorted(rows for rows in asked if len(rows) == 1)
+
+
 @pytest.mark.parametrize("variant", ["mixed10", "real", "blind", "majority"])
 def test_cells(room, tmp_path, variant, monkeypatch):
     monkeypatch.setattr("uniecg_lite.metrics.real_records.FEWEST", 1)
     found = simreal.measure(room, variant, 0, tmp_path)
     assert {"macro.f1", "official.macro.f1", "CLBBB.sensitivity", "rate_median_error_bpm"} <= found.keys()
     assert ("reader.macro.auroc" in found) == (variant in ("mixed10", "real"))
+    answered = {"qa.verify", "qa.questions", "ecgqa.verify", "ecgqa.questions"}
+    assert answered & found.keys() == (set() if variant == "majority" else answered)
     assert 0 <= found["macro.f1"] <= 1 and found["macro.f1_low"] <= found["macro.f1_high"]
 
 
-def test_zeros_in_place_of_an_ecg_give_everybody_one_report(room, tmp_path):
-    assert len({*simreal.written(room, "blind", 0, tmp_path)}) == 1
+def test_zeros_in_place_of_an_ecg_give_everybody_one_report_and_train_once(room, tmp_path, monkeypatch):
+    test = room.real["test"].signal(range(len(room.real["test"])))
+    found = reports(simreal.trained(room, "blind", 0, tmp_path), test)
+    assert len({*found}) == 1
+    monkeypatch.setattr(simreal, "train_reading", None)
+    assert reports(simreal.trained(room, "blind", 0, tmp_path), test) == found, "as after a kill while it was scored"
 
 
 def test_without_real_records_it_says_what_to_set(monkeypatch, tmp_path):
@@ -63,6 +97,9 @@ def test_a_cell_depends_on_the_table_of_records(store, monkeypatch, tmp_path):
     monkeypatch.setenv("UNIECG_PTBXL", str(write_ptbxl(tmp_path)))
     before = simreal.settings(store, "mixed")
     assert before == simreal.settings(store, "mixed") != simreal.settings(store, "real")
-    table = pd.read_csv(simreal.ptbxl_table())
-    table.iloc[1:].to_csv(simreal.ptbxl_table(), index=False)
-    assert before != simreal.settings(store, "mixed")
+    path = simreal.sources()["ptbxl"]
+    pd.read_csv(path).iloc[1:].to_csv(path, index=False)
+    after = simreal.settings(store, "mixed")
+    assert before != after
+    monkeypatch.setenv("UNIECG_ECG_QA", str(path))
+    assert after != simreal.settings(store, "mixed")

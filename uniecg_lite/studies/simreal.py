@@ -1,8 +1,10 @@
 """Study `simreal`: what do simulated records buy when recorded ones are read, beside few real ones or many?
 
 Encoders (by the facts of notebook 02 alone), independent reader, alignment and stage 1 learn from the same records, by
-the profile's steps, from the run's language model; the split of the real data set that nothing learns from is scored.
-A real record is drawn `REPEATS` times as often as a simulated one; SR, SBRAD and STACH follow its rate.
+the profile's steps (laptop: some 20 minutes a cell on one core), from the run's language model; the split of the real
+data set that nothing learns from is scored. A real record is drawn `REPEATS` times as often as a simulated one; SR,
+SBRAD and STACH follow its rate. Questions are those of `Corpus` about one record (`qa.*`; aims of `mixed`: verify 0.75,
+choose 0.57, query 0.41), and published ones (`ecgqa.*`).
 """
 
 import math
@@ -25,10 +27,12 @@ from ..encoders import FRONT, FactProbes, targets
 from ..errors import BadRequest, require
 from ..findings import CODES
 from ..language.conversations import Corpus
+from ..language.questions import QUESTION_TYPES, Question, ecg_qa
 from ..llm import load_llm
-from ..metrics.chain import PROMPT
+from ..metrics.chain import reports
+from ..metrics.qa import answers, qa_scores
 from ..metrics.reader import Reader, facts, facts_loss
-from ..metrics.real_records import finding_table, labels_by_rate, reference_rates, report_tables
+from ..metrics.real_records import finding_table, label_table, labels_by_rate, reference_rates, report_tables
 from ..model import UniECG
 from ..real_cohorts import cohort_rows
 from ..stages import CachedTokens, train_reading
@@ -43,37 +47,38 @@ SHARES = {  # variant: whether simulated records are learned from, and the share
     "simulated": (True, 0.0), "mixed10": (True, 0.1), "mixed": (True, 1.0), "real10": (False, 0.1),
     "real": (False, 1.0), "random": (True, 1.0), "blind": (True, 1.0), "majority": (False, 1.0),
 }  # fmt: skip
-WITH_READER = ("simulated", "mixed10", "mixed", "real10", "real")
+QUESTIONS = 600
 ENOUGH = 5  # validation records with a finding, to choose a threshold from
 SINGLE = ("LVH", "inferior infarct", "CLBBB", "CRBBB")  # findings whose scores are kept one by one
 
 
-def ptbxl_table() -> Path:
-    """`ptbxl_database.csv` of the folder in PTB-XL's layout that `UNIECG_PTBXL` names.
+def sources() -> dict[str, Path]:
+    """`ptbxl`: the table of the folder in PTB-XL's layout that `UNIECG_PTBXL` names; `ecg_qa`: a file of published
+    questions about its records, if `UNIECG_ECG_QA` names one.
 
     Raises:
-        BadRequest: it is not set, or names no such folder.
+        BadRequest: `UNIECG_PTBXL` is not set, or names no such folder.
     """
-    folder = os.environ.get("UNIECG_PTBXL")
+    folder, questions = os.environ.get("UNIECG_PTBXL"), os.environ.get("UNIECG_ECG_QA")
     found = sorted(Path(folder).rglob("ptbxl_database.csv")) if folder else []
     advice = "Study 'simreal' needs real records: set UNIECG_PTBXL to a folder with PTB-XL's ptbxl_database.csv."
     require(found, advice, BadRequest)
-    return found[0]
+    return {"ptbxl": found[0]} | ({"ecg_qa": Path(questions)} if questions else {})
 
 
 def settings(store: Store, variant: str) -> dict:
-    """What a cell depends on: records and their shares, trainings, and the language model it starts from."""
-    P, listed = store.profile, file_hash(ptbxl_table())
+    """What a cell depends on: records and their shares, trainings, questions, and the language model it starts from."""
+    P, files = store.profile, {name: file_hash(path) for name, path in sources().items()}
     plans = {name: asdict(getattr(P, name)) for name in ("encoders", "reader", "alignment", "stage1")}
-    out = {"records": P.records, "shares": list(SHARES[variant]), "repeats": REPEATS, "plans": plans}
-    return out | {"inputs": hashes(store, "language") | {"ptbxl": listed}}
+    out = {"records": P.records, "shares": list(SHARES[variant]), "repeats": REPEATS, "questions": QUESTIONS}
+    return out | {"plans": plans, "inputs": hashes(store, "language") | files}
 
 
 class Records:
     """Simulated and real records in memory: what is learned from, and the real ones of each split."""
 
     def __init__(self, store: Store):
-        self.store, source = store, f"simulated,ptbxl={ptbxl_table().parent}"
+        self.store, source = store, f"simulated,ptbxl={sources()['ptbxl'].parent}"
         both = in_memory(cohort_rows(0, 2 * store.profile.records, source))
         split, real = np.array(both.column("split")), np.array(both.column("labels_from")) != "simulator"
         self.train, self.is_real = Cohort(both.table.select(np.flatnonzero(split == "train"))), real[split == "train"]
@@ -81,6 +86,8 @@ class Records:
         rate = heart_rate(self.train.signal(np.flatnonzero(self.is_real)), 100.0)  # as sources do not draw our lines
         self.truth["findings"][own] = labels_by_rate(self.truth["findings"][own], rate)
         self.real = {name: Cohort(both.table.select(np.flatnonzero(real & (split == name)))) for name in SPLITS}
+        test = self.real["test"]
+        self.rates = reference_rates(test.signal(range(len(test))))  # (N,) bpm
 
     def drawn(self, variant: str, seed: int) -> torch.Tensor:
         """Rows of `train` that a variant learns from, (M,), real ones `REPEATS` times; few are drawn by patient."""
@@ -92,19 +99,30 @@ class Records:
         return torch.from_numpy(np.concatenate([np.flatnonzero(~self.is_real & simulated), *[own] * REPEATS]))
 
     @cached_property
-    def rates(self) -> torch.Tensor:
-        """Reference rates of the real test records, (N,) bpm."""
-        return reference_rates(self.real["test"].signal(range(len(self.real["test"]))))
+    def questions(self) -> dict[str, list[Question]]:
+        """About real test records alone, ecg_id are rows: `qa`, by the known labels, and `ecgqa`, published ones."""
+        test, labels, rng = self.real["test"], label_table(self.real["test"], self.rates), random.Random(0)
+        truth, (label, known) = test.truth(), (torch.stack(x, 1) for x in zip(*(labels[code] for code in CODES)))
+        truth["findings"], truth["known"][:, : len(CODES)] = label & known, known
+        corpus, single = Corpus(truth), [name for name in QUESTION_TYPES if name.startswith("single")]
+        path, rows = sources().get("ecg_qa"), {name: row for row, name in enumerate(test.column("record"))}
+        drawn = [corpus.asked(rng, "unseen", single) for _ in range(QUESTIONS)]
+        return {"qa": drawn, "ecgqa": ecg_qa(path, rows) if path else []}
 
 
 def measure(room: Records, variant: str, seed: int, folder: Path) -> dict[str, float]:
-    """Train one cell, and score its reports, and its reader, on the real test records."""
+    """Train one cell, and score its reports, its answers, and its reader, on the real test records."""
     out, test = {}, room.real["test"]
     if variant == "majority":
         texts = [trivial_report(Corpus(room.real["train"].truth()))[0]] * len(test)
     else:
-        texts = written(room, variant, seed, folder)
-    if variant in WITH_READER:
+        model = trained(room, variant, seed, folder)
+        texts = reports(model, test.signal(range(len(test))))
+        for name, asked in room.questions.items():
+            scores = qa_scores(asked, answers(model, test, asked)) if asked else {}
+            out |= {f"{name}{kind[2:].replace('single-', '')}": x for kind, x in scores.items() if "-" in kind}
+            out[f"{name}.questions"] = len(asked)
+    if variant not in ("random", "blind", "majority"):
         out |= reader_metrics(room, variant, seed, folder)
     for name, (table, errors) in report_tables(test, texts, room.rates).items():
         out |= flat("" if name == "all" else f"{name}.", table) | (errors if name == "all" else {})
@@ -117,27 +135,25 @@ def flat(prefix: str, table: pd.DataFrame) -> dict[str, float]:
     return {f"{prefix}{name}.{key}": row[key] for name, row in kept.iterrows() for key in row.index}
 
 
-def written(room: Records, variant: str, seed: int, folder: Path) -> list[str]:
-    """Encoders, alignment and stage 1 of a variant, then its reports of the real test records."""
+def trained(room: Records, variant: str, seed: int, folder: Path) -> UniECG:
+    """Encoders, then alignment and stage 1 of a variant; weights are kept in `folder`, so that they train once."""
     P, device, rows = room.store.profile, device_and_why()[0], room.drawn(variant, seed)
     torch.manual_seed(seed)
     phi = nn.ModuleList(new_encoders(P)).to(device)
-    if variant not in ("random", "blind"):
+    if variant == "blind":  # all tokens are zeros
+        phi.load_state_dict({name: torch.zeros_like(p) for name, p in phi.state_dict().items()})
+    elif variant != "random":
         kept = folder / "encoders.safetensors"
         train_once(lambda: train_encoders(room, phi, rows, seed, folder), phi.state_dict(), kept)
+    torch.manual_seed(seed)  # projections start alike, whether encoders have just been trained or were kept
     model = UniECG(*load_llm(room.store.path("language") / "llm"), *phi.requires_grad_(False).eval()).to(device)
     each, place = rows.unique(return_inverse=True)
     seen = CachedTokens.encode(*phi, Cohort(room.train.table.select(each.numpy())))
-    test = CachedTokens.encode(*phi, room.real["test"])
-    if variant == "blind":
-        seen, test = (CachedTokens(*map(torch.zeros_like, vars(views).values())) for views in (seen, test))
-    corpus = Corpus({key: values[rows] for key, values in room.truth.items()})
-    learned = CachedTokens(seen.signal[place], seen.image[place])
-    plans = {"alignment": P.alignment, "stage1": P.stage1}
-    train_reading(model, corpus, learned, plans, seed, folder)
-    return model.eval().texts(
-        model.write([PROMPT] * len(test.signal), *test.get(range(len(test.signal)), "both", device))
-    )
+    seen = CachedTokens(seen.signal[place], seen.image[place])
+    corpus, plans = Corpus({k: x[rows] for k, x in room.truth.items()}), {"alignment": P.alignment, "stage1": P.stage1}
+    kept, weights = folder / "model.safetensors", dict(model.named_parameters())
+    train_once(lambda: train_reading(model, corpus, seen, plans, seed, folder), weights, kept)
+    return model.eval()
 
 
 def train_encoders(room: Records, phi: nn.ModuleList, rows: torch.Tensor, seed: int, folder: Path) -> None:
