@@ -113,8 +113,11 @@ def test_what_trainer_is_given_has_the_loss_of_the_package():
     raw = room.CachedTokens(signal, room.raster(signal))
     collator = room.Collator(model, corpus)
     for dialogues, ecg in (
-        (collator.reports(range(3), random.Random(0)), raw.get(range(3), "both")),
-        (collator.text(range(3), random.Random(0)), (None, None)),
+        (collator.reports(range(3), random.Random(0), {"interpret": 1}), raw.get(range(3), "both")),
+        (
+            collator.text(range(3), random.Random(0), {"question": 1, "restate": 1}),
+            (None, None),
+        ),  # no form: labels count once
     ):
         batch = model.batch(dialogues)
         given = room.Shown(model).loss(batch, ecg)
