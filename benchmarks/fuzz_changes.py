@@ -40,7 +40,7 @@ RATES = (
 AGES = {  # text -> years, None: unknown
     "6 months": 0.5, "3 (months)": 0.25, "3/12": 0.25, "3 days": 0, "40 weeks": 0.8, "05/03/1960": None, "300": None,
     "-3": None, "NaN": None, "0": 0, "63.5": 63.5, "063Y": 63, "six": None, ">89": None, "": None, "1960-03-05": None,
-    "5-months": 0.4, "7_days": 0, "63 years": 63, "P63Y": 63, "63;64": None, "6,5": 6.5, "1e2": 100,
+    "5-months": 0.4, "7_days": 0, "63 years": 63, "P63Y": 63, "6,5": 6.5, "1e2": 100,
 }  # fmt: skip
 SEXES = {
     "F": "female", "W": "female", "Male": "male", "0": None, "1": None, "unknown": None, "other": None, "M/F": None,

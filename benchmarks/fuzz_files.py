@@ -3,19 +3,23 @@
 WFDB is packed here by hand (its header(5) and signal(5) pages), so that a fault of the library cannot hide itself.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import other_formats
 from PIL import Image
 
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG, PER_MV
 from uniecg_lite.leads import LEADS
+from uniecg_lite.paths import ROOT
 from uniecg_lite.simulator.simulate import simulate
+
+sys.path.append(str(ROOT / "tests"))
+import other_formats  # noqa: E402
 
 RATES = (100.0, 250.0, 500.0)
 PATIENTS = 2  # at each rate

@@ -20,8 +20,7 @@ def found() -> dict:
 
 def test_every_kind_is_tried_and_nothing_new_is_wrong(found):
     assert found["cases"] == len(fuzz.kinds()) == len(found["kinds"]) > 200
-    new = {kind: example for kind, example in found["wrong"].items() if kind not in fuzz.KNOWN}
-    assert not new, new
+    assert not fuzz.unknown(found)
 
 
 def test_unchanged_files_of_every_form_are_read(found):
@@ -30,7 +29,7 @@ def test_unchanged_files_of_every_form_are_read(found):
 
 
 def test_what_is_known_to_be_wrong_is_a_kind():
-    assert fuzz.KNOWN.keys() <= {f"{form}: {change}" for form, change in fuzz.kinds()}
+    assert fuzz.KNOWN.keys() <= {change for _, change in fuzz.kinds()}
 
 
 @pytest.mark.parametrize(
