@@ -48,6 +48,8 @@ KNOWN = {  # changes of which some are read wrongly today
     "bordered": "the lead names of a page may be up to 4 mm off",
     "moved": "the lead names of a page may be up to 4 mm off",
     "tilted": "the lead names of a page may be up to 4 mm off",
+    "turned_and_paler": "where the lead names are too pale to be seen, their places are not looked at",
+    "letters_garbled": "a gain such as 1°00 in a WFDB header is taken to be 1",
 }
 
 
