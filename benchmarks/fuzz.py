@@ -46,8 +46,11 @@ KNOWN = {  # changes of which some are read wrongly today
     "block_of_zeros": "the checksums of a WFDB header are not looked at",
     "bytes_flipped": "the checksums of WFDB are not looked at, and those of SCP-ECG only lead to a warning",
     "bordered": "the lead names of a page may be up to 4 mm off",
+    "cropped": "the lead names of a page may be up to 4 mm off",
     "moved": "the lead names of a page may be up to 4 mm off",
     "tilted": "the lead names of a page may be up to 4 mm off",
+    "blurred": "a trace that is too faint is read as faint ink",
+    "brighter_or_darker": "a trace that is too faint is read as faint ink",
     "turned_and_paler": "where the lead names are too pale to be seen, their places are not looked at",
     "letters_garbled": "a gain such as 1°00 in a WFDB header is taken to be 1",
 }
