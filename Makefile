@@ -31,7 +31,7 @@ ifneq ($(wildcard ../shared/real_ecg/manifest.csv),)
 export UNIECG_REAL_ECG ?= $(CURDIR)/../shared/real_ecg
 endif
 
-.PHONY: help env run test figures verify bench lab results clean
+.PHONY: help env run test figures verify bench fuzz lab results clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
@@ -61,6 +61,9 @@ verify: env  ## score the trained models again, compare with results/ and the ai
 
 bench: env  ## speed of simulator, raster and generator beside peers
 	$(PY) -m uniecg_lite bench
+
+fuzz: env  ## change 10,000 ECG files at random: is one read wrongly? counts in artifacts/fuzz.json
+	$(PY) benchmarks/fuzz.py 10000
 
 lab: env  ## open the notebooks
 	$(PY) -m jupyter lab notebooks
