@@ -9,8 +9,10 @@ import tiny
 import torch
 from test_real_cohorts import write_ptbxl
 
+from uniecg_lite.beats import heart_rate
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.findings import CODES, NAMES
+from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.metrics.chain import reports
 from uniecg_lite.studies import simreal
 from uniecg_lite.studies.grid import STUDIES, run_study
@@ -51,6 +53,17 @@ def test_each_arm_learns_from_the_records_it_names(room):
     assert torch.equal(drawn["mixed10"], torch.cat([drawn["simulated"], drawn["real10"]]))
     held = {*room.real["test"].column("patient"), *room.real["validation"].column("patient")}
     assert held.isdisjoint(people) and len(room.real["test"]) > 4
+
+
+def test_a_recorded_ecg_is_told_with_its_measured_rate(room):
+    """A report without a rate would teach that recorded ECGs have none."""
+    own = torch.from_numpy(room.is_real).nonzero()[:, 0]
+    measured = heart_rate(room.train.signal(own), 100.0)
+    stated = room.truth["rate_bpm"][own]
+    assert torch.equal(stated.isnan(), measured.isnan()) and (~stated.isnan()).float().mean() > 0.8
+    torch.testing.assert_close(stated.float(), measured, equal_nan=True)
+    reports = Corpus({key: values[own] for key, values in room.truth.items()}).reports
+    assert [text.startswith("Rate ") for text in reports] == (~measured.isnan()).tolist()
 
 
 def test_questions_ask_what_is_known_of_test_records(room):

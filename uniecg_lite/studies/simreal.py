@@ -25,7 +25,7 @@ from ..cohort import SPLITS, Cohort, in_memory
 from ..ecg_image import raster
 from ..encoders import FRONT, FactProbes, targets
 from ..errors import BadRequest, require
-from ..findings import CODES
+from ..findings import CODES, FACTS
 from ..language.conversations import Corpus
 from ..language.questions import QUESTION_TYPES, Question, ecg_qa
 from ..llm import load_llm
@@ -85,6 +85,8 @@ class Records:
         self.truth, own = self.train.truth(), torch.from_numpy(self.is_real)
         rate = heart_rate(self.train.signal(np.flatnonzero(self.is_real)), 100.0)  # as sources do not draw our lines
         self.truth["findings"][own] = labels_by_rate(self.truth["findings"][own], rate)
+        self.truth["rate_bpm"][own] = rate.to(self.truth["rate_bpm"])  # else a recorded ECG is learned to have none
+        self.truth["known"][own, FACTS.index("rate_bpm")] = ~rate.isnan()
         self.real = {name: Cohort(both.table.select(np.flatnonzero(real & (split == name)))) for name in SPLITS}
         test = self.real["test"]
         self.rates = reference_rates(test.signal(range(len(test))))  # (N,) bpm
