@@ -127,7 +127,7 @@ from uniecg_lite.metrics.realism import (
 from uniecg_lite.metrics.reports import (
     finding_scores, interval_errors, macro_f1, reading_scores, report_scores, table_of, weighted_f1
 )
-from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG, within
+from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG
 from uniecg_lite.simulator import hashing
 from uniecg_lite.simulator.criteria.rules import criteria_pass
 from uniecg_lite.simulator.hearts import textbook
@@ -1600,7 +1600,6 @@ def _bad_artifacts() -> dict:
     out["hash"] = fingerprint(store.folder / "cohort")
     meta = {k: v for k, v in store.meta("alignment").items() if k not in ("commit", "sizes")}
     out["meta"], out["meta.keys"] = meta, sorted(store.meta("alignment"))
-    out["state"] = {k: plain(v) for k, v in within("a", {"a.x": torch.ones(1), "ab.x": torch.ones(2)}).items()}
     out["profile"] = said(lambda: Store(store.folder, LAPTOP, 0).path("encoders"))
     out["seed"] = said(lambda: Store(store.folder, SMOKE, 5).path("language"))
     out["sizes"] = said(lambda: Store(store.folder, replace(SMOKE, enc_width=64), 0).path("encoders"))

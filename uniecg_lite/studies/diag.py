@@ -109,12 +109,6 @@ def plans(profile: Profile, variant: str) -> dict[str, Training]:
     return {**own, "forecast": ahead, "tuning": tuning}
 
 
-def prepare(store: Store) -> Patients:
-    """Patients; the language model must be there, too."""
-    store.path("language")
-    return Patients(store)
-
-
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:
     """Train and score one cell: questions by type, reports, real records, attention.
 

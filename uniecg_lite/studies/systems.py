@@ -17,11 +17,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from tqdm.auto import tqdm
 
 from ..beats import measure_beat
 from ..checkpoints import load_encoders, load_reader, load_reading, new_encoders
-from ..errors import BadArtifact
 from ..findings import CODES, RHYTHMS, Reading, readings, report
 from ..language.conversations import Corpus
 from ..language.report_parser import parse_report
@@ -38,8 +36,6 @@ from ..store import Store, save_tensors
 from ..training import device_and_why
 from .study import cell_basis, open_split, size
 
-VIEWS = "studies/views"
-INPUTS = ("encoders", "cohort")
 SHOWN = {"pulse": ("image",), **dict.fromkeys(("gem", "shared", "encoder", "random", "blind"), MODES)}  # views
 
 
@@ -59,19 +55,13 @@ class Patients:
 
     @cached_property
     def views(self) -> tuple[CachedTokens, CachedTokens]:
-        """The encoders' tokens of training and test patients, float16; kept in `artifacts/<profile>/studies/views`.
+        """The encoders' tokens of training and test patients, float16."""
+        return self.encoded(load_encoders(self.store))
 
-        They are computed again when the encoders, the cohort or sizes of the profile have changed since.
-        """
-        cohorts = {"train": self.train, "test": self.test}
-        try:
-            self.store.path(VIEWS)
-        except BadArtifact:
-            phi_s, phi_v = (part.to(device_and_why()[0]) for part in load_encoders(self.store))
-            with self.store.writing(VIEWS, inputs=INPUTS) as folder:
-                for name, cohort in tqdm(cohorts.items(), desc="encoder tokens", leave=False):
-                    save_tensors(vars(CachedTokens.encode(phi_s, phi_v, cohort)), folder / name)
-        return tuple(CachedTokens(**self.store.tensors(VIEWS, name)) for name in cohorts)
+    def encoded(self, encoders) -> tuple[CachedTokens, CachedTokens]:
+        """What these encoders, phi_s and phi_v, make of training and test patients."""
+        parts = [part.to(device_and_why()[0]) for part in encoders]
+        return tuple(CachedTokens.encode(*parts, cohort) for cohort in (self.train, self.test))
 
     def seen(self, mode: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Encoder tokens of the test patients: signal, image or both."""
@@ -140,7 +130,7 @@ def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: trainings, patients, and the artifacts it starts from."""
     P = store.profile
     start = {"trivial": ("cohort",), "classical": ("cohort", "reader")}
-    out = cell_basis(store, *start.get(variant, (*INPUTS, "language")))
+    out = cell_basis(store, *start.get(variant, ("encoders", "cohort", "language")))
     if variant not in SHOWN:
         return out
     with torch.device("meta"):
@@ -237,8 +227,7 @@ def controlled(room: Patients, variant: str, seed: int) -> Patients:
     room = copy(room)
     if variant == "random":
         torch.manual_seed(seed)
-        encoders = [part.to(device_and_why()[0]) for part in new_encoders(room.store.profile)]
-        room.views = tuple(CachedTokens.encode(*encoders, cohort) for cohort in (room.train, room.test))
+        room.views = room.encoded(new_encoders(room.store.profile))
     elif variant == "blind":
         room.views = tuple(CachedTokens(*map(torch.zeros_like, vars(views).values())) for views in room.views)
     return room
