@@ -18,8 +18,8 @@ from uniecg_lite.diagecg import diagecg_stages
 from uniecg_lite.diagecg.diagecg_model import DiagECG
 from uniecg_lite.encoders import FactProbes, targets
 from uniecg_lite.generator import generator_stages as making
-from uniecg_lite.generator.beat_plan import PLAN as DRAWN
-from uniecg_lite.generator.beat_plan import average_beats
+from uniecg_lite.generator.event_plan import PLAN as DRAWN
+from uniecg_lite.generator.event_plan import templates
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
 from uniecg_lite.metrics.reader import Reader, facts_loss
@@ -96,9 +96,9 @@ def part_of_generator(train, name):
     """A part, what it learns of each ECG, which lies on the host, and conditions, which lie on the device."""
 
     def what(put):
-        beats, times = average_beats(tiny.clean_few())
         part = getattr(tiny.generator(), name).requires_grad_(True)
-        return train, put(part), times if name == "rhythm" else beats, put(torch.randn(40, 128))
+        known = tiny.few_hearts()[1] if name == "rhythm" else templates(*tiny.few_hearts())
+        return train, put(part), known, put(torch.randn(40, 128))
 
     return what
 
@@ -147,8 +147,8 @@ TRAININGS = {  # what trains, and draws that are decided beforehand
     "mapper": (mapper, {}),
     "VAE": (lambda put: (making.train_vae, put(VAE(16)), tiny.clean_few()), {}),
     "text encoder": (lambda put: (tiny.train_text_encoder, put(TextEncoder(tiny.tokenizer())), tiny.corpus()), {}),
-    "RR model": (part_of_generator(tiny.train_rr, "rhythm"), {}),
-    "average beat": (part_of_generator(tiny.train_average_beat, "average_beat"), {}),
+    "event model": (part_of_generator(tiny.train_rhythm, "rhythm"), {}),
+    "templates": (part_of_generator(tiny.train_templates, "templates"), {}),
     "denoiser": (denoiser, {}),
     "reader": (reader, {}),
     "FSQ tokenizer": (fsq_tokenizer, {}),

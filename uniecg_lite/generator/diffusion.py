@@ -1,7 +1,7 @@
 """How does noise become a latent? Flow matching and DDPM on schedulers of diffusers, and the switches of a design.
 
 All paths share one interface. `level` is in [0, 1], 0 clean and 1 noise; `predict(x, level)` is what the denoiser
-predicts at latents x (B, 8, 128) and one level for all.
+predicts at latents x (B, 24, 128) and one level for all.
 """
 
 from collections.abc import Callable
@@ -104,7 +104,7 @@ class Flow:
         return (1 - s) * clean + s * noise, noise - clean
 
     def sample_path(self, predict: Predict, x: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """Noise (B, 8, 128) -> latents, in Euler steps."""
+        """Noise (B, 24, 128) -> latents, in Euler steps."""
         scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=LEVELS)
         scheduler.set_timesteps(steps)
         for t, level in zip(scheduler.timesteps, scheduler.sigmas):
