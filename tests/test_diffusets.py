@@ -343,7 +343,7 @@ def test_an_onset_is_shown_at_its_sample_and_by_its_kind():
     assert flat[0].nonzero().tolist() == [[QRS, 50]] and flat[0][QRS, 50] == pytest.approx(1, abs=1e-4)
     torch.testing.assert_close(flat[1][QRS, 50:54], torch.tensor([0.0, 0.5, 0.5, 0.0]), atol=1e-4, rtol=0)
     early = shown(Events(one.time, torch.ones_like(one.kind)))[0, : len(KINDS) * PATCH]
-    assert early.nonzero()[0, 0] // PATCH == 1
+    assert early.nonzero()[0, 0] // PATCH == 1  # other P
 
 
 def test_a_pause_is_shown_while_it_lasts_and_in_the_interval_after_it():

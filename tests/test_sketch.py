@@ -62,7 +62,9 @@ def test_events_are_those_of_the_heart(hearts):
     assert (counts["ventricular QRS"][has["PVC"] | has["BIGU"]] > 0).all()
     assert not counts["ventricular QRS"][has["SR"] & ~has["PVC"] & ~has["BIGU"]].any()
     assert not (counts["P"] + counts["other P"])[has["AFIB"] | has["AFLT"] | has["VT"]].any()
-    assert (counts["P"] > counts["QRS"])[has["3AVB"]].all() and counts["other P"][has["PAC"]].all()
+    assert (counts["P alone"] > counts["QRS"])[has["3AVB"]].all() and counts["other P"][has["PAC"]].all()
+    dropped = has["WENCK"] | has["MOB2"]
+    assert counts["P alone"][dropped].all() and not counts["P alone"][has["SR"]].any()
 
 
 def test_least_squares_finds_what_was_laid_down():

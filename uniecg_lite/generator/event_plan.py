@@ -24,15 +24,17 @@ HZ = 102.4
 LENGTH = LATENT[1] * PATCH  # 1024 samples
 SECONDS = LENGTH / HZ  # 10
 FIRST_BEAT = 0.30  # s: every ECG of the generator's training set begins alike, so that only the rhythm is left to say
-KINDS = {  # kind of event -> s before and after its onset that its template spans
+KINDS = ("P", "other P", "P alone", "QRS", "ventricular QRS")
+P, OTHER_P, ALONE, QRS = range(len(KINDS) - 1)  # from QRS on it is a beat
+TEMPLATES = {  # s before and after the onset of an event that its template spans
     "P": (0.03, 0.17),
     "other P": (0.03, 0.17),
     "QRS": (0.05, 0.67),  # with ST, T and U
     "ventricular QRS": (0.05, 0.72),
 }
-QRS = 2  # the first kind that is a beat
+TEMPLATE_OF = torch.tensor([0, 1, 0, 2, 3])  # kinds: a P wave that is not conducted looks like one that is
 MOST_EVENTS = 64
-SPANS = [torch.arange(-round(before * HZ), round(after * HZ) + 1) / HZ for before, after in KINDS.values()]  # s
+SPANS = [torch.arange(-round(before * HZ), round(after * HZ) + 1) / HZ for before, after in TEMPLATES.values()]  # s
 SIZES = torch.tensor([len(span) for span in SPANS])
 COLUMNS = int(SIZES.sum())  # samples of all templates, one behind the other
 SHOWN = len(KINDS) * PATCH + 6  # channels of `shown`
@@ -70,7 +72,7 @@ def places(events: Events) -> Tensor:
     """
     time, kind, device = events.time, events.kind, events.time.device
     starts, firsts = SIZES.cumsum(0) - SIZES, torch.stack([span[0] for span in SPANS])
-    size, start, first = (table.to(device)[kind][..., None] for table in (SIZES, starts, firsts))  # (B, E, 1)
+    size, start, first = (table[TEMPLATE_OF].to(device)[kind][..., None] for table in (SIZES, starts, firsts))
     begin = (time.nan_to_num(-99.0)[..., None] + first) * HZ  # of a template, in samples
     step = torch.arange(int(SIZES.max()) - 1, device=device)
     sample, later = begin.ceil().long() + step, begin.ceil() - begin  # (B, E, N), (B, E, 1)
@@ -83,7 +85,7 @@ def places(events: Events) -> Tensor:
 
 
 def templates(ecgs: Tensor, events: Events, batch: int = 128) -> Tensor:
-    """The template of each kind that, laid down at the events, comes nearest to these ECGs: ridge least squares.
+    """The templates that, laid down at the events, comes nearest to these ECGs: ridge least squares.
 
     Waves that overlap are told apart where they do not always overlap alike.
 
@@ -92,7 +94,7 @@ def templates(ecgs: Tensor, events: Events, batch: int = 128) -> Tensor:
         events: of the N.
 
     Returns:
-        (N, 8, COLUMNS) companded mV, the kinds one behind the other; zeros for a kind that an ECG does not have.
+        (N, 8, COLUMNS) companded mV, one template behind the other; zeros for one that an ECG does not have.
     """
     out = []
     for rows in torch.arange(len(ecgs)).split(batch):
@@ -117,8 +119,8 @@ def shown(events: Events) -> Tensor:
     time, device = events.time, events.time.device
     sample = (time.nan_to_num(-99.0) * HZ)[:, :, None]  # (B, E, 1)
     near = (1 - (torch.arange(LENGTH, device=device) - sample).abs()).clamp(min=0)  # (B, E, 1024)
-    onsets = F.one_hot(events.kind, len(KINDS)).to(near).mT @ near  # (B, 4, 1024)
-    onsets = onsets.unflatten(2, (-1, PATCH)).transpose(2, 3).flatten(1, 2)  # (B, 4 PATCH, 128)
+    onsets = F.one_hot(events.kind, len(KINDS)).to(near).mT @ near  # (B, KINDS, 1024)
+    onsets = onsets.unflatten(2, (-1, PATCH)).transpose(2, 3).flatten(1, 2)  # (B, KINDS PATCH, 128)
     place = (torch.arange(LATENT[1], device=device) + 0.5) * PATCH / HZ  # (128,)
     times = F.pad(events.beats(), (0, 2), value=math.nan)
     gap = times.diff(dim=1)  # (B, K - 1)
@@ -138,10 +140,12 @@ def shown(events: Events) -> Tensor:
 
 
 class EventModel(nn.Module):
-    """Words to events: one after the other, first its kind, then the gap before it.
+    """Words to events: one after the other, first its kind, then the gap since the event that it follows from.
 
-    A gap from P to QRS is told in s, as words ask for it, any other as a share of the mean RR interval: so bigeminy is
-    short, long, short, long at any rate. The first QRS is where every training ECG has it.
+    A conducted QRS follows from its P wave, by a gap in s, as words ask for it. All other gaps are shares of the mean
+    RR interval, so bigeminy is short, long, short, long at any rate: of a P wave since the last one, of an other P
+    since whatever came last, of any other beat since the last beat. So atria and ventricles can keep their own time.
+    The first QRS is where every training ECG has it.
     """
 
     def __init__(self, condition: int, width: int = 128):
@@ -166,9 +170,9 @@ class EventModel(nn.Module):
 
     def loss(self, events: Events, condition: Tensor) -> Tensor:
         """Cross-entropy of the events of ECGs with these conditions (B, D_c): kinds, and all gaps but the first."""
-        beats, known = events.beats(), ~events.time.isnan()
-        unit = beats.diff(dim=1).nanmean(1, keepdim=True).where(~_conducted(events.kind), 1.0)  # (B, E - 1)
-        gaps = _place((events.time.diff(dim=1) / unit).nan_to_num(1.0))
+        known, mean = ~events.time.isnan(), events.beats().diff(dim=1).nanmean(1, keepdim=True)
+        since, fixed = followed(events)
+        gaps = _place(((events.time - since) / mean.where(~fixed, 1.0))[:, 1:].nan_to_num(1.0))  # (B, E - 1)
         which, when = self(F.pad(gaps, (1, 0)), events.kind, condition)
         kinds = F.cross_entropy(which[known], events.kind[known])
         later = known[:, 1:] & known[:, :-1]
@@ -194,21 +198,50 @@ class EventModel(nn.Module):
             shares.append(_share(gap + torch.rand(len(gap), generator=generator)))
             gap = gap.to(device)
             kinds.append(kind)
-        kind, usual = torch.stack(kinds, 1), 60 / rate[:, None]  # (B, E), (B, 1) s
-        beat, fixed, stretch = kind >= QRS, _conducted(kind), usual
-        gaps = torch.stack(shares[1:], 1).to(device)  # (B, E - 1)
+        kind, usual, gaps = torch.stack(kinds, 1), 60 / rate, torch.stack(shares, 1).to(device)  # (B, E), (B,) s
+        stretch, beat = usual, kind >= QRS
         for _ in range(6):  # a stretch can move a beat over the end
-            time = F.pad(gaps * stretch.where(~fixed, 1.0), (1, 0)).cumsum(1)  # (B, E) s since the first event
-            time = FIRST_BEAT + time - time.where(beat, torch.inf).amin(1, keepdim=True)
+            time = _timed(gaps, kind, stretch)
             held = beat & (time < SECONDS)
-            wanted = usual * (held.sum(1, keepdim=True).clamp(min=2) - 1)
-            stretch = stretch * wanted / (time.where(held, 0.0).amax(1, keepdim=True) - FIRST_BEAT).clamp(min=0.1)
-        return Events(time.nan_to_num(neginf=math.nan).masked_fill(time >= SECONDS, math.nan), kind)
+            wanted = usual * (held.sum(1).clamp(min=2) - 1)
+            stretch = stretch * wanted / (time.where(held, 0.0).amax(1) - FIRST_BEAT).clamp(min=0.1)
+        time, order = _timed(gaps, kind, stretch).sort(1)
+        return Events(time.masked_fill(time >= SECONDS, math.nan), kind.gather(1, order))
 
 
-def _conducted(kind: Tensor) -> Tensor:
-    """(B, E) kinds -> (B, E - 1): is this gap one from a P wave to a QRS complex?"""
-    return (kind[:, 1:] >= QRS) & (kind[:, :-1] < QRS)
+def followed(events: Events) -> tuple[Tensor, Tensor]:
+    """When the event began that each one follows from, (B, E) s, and whether their gap is that of conduction."""
+    time, kind = events
+    last = F.pad(time[:, :-1], (1, 0), value=math.nan)  # of any kind
+    p, beat = (_latest(time.where(of, math.nan)) for of in (kind < QRS, kind >= QRS))
+    fixed = F.pad((kind[:, 1:] == QRS) & (kind[:, :-1] < ALONE), (1, 0))
+    since = torch.where(fixed | (kind == OTHER_P), last, torch.where(kind < QRS, p, beat))
+    return torch.where(since.isnan(), last, since), fixed
+
+
+def _latest(time: Tensor) -> Tensor:
+    """(B, E) s, NaN where there is none -> the last one before each place, NaN before the first."""
+    return F.pad(time.nan_to_num(-math.inf).cummax(1).values[:, :-1], (1, 0), value=-math.inf).nan_to_num(neginf=math.nan)
+
+
+def _timed(gaps: Tensor, kind: Tensor, unit: Tensor) -> Tensor:
+    """Gaps (B, E) in conduction times or in units of (B,) s, the first of no meaning -> (B, E) s, as `followed` has it.
+
+    The first beat is at `FIRST_BEAT`.
+    """
+    nothing = torch.full_like(unit, math.nan)
+    last = p = beat = nothing
+    out = []
+    for e in range(kind.shape[1]):
+        here, fixed = kind[:, e], (kind[:, e] == QRS) & (kind[:, e - 1] < ALONE) & (e > 0)
+        since = torch.where(fixed | (here == OTHER_P), last, torch.where(here < QRS, p, beat))
+        since = torch.where(since.isnan(), last, since)
+        now = (since + gaps[:, e] * torch.where(fixed, 1.0, unit)).nan_to_num(0.0)
+        p, beat = torch.where(here < QRS, now, p), torch.where(here >= QRS, now, beat)
+        last = now
+        out.append(now)
+    time = torch.stack(out, 1)
+    return FIRST_BEAT + time - time.where(kind >= QRS, math.inf).amin(1, keepdim=True).nan_to_num(posinf=0.0)
 
 
 def _place(share: Tensor) -> Tensor:

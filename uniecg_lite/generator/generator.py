@@ -73,20 +73,21 @@ class Generator(nn.Module):
     @inference()
     def planned(self, template: Tensor | None, events: Events) -> Tensor:
         """Templates (B, 8, COLUMNS), where the design is sketched, and B ECGs' events -> (B, PLAN, 128)."""
-        sketched, length = self.design.sketched, len(events.time)
-        sketch = self.vae.encode(lay_out(template, events)) if sketched else events.time.new_zeros(length, *LATENT)
-        return torch.cat([shown(events), sketch], 1)
+        if not self.design.sketched:
+            return torch.cat([shown(events), events.time.new_zeros(len(events.time), *LATENT)], 1)
+        return torch.cat([shown(events), self.vae.encode(lay_out(template, events))], 1)
 
     @torch.no_grad()
-    def material(self, ecgs: Tensor, events: Events) -> tuple[Tensor, Tensor]:
-        """(N, 12, 1024) mV and their events -> what the denoiser learns from: `latents` (N, 24, 128), and the plans
-        (N, PLAN, 128) that these ECGs would have been drawn from, on their device."""
+    def material(self, ecgs: Tensor, events: Events, template: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, 12, 1024) mV, their events, and their `templates` where these are known -> what the denoiser learns from:
+        `latents` (N, 24, 128), and the plans (N, PLAN, 128) that these ECGs would have been drawn from."""
         if not self.design.paced:
             return self.latents(ecgs), ecgs.new_zeros(len(ecgs), PLAN, LATENT[1])
+        template = templates(ecgs, events) if template is None and self.design.sketched else template
         plans, device = [], self.vae.scale.device
         for rows in torch.arange(len(ecgs)).split(256):
             some = Events(*(part.to(device) for part in events.rows(rows)))
-            plans.append(self.planned(templates(ecgs[rows].to(device), some), some).to(ecgs.device))
+            plans.append(self.planned(None if template is None else template[rows].to(device), some).to(ecgs.device))
         return self.latents(ecgs), torch.cat(plans)
 
     @inference()

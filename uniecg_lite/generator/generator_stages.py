@@ -10,11 +10,12 @@ from torch import Tensor
 from ..beats import peak_times
 from ..cohort import SIMULATED, Cohort, population_of
 from ..config import Training
+from ..findings import CODES
 from ..language.conversations import Corpus
 from ..simulator.schedule import EARLY_P, VENTRICULAR
 from ..simulator.simulate import simulate
 from ..training import TrainingLoop
-from .event_plan import FIRST_BEAT, HZ, LENGTH, MOST_EVENTS, QRS, Events
+from .event_plan import ALONE, FIRST_BEAT, HZ, LENGTH, MOST_EVENTS, QRS, Events, P
 from .generator import Generator
 from .vae import VAE
 
@@ -58,6 +59,9 @@ def simulated_events(truth: dict[str, Tensor]) -> Events:
     ventricular, early = truth["beat_kind"] == VENTRICULAR, truth["p_kind"] == EARLY_P
     time, order = F.pad(time, (0, MOST_EVENTS), value=torch.inf).sort(1)
     kind = F.pad(torch.cat([QRS + ventricular.long(), early.long()], 1), (0, MOST_EVENTS)).gather(1, order)
+    blocked = truth["findings"][:, CODES.index("3AVB")].bool()[:, None]
+    blocked = blocked | F.pad((kind[:, 1:] < QRS) & time[:, 1:].isfinite(), (0, 1))  # a P wave follows a P wave
+    kind = torch.where((kind == P) & blocked, ALONE, kind)
     return Events(time.nan_to_num(posinf=torch.nan)[:, :MOST_EVENTS], kind[:, :MOST_EVENTS])
 
 
