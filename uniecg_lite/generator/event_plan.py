@@ -41,6 +41,7 @@ SHOWN = len(KINDS) * PATCH + 6  # channels of `shown`
 PLAN = SHOWN + LATENT[0]  # channels of a plan: the events, and the latents of the sketch
 RIDGE = 0.3  # of the least squares: samples that few events show stay small
 GAPS = (0.02, 3.5, 300)  # shortest and longest gap between events, in s or mean RR intervals; how many between
+RARE = 0.05  # what is so much less likely than another is not drawn: in a row of 25 events it would come too often
 COMPONENTS = 80  # principal components of templates
 EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are as large
 STEPS = 20  # of the way from noise to templates
@@ -191,12 +192,9 @@ class EventModel(nn.Module):
         for _ in range(MOST_EVENTS):
             x = torch.cat([self.gap(gap) + self.kind(kind), predicted], 1)
             x, state = self.cell(x[:, None], state)
-            kind = torch.multinomial(self.which(x[:, 0]).float().softmax(1).cpu(), 1, generator=generator)[:, 0]
-            kind = kind.to(device)
-            logits = self.when(torch.cat([x[:, 0], self.kind(kind)], 1)).float()
-            gap = torch.multinomial(logits.softmax(1).cpu(), 1, generator=generator)[:, 0]
-            shares.append(_share(gap + torch.rand(len(gap), generator=generator)))
-            gap = gap.to(device)
+            kind = _drawn(self.which(x[:, 0]), generator)
+            gap = _drawn(self.when(torch.cat([x[:, 0], self.kind(kind)], 1)), generator)
+            shares.append(_share(gap.cpu() + torch.rand(len(gap), generator=generator)))
             kinds.append(kind)
         kind, usual, gaps = torch.stack(kinds, 1), 60 / rate, torch.stack(shares, 1).to(device)  # (B, E), (B,) s
         stretch, beat = usual, kind >= QRS
@@ -207,6 +205,13 @@ class EventModel(nn.Module):
             stretch = stretch * wanted / (time.where(held, 0.0).amax(1) - FIRST_BEAT).clamp(min=0.1)
         time, order = _timed(gaps, kind, stretch).sort(1)
         return Events(time.masked_fill(time >= SECONDS, math.nan), kind.gather(1, order))
+
+
+def _drawn(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """(B, N) logits -> (B,) places, none of those that are less than `RARE` as likely as the likeliest."""
+    chances = logits.float().softmax(1).cpu()
+    chances = chances.where(chances >= RARE * chances.amax(1, keepdim=True), 0.0)
+    return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits.device)
 
 
 def followed(events: Events) -> tuple[Tensor, Tensor]:
