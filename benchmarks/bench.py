@@ -17,8 +17,8 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import LAPTOP, Profile
 from uniecg_lite.ecg_image import raster
-from uniecg_lite.generator.event_plan import EventModel, TemplateModel
 from uniecg_lite.generator.denoiser import Denoiser
+from uniecg_lite.generator.event_plan import EventModel, TemplateModel
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE

@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uniecg_lite.config import GPU, LAPTOP, SMOKE
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.generator.event_plan import PLAN, SHOWN
 from uniecg_lite.generator.denoiser import Attention, Denoiser, PatchDenoiser, new_denoiser
 from uniecg_lite.generator.diffusion import FAULTS, PUBLISHED, Design, Diffusion, Flow, with_faults
+from uniecg_lite.generator.event_plan import PLAN, SHOWN
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import train_denoiser, train_vae
 from uniecg_lite.generator.text_encoder import numbers_of
@@ -291,7 +291,9 @@ def test_an_unguided_generator_asks_once_and_drops_no_condition(clean, base, tmp
     for guided in (True, False):
         spy, plan = Spy(), tiny.replace(tiny.PLAN, steps=3, batch=32)
         generated = with_denoiser(base, spy, design=Design(guided=guided))
-        train_denoiser(generated, generated.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path / str(guided))
+        train_denoiser(
+            generated, generated.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path / str(guided)
+        )
         dropped = sum((condition > 8).all(1).sum().item() for _, condition in spy.asked)
         assert (dropped > 0) == guided
 

@@ -11,6 +11,7 @@ from torch import nn
 from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_codec
 from uniecg_lite.config import LAPTOP
+from uniecg_lite.generator.denoiser import Denoiser
 from uniecg_lite.generator.event_plan import (
     FIRST_BEAT,
     HZ,
@@ -25,7 +26,6 @@ from uniecg_lite.generator.event_plan import (
     _share,
     shown,
 )
-from uniecg_lite.generator.denoiser import Denoiser
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import clean_hearts, train_denoiser, train_vae
 from uniecg_lite.generator.text_encoder import NUMBER_WIDTH, NUMBERS, TextEncoder, waves
@@ -522,7 +522,9 @@ class Spy(nn.Module):
 def test_one_condition_in_ten_is_dropped_and_all_levels_are_trained(generator, clean, tmp_path):
     spy = Spy()
     plan = tiny.replace(tiny.PLAN, steps=30, batch=32)
-    train_denoiser(with_denoiser(generator, spy), generator.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path)
+    train_denoiser(
+        with_denoiser(generator, spy), generator.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path
+    )
     words, level = torch.cat([c for _, _, c in spy.asked]), torch.cat([s for _, s, _ in spy.asked])
     dropped = (words.std(1) < 1e-3).float()
     assert len(words) == 960 and 0.05 < dropped.mean() < 0.16

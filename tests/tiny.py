@@ -14,8 +14,8 @@ from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_encoders, save_part, save_stage
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.encoders import targets
-from uniecg_lite.generator.event_plan import HZ, LENGTH, EventModel, Events, TemplateModel, templates
 from uniecg_lite.generator.denoiser import Denoiser
+from uniecg_lite.generator.event_plan import HZ, LENGTH, EventModel, Events, TemplateModel, templates
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import AVERAGED, DROP_CONDITION, simulated_events
 from uniecg_lite.generator.text_encoder import TextEncoder

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..training import unfused
-from .event_plan import PLAN
 from .diffusion import Design, level_waves
+from .event_plan import PLAN
 from .vae import LATENT
 
 HEADS = 4

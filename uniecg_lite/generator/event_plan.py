@@ -226,7 +226,9 @@ def followed(events: Events) -> tuple[Tensor, Tensor]:
 
 def _latest(time: Tensor) -> Tensor:
     """(B, E) s, NaN where there is none -> the last one before each place, NaN before the first."""
-    return F.pad(time.nan_to_num(-math.inf).cummax(1).values[:, :-1], (1, 0), value=-math.inf).nan_to_num(neginf=math.nan)
+    return F.pad(time.nan_to_num(-math.inf).cummax(1).values[:, :-1], (1, 0), value=-math.inf).nan_to_num(
+        neginf=math.nan
+    )
 
 
 def _timed(gaps: Tensor, kind: Tensor, unit: Tensor) -> Tensor:

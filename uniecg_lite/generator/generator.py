@@ -15,9 +15,9 @@ from ..ecg import ECG
 from ..errors import BadArtifact, refused
 from ..language.requests import Request
 from ..training import device_and_why, inference
-from .event_plan import HZ, PLAN, EventModel, Events, TemplateModel, lay_out, shown, templates
 from .denoiser import Denoiser, PatchDenoiser
 from .diffusion import Design, guided, path_loss, path_of
+from .event_plan import HZ, PLAN, EventModel, Events, TemplateModel, lay_out, shown, templates
 from .text_encoder import TextEncoder, numbers_of
 from .vae import LATENT, VAE
 

@@ -1,5 +1,6 @@
 """What do the parts of the generator learn from, and how is each trained? Afterwards each is frozen."""
 
+import random
 from pathlib import Path
 
 import torch
@@ -12,15 +13,19 @@ from ..cohort import SIMULATED, Cohort, population_of
 from ..config import Training
 from ..findings import CODES
 from ..language.conversations import Corpus
+from ..language.requests import Request
 from ..simulator.schedule import EARLY_P, VENTRICULAR
 from ..simulator.simulate import simulate
-from ..training import TrainingLoop
+from ..training import TrainingLoop, inference
 from .event_plan import ALONE, FIRST_BEAT, HZ, LENGTH, MOST_EVENTS, QRS, Events, P
 from .generator import Generator
+from .text_encoder import TextEncoder
 from .vae import VAE
 
 DROP_CONDITION = 0.1
 AVERAGED = 0.995  # of the average of the weights, a step
+WORDINGS = 4  # of each request, parts of it left open, that events and templates are learned from
+MISSED = 0.25  # standard deviation of the noise on their conditions: no mapper will hit one exactly
 PEAK_AFTER = 0.045  # s from the onset of a usual QRS complex to its R peak
 
 
@@ -63,6 +68,27 @@ def simulated_events(truth: dict[str, Tensor]) -> Events:
     blocked = blocked | F.pad((kind[:, 1:] < QRS) & time[:, 1:].isfinite(), (0, 1))  # a P wave follows a P wave
     kind = torch.where((kind == P) & blocked, ALONE, kind)
     return Events(time.nan_to_num(posinf=torch.nan)[:, :MOST_EVENTS], kind[:, :MOST_EVENTS])
+
+
+@inference()
+def read_requests(condition: TextEncoder, requests: list[Request], seed: int) -> Tensor:
+    """Conditions of N requests in `WORDINGS` wordings each, read once, since that costs more than a step of a small
+    network: (WORDINGS, N, D_c) float16."""
+    rng = random.Random(seed)
+    texts = [r.with_fewer_facts(rng).with_more(rng).text() for _ in range(WORDINGS) for r in requests]
+    read = torch.cat([condition(texts[i : i + 256]) for i in range(0, len(texts), 256)])
+    return read.half().unflatten(0, (WORDINGS, -1))
+
+
+def drawn_words(read: Tensor, rows: Tensor, generator: torch.Generator, null: Tensor | None = None) -> Tensor:
+    """Conditions (B, D_c) of these requests: a wording of each by chance, and noise; with `null`, for guidance, this in
+    place of one in ten."""
+    drawn = torch.randint(len(read), (len(rows),), generator=generator).to(read.device)
+    words = read[drawn, rows].float()
+    words = words + MISSED * torch.randn(words.shape, generator=generator).to(words)
+    if null is None:
+        return words
+    return torch.where((torch.rand(len(rows), 1, generator=generator) < DROP_CONDITION).to(words.device), null, words)
 
 
 def train_vae(vae: VAE, ecgs: Tensor, plan: Training, seed: int, folder: Path, *condition: Tensor) -> dict:

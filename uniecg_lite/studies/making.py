@@ -18,9 +18,9 @@ from torch import nn
 from ..beats import heart_rate
 from ..checkpoints import load_reader
 from ..findings import table
-from ..generator.event_plan import HZ, PLAN, Events
 from ..generator.denoiser import new_denoiser
 from ..generator.diffusion import FAULTS, PUBLISHED, Design, with_faults
+from ..generator.event_plan import HZ, PLAN, Events
 from ..generator.generator import Generator
 from ..generator.generator_stages import clean_ecgs, clean_hearts, train_denoiser, train_vae
 from ..generator.vae import LATENT, VAE, expand
