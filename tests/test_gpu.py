@@ -223,7 +223,7 @@ def test_an_inserted_fault_is_found(name, fault, tmp_path, monkeypatch):
         hook.remove()
 
 
-@pytest.mark.parametrize("name", ["encoders", "average beat", "reader", "FSQ tokenizer", "alignment"])
+@pytest.mark.parametrize("name", ["encoders", "templates", "reader", "FSQ tokenizer", "alignment"])
 def test_a_weight_left_on_the_cpu_is_found(name, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="two devices|same device"):
         take_a_step(name, tmp_path, monkeypatch, lambda what: put(what, but=1))

@@ -175,9 +175,10 @@ class EventModel(nn.Module):
         since, fixed = followed(events)
         gaps = _place(((events.time - since) / mean.where(~fixed, 1.0))[:, 1:].nan_to_num(1.0))  # (B, E - 1)
         which, when = self(F.pad(gaps, (1, 0)), events.kind, condition)
-        kinds = F.cross_entropy(which[known], events.kind[known])
-        later = known[:, 1:] & known[:, :-1]
-        return kinds + F.cross_entropy(when[:, 1:][later], gaps[later])
+        kinds = F.cross_entropy(which.mT, events.kind, reduction="none")  # (B, E)
+        whens = F.cross_entropy(when[:, 1:].mT, gaps, reduction="none")  # (B, E - 1)
+        later = known[:, 1:]
+        return (kinds * known).sum() / known.sum() + (whens * later).sum() / later.sum()
 
     @inference()
     def sample(self, condition: Tensor, rate: Tensor, generator: torch.Generator) -> Events:
