@@ -175,8 +175,9 @@ class EventModel(nn.Module):
     def loss(self, events: Events, condition: Tensor) -> Tensor:
         """Cross-entropy of the events of ECGs with these conditions (B, D_c): kinds, and all gaps but the first."""
         known, mean = ~events.time.isnan(), events.beats().diff(dim=1).nanmean(1, keepdim=True)
-        since, fixed = followed(events)
-        gaps = _place(((events.time - since) / mean.where(~fixed, 1.0))[:, 1:].nan_to_num(1.0))  # (B, E - 1)
+        parent, conducted = parents(events.kind)
+        since = events.time - events.time.gather(1, parent)
+        gaps = _place((since / mean.where(~conducted, 1.0))[:, 1:].nan_to_num(1.0))  # (B, E - 1)
         which, when = self(F.pad(gaps, (1, 0)), events.kind, condition)
         kinds = F.cross_entropy(which.mT, events.kind, reduction="none")  # (B, E)
         whens = F.cross_entropy(when[:, 1:].mT, gaps, reduction="none")  # (B, E - 1)
@@ -200,14 +201,14 @@ class EventModel(nn.Module):
             gap = _drawn(self.when(torch.cat([x[:, 0], self.kind(kind)], 1)), generator)
             shares.append(_share(gap.cpu() + torch.rand(len(gap), generator=generator)))
             kinds.append(kind)
-        kind, usual, gaps = torch.stack(kinds, 1), 60 / rate, torch.stack(shares, 1).to(device)  # (B, E), (B,) s
-        stretch, beat = usual, kind >= QRS
-        for _ in range(6):  # a stretch can move a beat over the end
-            time = _timed(gaps, kind, stretch)
-            held = beat & (time < SECONDS)
+        kind, usual = torch.stack(kinds, 1), 60 / rate  # (B, E), (B,) s
+        line, stretch = _timed(torch.stack(shares, 1).to(device), kind), usual
+        for _ in range(7):  # a stretch can move a beat over the end
+            time = FIRST_BEAT + line[..., 0] + line[..., 1] * stretch[:, None]  # (B, E) s
+            held = (kind >= QRS) & (time < SECONDS)
             wanted = usual * (held.sum(1).clamp(min=2) - 1)
             stretch = stretch * wanted / (time.where(held, 0.0).amax(1) - FIRST_BEAT).clamp(min=0.1)
-        time, order = _timed(gaps, kind, stretch).sort(1)
+        time, order = time.sort(1)
         return Events(time.masked_fill(time >= SECONDS, math.nan), kind.gather(1, order))
 
 
@@ -218,41 +219,28 @@ def _drawn(logits: Tensor, generator: torch.Generator) -> Tensor:
     return torch.multinomial(chances, 1, generator=generator)[:, 0].to(logits.device)
 
 
-def followed(events: Events) -> tuple[Tensor, Tensor]:
-    """When the event began that each one follows from, (B, E) s, and whether their gap is that of conduction."""
-    time, kind = events
-    last = F.pad(time[:, :-1], (1, 0), value=math.nan)  # of any kind
-    p, beat = (_latest(time.where(of, math.nan)) for of in (kind < QRS, kind >= QRS))
-    fixed = F.pad((kind[:, 1:] == QRS) & (kind[:, :-1] < ALONE), (1, 0))
-    since = torch.where(fixed | (kind == OTHER_P), last, torch.where(kind < QRS, p, beat))
-    return torch.where(since.isnan(), last, since), fixed
+def parents(kind: Tensor) -> tuple[Tensor, Tensor]:
+    """Kinds (B, E) in order -> which event each one follows from, (B, E), and whether the gap is that of conduction."""
+    place = torch.arange(kind.shape[1], device=kind.device)
+
+    def latest(of: Tensor) -> Tensor:
+        return F.pad(torch.where(of, place, -1).cummax(1).values[:, :-1], (1, 0), value=-1)
+
+    conducted = F.pad((kind[:, 1:] == QRS) & (kind[:, :-1] < ALONE), (1, 0))
+    own = torch.where(kind < QRS, latest(kind < QRS), latest(kind >= QRS))
+    own = torch.where(conducted | (kind == OTHER_P) | (own < 0), place - 1, own)
+    return own.clamp(min=0), conducted
 
 
-def _latest(time: Tensor) -> Tensor:
-    """(B, E) s, NaN where there is none -> the last one before each place, NaN before the first."""
-    return F.pad(time.nan_to_num(-math.inf).cummax(1).values[:, :-1], (1, 0), value=-math.inf).nan_to_num(
-        neginf=math.nan
-    )
-
-
-def _timed(gaps: Tensor, kind: Tensor, unit: Tensor) -> Tensor:
-    """Gaps (B, E) in conduction times or in units of (B,) s, the first of no meaning -> (B, E) s, as `followed` has it.
-
-    The first beat is at `FIRST_BEAT`.
-    """
-    nothing = torch.full_like(unit, math.nan)
-    last = p = beat = nothing
-    out = []
-    for e in range(kind.shape[1]):
-        here, fixed = kind[:, e], (kind[:, e] == QRS) & (kind[:, e - 1] < ALONE) & (e > 0)
-        since = torch.where(fixed | (here == OTHER_P), last, torch.where(here < QRS, p, beat))
-        since = torch.where(since.isnan(), last, since)
-        now = (since + gaps[:, e] * torch.where(fixed, 1.0, unit)).nan_to_num(0.0)
-        p, beat = torch.where(here < QRS, now, p), torch.where(here >= QRS, now, beat)
-        last = now
-        out.append(now)
-    time = torch.stack(out, 1)
-    return FIRST_BEAT + time - time.where(kind >= QRS, math.inf).amin(1, keepdim=True).nan_to_num(posinf=0.0)
+def _timed(gaps: Tensor, kind: Tensor) -> Tensor:
+    """Gaps (B, E), the first of no meaning, and kinds -> (B, E, 2): when each event begins after the first beat, in s
+    of conduction and in mean RR intervals."""
+    parent, conducted = parents(kind)
+    steps = gaps[..., None] * torch.stack([conducted, ~conducted], 2)
+    line, row = torch.zeros_like(steps), torch.arange(len(kind), device=kind.device)
+    for e in range(1, kind.shape[1]):
+        line[:, e] = line[row, parent[:, e]] + steps[:, e]
+    return line - line[row, (kind >= QRS).int().argmax(1)][:, None]
 
 
 def _place(share: Tensor) -> Tensor:
