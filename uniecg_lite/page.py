@@ -24,12 +24,12 @@ MOST_PX = 1800  # of the longer side; a larger picture is made smaller
 PER_SIDE = (220, 420)  # mm that the longer side may show, margins and all
 TILE, STEP, MIN_TILES, MIN_PEAK = 128, 96, 8, 3.0  # px of a square whose spectrum is taken; log power of its grid
 NEAR, FAR = 0.05, 0.14  # how much the grid may differ from the fit, and over the picture, in shares of its frequency
-PX = 4  # per mm of the straightened page, so that one column is 10 ms
-SAMPLES = round(paper.PAGE_S * paper.MM_PER_S * PX)  # 1000
+PX, HZ = 6, 100  # px per mm of the straightened page; samples per second that are returned
+LENGTH = round(paper.PAGE_S * paper.MM_PER_S * PX)  # px of 10 s: 1500
 LONGER = (-4 * PX, 24 * PX)  # px that a row may be longer than 10 s: a calibration pulse
 REACH = 25 * PX  # px above and below its row's middle that a trace is looked for
-ALONG = 0.003  # cost of a pixel of ink when a path climbs along it; a pixel of paper costs 1
-AWAY, LEAP, BARRED = 0.0005, 0.05, 1e4  # cost of a px from the row's middle, of one climbed from one lead to the next,
+ALONG = 0.002  # cost of a pixel of ink when a path climbs along it; a pixel of paper costs 1
+AWAY, LEAP, BARRED = 0.0003, 0.05, 1e4  # cost of a px from the row's middle, of one climbed from one lead to the next,
 # and of an end in another row
 SPUR = 0.6  # what a detour to the tip of a peak may cost
 MAX_SHARE = 0.15  # of the limb leads' energy that may break the lead laws
@@ -77,7 +77,7 @@ def read(pixels: np.ndarray) -> Page:
     for quarter in (first, 1 - first):
         turned = np.rot90(ink, -quarter)  # clockwise
         try:
-            return _layout(*_traces(turned, _rows(turned)), 90 * quarter)
+            return _layout(*_traces(turned, _rows(turned))[:2], 90 * quarter)
         except BadECG as reason:
             reasons.append(reason)
     raise reasons[0]
@@ -170,46 +170,46 @@ def _straight(contrast: np.ndarray, matrix: np.ndarray, box: np.ndarray) -> tupl
 
     Bends that the homography leaves are taken off by a polynomial whose gradient is that of the grid lines' phase.
     """
-    v, u = np.mgrid[box[1] : box[3] : 1 / PX, box[0] : box[2] : 1 / PX].astype(np.float32)  # (H, W)
+    u, v = (np.arange(box[k], box[k + 2], 1 / PX) for k in (0, 1))  # (W,), (H,) mm
     inverse, size = np.linalg.inv(matrix), 8 * PX  # px of a block
-    powers = [(a, b) for a in range(4) for b in range(4 - a) if a + b]
-    weights = np.zeros((2, len(powers)))  # of the shift along u and v, mm
     middle, scale = (box[:2] + box[2:]) / 2, np.ptp(box.reshape(2, 2), axis=0).max() / 2
+    terms = np.isin(np.add.outer(range(4), range(4)), (1, 2, 3))  # powers of v and of u
+    weights = np.zeros((2, 4, 4))  # of the shift along u and along v, in mm
 
-    def places(u, v):
-        a, b = (u - middle[0]) / scale, (v - middle[1]) / scale
-        shift = [sum(w * a**i * b**j for w, (i, j) in zip(one, powers)) for one in weights]
-        x, y, below = (row[0] * (u - shift[0]) + row[1] * (v - shift[1]) + row[2] for row in inverse)
+    def powers(along, axis):
+        return np.vander((along - middle[axis]) / scale, 4, increasing=True)
+
+    def slopes(along, axis):
+        return np.pad(powers(along, axis)[:, :3] * (1, 2, 3), ((0, 0), (1, 0))) / scale
+
+    def places():
+        x, y = (one - powers(v, 1) @ w @ powers(u, 0).T for one, w in zip((u, v[:, None]), weights))  # (H, W)
+        x, y, below = (np.float32(row[0] * x + row[1] * y + row[2]) for row in inverse)
         return y / below, x / below
 
+    h, w = len(v) // size, len(u) // size
+    require(min(h, w) > 3, NO_GRID)
     for _ in range(2):
-        lines = ndimage.map_coordinates(contrast.max(2), places(u, v), order=1)
+        lines = ndimage.map_coordinates(contrast.max(2), places(), order=1)
         lines = np.minimum(lines, np.quantile(lines[::3, ::3], 0.95))
         lines -= ndimage.uniform_filter(lines, 2 * PX)
-        h, w = (side // size for side in lines.shape)
-        require(min(h, w) > 3, NO_GRID)
-        for k, along in enumerate((u, v)):
-            wave = lines * np.exp(-2j * np.pi * along)
+        for k, along in enumerate((u, v[:, None])):
+            wave = lines * np.exp(-2j * np.pi * along).astype(np.complex64)
             wave = wave[: h * size, : w * size].reshape(h, size, w, size).sum((1, 3))  # (h, w)
-            rows, values, sure = [], [], []
-            for axis in (0, 1):
-                here, there = (wave[:-1], wave[1:]) if axis == 0 else (wave[:, :-1], wave[:, 1:])
-                j, i = np.indices(here.shape) + np.array([0.5 + 0.5 * (axis == 0), 0.5 + 0.5 * (axis == 1)])[:, None, None]
-                a, b = ((p * size / PX - (q - r)) / scale for p, q, r in ((i, middle[0], box[0]), (j, middle[1], box[1])))
-                slope = [n * b ** (n - 1) * a**m if n else 0 * a for m, n in powers] if axis == 0 else \
-                        [m * a ** (m - 1) * b**n if m else 0 * a for m, n in powers]  # fmt: skip
-                rows.append(np.stack(slope, -1).reshape(-1, len(powers)) / scale)
-                product_ = (there * here.conj()).ravel()
-                values.append(np.angle(product_) / (2 * np.pi) / (size / PX))
-                sure.append(np.sqrt(np.abs(product_)))
-            rows, values, sure = np.vstack(rows), np.concatenate(values), np.concatenate(sure)
+            blocks = [one[: n * size].reshape(n, size).mean(1) for one, n in ((u, w), (v, h))]
+            between = [(one[1:] + one[:-1]) / 2 for one in blocks]
+            designs = slopes(between[1], 1), powers(blocks[0], 0), powers(blocks[1], 1), slopes(between[0], 0)
+            rows = np.vstack([np.einsum("yj,xi->yxji", *pair)[..., terms].reshape(-1, terms.sum())
+                              for pair in (designs[:2], designs[2:])])  # fmt: skip
+            turns = np.concatenate([(wave[1:] * wave[:-1].conj()).ravel(), (wave[:, 1:] * wave[:, :-1].conj()).ravel()])
+            slope, sure = np.angle(turns) / (2 * np.pi) * PX / size, np.sqrt(np.abs(turns))
             sure = np.minimum(sure, np.median(sure))
             for _ in range(3):
-                fit = np.linalg.lstsq(rows * sure[:, None], values * sure, rcond=None)[0]
-                wrong = np.abs(values - rows @ fit)
+                fit = np.linalg.lstsq(rows * sure[:, None], slope * sure, rcond=None)[0]
+                wrong = np.abs(slope - rows @ fit)
                 sure = sure / (1 + (wrong / (2 * np.median(wrong) + 1e-6)) ** 2)
-            weights[k] += fit
-    at = places(u, v)
+            weights[k][terms] += fit
+    at = places()
     inside = (at[0] >= 0) & (at[1] >= 0) & (at[0] < contrast.shape[0] - 1) & (at[1] < contrast.shape[1] - 1)
     return ndimage.map_coordinates(contrast.min(2), at, order=1), inside
 
@@ -256,9 +256,9 @@ def _rows(ink: np.ndarray) -> np.ndarray:
 def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Follow each row's trace over the columns that all of them share: mV about the row's middle (R, L).
 
-    The cheapest path from left to right, through every row's band at once. A column's sample is the middle of its ink
-    where the trace rises or falls through it, and the tip of its ink where the trace turns. With it comes how much ink
-    that is no trace lies near the left and the right end, as lead names do (2,).
+    The cheapest path from left to right, through every row's band at once. Its ink is the trace under a round brush: the
+    upper edge filtered by the brush's width gives it back but for narrow dips, the lower edge but for narrow peaks.
+    With it comes how much ink that is no trace lies near the left and the right end, as lead names do (2,).
     """
     require(3 <= len(rows) <= 16, NO_LAYOUT)
     padded = np.pad(ink, ((REACH, REACH), (0, 0)))
@@ -271,7 +271,7 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     label, count = ndimage.label(ndimage.binary_closing(np.pad(covered, 20), np.ones(5 * PX))[20:-20])
     require(count, NO_LAYOUT)
     left, right = np.flatnonzero(label == 1 + np.argmax(np.bincount(label)[1:]))[[0, -1]]
-    seams = np.add.outer((left, right + 1 - SAMPLES), np.arange(1, 4) * SAMPLES // 4)  # where one lead may follow another
+    seams = np.add.outer((left, right + 1 - LENGTH), np.arange(1, 4) * LENGTH // 4)  # where one lead may follow another
     seam = np.abs(np.subtract.outer(np.arange(len(bands)), seams.ravel())).min(1) <= 2  # (W,)
     climb = np.clip(1.5 - 2 * wide, 0, 1) * np.where(seam, LEAP, 1)[:, None, None] + ALONG
     climb = np.cumsum(climb, -1, dtype=np.float32)  # (W, R, Y)
@@ -294,19 +294,25 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.minimum(least[:, row : row + place.size], one, out=least[:, row : row + place.size])
     nearest = np.stack([least[:, row : row + place.size] for row in rows], 1)
     on = (excess <= SPUR) & (excess <= nearest + SPUR / 6)  # (W, R, Y): ink on the path, and not rather on another
-    here = on.any(-1)  # (W, R)
-    spread = ndimage.binary_dilation(on, np.ones((1, 1, 3))) * bands  # its soft edges, too
-    length = spread.sum(-1)  # (W, R)
-    centre = (spread * place).sum(-1) / np.maximum(length, 1e-6)
-    thick = np.median(length[here])
-    half = np.maximum(length - thick, 0) / 2
-    top, bottom = centre - half, centre + half
-    near = [np.where(here[k], part[k], sign * np.inf) for part, sign in ((top, 1), (bottom, -1))
-            for k in (np.r_[0, : len(here) - 1], np.r_[1 : len(here), len(here) - 1])]  # fmt: skip
-    peak, dip = top < np.minimum(near[0], near[1]), bottom > np.maximum(near[2], near[3])
-    y = np.where(peak & ~dip, top, np.where(dip & ~peak, bottom, centre))
-    columns = np.arange(left, right + 1)
-    traces = [np.interp(columns, np.flatnonzero(h), t[h]) for t, h in zip(y.T, here.T)]
+    inked = ndimage.binary_dilation(on, np.ones((1, 1, 3))) * bands  # with its soft edges
+    solid = inked > 0.5
+    here = solid.any(-1)  # (W, R)
+    edges = []
+    for part, way in ((inked, 1), (inked[..., ::-1], -1)):  # from above, from below
+        first = np.maximum((part > 0.5).argmax(-1), 1)[..., None]  # (W, R, 1)
+        ends_in, beyond = (np.take_along_axis(part, first - k, -1)[..., 0] for k in (0, 1))
+        edges.append(way * (first[..., 0] + 0.5 - ends_in - beyond - REACH))
+    thick = max(1.0, np.median((edges[1] - edges[0])[here]))
+    columns, brush = np.arange(left, right + 1), 2 * int(thick / 2) + 1
+    traces = []
+    for row in range(len(rows)):
+        top, bottom = (np.interp(columns, np.flatnonzero(here[:, row]), edge[here[:, row], row]) for edge in edges)
+        usual = ndimage.gaussian_filter1d((top + bottom) / 2, 5 * PX)
+        top = ndimage.maximum_filter1d(top + thick / 2, brush)  # the line alone: exact where it rises, falls or peaks
+        bottom = ndimage.minimum_filter1d(bottom - thick / 2, brush)
+        up, down = usual - top, bottom - usual
+        side = np.clip(0.5 + (up - down) / thick, 0, 1)  # the tip that lies farther off
+        traces.append(side * top + (1 - side) * bottom)
     others = ink.copy()
     for row, path in zip(rows, on.transpose(1, 2, 0)):
         inner = np.s_[max(0, row - REACH) : row + REACH + 1]
@@ -319,14 +325,14 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
     """The reading of the rows in which the limb leads obey the lead laws best. Raises BadECG when none does."""
-    extra = traces.shape[1] - SAMPLES
+    extra = traces.shape[1] - LENGTH
     long = f"The traces are {traces.shape[1] / PX:.0f} mm long, but 10 s at 25 mm/s are 250 mm: give the whole page."
     require(LONGER[0] <= extra <= LONGER[1], long)
     starts = (extra // 2,) if abs(extra) < 3 * PX else (0, extra)  # a pulse stands on one side
     found = []
     for mirrored, inverted, start in product((False, True), (False, True), starts):
         backwards = mirrored != inverted  # upside down, time runs to the left
-        columns = np.clip(np.arange(SAMPLES) + start, 0, traces.shape[1] - 1)
+        columns = np.clip(np.arange(LENGTH) + start, 0, traces.shape[1] - 1)
         rows = traces[:, columns][:, :: -1 if backwards else 1]
         rows = -rows[::-1] if inverted else rows
         for height, order in product((3, 6, 12), ORDERS):
@@ -338,8 +344,8 @@ def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
     share, mirrored, inverted, height, order, rows = min(found, key=lambda one: one[0])
     require(share <= MAX_SHARE, NO_LAYOUT)
     require(not mirrored, "The page is mirrored: give the picture as the page is read.")
-    values = np.full((12, SAMPLES), np.nan, np.float32)
-    width = SAMPLES * height // 12
+    rows = np.stack([_samples(row) for row in rows])  # (R, L)
+    values, width = np.full((12, rows.shape[1]), np.nan, np.float32), rows.shape[1] * height // 12
     for place, (lead, sign) in enumerate(ORDERS[order]):
         part = slice(place // height * width, (place // height + 1) * width)
         cell = rows[place % height, part].copy()
@@ -354,9 +360,20 @@ def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
     return Page(values, f"{height}x{12 // height}", order, (degrees + 180 * inverted) % 360)
 
 
+def _samples(row: np.ndarray) -> np.ndarray:
+    """A trace of one value a px as one at `HZ`, its tips kept."""
+    step = PX * paper.MM_PER_S / HZ
+    values = np.interp(np.arange(round(len(row) / step)) * step, np.arange(len(row)), row)
+    inner = row[1:-1]
+    for tips, further in (((inner >= row[:-2]) & (inner >= row[2:]), np.maximum), ((inner <= row[:-2]) & (inner <= row[2:]), np.minimum)):
+        at = 1 + np.flatnonzero(tips)
+        further.at(values, np.minimum(np.round(at / step).astype(int), len(values) - 1), row[at])
+    return values
+
+
 def _misfit(rows: np.ndarray, height: int, order: str) -> float:
     """Share of the limb leads' energy that breaks the lead laws; more where waves point the wrong way, or time does."""
-    smooth, width = ndimage.gaussian_filter1d(rows, 2, axis=1), SAMPLES * height // 12
+    smooth, width = ndimage.gaussian_filter1d(rows, 0.5 * PX, axis=1), LENGTH * height // 12
     broken = whole = 0.0
     columns = []
     for first in range(0, 6, min(height, 6)):
@@ -378,8 +395,8 @@ def _misfit(rows: np.ndarray, height: int, order: str) -> float:
         share += 0.1 * (1 - likeness.max() / max(np.linalg.norm(x) * np.linalg.norm(foretold), 1e-9))
     if height == 12:  # broad T waves follow narrow QRS complexes
         sharp = np.square(np.diff(smooth[:12], 2, axis=1)).sum(0)
-        slow = np.square(np.diff(ndimage.gaussian_filter1d(rows[:12], 4, axis=1), axis=1)).sum(0)[:-1]
-        later = sum(sharp[:-lag] @ slow[lag:] for lag in range(18, 36))
-        earlier = sum(sharp[lag:] @ slow[:-lag] for lag in range(18, 36))
+        slow = np.square(np.diff(ndimage.gaussian_filter1d(rows[:12], PX, axis=1), axis=1)).sum(0)[:-1]
+        later = sum(sharp[:-lag] @ slow[lag:] for lag in range(4 * PX, 9 * PX, PX // 2))
+        earlier = sum(sharp[lag:] @ slow[:-lag] for lag in range(4 * PX, 9 * PX, PX // 2))
         share += 0.1 * earlier / max(later + earlier, 1e-9)
     return float(share)
