@@ -27,7 +27,7 @@ from uniecg_lite.leads import LEADS
 
 LAYOUTS = {"3x4": (3, False), "6x2": (6, False), "12x1": (12, False), "Cabrera": (6, True)}  # rows, Cabrera order
 CABRERA = ["aVL", "I", "-aVR", "II", "aVF", "III", *LEADS[6:]]
-SPACING = {3: (30, 42), 6: (22, 28), 12: (14, 18)}  # mm between rows
+SPACING = {3: (30, 42), 6: (22, 28), 12: (18, 24)}  # mm between rows
 GRIDS = [("#ffd5d5", "#f59a9a"), ("#f7d9c4", "#e8a87c"), ("#dedede", "#b0b0b0"), ("#cfe8cf", "#8fc48f"),
          ("#cfe0f7", "#8db4e8")]  # fmt: skip
 TRACES = ["black", "#101060", "#303030", "#202040", "#053005"]

@@ -21,7 +21,7 @@ from .errors import BadECG, refused, require
 from .leads import CHEST, LEADS, LIMB, LIMB_WEIGHTS
 
 MOST_PX = 1800  # of the longer side; a larger picture is made smaller
-PER_SIDE = (220, 420)  # mm that the longer side may show, margins and all
+PER_SIDE = (245, 400)  # mm that the longer side may show, margins and all
 TILE, STEP, MIN_TILES, MIN_PEAK = 128, 96, 8, 3.0  # px of a square whose spectrum is taken; log power of its grid
 NEAR, FAR = 0.05, 0.14  # how much the grid may differ from the fit, and over the picture, in shares of its frequency
 PX, HZ = 6, 100  # px per mm of the straightened page; samples per second that are returned
@@ -31,7 +31,7 @@ REACH = 25 * PX  # px above and below its row's middle that a trace is looked fo
 ALONG = 0.002  # cost of a pixel of ink when a path climbs along it; a pixel of paper costs 1
 AWAY, LEAP, BARRED = 0.0003, 0.05, 1e4  # cost of a px from the row's middle, of one climbed from one lead to the next,
 # and of an end in another row
-SPUR = 0.6  # what a detour to the tip of a peak may cost
+SPUR, TIE = 0.6, 0.02  # what a detour to the tip of a peak may cost, and how much more than to the path of another row
 MAX_SHARE = 0.15  # of the limb leads' energy that may break the lead laws
 MIN_MV = 0.1  # the limb leads' largest swing at least
 ORDERS = {
@@ -110,12 +110,16 @@ def _grid(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     radius = np.hypot(fx, fy)
     ring = radius.astype(int)
     floor = ndimage.median(power.mean(0), ring, np.arange(ring.max() + 1))[ring]  # of a frequency in any direction
-    above = ndimage.maximum_filter(power.mean(0) - floor, 3)
-    both = above + np.rot90(above)
-    fifth = ndimage.map_coordinates(both, (middle + fy / 5, middle + fx / 5), order=1)
+    above = power.mean(0) - floor
+    above = above + np.rot90(above)  # both directions
+
+    def at(share):
+        return ndimage.map_coordinates(above, (middle + share * fy, middle + share * fx), order=1)
+
+    coarse = at(0.2) + at(0.4) - at(0.1) - at(0.3)  # lines every 5 mm have peaks at the former, not at the latter
     per_side = radius / TILE * max(grey.shape)
     possible = (fx > 0) & (np.abs(fy) <= fx) & (per_side > PER_SIDE[0]) & (per_side < PER_SIDE[1])
-    best = np.where(possible, both + np.clip(fifth, 0, both / 2), -np.inf).argmax()
+    best = np.where(possible, ndimage.maximum_filter(above, 3) + coarse / 2, -np.inf).argmax()
     first = np.array([fx.flat[best], fy.flat[best]])  # (2,) cycles per tile
     points, found = [], []
     for corner, spectrum in zip(corners, power):
@@ -293,7 +297,7 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for row, one in zip(rows, excess.transpose(1, 0, 2)):
         np.minimum(least[:, row : row + place.size], one, out=least[:, row : row + place.size])
     nearest = np.stack([least[:, row : row + place.size] for row in rows], 1)
-    on = (excess <= SPUR) & (excess <= nearest + SPUR / 6)  # (W, R, Y): ink on the path, and not rather on another
+    on = (excess <= SPUR) & (excess <= nearest + TIE)  # (W, R, Y): ink on the path, and not rather on another
     inked = ndimage.binary_dilation(on, np.ones((1, 1, 3))) * bands  # with its soft edges
     solid = inked > 0.5
     here = solid.any(-1)  # (W, R)
@@ -308,8 +312,11 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for row in range(len(rows)):
         top, bottom = (np.interp(columns, np.flatnonzero(here[:, row]), edge[here[:, row], row]) for edge in edges)
         usual = ndimage.gaussian_filter1d((top + bottom) / 2, 5 * PX)
-        top = ndimage.maximum_filter1d(top + thick / 2, brush)  # the line alone: exact where it rises, falls or peaks
-        bottom = ndimage.minimum_filter1d(bottom - thick / 2, brush)
+        lines = []  # the line alone: exact where it rises or falls
+        for edge, wide, narrow in ((top + thick / 2, ndimage.minimum_filter1d, ndimage.maximum_filter1d),
+                                   (bottom - thick / 2, ndimage.maximum_filter1d, ndimage.minimum_filter1d)):  # fmt: skip
+            lines.append(np.where(edge == wide(edge, 2 * brush + 1), edge, narrow(edge, brush)))  # and at its tips
+        top, bottom = lines
         up, down = usual - top, bottom - usual
         side = np.clip(0.5 + (up - down) / thick, 0, 1)  # the tip that lies farther off
         traces.append(side * top + (1 - side) * bottom)
