@@ -175,3 +175,125 @@ def outcome(picture: Image.Image, true: np.ndarray) -> tuple[str, str]:
         return "refused", str(reason)
     right, details = judge(found.signal, true)
     return "right" if right else "wrong", f"{found.layout} {found.order} {found.degrees}: {details}"
+
+
+def chart(rng: np.random.Generator, w: int, h: int, bars: bool) -> Image.Image:
+    """Sales by quarter: lines or bars in one to four panels, most of them on a fine coloured grid."""
+    picture = Image.new("RGB", (w, h), "white")
+    pen, panels, step = ImageDraw.Draw(picture), int(rng.integers(1, 5)), int(rng.integers(5, 40))
+    for k in range(panels):
+        top, bottom, left, right = (k + 0.15) * h / panels, (k + 0.9) * h / panels, 0.07 * w, 0.97 * w
+        for x in np.arange(left, right, step):
+            pen.line((x, top, x, bottom), "#f0b0b0")
+        for y in np.arange(top, bottom, step):
+            pen.line((left, y, right, y), "#f0b0b0")
+        pen.text((left, top - 0.05 * h), "Sales by quarter", "black", font_size=18)
+        for _ in range(int(rng.integers(1, 5))):
+            values = rng.normal(0, 1, 60).cumsum()
+            y = bottom - (values - values.min()) / np.ptp(values) * (bottom - top)
+            x = np.linspace(left, right, 60)
+            colour = "black" if rng.random() < 0.5 else tuple(rng.integers(0, 200, 3).tolist())
+            if bars:
+                for a, b in zip(x[::5], y[::5]):
+                    pen.rectangle((a, b, a + 0.03 * w, bottom), colour)
+            else:
+                pen.line(list(zip(x, y)), colour, 3)
+    return picture
+
+
+def other(kind: str, rng: np.random.Generator) -> Image.Image:
+    """A picture that holds no ECG."""
+    w, h = 1200, 760
+    if kind in ("sales chart", "bars"):
+        return chart(rng, w, h, kind == "bars")
+    if kind == "noise":
+        return Image.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8))
+    if kind == "photograph":
+        layers = [ndimage.zoom(rng.normal(0, 1, (-(-h // s), -(-w // s), 3)), (s, s, 1), order=1)[:h, :w] for s in (1, 4, 20, 100)]
+        return jpeg(Image.fromarray(np.clip(128 + 35 * sum(layers), 0, 255).astype(np.uint8)), 85)
+    if kind == "blank":
+        return Image.new("RGB", (w, h), tuple(rng.integers(150, 255, 3).tolist()))
+    picture = Image.new("RGB", (w, h), "white")
+    pen = ImageDraw.Draw(picture)
+    if "graph paper" in kind:
+        step = 4
+        for k in range(0, w, step):
+            colour = "#f2a9b6" if k % (5 * step) == 0 else "#fbdde2"
+            pen.line((k, 0, k, h), colour)
+            pen.line((0, k, w, k), colour)
+    if kind == "curves on graph paper":  # as many as an ECG has, and as long
+        x, rows = np.arange(250 * step), int(rng.choice((3, 4, 6, 12)))
+        for row in range(rows):
+            wave = np.sin(x / rng.uniform(5, 60) + rng.uniform(0, 6)) + ndimage.gaussian_filter1d(rng.normal(0, 4, x.size), 4)
+            y = (row + 0.5) * h / rows + rng.uniform(0.05, 0.3) * h / rows * wave
+            pen.line(list(zip(x + (w - x.size) / 2, y)), "black", 2)
+    if kind in ("text", "table"):
+        for y in range(20, h - 20, 22):
+            words = ("".join(rng.choice(list("aeinorstlV123"), rng.integers(2, 9))) for _ in range(26))
+            pen.text((40, y), " ".join(words), "black", font_size=16)
+    if kind == "table":
+        for k in range(0, w, int(rng.integers(40, 90))):
+            pen.line((k, 0, k, h), "grey")
+            pen.line((0, k, w, k), "grey")
+    if kind == "staves":
+        for top in range(60, h - 90, int(rng.integers(90, 130))):
+            for k in range(5):
+                pen.line((60, top + 10 * k, w - 60, top + 10 * k), "black", 2)
+            for x in np.arange(120, w - 80, rng.uniform(25, 50)):
+                y = top + 5 * int(rng.integers(-1, 9))
+                pen.ellipse((x, y, x + 13, y + 10), fill="black")
+                pen.line((x + 12, y + 5, x + 12, y - 30), "black", 2)
+    return picture
+
+
+def measure(pages: int, others: int = 200, real: bool = False, report=None) -> dict:
+    """Counts by kind: `pages` of each layout as rendered, as many of each distortion (its layouts in turn), as many
+    upside down and mirrored, and `others` pictures that are no ECG."""
+    counts: dict[str, Counter] = {}
+
+    def add(group, name, what, details):
+        counts.setdefault(group, {}).setdefault(name, Counter())[what] += 1
+        if report:
+            report(group, name, what, details)
+
+    groups = [("rendered", name) for name in LAYOUTS] + [("distorted", name) for name in DISTORTIONS]
+    groups += [("flipped", name) for name in ("upside down", "mirrored")]
+    signals = records(pages * len(groups), real)
+    for i, signal in enumerate(signals):
+        (group, kind), k = groups[i % len(groups)], i // len(groups)
+        rng = np.random.default_rng(i)
+        layout = kind if group == "rendered" else list(LAYOUTS)[(i + k) % len(LAYOUTS)]
+        picture, true = draw(signal, layout, rng, rhythm=bool(k % 2))
+        if group == "distorted":
+            picture = distort(picture, kind, rng)
+        elif group == "flipped":
+            picture = picture.rotate(180) if kind == "upside down" else picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        what, details = outcome(picture, true)
+        add(group, kind, {"right": "accepted", "wrong": "accepted"}.get(what, what) if kind == "mirrored" else what,
+            f"{layout}: {details}")  # fmt: skip
+    for i in range(others):
+        kind, rng = OTHERS[i % len(OTHERS)], np.random.default_rng(10**6 + i)
+        try:
+            found = page.read(np.asarray(other(kind, rng)))
+            add("no ECG", kind, "accepted", f"{found.layout} {found.order}")
+        except BadECG as reason:
+            add("no ECG", kind, "refused", str(reason))
+    return counts
+
+
+def shares(counts: dict) -> dict:
+    """The figures: shares read rightly, wrongly and refused of a group; of pictures that are no ECG, accepted."""
+    out = {}
+    for group, kinds in counts.items():
+        total = sum(kinds.values(), Counter())
+        out[group] = {what: round(count / total.total(), 4) for what, count in sorted(total.items())} | {"n": total.total()}
+    return out
+
+
+if __name__ == "__main__":
+    numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    counts = measure(*(numbers or [8]), real="--real" in sys.argv, report=lambda *row: print(*row, sep=" | ", flush=True))
+    table = {"records": "real" if "--real" in sys.argv else "simulated", "shares": shares(counts), "counts": counts}
+    path = Path(__file__).parent.parent / "results" / ("pages.real.json" if "--real" in sys.argv else "pages.json")
+    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(table["shares"], indent=1))

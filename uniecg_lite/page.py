@@ -1,7 +1,7 @@
 """What does a picture of an ECG page hold? Grid, turn and layout are found, and the traces digitised, by rules alone.
 
-Grid: the strongest pair of perpendicular frequencies; their change over the picture gives the homography that
-straightens it, and the phase of the lines what is left of bends. Traces: what is darker than the grid; along each row
+Grid: the strongest pair of perpendicular frequencies; their change over the picture, then the phase of the lines, give
+the polynomials that straighten it. Traces: what is darker than the grid; along each row
 the cheapest path through the ink. Layout and turn: the one in which the limb leads obey the lead laws; that a 12x1 page
 is mirrored shows in the place of its lead names and in the T wave, which follows the QRS complex.
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
-from scipy import ndimage, optimize
+from scipy import ndimage
 
 from . import ecg_image as paper
 from .errors import BadECG, refused, require
@@ -22,8 +22,11 @@ from .leads import CHEST, LEADS, LIMB, LIMB_WEIGHTS
 
 MOST_PX = 1800  # of the longer side; a larger picture is made smaller
 PER_SIDE = (245, 400)  # mm that the longer side may show, margins and all
+DEGREE = 5  # of the polynomials between page and picture
+TERMS = np.add.outer(range(DEGREE + 1), range(DEGREE + 1)) <= DEGREE  # the powers of y and of x that they have
 TILE, STEP, MIN_TILES, MIN_PEAK = 128, 96, 8, 3.0  # px of a square whose spectrum is taken; log power of its grid
 NEAR, FAR = 0.05, 0.14  # how much the grid may differ from the fit, and over the picture, in shares of its frequency
+SCALE = 100.0  # mm, and so the powers of mm stay small
 PX, HZ = 6, 100  # px per mm of the straightened page; samples per second that are returned
 LENGTH = round(paper.PAGE_S * paper.MM_PER_S * PX)  # px of 10 s: 1500
 LONGER = (-4 * PX, 24 * PX)  # px that a row may be longer than 10 s: a calibration pulse
@@ -71,7 +74,7 @@ def read(pixels: np.ndarray) -> Page:
     size = [round(side * scale) for side in pixels.shape[1::-1]]
     require(min(size) > 2 * TILE, NO_GRID)
     contrast = _contrast(np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX)))
-    ink = _ink(*_straight(contrast, *_grid(contrast.max(2))))
+    ink = _ink(contrast, _grid(contrast.max(2)))
     first = int(_unevenness(ink) > _unevenness(ink.T))  # 1: rows run from top to bottom
     reasons = []
     for quarter in (first, 1 - first):
@@ -93,57 +96,77 @@ def _contrast(pixels: np.ndarray, block: int = 32) -> np.ndarray:
     return np.clip(1 - pixels / np.maximum(np.stack(whole, 2), 1), 0, 1)
 
 
-def _grid(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The homography (3, 3) from pixels (x, y, 1) to mm, and the box (left, top, right, bottom) in mm that has a grid.
-
-    Raises BadECG where none is found.
-    """
+def _grid(grey: np.ndarray) -> list[np.ndarray]:
+    """Where the points of the page, `PX` per mm, lie in the picture: y and x, each (H, W). Raises BadECG without a grid."""
     grey = np.minimum(grey, np.quantile(grey[::3, ::3], 0.95))
-    corners = np.array([(x, y) for y in range(0, grey.shape[0] - TILE + 1, STEP)
-                        for x in range(0, grey.shape[1] - TILE + 1, STEP)])  # fmt: skip
-    window = np.outer(*2 * [np.hanning(TILE)]).astype(np.float32)
+    rows, columns = (np.linspace(0, side - TILE, 1 + -(-(side - TILE) // STEP)).astype(int) for side in grey.shape)
+    corners = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)  # (x, y)
     tiles = np.stack([grey[y : y + TILE, x : x + TILE] for x, y in corners])
-    tiles = window * (tiles - tiles.mean((1, 2), keepdims=True))
+    tiles = np.outer(*2 * [np.hanning(TILE)]) * (tiles - tiles.mean((1, 2), keepdims=True))
     middle = TILE // 2 - 1  # frequency 0; the axes are -middle..middle
-    power = np.log(np.abs(np.fft.fftshift(np.fft.fft2(tiles), (1, 2))[:, 1:, 1:]) ** 2 + 1e-3).astype(np.float32)
+    power = np.log(np.abs(np.fft.fftshift(np.fft.fft2(tiles.astype(np.float32)), (1, 2))[:, 1:, 1:]) ** 2 + 1e-3)
     fy, fx = np.mgrid[-middle : middle + 1, -middle : middle + 1]
     radius = np.hypot(fx, fy)
     ring = radius.astype(int)
     floor = ndimage.median(power.mean(0), ring, np.arange(ring.max() + 1))[ring]  # of a frequency in any direction
     above = power.mean(0) - floor
     above = above + np.rot90(above)  # both directions
-
-    def at(share):
-        return ndimage.map_coordinates(above, (middle + share * fy, middle + share * fx), order=1)
-
-    coarse = at(0.2) + at(0.4) - at(0.1) - at(0.3)  # lines every 5 mm have peaks at the former, not at the latter
+    tenth = [ndimage.map_coordinates(above, (middle + k / 10 * fy, middle + k / 10 * fx), order=1) for k in range(5)]
+    coarse = tenth[2] + tenth[4] - tenth[1] - tenth[3]  # lines every 5 mm have peaks at the former, not at the latter
     per_side = radius / TILE * max(grey.shape)
     possible = (fx > 0) & (np.abs(fy) <= fx) & (per_side > PER_SIDE[0]) & (per_side < PER_SIDE[1])
     best = np.where(possible, ndimage.maximum_filter(above, 3) + coarse / 2, -np.inf).argmax()
     first = np.array([fx.flat[best], fy.flat[best]])  # (2,) cycles per tile
-    points, found = [], []
-    for corner, spectrum in zip(corners, power):
+    which, found = [], []
+    for k, spectrum in enumerate(power):
         peaks = [_peak(spectrum, floor, centre) for centre in (first, (-first[1], first[0]))]
         if all(peak is not None for peak in peaks):
-            points.append(corner + TILE / 2)
-            found.append(np.concatenate(peaks) / TILE)
+            which.append(k)
+            found.append(np.array(peaks) / TILE)
     require(len(found) >= MIN_TILES, NO_GRID)
-    points, found = np.array(points), np.array(found)  # (N, 2), (N, 4)
-    half = np.array(grey.shape[::-1]) / 2
-
-    def off(p):
-        return (_frequencies(p, (points - half) / half.max()) / half.max() - found) / np.hypot(*found[0, :2])
-
-    start = np.concatenate((np.median(found, 0) * half.max(), (0, 0)))
-    p = optimize.least_squares(lambda p: off(p).ravel(), start, loss="soft_l1", f_scale=0.01).x
-    fine = np.abs(off(p)).max(1) < NEAR  # (N,)
+    found, scale = np.array(found), max(grey.shape)  # (N, 2, 2) cycles per px
+    points = (corners[which] + TILE / 2) / scale  # (N, 2)
+    slopes = np.concatenate([_terms(*points.T, way) / scale for way in ((1, 0), (0, 1))])  # (2 N, terms)
+    values = found.transpose(2, 0, 1).reshape(-1, 2)  # (2 N, 2): along u and v
+    fits = np.stack([_robust(slopes, one) for one in values.T], 1)  # (terms, 2): from px to mm along u and v
+    mean = np.linalg.norm(found, axis=2).mean()  # mm per px
+    fine = np.abs(values - slopes @ fits).reshape(2, -1, 2).max((0, 2)) < NEAR * mean  # (N,)
     require(fine.sum() >= max(MIN_TILES, 0.15 * len(corners)), NO_GRID)
-    centred = np.array([[1, 0, -half[0]], [0, 1, -half[1]], [0, 0, half.max()]]) / half.max()
-    matrix = np.array([[p[0], p[1], 0], [p[2], p[3], 0], [p[4], p[5], 1]]) @ centred
-    u, v, below = matrix @ np.vstack((points[fine].T, np.ones(fine.sum())))
-    reach = (TILE / 2 + STEP) * np.hypot(*np.median(found[:, :2], 0))  # mm
-    return matrix, np.array([(u / below).min() - reach, (v / below).min() - reach,
-                             (u / below).max() + reach, (v / below).max() + reach])  # fmt: skip
+    points, which = points[fine], np.array(which)[fine]
+    one, other = np.nonzero(np.triu(np.abs(points[:, None] - points).sum(2) < 1.1 * STEP / scale, 1))  # neighbours
+    known = _terms(*points.T)
+    down, across = (np.vander(np.arange(side) / scale, DEGREE + 1, increasing=True) for side in grey.shape)
+    for k in (0, 1, 0, 1):  # what the phase of the grid's lines tells more finely
+        whole = np.zeros((DEGREE + 1, DEGREE + 1))
+        whole[TERMS] = fits[:, k]
+        wave = np.exp(-2j * np.pi * (down @ whole @ across.T).astype(np.float32))  # (h, w)
+        z = np.array([(tiles[i] * wave[y : y + TILE, x : x + TILE]).sum() for i, (x, y) in zip(which, corners[which])])
+        turns = z[other] * z[one].conj()
+        fits[:, k] += _robust(known[other] - known[one], np.angle(turns) / (2 * np.pi), np.sqrt(np.abs(turns)))
+    places = known @ fits  # (n, 2) mm
+    box = np.concatenate((places.min(0) - STEP / 2 * mean, places.max(0) + STEP / 2 * mean))
+    u, v = (np.arange(box[k], box[k + 2], 1 / PX) for k in (0, 1))  # (W,), (H,) mm
+    polynomials = np.zeros((2, DEGREE + 1, DEGREE + 1))
+    polynomials[:, TERMS] = np.linalg.lstsq(_terms(*places.T / SCALE), points * scale, rcond=None)[0].T
+    down, across = (np.vander(one / SCALE, DEGREE + 1, increasing=True) for one in (v, u))
+    return [np.float32(down @ polynomials[k] @ across.T) for k in (1, 0)]
+
+
+def _terms(x: np.ndarray, y: np.ndarray, slope: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """The terms x^i y^j of a polynomial at N points, or their slopes along x or y: (N, 21), the constant first."""
+    x, y = (np.vander(values, DEGREE + 1, increasing=True) for values in (x, y))
+    x, y = (np.pad(one[:, :-1] * np.arange(1, DEGREE + 1), ((0, 0), (1, 0))) if s else one for one, s in zip((x, y), slope))
+    return np.einsum("nj,ni->nji", y, x)[:, TERMS]
+
+
+def _robust(rows: np.ndarray, values: np.ndarray, sure: float | np.ndarray = 1.0) -> np.ndarray:
+    """Weighted least squares in which outliers lose their weight; a term that is the same everywhere gets 0."""
+    weights = sure * np.ones(len(values))
+    for _ in range(5):
+        fit = np.linalg.lstsq(rows * weights[:, None], values * weights, rcond=None)[0]
+        wrong = np.abs(values - rows @ fit)
+        weights = sure / (1 + (wrong / (2 * np.median(wrong) + 1e-9)) ** 2)
+    return fit
 
 
 def _peak(spectrum: np.ndarray, floor: np.ndarray, centre) -> np.ndarray | None:
@@ -161,65 +184,11 @@ def _peak(spectrum: np.ndarray, floor: np.ndarray, centre) -> np.ndarray | None:
     return np.array([x - middle, y - middle]) + offsets
 
 
-def _frequencies(p: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Gradients of u = (a x + b y) / (g x + h y + 1) and v = (d x + e y) / (...) at points (N, 2): (N, 4)."""
-    rows, vanishing = p[:4].reshape(2, 2), p[4:]
-    below = 1 + points @ vanishing[:, None]  # (N, 1)
-    places = points @ rows.T / below  # (N, 2): u, v
-    return np.hstack([(rows[k] - places[:, k : k + 1] * vanishing) / below for k in (0, 1)])
-
-
-def _straight(contrast: np.ndarray, matrix: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The page's darkness (H, W) with its grid lying flat, `PX` per mm, and where the picture shows it (H, W) bool.
-
-    Bends that the homography leaves are taken off by a polynomial whose gradient is that of the grid lines' phase.
-    """
-    u, v = (np.arange(box[k], box[k + 2], 1 / PX) for k in (0, 1))  # (W,), (H,) mm
-    inverse, size = np.linalg.inv(matrix), 8 * PX  # px of a block
-    middle, scale = (box[:2] + box[2:]) / 2, np.ptp(box.reshape(2, 2), axis=0).max() / 2
-    terms = np.isin(np.add.outer(range(4), range(4)), (1, 2, 3))  # powers of v and of u
-    weights = np.zeros((2, 4, 4))  # of the shift along u and along v, in mm
-
-    def powers(along, axis):
-        return np.vander((along - middle[axis]) / scale, 4, increasing=True)
-
-    def slopes(along, axis):
-        return np.pad(powers(along, axis)[:, :3] * (1, 2, 3), ((0, 0), (1, 0))) / scale
-
-    def places():
-        x, y = (one - powers(v, 1) @ w @ powers(u, 0).T for one, w in zip((u, v[:, None]), weights))  # (H, W)
-        x, y, below = (np.float32(row[0] * x + row[1] * y + row[2]) for row in inverse)
-        return y / below, x / below
-
-    h, w = len(v) // size, len(u) // size
-    require(min(h, w) > 3, NO_GRID)
-    for _ in range(2):
-        lines = ndimage.map_coordinates(contrast.max(2), places(), order=1)
-        lines = np.minimum(lines, np.quantile(lines[::3, ::3], 0.95))
-        lines -= ndimage.uniform_filter(lines, 2 * PX)
-        for k, along in enumerate((u, v[:, None])):
-            wave = lines * np.exp(-2j * np.pi * along).astype(np.complex64)
-            wave = wave[: h * size, : w * size].reshape(h, size, w, size).sum((1, 3))  # (h, w)
-            blocks = [one[: n * size].reshape(n, size).mean(1) for one, n in ((u, w), (v, h))]
-            between = [(one[1:] + one[:-1]) / 2 for one in blocks]
-            designs = slopes(between[1], 1), powers(blocks[0], 0), powers(blocks[1], 1), slopes(between[0], 0)
-            rows = np.vstack([np.einsum("yj,xi->yxji", *pair)[..., terms].reshape(-1, terms.sum())
-                              for pair in (designs[:2], designs[2:])])  # fmt: skip
-            turns = np.concatenate([(wave[1:] * wave[:-1].conj()).ravel(), (wave[:, 1:] * wave[:, :-1].conj()).ravel()])
-            slope, sure = np.angle(turns) / (2 * np.pi) * PX / size, np.sqrt(np.abs(turns))
-            sure = np.minimum(sure, np.median(sure))
-            for _ in range(3):
-                fit = np.linalg.lstsq(rows * sure[:, None], slope * sure, rcond=None)[0]
-                wrong = np.abs(slope - rows @ fit)
-                sure = sure / (1 + (wrong / (2 * np.median(wrong) + 1e-6)) ** 2)
-            weights[k][terms] += fit
-    at = places()
-    inside = (at[0] >= 0) & (at[1] >= 0) & (at[0] < contrast.shape[0] - 1) & (at[1] < contrast.shape[1] - 1)
-    return ndimage.map_coordinates(contrast.min(2), at, order=1), inside
-
-
-def _ink(dark: np.ndarray, inside: np.ndarray, window: int = 60 * PX, cell: int = 5 * PX) -> np.ndarray:
+def _ink(contrast: np.ndarray, at: list[np.ndarray], window: int = 60 * PX, cell: int = 5 * PX) -> np.ndarray:
     """How much of each pixel is ink of a trace or letter, 0 to 1 (H, W): what is darker than the grid at its place."""
+    inside = (at[0] >= 0) & (at[1] >= 0) & (at[0] < contrast.shape[0] - 1) & (at[1] < contrast.shape[1] - 1)
+    dark = ndimage.map_coordinates(contrast.min(2), at, order=1) * inside
+
     def usual(part):  # the grid alone: the median of what lies at the same place of a 5 mm square
         h, w = (side // cell for side in part.shape)
         square = np.median(part[: h * cell, : w * cell].reshape(h, cell, w, cell), (0, 2))  # (cell, cell)
@@ -229,11 +198,13 @@ def _ink(dark: np.ndarray, inside: np.ndarray, window: int = 60 * PX, cell: int 
     for top, left in product(range(0, dark.shape[0], window), range(0, dark.shape[1], window)):
         part = dark[top : top + window, left : left + window]
         if min(part.shape) >= 2 * cell:
-            grid[top : top + window, left : left + window] = np.maximum(usual(part), grid[top : top + window, left : left + window])
-    dark = np.where(inside, dark, 0)
+            tile = grid[top : top + window, left : left + window]
+            np.maximum(usual(part), tile, out=tile)
     full = np.quantile(dark[inside], 0.99)
     require(full > 0.1, "The page shows no ECG trace: give a page with a dark trace on a light grid.")
-    return np.clip(1.25 * (dark - grid) / np.maximum(full - grid, 0.3 * full) - 0.15, 0, 1)
+    ink = np.clip(1.25 * (dark - grid) / np.maximum(full - grid, 0.3 * full) - 0.15, 0, 1)
+    blobs = ndimage.binary_opening(ink > 0.2, np.ones((2 * PX, 2 * PX)))  # thicker than any trace: a table's edge
+    return np.where(ndimage.binary_dilation(blobs, iterations=PX), 0, ink)
 
 
 def _unevenness(ink: np.ndarray) -> float:
@@ -320,12 +291,7 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         up, down = usual - top, bottom - usual
         side = np.clip(0.5 + (up - down) / thick, 0, 1)  # the tip that lies farther off
         traces.append(side * top + (1 - side) * bottom)
-    others = ink.copy()
-    for row, path in zip(rows, on.transpose(1, 2, 0)):
-        inner = np.s_[max(0, row - REACH) : row + REACH + 1]
-        wide = ndimage.binary_dilation(path, iterations=2)[REACH - min(REACH, row) :][: len(others[inner])]
-        others[inner][wide] = 0
-    others = others[max(0, rows[0] - 10 * PX) : rows[-1] + 10 * PX].sum(0)
+    others = ink[max(0, rows[0] - 10 * PX) : rows[-1] + 10 * PX].sum(0) - (on * bands).sum((1, 2))
     names = np.array([others[left : left + 12 * PX].sum(), others[max(0, right - 12 * PX) : right].sum()])
     return -np.stack(traces) / PX / paper.MM_PER_MV, names, left
 
@@ -335,7 +301,7 @@ def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
     extra = traces.shape[1] - LENGTH
     long = f"The traces are {traces.shape[1] / PX:.0f} mm long, but 10 s at 25 mm/s are 250 mm: give the whole page."
     require(LONGER[0] <= extra <= LONGER[1], long)
-    starts = (extra // 2,) if abs(extra) < 3 * PX else (0, extra)  # a pulse stands on one side
+    starts = (round((extra + 1) / 2),) if abs(extra) < 3 * PX else (0, extra + 1)  # a pulse stands on one side
     found = []
     for mirrored, inverted, start in product((False, True), (False, True), starts):
         backwards = mirrored != inverted  # upside down, time runs to the left
@@ -347,7 +313,7 @@ def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
                 share = _misfit(rows, height, order) + 0.05 * mirrored
                 share += 0.1 * names[1 - backwards] / max(1, names.sum())
                 found.append((share, mirrored, inverted, height, order, rows))
-    require(found, f"The page has {len(traces)} rows of traces: 3x4, 6x2 and 12x1, with or without rhythm strips, are read.")
+    require(found, f"The page has {len(traces)} rows of traces: 3x4, 6x2 and 12x1 are read, and rhythm strips below.")
     share, mirrored, inverted, height, order, rows = min(found, key=lambda one: one[0])
     require(share <= MAX_SHARE, NO_LAYOUT)
     require(not mirrored, "The page is mirrored: give the picture as the page is read.")
@@ -360,8 +326,8 @@ def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
             cell[:2] = cell[-2:] = np.nan  # where leads meet, their ink is mixed
         values[LEADS.index(lead), part] = sign * (cell - np.nanmedian(cell))
     for strip in rows[height:]:
-        shown = [(np.corrcoef(strip[k], lead[k])[0, 1], i) for i, lead in enumerate(values) if (k := ~np.isnan(lead)).any()]
-        r, i = max(shown)
+        known = ~np.isnan(values)
+        r, i = max((np.corrcoef(strip[k], lead[k])[0, 1], i) for i, (lead, k) in enumerate(zip(values, known)))
         if r > 0.9:
             values[i] = np.where(np.isnan(values[i]), strip - np.median(strip), values[i])
     return Page(values, f"{height}x{12 // height}", order, (degrees + 180 * inverted) % 360)
@@ -372,8 +338,8 @@ def _samples(row: np.ndarray) -> np.ndarray:
     step = PX * paper.MM_PER_S / HZ
     values = np.interp(np.arange(round(len(row) / step)) * step, np.arange(len(row)), row)
     inner = row[1:-1]
-    for tips, further in (((inner >= row[:-2]) & (inner >= row[2:]), np.maximum), ((inner <= row[:-2]) & (inner <= row[2:]), np.minimum)):
-        at = 1 + np.flatnonzero(tips)
+    for further in (np.maximum, np.minimum):
+        at = 1 + np.flatnonzero((inner == further(inner, row[:-2])) & (inner == further(inner, row[2:])))
         further.at(values, np.minimum(np.round(at / step).astype(int), len(values) - 1), row[at])
     return values
 
