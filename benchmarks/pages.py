@@ -33,8 +33,8 @@ GRIDS = [("#ffd5d5", "#f59a9a"), ("#f7d9c4", "#e8a87c"), ("#dedede", "#b0b0b0"),
 TRACES = ["black", "#101060", "#303030", "#202040", "#053005"]
 LAG = 4  # samples
 DISTORTIONS = ("turned", "tilted", "shadow", "fold", "noise", "scan in grey", "photograph")
-OTHERS = ("sales chart", "bars", "graph paper", "curves on graph paper", "text", "noise", "photograph", "blank", "table",
-          "staves")  # fmt: skip
+OTHERS = ("sales chart", "bars", "graph paper", "curves on graph paper", "text", "noise", "photograph", "blank",
+          "table", "staves")  # fmt: skip
 MIN_R, HEIGHTS = 0.95, (0.9, 1.1)
 
 
@@ -66,12 +66,18 @@ def draw(signal: np.ndarray, layout: str, rng: np.random.Generator, px: float | 
     px = 2 * (px or rng.uniform(4.5, 9))  # drawn twice as large
     sheet = Image.new("RGB", (round(wide * px), round(high * px)), "white")
     pen, edge = ImageDraw.Draw(sheet), rng.choice((0.0, 4.0))
-    for step, colour, thick in zip((1, 5), GRIDS[rng.integers(len(GRIDS))], (rng.uniform(0.1, 0.18), rng.uniform(0.18, 0.3))):
+    for step, colour, thick in zip(
+        (1, 5), GRIDS[rng.integers(len(GRIDS))], (rng.uniform(0.1, 0.18), rng.uniform(0.18, 0.3))
+    ):
         for x in np.arange(edge, wide - edge + 0.1, step):
             pen.line([(x * px, edge * px), (x * px, (high - edge) * px)], colour, max(1, round(thick * px)))
         for y in np.arange(edge, high - edge + 0.1, step):
             pen.line([(edge * px, y * px), ((wide - edge) * px, y * px)], colour, max(1, round(thick * px)))
-    colour, thick, ink = TRACES[rng.integers(len(TRACES))], rng.uniform(0.25, 0.5), rng.choice(("black", "#444444", "#2040a0"))
+    colour, thick, ink = (
+        TRACES[rng.integers(len(TRACES))],
+        rng.uniform(0.25, 0.5),
+        rng.choice(("black", "#444444", "#2040a0")),
+    )
     font, small = (ImageFont.load_default(size * px) for size in (rng.uniform(2.5, 3.8), 3))
     seen, width, pulse = np.full_like(signal, np.nan), 1000 * height // 12, rng.random() < 0.5 and left > 14
 
@@ -131,7 +137,9 @@ def distort(picture: Image.Image, kind: str, rng: np.random.Generator) -> Image.
         shade = 1 - 0.35 * np.exp(-0.5 * ((along - place) / 0.0015) ** 2) - 0.12 * (along > place)
         bend = rng.uniform(-0.004, 0.004) * max(w, h) * np.abs(along - place)
         at = (y * max(w, h) + bend * np.sin(angle), x * max(w, h) + bend * np.cos(angle))
-        pixels = np.stack([ndimage.map_coordinates(c, at, order=1, mode="nearest") for c in np.moveaxis(pixels, 2, 0)], 2)
+        pixels = np.stack(
+            [ndimage.map_coordinates(c, at, order=1, mode="nearest") for c in np.moveaxis(pixels, 2, 0)], 2
+        )
     if kind == "photograph":  # from aslant, on a table, lit from one side, a little curled and out of focus
         moved = rng.uniform(-0.04, 0.04, (4, 2)) * (w, h)
         table = tuple(int(c) for c in rng.integers(40, 140, 3))
@@ -209,7 +217,10 @@ def other(kind: str, rng: np.random.Generator) -> Image.Image:
     if kind == "noise":
         return Image.fromarray(rng.integers(0, 255, (h, w, 3), dtype=np.uint8))
     if kind == "photograph":
-        layers = [ndimage.zoom(rng.normal(0, 1, (-(-h // s), -(-w // s), 3)), (s, s, 1), order=1)[:h, :w] for s in (1, 4, 20, 100)]
+        layers = [
+            ndimage.zoom(rng.normal(0, 1, (-(-h // s), -(-w // s), 3)), (s, s, 1), order=1)[:h, :w]
+            for s in (1, 4, 20, 100)
+        ]
         return jpeg(Image.fromarray(np.clip(128 + 35 * sum(layers), 0, 255).astype(np.uint8)), 85)
     if kind == "blank":
         return Image.new("RGB", (w, h), tuple(rng.integers(150, 255, 3).tolist()))
@@ -224,7 +235,9 @@ def other(kind: str, rng: np.random.Generator) -> Image.Image:
     if kind == "curves on graph paper":  # as many as an ECG has, and as long
         x, rows = np.arange(250 * step), int(rng.choice((3, 4, 6, 12)))
         for row in range(rows):
-            wave = np.sin(x / rng.uniform(5, 60) + rng.uniform(0, 6)) + ndimage.gaussian_filter1d(rng.normal(0, 4, x.size), 4)
+            wave = np.sin(x / rng.uniform(5, 60) + rng.uniform(0, 6)) + ndimage.gaussian_filter1d(
+                rng.normal(0, 4, x.size), 4
+            )
             y = (row + 0.5) * h / rows + rng.uniform(0.05, 0.3) * h / rows * wave
             pen.line(list(zip(x + (w - x.size) / 2, y)), "black", 2)
     if kind in ("text", "table"):
@@ -267,7 +280,9 @@ def measure(pages: int, others: int = 200, real: bool = False, report=None) -> d
         if group == "distorted":
             picture = distort(picture, kind, rng)
         elif group == "flipped":
-            picture = picture.rotate(180) if kind == "upside down" else picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            picture = (
+                picture.rotate(180) if kind == "upside down" else picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            )
         what, details = outcome(picture, true)
         add(group, kind, {"right": "accepted", "wrong": "accepted"}.get(what, what) if kind == "mirrored" else what,
             f"{layout}: {details}")  # fmt: skip
@@ -286,13 +301,17 @@ def shares(counts: dict) -> dict:
     out = {}
     for group, kinds in counts.items():
         total = sum(kinds.values(), Counter())
-        out[group] = {what: round(count / total.total(), 4) for what, count in sorted(total.items())} | {"n": total.total()}
+        out[group] = {what: round(count / total.total(), 4) for what, count in sorted(total.items())} | {
+            "n": total.total()
+        }
     return out
 
 
 if __name__ == "__main__":
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
-    counts = measure(*(numbers or [8]), real="--real" in sys.argv, report=lambda *row: print(*row, sep=" | ", flush=True))
+    counts = measure(
+        *(numbers or [8]), real="--real" in sys.argv, report=lambda *row: print(*row, sep=" | ", flush=True)
+    )
     table = {"records": "real" if "--real" in sys.argv else "simulated", "shares": shares(counts), "counts": counts}
     path = Path(__file__).parent.parent / "results" / ("pages.real.json" if "--real" in sys.argv else "pages.json")
     path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

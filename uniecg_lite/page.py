@@ -59,7 +59,8 @@ def read_page(path: str | Path) -> Page:
     """Digitise a picture file of an ECG page, at 25 mm/s and 10 mm/mV. Raises BadECG with the reason for any other."""
     path = Path(path)
     require(path.is_file(), f"There is no file {path}: check the name.")
-    with refused(f"{path.name} is not an image that can be read ({{reason}}): give a PNG or JPEG."), Image.open(path) as stored:
+    sentence = f"{path.name} is not an image that can be read ({{reason}}): give a PNG or JPEG page."
+    with refused(sentence), Image.open(path) as stored:
         image = ImageOps.exif_transpose(stored).convert("RGBA")  # upright as its EXIF note says
         pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3]  # (h, w, 3)
     return read(pixels)
@@ -80,7 +81,7 @@ def read(pixels: np.ndarray) -> Page:
     for quarter in (first, 1 - first):
         turned = np.rot90(ink, -quarter)  # clockwise
         try:
-            return _layout(*_traces(turned, _rows(turned))[:2], 90 * quarter)
+            return _layout(*_traces(turned, _rows(turned)), 90 * quarter)
         except BadECG as reason:
             reasons.append(reason)
     raise reasons[0]
@@ -97,7 +98,7 @@ def _contrast(pixels: np.ndarray, block: int = 32) -> np.ndarray:
 
 
 def _grid(grey: np.ndarray) -> list[np.ndarray]:
-    """Where the points of the page, `PX` per mm, lie in the picture: y and x, each (H, W). Raises BadECG without a grid."""
+    """Where the page's points, `PX` per mm, lie in the picture: y and x, each (H, W). Raises BadECG without a grid."""
     grey = np.minimum(grey, np.quantile(grey[::3, ::3], 0.95))
     rows, columns = (np.linspace(0, side - TILE, 1 + -(-(side - TILE) // STEP)).astype(int) for side in grey.shape)
     corners = np.stack(np.meshgrid(columns, rows), -1).reshape(-1, 2)  # (x, y)
@@ -153,9 +154,10 @@ def _grid(grey: np.ndarray) -> list[np.ndarray]:
 
 
 def _terms(x: np.ndarray, y: np.ndarray, slope: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """The terms x^i y^j of a polynomial at N points, or their slopes along x or y: (N, 21), the constant first."""
+    """The terms x^i y^j of a polynomial at N points, or their slopes along x or y, (N, 21), the constant first."""
     x, y = (np.vander(values, DEGREE + 1, increasing=True) for values in (x, y))
-    x, y = (np.pad(one[:, :-1] * np.arange(1, DEGREE + 1), ((0, 0), (1, 0))) if s else one for one, s in zip((x, y), slope))
+    derived = [np.pad(one[:, :-1] * np.arange(1, DEGREE + 1), ((0, 0), (1, 0))) for one in (x, y)]
+    x, y = (d if along else one for one, d, along in zip((x, y), derived, slope))
     return np.einsum("nj,ni->nji", y, x)[:, TERMS]
 
 
@@ -208,7 +210,7 @@ def _ink(contrast: np.ndarray, at: list[np.ndarray], window: int = 60 * PX, cell
 
 
 def _unevenness(ink: np.ndarray) -> float:
-    """How much the number of lines met differs between the columns: little where every trace runs across all of them."""
+    """How much the number of lines met differs between columns: little where each trace runs across all of them."""
     starts = ((ink[1:] > 0.5) & (ink[:-1] <= 0.5)).sum(0)
     here = np.flatnonzero(starts)
     if len(here) < 40 * PX:
@@ -231,9 +233,9 @@ def _rows(ink: np.ndarray) -> np.ndarray:
 def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Follow each row's trace over the columns that all of them share: mV about the row's middle (R, L).
 
-    The cheapest path from left to right, through every row's band at once. Its ink is the trace under a round brush: the
-    upper edge filtered by the brush's width gives it back but for narrow dips, the lower edge but for narrow peaks.
-    With it comes how much ink that is no trace lies near the left and the right end, as lead names do (2,).
+    The cheapest path from left to right, through every row's band at once. Its ink is the trace under a round brush:
+    the upper edge, filtered by the brush's width, gives it back but for narrow dips, the lower edge but for narrow
+    peaks. With it comes how much ink that is no trace lies near the left and the right end, as lead names do (2,).
     """
     require(3 <= len(rows) <= 16, NO_LAYOUT)
     padded = np.pad(ink, ((REACH, REACH), (0, 0)))
@@ -283,17 +285,17 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for row in range(len(rows)):
         top, bottom = (np.interp(columns, np.flatnonzero(here[:, row]), edge[here[:, row], row]) for edge in edges)
         usual = ndimage.gaussian_filter1d((top + bottom) / 2, 5 * PX)
-        lines = []  # the line alone: exact where it rises or falls
-        for edge, wide, narrow in ((top + thick / 2, ndimage.minimum_filter1d, ndimage.maximum_filter1d),
-                                   (bottom - thick / 2, ndimage.maximum_filter1d, ndimage.minimum_filter1d)):  # fmt: skip
-            lines.append(np.where(edge == wide(edge, 2 * brush + 1), edge, narrow(edge, brush)))  # and at its tips
+        lowest, highest = ndimage.minimum_filter1d, ndimage.maximum_filter1d
+        lines = []  # the line alone: exact where it rises or falls, and at its tips
+        for edge, tip, inner in ((top + thick / 2, lowest, highest), (bottom - thick / 2, highest, lowest)):
+            lines.append(np.where(edge == tip(edge, 2 * brush + 1), edge, inner(edge, brush)))
         top, bottom = lines
         up, down = usual - top, bottom - usual
         side = np.clip(0.5 + (up - down) / thick, 0, 1)  # the tip that lies farther off
         traces.append(side * top + (1 - side) * bottom)
     others = ink[max(0, rows[0] - 10 * PX) : rows[-1] + 10 * PX].sum(0) - (on * bands).sum((1, 2))
     names = np.array([others[left : left + 12 * PX].sum(), others[max(0, right - 12 * PX) : right].sum()])
-    return -np.stack(traces) / PX / paper.MM_PER_MV, names, left
+    return -np.stack(traces) / PX / paper.MM_PER_MV, names
 
 
 def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
