@@ -286,12 +286,14 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         top, bottom = (np.interp(columns, np.flatnonzero(here[:, row]), edge[here[:, row], row]) for edge in edges)
         usual = ndimage.gaussian_filter1d((top + bottom) / 2, 5 * PX)
         lowest, highest = ndimage.minimum_filter1d, ndimage.maximum_filter1d
-        lines = []  # the line alone: exact where it rises or falls, and at its tips
+        lines, tips = [], []  # the line alone, exact where it rises or falls, and at its tips
         for edge, tip, inner in ((top + thick / 2, lowest, highest), (bottom - thick / 2, highest, lowest)):
-            lines.append(np.where(edge == tip(edge, 2 * brush + 1), edge, inner(edge, brush)))
-        top, bottom = lines
-        up, down = usual - top, bottom - usual
-        side = np.clip(0.5 + (up - down) / thick, 0, 1)  # the tip that lies farther off
+            turns = edge == tip(edge, 2 * brush + 1)
+            tips.append(highest(turns.astype(np.float32), brush))
+            lines.append(np.where(turns, edge, inner(edge, brush)))
+        (top, bottom), (peak, dip) = lines, tips
+        farther = np.clip(0.5 + ((usual - top) - (bottom - usual)) / thick, 0, 1)
+        side = np.where(peak == dip, np.where(peak > 0, farther, 0.5), peak)  # 1: the upper edge counts, 0: the lower
         traces.append(side * top + (1 - side) * bottom)
     others = ink[max(0, rows[0] - 10 * PX) : rows[-1] + 10 * PX].sum(0) - (on * bands).sum((1, 2))
     names = np.array([others[left : left + 12 * PX].sum(), others[max(0, right - 12 * PX) : right].sum()])
@@ -312,8 +314,9 @@ def _layout(traces: np.ndarray, names: np.ndarray, degrees: int) -> Page:
         rows = -rows[::-1] if inverted else rows
         for height, order in product((3, 6, 12), ORDERS):
             if 0 <= len(rows) - height <= 3:
-                share = _misfit(rows, height, order) + 0.05 * mirrored
-                share += 0.1 * names[1 - backwards] / max(1, names.sum())
+                share = _misfit(rows, height, order) + 0.02 * mirrored
+                first, last = names[:: -1 if backwards else 1]  # names stand where leads begin
+                share += 0.15 * max(0, last - first) / max(1, last + first)
                 found.append((share, mirrored, inverted, height, order, rows))
     require(found, f"The page has {len(traces)} rows of traces: 3x4, 6x2 and 12x1 are read, and rhythm strips below.")
     share, mirrored, inverted, height, order, rows = min(found, key=lambda one: one[0])
@@ -367,11 +370,12 @@ def _misfit(rows: np.ndarray, height: int, order: str) -> float:
         (base, _, _), (_, x, weights) = columns
         foretold = weights @ base
         likeness = sum(np.correlate(a, b, "same") for a, b in zip(x, foretold))
-        share += 0.1 * (1 - likeness.max() / max(np.linalg.norm(x) * np.linalg.norm(foretold), 1e-9))
+        against = max(0, -likeness.min() - likeness.max())
+        share += 0.5 * against / max(np.linalg.norm(x) * np.linalg.norm(foretold), 1e-9)
     if height == 12:  # broad T waves follow narrow QRS complexes
         sharp = np.square(np.diff(smooth[:12], 2, axis=1)).sum(0)
         slow = np.square(np.diff(ndimage.gaussian_filter1d(rows[:12], PX, axis=1), axis=1)).sum(0)[:-1]
         later = sum(sharp[:-lag] @ slow[lag:] for lag in range(4 * PX, 9 * PX, PX // 2))
         earlier = sum(sharp[lag:] @ slow[:-lag] for lag in range(4 * PX, 9 * PX, PX // 2))
-        share += 0.1 * earlier / max(later + earlier, 1e-9)
+        share += 0.2 * max(0, earlier - later) / max(later + earlier, 1e-9)
     return float(share)
