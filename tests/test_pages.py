@@ -38,7 +38,7 @@ def test_each_layout_is_read(pages, signal, layout):
     right, details = pages.judge(found.signal, true)
     assert right, details
     hidden = np.isnan(true)
-    assert np.isnan(found.signal[hidden]).mean() > 0.99  # what the page does not show is not invented
+    assert np.isfinite(found.signal[hidden]).sum() <= 0.01 * hidden.size  # what it does not show is not invented
 
 
 def test_an_upside_down_page_is_turned_and_a_mirrored_one_refused(pages, signal, tmp_path):
