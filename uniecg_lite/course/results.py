@@ -88,7 +88,7 @@ def studied(store: Store) -> dict[str, float]:
 
 def load_all() -> list[dict]:
     """Every committed results file, laptop first; not that of smoke, whose figures say nothing."""
-    paths = [path for path in sorted(RESULTS.glob("*.json")) if not path.name.startswith("notebooks.")]
+    paths = [path for path in sorted(RESULTS.glob("*.json")) if not path.name.startswith(("notebooks.", "pages."))]
     files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
     files = [file for file in files if file["profile"] != "smoke"]
     return sorted(files, key=lambda r: (r["profile"] != "laptop", r["profile"], r["machine"], r["seed"]))
