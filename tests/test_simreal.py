@@ -80,6 +80,16 @@ def test_questions_ask_what_is_known_of_test_records(room):
     assert [(row,) for row in range(len(test))] == sorted(rows for rows in asked if len(rows) == 1)
 
 
+def test_the_report_for_everybody_tells_a_rate_as_those_that_are_learned_from_do(room, tmp_path, monkeypatch):
+    seen, tables = [], simreal.report_tables
+    monkeypatch.setattr(
+        simreal, "report_tables", lambda test, texts, rates: seen.extend(texts) or tables(test, texts, rates)
+    )
+    monkeypatch.setattr("uniecg_lite.metrics.real_records.FEWEST", 1)
+    simreal.measure(room, "majority", 0, tmp_path)
+    assert len(seen) == len(room.real["test"]) and len({*seen}) == 1 and seen[0].startswith("Rate ")
+
+
 @pytest.mark.parametrize("variant", ["mixed10", "real", "blind", "majority"])
 def test_cells(room, tmp_path, variant, monkeypatch):
     monkeypatch.setattr("uniecg_lite.metrics.real_records.FEWEST", 1)

@@ -1,10 +1,10 @@
 """Study `simreal`: what do simulated records buy when recorded ones are read, beside few real ones or many?
 
 Encoders (by the facts of notebook 02 alone), independent reader, alignment and stage 1 learn from the same records, by
-the profile's steps (laptop: some 20 minutes a cell on one core), from the run's language model; the split of the real
-data set that nothing learns from is scored. A real record is drawn `REPEATS` times as often as a simulated one; SR,
-SBRAD and STACH follow its rate. Questions are those of `Corpus` about one record (`qa.*`; aims of `mixed`: verify 0.75,
-choose 0.57, query 0.41), and published ones (`ecgqa.*`).
+the profile's steps, from the run's language model; the split of the real data set that nothing learns from is scored. A
+real record is drawn `REPEATS` times as often as a simulated one; its rate is measured by rule, and SR, SBRAD and STACH
+follow it. Rates are scored by other detectors. Questions are those of `Corpus` about one record (`qa.*`; aims of
+`mixed`: verify 0.75, choose 0.57, query 0.41), and published ones (`ecgqa.*`).
 """
 
 import math
@@ -116,7 +116,8 @@ def measure(room: Records, variant: str, seed: int, folder: Path) -> dict[str, f
     """Train one cell, and score its reports, its answers, and its reader, on the real test records."""
     out, test = {}, room.real["test"]
     if variant == "majority":
-        texts = [trivial_report(Corpus(room.real["train"].truth()))[0]] * len(test)
+        own = torch.from_numpy(room.is_real)
+        texts = [trivial_report(Corpus({key: x[own] for key, x in room.truth.items()}))[0]] * len(test)
     else:
         model = trained(room, variant, seed, folder)
         texts = reports(model, test.signal(range(len(test))))
