@@ -179,9 +179,10 @@ def reader_metrics(room: Records, variant: str, seed: int, folder: Path) -> dict
     for step in TrainingLoop({"reader": reader}, plan, seed, folder / "reader", "reader"):
         drawn = rows[step.rows(len(rows))]
         step.learn(facts_loss(reader(room.train.signal(drawn).to(device)).float(), table[drawn].to(device)))
-    chosen, test = (reader.predict(part.signal(range(len(part))))[1] for part in map(room.real.get, SPLITS[1:]))
-    truth = room.real["validation"].truth()
-    columns = zip(chosen.T, truth["findings"].bool().T, truth["known"][:, : len(CODES)].bool().T)
+    signals = [part.signal(range(len(part))) for part in map(room.real.get, SPLITS[1:])]  # validation, test
+    (chosen, test), truth = (reader.predict(signal)[1] for signal in signals), room.real["validation"].truth()
+    labels = labels_by_rate(truth["findings"].bool(), heart_rate(signals[0], 100.0))  # as those it learned from
+    columns = zip(chosen.T, labels.T, truth["known"][:, : len(CODES)].bool().T)
     limits = [best_threshold(z[k], y[k]) if (y & k).sum() >= ENOUGH else 0.0 for z, y, k in columns]
     found = finding_table(room.real["test"], test >= torch.tensor(limits), room.rates, test)
     return flat("reader.", found.loc[["macro"]])
