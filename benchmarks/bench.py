@@ -17,8 +17,8 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from uniecg_lite.checkpoints import new_encoders
 from uniecg_lite.config import LAPTOP, Profile
 from uniecg_lite.ecg_image import raster
-from uniecg_lite.generator.beat_plan import AverageBeat, RRModel
 from uniecg_lite.generator.denoiser import Denoiser
+from uniecg_lite.generator.event_plan import EventModel, TemplateModel
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
@@ -77,7 +77,7 @@ def new_generator(profile: Profile, most: int = max(BATCHES)) -> tuple[Generator
     texts = [request.text() for request in Corpus(simulate(0, torch.arange(most)).truth).requests]
     condition = TextEncoder(train_tokenizer(texts, 400))
     width = condition.settings["width"]
-    stated = condition, RRModel(width), AverageBeat(width)
+    stated = condition, EventModel(width), TemplateModel(width)
     parts = VAE(profile.vae_width), *stated, Denoiser(profile.unet_width, width)
     generator = Generator(*parts, profile.sample_steps, profile.guidance)
     generator = generator.requires_grad_(False).eval().to(device_and_why()[0])

@@ -87,14 +87,14 @@ from uniecg_lite.encoders import (
     FactProbes, grid as grid_of, GRIDS, place_on_grid, amplify_small_waves, spread_on_grid, targets
 )
 from uniecg_lite.findings import CODES, FINDINGS, lead_signs, report, table
-from uniecg_lite.generator.beat_plan import (
-    average_beats, AverageBeat, HZ, LENGTH, place_template, RRModel, shown
+from uniecg_lite.generator.event_plan import (
+    EventModel, HZ, lay_out, LENGTH, shown, TemplateModel, templates
 )
 from uniecg_lite.generator.denoiser import Denoiser, new_denoiser
 from uniecg_lite.generator.diffusion import Design, path_of, with_faults
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import (
-    AVERAGED, clean_ecgs, DROP_CONDITION, train_denoiser, train_vae
+    AVERAGED, clean_hearts, drawn_words, read_requests, simulated_events, train_denoiser, train_vae
 )
 from uniecg_lite.generator.text_encoder import numbers_of, TextEncoder, waves
 from uniecg_lite.generator.vae import compand, expand, VAE
@@ -127,7 +127,7 @@ from uniecg_lite.metrics.realism import (
 from uniecg_lite.metrics.reports import (
     finding_scores, interval_errors, macro_f1, reading_scores, report_scores, table_of, weighted_f1
 )
-from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG, within
+from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG
 from uniecg_lite.simulator import hashing
 from uniecg_lite.simulator.criteria.rules import criteria_pass
 from uniecg_lite.simulator.hearts import textbook
@@ -135,7 +135,8 @@ from uniecg_lite.simulator.noise import noise
 from uniecg_lite.simulator.sample import sample
 from uniecg_lite.simulator.schedule import schedule as beat_schedule
 from uniecg_lite.simulator.simulate import simulate
-from uniecg_lite.stages import CachedTokens, Collator, train_reading, train_tokens
+from uniecg_lite.stages import CachedTokens, Collator
+from uniecg_lite.studies.systems import train_reading, train_tokens
 from uniecg_lite.store import fingerprint, PRODUCERS, save_tensors, SIZES, Store
 from uniecg_lite.studies.diag import codec_of, CODES_VARIANTS, joint_width
 from uniecg_lite.studies.grid import run_study, STUDIES, study_list
@@ -145,7 +146,7 @@ from uniecg_lite.studies.study import (
     claim_metrics, paired, provenance, read_cells, STUDIES_FOLDER, summary, summary_table, system_table, verdicts,
 )
 from uniecg_lite.studies.systems import settle, SharedProjection, trivial_report
-from uniecg_lite.training import inference, quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
+from uniecg_lite.training import quiet_libraries, rows_of, schedule, step_seed, TrainingLoop
 # fmt: on
 
 torch.cpu.get_capabilities = dict  # float32 on every processor
@@ -288,9 +289,15 @@ def patients(n: int = 300):
 
 
 @cache
+def few_hearts():
+    """Noise-free ECGs as the generator learns them, (40, 12, 1024) mV, and their events."""
+    drawn = simulate(0, torch.arange(40), HZ, LENGTH / HZ, noise=False, first_beat=0.3)
+    return drawn.signal, simulated_events(drawn.truth)
+
+
 def clean_few():
-    """Noise-free ECGs as the generator learns them: (40, 12, 1024) mV."""
-    return simulate(0, torch.arange(40), HZ, LENGTH / HZ, noise=False, first_beat=0.3).signal
+    """(40, 12, 1024) mV, the ECGs of `few_hearts`."""
+    return few_hearts()[0]
 
 
 @cache
@@ -342,10 +349,10 @@ def generator(design=None):
     torch.manual_seed(0)
     condition = TextEncoder(train_tokenizer([r.text() for r in corpus().requests], 400))
     width = condition.settings["width"]
-    vae, rhythm, beat = VAE(SMOKE.vae_width, design.free_leads), RRModel(width), AverageBeat(width, 64)
+    vae, rhythm, beat = VAE(SMOKE.vae_width, design.free_leads), EventModel(width), TemplateModel(width, 64)
     vae.start(clean_few())
     vae.measure_scale(clean_few())
-    beat.start(average_beats(clean_few())[0])
+    beat.start(templates(*few_hearts()))
     denoiser = shaken(new_denoiser(design, SMOKE.unet_width, width), 0.01)
     made = Generator(vae, condition, rhythm, beat, denoiser, SMOKE.sample_steps, SMOKE.guidance, design)
     return made.requires_grad_(False).eval()
@@ -392,7 +399,7 @@ def chain() -> tuple:
 
     The artifacts are in a store, which the studies start from.
     """
-    trained = ("encoders", "language", "alignment", "stage1", "vae", "condition", "rhythm", "average_beat", "denoiser")
+    trained = ("encoders", "language", "alignment", "stage1", "vae", "condition", "rhythm", "templates", "denoiser")
     trained += ("tokens", "mapper", "reader", "diag_tokenizer", "diag_facts", "diag_forecast", "diag_tuning")
     P = replace(SMOKE, records=RECORDS, **{name: replace(getattr(SMOKE, name), steps=STEPS) for name in trained})
     store, out, seed = Store(room() / "chain" / "smoke", P, 0), {}, 0
@@ -472,8 +479,8 @@ def chain() -> tuple:
     run("reader", train_reader, reader)
     with store.writing("reader") as folder:
         save_part(reader, folder)
-    plain_texts, ecgs = Corpus(train.truth()), clean_ecgs(train)
-    out["clean_ecgs"] = kept(ecgs)
+    plain_texts, (ecgs, events) = Corpus(train.truth()), clean_hearts(train)
+    out["clean_hearts"] = {"ecgs": kept(ecgs), "time": kept(events.time), "kind": kept(events.kind)}
     torch.manual_seed(seed)
     vae = VAE(P.vae_width)
     run("vae", lambda f: train_vae(vae, ecgs, P.vae, seed, f), vae)
@@ -496,16 +503,13 @@ def chain() -> tuple:
         return condition.facts_loss([asked[row].with_fewer_facts(step.rng) for row in rows])
 
     run("condition", train_loop("condition", "condition encoder", condition, condition_loss), condition)
-    usual, times = average_beats(ecgs)
-    requested = [request.with_fewer_facts(rng).text() for request in asked]
-    with inference():
-        read = torch.cat([condition(requested[i : i + 256]) for i in range(0, len(requested), 256)])
-    out["usual_beats"] = {"beats": kept(usual), "times": kept(times), "read_once": kept(read)}
-    rhythm, beat = RRModel(condition.settings["width"]), AverageBeat(condition.settings["width"])
+    usual, read = templates(ecgs, events), read_requests(condition, asked, seed)
+    out["templates_of"] = {"templates": kept(usual), "read": kept(read.float())}
+    rhythm, beat = EventModel(condition.settings["width"]), TemplateModel(condition.settings["width"])
 
     def rhythm_loss(step):
-        rows = step.rows(len(times))
-        return rhythm.loss(times[rows], read[rows])
+        rows = step.rows(len(ecgs))
+        return rhythm.loss(events.rows(rows), drawn_words(read, rows, step.generator))
 
     run("rhythm", train_loop("rhythm", "rhythm", rhythm, rhythm_loss), rhythm)
     beat.start(usual)
@@ -513,13 +517,12 @@ def chain() -> tuple:
 
     def beat_loss(step):
         rows = step.rows(len(usual))
-        drop = torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION
-        return beat.loss(components[rows], torch.where(drop, beat.null, read[rows]), step.generator)
+        return beat.loss(components[rows], drawn_words(read, rows, step.generator, beat.null), step.generator)
 
-    run("usual_beat", train_loop("average_beat", "usual beat", beat, beat_loss, ema=AVERAGED), beat)
+    run("templates", train_loop("templates", "templates", beat, beat_loss, ema=AVERAGED), beat)
     denoiser = Denoiser(P.unet_width, condition.settings["width"])
     made = Generator(vae, condition, rhythm, beat, denoiser, P.sample_steps, P.guidance)
-    material = made.material(ecgs)
+    material = made.material(ecgs, events, usual)
     out["material"] = {"latents": kept(material[0]), "plans": kept(material[1])}
     run("denoiser", lambda f: train_denoiser(made, material, plain_texts, P.denoiser, seed, f), denoiser)
     with store.writing("diffusets", inputs=("cohort",)) as folder:
@@ -899,32 +902,30 @@ def _generators() -> dict:
     out |= {"condition": kept(told, 4), "condition.tokens": kept(condition(texts, each=True), 4)}
     out |= {"condition.loss": digits(condition.facts_loss(requests)), "condition.rate": plain(condition.rate(told))}
     out |= {f"numbers_of.{scaled}": kept(numbers_of(requests, scaled)) for scaled in (False, True)}
-    beats, times = average_beats(ecgs[:4])
-    out |= {
-        "beats": kept(beats),
-        "times": kept(times),
-        "shown": kept(shown(times)),
-        "laid_out": kept(place_template(beats, times)),
-    }
+    events = few_hearts()[1].rows(slice(4))
+    beats = templates(ecgs[:4], events)
+    out |= {"templates": kept(beats), "shown": kept(shown(events)), "lay_out": kept(lay_out(beats, events))}
     share = torch.linspace(0.1, 1.2, 4)
     out["waves"] = kept(waves(share))
 
     def drawn(seed=5):
         return torch.Generator().manual_seed(seed)
 
-    rhythm, beat = made.rhythm, made.average_beat
+    rhythm, beat = made.rhythm, made.templates
     gaps = torch.randint(3, 100, (4, 12), generator=drawn())
-    out |= {"rhythm": kept(rhythm(gaps, told), 4), "rhythm.loss": digits(rhythm.loss(times, told))}
-    out["rhythm.sample"] = kept(rhythm.sample(told, condition.rate(told), drawn()), 4)
+    which, when = rhythm(gaps, gaps % 5, told)
+    out |= {"rhythm.which": kept(which, 4), "rhythm.when": kept(when, 4)}
+    out["rhythm.loss"] = digits(rhythm.loss(events, told))
+    out["rhythm.sample"] = kept(rhythm.sample(told, condition.rate(told), drawn()).time, 4)
     parts = beat.components(beats)
-    out |= {"usual_beat.parts": kept(parts), "usual_beat.beats": kept(beat.beats(parts))}
-    out["usual_beat"] = kept(beat(parts, torch.linspace(0.1, 0.9, 4), told), 4)
-    out["usual_beat.loss"] = digits(beat.loss(parts, told, drawn()))
-    out["usual_beat.sample"] = kept(beat.sample(told, 1.5, drawn()), 4)
+    out |= {"templates.parts": kept(parts), "templates.back": kept(beat.templates(parts))}
+    out["templates.forward"] = kept(beat(parts, torch.linspace(0.1, 0.9, 4), told), 4)
+    out["templates.loss"] = digits(beat.loss(parts, told, drawn()))
+    out["templates.sample"] = kept(beat.sample(told, 1.5, drawn()), 4)
     for name, design in DESIGNS.items():
         one = generator(design)
         asked = one.conditions(requests)
-        material = one.material(ecgs[:4])
+        material = one.material(ecgs[:4], events)
         level = torch.linspace(0.1, 0.9, 4)
         out[f"{name}.denoiser"] = kept(one.denoiser(material[0], level, asked, material[1]), 4)
         out[f"{name}.loss"] = digits(one.loss(*material, asked, drawn()))
@@ -938,7 +939,7 @@ def _generators() -> dict:
     out["make"] = [plain(ecg) | {"signal": sha(ecg.signal.tobytes())} for ecg in made.make(told[:1], 2)]
     torch.manual_seed(0)
     other = ConditionalVAE(16, told.shape[1])
-    plans = made.material(ecgs[:4])[1]
+    plans = made.material(ecgs[:4], events)[1]
     torch.manual_seed(1)
     out |= many("conditional.loss", other.loss(ecgs[:4], told, plans))
     out |= {"conditional": kept(other.signals(told, plans, 4), 4), "conditional.weights": weights(other)}
@@ -950,7 +951,7 @@ def _generators() -> dict:
     out["published.schedule"] = kept(published_schedule().alphas_cumprod)
     for name in ("vae", "condition", "rhythm"):
         out[f"{name}.weights"] = weights(getattr(made, name))
-    out["usual_beat.weights"] = weights(made.average_beat)
+    out["templates.weights"] = weights(made.templates)
     return {f"generator.{key}": value for key, value in out.items()}
 
 
@@ -1600,7 +1601,6 @@ def _bad_artifacts() -> dict:
     out["hash"] = fingerprint(store.folder / "cohort")
     meta = {k: v for k, v in store.meta("alignment").items() if k not in ("commit", "sizes")}
     out["meta"], out["meta.keys"] = meta, sorted(store.meta("alignment"))
-    out["state"] = {k: plain(v) for k, v in within("a", {"a.x": torch.ones(1), "ab.x": torch.ones(2)}).items()}
     out["profile"] = said(lambda: Store(store.folder, LAPTOP, 0).path("encoders"))
     out["seed"] = said(lambda: Store(store.folder, SMOKE, 5).path("language"))
     out["sizes"] = said(lambda: Store(store.folder, replace(SMOKE, enc_width=64), 0).path("encoders"))

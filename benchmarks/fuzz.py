@@ -34,17 +34,6 @@ MIN_OVERLAP = 0.9  # of the ink of two readings of a page, within a pixel of 0.5
 LIMIT_S = 60
 OUTCOMES = ("read", "repaired", "refused", "wrong")
 KNOWN = {  # changes of which some are read wrongly today
-    "odd_age": "a number before / or ( or - is taken as years: 3/12, 3 (months), 5-months, 05/03/1960",
-    "odd_sex": "the first of several words is taken: M/F, male or female",
-    "second_rate_in_the_notes": "the first of two rates is taken",
-    "rate_against_times": "a column of times is not held against a stated rate",
-    "rows_doubled": "a column of times is not held against a stated rate",
-    "rows_lost": "a column of times is not held against a stated rate",
-    "rows_shuffled": "a column of times is not held against a stated rate",
-    "mark_of_missing_samples": "-32768 in tables and arrays is a value",
-    "signals_of_another": "the checksums of a WFDB header are not looked at",
-    "block_of_zeros": "the checksums of a WFDB header are not looked at",
-    "bytes_flipped": "the checksums of WFDB are not looked at, and those of SCP-ECG only lead to a warning",
     "bordered": "the lead names of a page may be up to 4 mm off",
     "cropped": "the lead names of a page may be up to 4 mm off",
     "moved": "the lead names of a page may be up to 4 mm off",
@@ -52,7 +41,6 @@ KNOWN = {  # changes of which some are read wrongly today
     "blurred": "a trace that is too faint is read as faint ink",
     "brighter_or_darker": "a trace that is too faint is read as faint ink",
     "turned_and_paler": "where the lead names are too pale to be seen, their places are not looked at",
-    "letters_garbled": "a gain such as 1°00 in a WFDB header is taken to be 1",
 }
 
 

@@ -14,7 +14,8 @@ from uniecg_lite.ecg_image import raster
 from uniecg_lite.language.wording import worded
 from uniecg_lite.llm import load_llm
 from uniecg_lite.model import Mapper, UniECG
-from uniecg_lite.stages import CachedTokens, train_reading, train_tokens
+from uniecg_lite.stages import CachedTokens
+from uniecg_lite.studies.systems import train_reading, train_tokens
 from uniecg_lite.training import TrainingLoop
 
 TEMPLATE = (  # as chat models bring it, with special tokens of its own around every turn

@@ -14,7 +14,6 @@ from uniecg_lite.checkpoints import load_reader, save_part
 from uniecg_lite.config import LAPTOP, PROFILES, SMOKE, profile
 from uniecg_lite.errors import BadArtifact, BadRequest, UniECGError
 from uniecg_lite.metrics.reader import Reader
-from uniecg_lite.model import within
 from uniecg_lite.store import PRODUCERS, Store, fingerprint, save_tensors
 
 CHAIN = {"cohort": (), "encoders": ("cohort",), "language": ("cohort",), "alignment": ("encoders", "language")}
@@ -196,11 +195,6 @@ def test_fingerprint_leaves_out_the_description(store):
 
 
 # --- tensors, profiles, whole models
-
-
-def test_within_takes_one_part():
-    tensors = {"a.x": torch.ones(1), "a.b.y": torch.zeros(1), "ab.x": torch.ones(2)}
-    assert set(within("a", tensors)) == {"x", "b.y"} and len(within("ab", tensors)["x"]) == 2
 
 
 def test_the_store_lies_where_it_is_told(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ def test_steps_are_multiplied_and_seconds_divided(by_hand):
         assert found[f"generation.speedup_vs_published.batch{size}"] == whole
     assert found["generation.speedup_vs_published"] == whole
     shapes = [tuple(generated.shape) for generated in by_hand]
-    assert shapes[:5] == [(1, 8, 128), (1, 12, 1024), (1, 4, 128), (1, 12, 1024), (1, 12, 1024)]
+    assert shapes[:5] == [(1, 24, 128), (1, 12, 1024), (1, 4, 128), (1, 12, 1024), (1, 12, 1024)]
     assert all(generated.isfinite().all() for generated in by_hand)
 
 

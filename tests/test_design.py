@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uniecg_lite.config import GPU, LAPTOP, SMOKE
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.generator.beat_plan import PLAN, SHOWN
 from uniecg_lite.generator.denoiser import Attention, Denoiser, PatchDenoiser, new_denoiser
 from uniecg_lite.generator.diffusion import FAULTS, PUBLISHED, Design, Diffusion, Flow, with_faults
+from uniecg_lite.generator.event_plan import PLAN, SHOWN
 from uniecg_lite.generator.generator import Generator
 from uniecg_lite.generator.generator_stages import train_denoiser, train_vae
 from uniecg_lite.generator.text_encoder import numbers_of
@@ -45,12 +45,18 @@ def plans(n: int, seed: int = 0) -> torch.Tensor:
 
 def with_denoiser(base, denoiser, *how, vae=None, **more) -> Generator:
     """A generator with the other parts of `base`."""
-    return Generator(vae or base.vae, base.condition, base.rhythm, base.average_beat, denoiser, *how, **more)
+    return Generator(vae or base.vae, base.condition, base.rhythm, base.templates, denoiser, *how, **more)
 
 
 @pytest.fixture(scope="module")
 def clean():
     return simulate(0, torch.arange(40), 102.4, 10.0, noise=False, first_beat=0.3).signal
+
+
+def few():
+    """Three ECGs and their events."""
+    ecgs, events = tiny.few_hearts()
+    return ecgs[:3], events.rows(slice(3))
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +187,7 @@ def test_the_plan_has_what_the_design_asks_for(base, clean):
     words = base.condition([r.text() for r in tiny.corpus().requests[:3]])
     for paced, sketched in ((True, True), (True, False), (False, False)):
         generated = with_denoiser(base, base.denoiser, design=Design(paced=paced, sketched=sketched))
-        for plan in (generated.plan(words, seeded()), generated.material(clean[:3])[1]):
+        for plan in (generated.plan(words, seeded()), generated.material(*few())[1]):
             assert plan.shape == (3, PLAN, LATENT[1])
             assert plan[:, :SHOWN].any() == paced and plan[:, SHOWN:].any() == sketched
 
@@ -201,7 +207,7 @@ def test_the_denoiser_learns_what_the_sketch_leaves(base, clean):
     """A denoiser that knows the rest of the latent says the velocity without error, whatever the spread."""
     words, latents = base.condition(["Rate 70."] * 3), base.latents(clean[:3])
     for design in (Design(), Design(sketched=False), with_faults("shrunk")):
-        plan = with_denoiser(base, base.denoiser, design=design).material(clean[:3])[1]
+        plan = with_denoiser(base, base.denoiser, design=design).material(*few())[1]
         knows = Knows((latents - plan[:, SHOWN:]) * design.spread)
         assert with_denoiser(base, knows, design=design).loss(latents, plan, words, seeded()) < 1e-6
 
@@ -225,7 +231,7 @@ def test_every_design_trains_and_samples(name, clean, base, tmp_path):
     vae.measure_scale(clean)
     generated = with_denoiser(base, new_denoiser(design, 16, 128), 3, 2.0, design, vae=vae)
     plan = tiny.replace(tiny.PLAN, steps=40, batch=8, lr=3e-3)
-    history = train_denoiser(generated, generated.material(clean), tiny.corpus(), plan, 0, tmp_path)
+    history = train_denoiser(generated, generated.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < history["loss"][0] and not any(
         p.requires_grad for p in generated.denoiser.parameters()
     )
@@ -254,7 +260,7 @@ def test_the_last_weights_are_not_their_average(clean, base, tmp_path):
         generated = with_denoiser(base, Denoiser(16, 128), design=Design(averaged=averaged))
         train_denoiser(
             generated,
-            generated.material(clean),
+            generated.material(*tiny.few_hearts()),
             tiny.corpus(),
             tiny.replace(tiny.PLAN, steps=5),
             0,
@@ -285,7 +291,9 @@ def test_an_unguided_generator_asks_once_and_drops_no_condition(clean, base, tmp
     for guided in (True, False):
         spy, plan = Spy(), tiny.replace(tiny.PLAN, steps=3, batch=32)
         generated = with_denoiser(base, spy, design=Design(guided=guided))
-        train_denoiser(generated, generated.material(clean), tiny.corpus(), plan, 0, tmp_path / str(guided))
+        train_denoiser(
+            generated, generated.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path / str(guided)
+        )
         dropped = sum((condition > 8).all(1).sum().item() for _, condition in spy.asked)
         assert (dropped > 0) == guided
 

@@ -9,25 +9,25 @@ import torch.nn.functional as F
 from torch import nn
 
 from uniecg_lite import cohort
-from uniecg_lite.beats import MOST_BEATS
 from uniecg_lite.checkpoints import new_codec
 from uniecg_lite.config import LAPTOP
-from uniecg_lite.generator.beat_plan import (
-    FAR,
+from uniecg_lite.generator.denoiser import Denoiser
+from uniecg_lite.generator.event_plan import (
     FIRST_BEAT,
-    FIRST_PEAK,
     HZ,
+    KINDS,
     LENGTH,
-    NEAR,
+    MOST_EVENTS,
     PLAN,
-    RRModel,
+    QRS,
+    EventModel,
+    Events,
     _place,
     _share,
     shown,
 )
-from uniecg_lite.generator.denoiser import Denoiser
 from uniecg_lite.generator.generator import Generator
-from uniecg_lite.generator.generator_stages import clean_ecgs, train_denoiser, train_vae
+from uniecg_lite.generator.generator_stages import clean_hearts, train_denoiser, train_vae
 from uniecg_lite.generator.text_encoder import NUMBER_WIDTH, NUMBERS, TextEncoder, waves
 from uniecg_lite.generator.vae import KL_WEIGHT, LATENT, PATCH, SMALL, VAE, compand, expand
 from uniecg_lite.language.requests import Request
@@ -168,7 +168,7 @@ def test_vae_learns(clean, tmp_path):
 
 def test_clean_ecgs_are_the_patients_of_the_cohort(tmp_path):
     table = cohort.load(cohort.write(cohort.simulated(4, 262), tmp_path / "splits"), "train")
-    generated = clean_ecgs(table, batch=17)
+    generated, events = clean_hearts(table, batch=17)
     assert generated.shape == (len(table), 12, 1024)
     seed, index, visits = cohort.population_of(table.column("record"))
     assert seed == 4 and 2 < visits.sum() < 11, "later visits among them"
@@ -176,6 +176,8 @@ def test_clean_ecgs_are_the_patients_of_the_cohort(tmp_path):
         rows = torch.nonzero(visits == visit)[:, 0]
         again = simulate(4, index[rows], HZ, 10.0, noise=False, first_beat=FIRST_BEAT, visit=visit)
         assert torch.equal(generated[rows], again.signal) and _same_hearts(again.truth, table.truth(rows))
+        held = again.truth["onset_s"].where(again.truth["onset_s"] < 9.9, torch.nan)
+        assert (events.rows(rows).beats()[:, :8] - held.sort(1).values[:, :8]).abs().nan_to_num(0).max() == 0
 
 
 def _same_hearts(mine: dict, theirs: dict) -> bool:
@@ -204,7 +206,7 @@ class Exact(nn.Module):
 
 
 def with_denoiser(generator, denoiser):
-    stated = generator.condition, generator.rhythm, generator.average_beat
+    stated = generator.condition, generator.rhythm, generator.templates
     return Generator(generator.vae, *stated, denoiser, generator.steps, generator.guidance)
 
 
@@ -305,39 +307,47 @@ def test_plans_steer_the_denoiser(generator, condition):
     assert change.abs().max() > 1e-3
 
 
-def regular(rate: float, first: float = 0.3) -> torch.Tensor:
-    """Beats of a regular rhythm: (1, MOST_BEATS) s, NaN after 10 s."""
-    times = first + 60 / rate * torch.arange(MOST_BEATS)[None]
-    return times.masked_fill(times >= 10, float("nan"))
+def beats_at(times) -> Events:
+    """One ECG with QRS complexes at these times in s, NaN behind them, and nothing else."""
+    time = torch.full((1, MOST_EVENTS), torch.nan)
+    time[0, : len(times)] = torch.as_tensor(times)
+    return Events(time, torch.full((1, MOST_EVENTS), QRS))
 
 
-REGULAR = torch.cat([regular(60), regular(75), regular(120)])
+def regular(rate: float, first: float = 0.3) -> Events:
+    """One ECG with the beats of a regular rhythm."""
+    return beats_at(torch.arange(first, 10, 60 / rate))
+
+
+def together(*each: Events) -> Events:
+    return Events(*map(torch.cat, zip(*each)))
 
 
 def held_plan() -> torch.Tensor:
     """Plans (3, PLAN, 128) with regular beats and any sketch."""
     template = torch.randn(3, *LATENT, generator=torch.Generator().manual_seed(3))
-    return torch.cat([shown(REGULAR), template], 1)
+    return torch.cat([shown(together(regular(60), regular(75), regular(120))), template], 1)
 
 
 @pytest.mark.parametrize("rate", [40, 75, 150])
 def test_the_phase_goes_around_once_a_beat(rate):
-    times = regular(rate)
-    cosine = shown(times)[0, len(NEAR[1]) + len(FAR[1])]  # (128,)
+    cosine = shown(regular(rate))[0, len(KINDS) * PATCH]  # (128,)
     seconds = (torch.arange(LATENT[1]) + 0.5) * PATCH / HZ
     torch.testing.assert_close(cosine, (2 * torch.pi * (seconds - 0.3) * rate / 60).cos(), atol=1e-3, rtol=0)
 
 
-def test_bumps_say_where_in_its_place_a_beat_falls():
-    """A beat 20 ms later, within the same place of 78 ms, is shown by other bumps."""
-    one, other = (shown(torch.tensor([[second]]))[0, : len(NEAR[1])] for second in (0.30, 0.32))  # (bumps, 128)
-    place = int(0.31 * HZ / PATCH)
-    assert one[:, place].argmax() - other[:, place].argmax() == 1
-    assert not one[:, 40:].any(), "far from any beat there is none"
+def test_an_onset_is_shown_at_its_sample_and_by_its_kind():
+    one, other = beats_at([50 / HZ]), beats_at([51.5 / HZ])
+    onsets = [shown(x)[0, : len(KINDS) * PATCH].unflatten(0, (len(KINDS), PATCH)) for x in (one, other)]
+    flat = [x.transpose(1, 2).flatten(1) for x in onsets]  # (kinds, 1024)
+    assert flat[0].nonzero().tolist() == [[QRS, 50]] and flat[0][QRS, 50] == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(flat[1][QRS, 50:54], torch.tensor([0.0, 0.5, 0.5, 0.0]), atol=1e-4, rtol=0)
+    early = shown(Events(one.time, torch.ones_like(one.kind)))[0, : len(KINDS) * PATCH]
+    assert early.nonzero()[0, 0] // PATCH == 1  # other P
 
 
 def test_a_pause_is_shown_while_it_lasts_and_in_the_interval_after_it():
-    here, before = shown(torch.tensor([[0.3, 1.1, 3.1, 3.9, 4.7]]))[0, -2:] * 0.4 + 0.8  # (128,) s
+    here, before = shown(beats_at([0.3, 1.1, 3.1, 3.9, 4.7]))[0, -2:] * 0.4 + 0.8  # (128,) s
     seconds = (torch.arange(LATENT[1]) + 0.5) * PATCH / HZ
     for intervals, pause in ((here, 1.1), (before, 3.1)):
         lasting = (seconds > pause) & (seconds < pause + (2.0 if intervals is here else 0.8))
@@ -346,21 +356,23 @@ def test_a_pause_is_shown_while_it_lasts_and_in_the_interval_after_it():
 
 @pytest.mark.parametrize("times", [[], [0.3]])
 def test_a_record_without_intervals_is_shown_as_finite_numbers_and_changes_no_other(times):
-    few = torch.tensor([times + [float("nan")] * (MOST_BEATS - len(times))])
-    both = shown(torch.cat([few, regular(75)]))
+    both = shown(together(beats_at(times), regular(75)))
     assert both.isfinite().all() and torch.equal(both[1], shown(regular(75))[0])
-    assert both[0, : len(NEAR[1]) + len(FAR[1])].any() == bool(times), "no beat, no bump"
+    assert both[0, : len(KINDS) * PATCH].any() == bool(times), "no beat, no onset"
 
 
-def test_intervals_are_said_finely():
-    shares = torch.tensor([0.31, 0.6, 1.0, 1.5, 3.4])
+def test_gaps_are_said_finely():
+    shares = torch.tensor([0.03, 0.2, 0.6, 1.0, 1.5, 3.4])
     torch.testing.assert_close(_share(_place(shares) + 0.5), shares, rtol=0.01, atol=0)
 
 
 def test_beats_begin_where_they_begin_in_training_and_end_with_the_record(generator, condition):
-    times = generator.rhythm.sample(condition, torch.tensor([45.0, 80.0, 140.0]), torch.Generator().manual_seed(0))
-    assert (times[:, 0] == FIRST_PEAK).all() and (times.nan_to_num(0) < 10).all()
-    assert all((row[~row.isnan()].diff() > 0).all() for row in times)
+    rates = torch.tensor([45.0, 80.0, 140.0])
+    events = generator.rhythm.sample(condition, rates, torch.Generator().manual_seed(0))
+    beats = events.beats()
+    torch.testing.assert_close(beats[:, 0], torch.full((3,), FIRST_BEAT))
+    assert all((row[~row.isnan()].diff() > 0).all() and (row.nan_to_num(0) < 10).all() for row in events.time)
+    assert events.kind.min() >= 0 and events.kind.max() < len(KINDS)
 
 
 def test_a_seed_decides_the_plan(generator, condition):
@@ -368,37 +380,40 @@ def test_a_seed_decides_the_plan(generator, condition):
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_an_interval_is_said_from_the_past_alone(generator, condition):
-    gaps = torch.arange(3 * 12).reshape(3, 12) * 4  # (B, K) places
+def test_an_event_is_said_from_the_past_alone(generator, condition):
+    gaps = torch.arange(3 * 12).reshape(3, 12) * 8  # (B, E) places
+    kinds = gaps % len(KINDS)
     later = gaps.clone()
     later[:, 5:] = 0
-    stated, other = generator.rhythm(gaps, condition), generator.rhythm(later, condition)
-    assert torch.equal(stated[:, :6], other[:, :6]) and not torch.allclose(stated[:, 6], other[:, 6])
-    assert not torch.allclose(stated[0, 0], generator.rhythm(gaps, -condition)[0, 0]), "and from the words"
+    stated, other = generator.rhythm(gaps, kinds, condition), generator.rhythm(later, kinds, condition)
+    for one, two in zip(stated, other):
+        assert torch.equal(one[:, :6], two[:, :6]) and not torch.allclose(one[:, 6], two[:, 6])
+    assert not torch.allclose(stated[0][0, 0], generator.rhythm(gaps, kinds, -condition)[0][0, 0]), "and from the words"
 
 
 def test_a_rhythm_learns_who_is_regular_and_that_short_follows_long_at_any_rate():
-    """Two kinds of words, a regular rhythm and one of short and long intervals in turn."""
+    """Two kinds of words: P and QRS in turn, and beats alone, short and long intervals in turn."""
     torch.manual_seed(0)
-    rhythm, predicted = RRModel(8, width=32), F.one_hot(torch.arange(64) % 2, 8).float()
-    gap = torch.where((torch.arange(64) % 2)[:, None] == 0, 0.8, torch.tensor([0.5, 1.1] * 5))
-    times = gap.cumsum(1)
+    rhythm, predicted = EventModel(8, width=32), F.one_hot(torch.arange(64) % 2, 8).float()
+    even = torch.stack([torch.arange(25) * 0.4, torch.arange(25) * 0.4 + 0.16], 1).flatten()  # P 160 ms before QRS
+    odd = torch.tensor([0.12, 0.28] * 25).cumsum(0)
+    some = (torch.arange(64) % 2 == 0)[:, None]
+    kinds = torch.where(some, torch.tensor([0, QRS] * 25), torch.full((50,), QRS))
+    events = Events(torch.where(some, even, odd), kinds)
     optimizer = torch.optim.Adam(rhythm.parameters(), 1e-2)
-    for _ in range(60):
+    for _ in range(80):
         optimizer.zero_grad()
-        rhythm.loss(times, predicted).backward()
+        rhythm.loss(events, predicted).backward()
         optimizer.step()
-    generated = rhythm.sample(predicted[:2], torch.tensor([75.0, 75.0]), torch.Generator().manual_seed(1)).diff(dim=1)
-    even, odd = (row[~row.isnan()] for row in generated)
-    slow, fast = (
-        rhythm.sample(predicted[:2], torch.full((2,), rate), torch.Generator().manual_seed(1)).diff(dim=1).nanmean(1)
-        for rate in (45.0, 140.0)
-    )
-    torch.testing.assert_close(
-        60 / torch.stack([slow, fast]), torch.tensor([[45.0], [140.0]]).expand(2, 2), rtol=0.03, atol=0
-    )
-    assert even.std() < 0.05 < 0.2 < odd.std()
-    assert ((odd[1:] > 0.8) != (odd[:-1] > 0.8)).all()
+    for rate in (45.0, 75.0, 140.0):
+        said = rhythm.sample(predicted[:2], torch.full((2,), rate), torch.Generator().manual_seed(1))
+        even, odd = (row[~row.isnan()].diff() for row in said.beats())
+        assert 60 / even.mean() == pytest.approx(rate, rel=0.02) and 60 / odd.mean() == pytest.approx(rate, rel=0.02)
+        near, far = ((row / row.mean() - 1).abs().median() for row in (even, odd))
+        assert near < 0.08 < 0.25 < far
+        assert ((odd[1:] > odd.mean()) != (odd[:-1] > odd.mean())).float().mean() > 0.8
+        assert (said.kind[0][:12].diff().abs() == QRS).all(), "P and QRS in turn"
+        assert not (said.kind[1] == 0)[~said.time[1].isnan()].any(), "and no P for the other words"
 
 
 # --- condition encoder
@@ -507,7 +522,9 @@ class Spy(nn.Module):
 def test_one_condition_in_ten_is_dropped_and_all_levels_are_trained(generator, clean, tmp_path):
     spy = Spy()
     plan = tiny.replace(tiny.PLAN, steps=30, batch=32)
-    train_denoiser(with_denoiser(generator, spy), generator.material(clean), tiny.corpus(), plan, 0, tmp_path)
+    train_denoiser(
+        with_denoiser(generator, spy), generator.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path
+    )
     words, level = torch.cat([c for _, _, c in spy.asked]), torch.cat([s for _, s, _ in spy.asked])
     dropped = (words.std(1) < 1e-3).float()
     assert len(words) == 960 and 0.05 < dropped.mean() < 0.16
@@ -518,8 +535,8 @@ def test_one_condition_in_ten_is_dropped_and_all_levels_are_trained(generator, c
 def test_the_denoiser_learns_velocities(generator, clean, tmp_path):
     torch.manual_seed(0)
     generated = with_denoiser(generator, Denoiser(16, 128))
-    plan = tiny.replace(tiny.PLAN, steps=30, batch=16, lr=3e-3)
-    history = train_denoiser(generated, generated.material(clean), tiny.corpus(), plan, 0, tmp_path)
+    plan = tiny.replace(tiny.PLAN, steps=80, batch=16, lr=3e-3)
+    history = train_denoiser(generated, generated.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path)
     assert history["loss"][-1] < 0.9 * history["loss"][0]
 
 

@@ -18,12 +18,13 @@ from uniecg_lite.diagecg import diagecg_stages
 from uniecg_lite.diagecg.diagecg_model import DiagECG
 from uniecg_lite.encoders import FactProbes, targets
 from uniecg_lite.generator import generator_stages as making
-from uniecg_lite.generator.beat_plan import PLAN as DRAWN
-from uniecg_lite.generator.beat_plan import average_beats
+from uniecg_lite.generator.event_plan import PLAN as DRAWN
+from uniecg_lite.generator.event_plan import templates
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import LATENT, VAE
 from uniecg_lite.metrics.reader import Reader, facts_loss
 from uniecg_lite.simulator.simulate import simulate
+from uniecg_lite.studies import systems
 
 PLAN = replace(tiny.PLAN, steps=1)
 
@@ -71,7 +72,7 @@ def language(put):
 
 def reading(stage):
     def train(model, corpus, cached, plan, seed, folder):
-        stages.train_reading(model, corpus, cached, {stage: plan}, seed, folder)
+        systems.train_reading(model, corpus, cached, {stage: plan}, seed, folder)
 
     def what(put):
         model, n = tiny.reading_model(), len(tiny.Patients())
@@ -84,7 +85,7 @@ def reading(stage):
 def ecg_tokens(put):
     model = tiny.reading_model()
     model.add_ecg_tokens(tiny.PROFILE.ecg_tokens)
-    return stages.train_tokens, put(model), tiny.corpus()
+    return systems.train_tokens, put(model), tiny.corpus()
 
 
 def mapper(put):
@@ -96,9 +97,9 @@ def part_of_generator(train, name):
     """A part, what it learns of each ECG, which lies on the host, and conditions, which lie on the device."""
 
     def what(put):
-        beats, times = average_beats(tiny.clean_few())
         part = getattr(tiny.generator(), name).requires_grad_(True)
-        return train, put(part), times if name == "rhythm" else beats, put(torch.randn(40, 128))
+        known = tiny.few_hearts()[1] if name == "rhythm" else templates(*tiny.few_hearts())
+        return train, put(part), known, put(torch.randn(40, 128))
 
     return what
 
@@ -147,8 +148,8 @@ TRAININGS = {  # what trains, and draws that are decided beforehand
     "mapper": (mapper, {}),
     "VAE": (lambda put: (making.train_vae, put(VAE(16)), tiny.clean_few()), {}),
     "text encoder": (lambda put: (tiny.train_text_encoder, put(TextEncoder(tiny.tokenizer())), tiny.corpus()), {}),
-    "RR model": (part_of_generator(tiny.train_rr, "rhythm"), {}),
-    "average beat": (part_of_generator(tiny.train_average_beat, "average_beat"), {}),
+    "event model": (part_of_generator(tiny.train_rhythm, "rhythm"), {}),
+    "templates": (part_of_generator(tiny.train_templates, "templates"), {}),
     "denoiser": (denoiser, {}),
     "reader": (reader, {}),
     "FSQ tokenizer": (fsq_tokenizer, {}),
@@ -223,7 +224,7 @@ def test_an_inserted_fault_is_found(name, fault, tmp_path, monkeypatch):
         hook.remove()
 
 
-@pytest.mark.parametrize("name", ["encoders", "average beat", "reader", "FSQ tokenizer", "alignment"])
+@pytest.mark.parametrize("name", ["encoders", "templates", "reader", "FSQ tokenizer", "alignment"])
 def test_a_weight_left_on_the_cpu_is_found(name, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="two devices|same device"):
         take_a_step(name, tmp_path, monkeypatch, lambda what: put(what, but=1))

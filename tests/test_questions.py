@@ -30,7 +30,8 @@ from uniecg_lite.language.report_parser import parse_report
 from uniecg_lite.language.requests import NO_ECG, phrasings
 from uniecg_lite.llm import ECGLanguageModel
 from uniecg_lite.metrics import qa as scored
-from uniecg_lite.stages import TURNS, CachedTokens, Collator, train_reading
+from uniecg_lite.stages import TURNS, CachedTokens, Collator
+from uniecg_lite.studies.systems import train_reading
 
 HEALTHY = Reading(72.2, 161, 92, 381, 417, 41, findings=frozenset({"SR", "NORM"}), sex="male")
 INFERIOR = Reading(

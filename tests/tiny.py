@@ -14,10 +14,10 @@ from uniecg_lite import cohort
 from uniecg_lite.checkpoints import new_encoders, save_part, save_stage
 from uniecg_lite.config import SMOKE, Training
 from uniecg_lite.encoders import targets
-from uniecg_lite.generator.beat_plan import HZ, LENGTH, AverageBeat, RRModel, average_beats
 from uniecg_lite.generator.denoiser import Denoiser
+from uniecg_lite.generator.event_plan import HZ, LENGTH, EventModel, Events, TemplateModel, templates
 from uniecg_lite.generator.generator import Generator
-from uniecg_lite.generator.generator_stages import AVERAGED, DROP_CONDITION
+from uniecg_lite.generator.generator_stages import AVERAGED, DROP_CONDITION, simulated_events
 from uniecg_lite.generator.text_encoder import TextEncoder
 from uniecg_lite.generator.vae import VAE
 from uniecg_lite.language.conversations import Corpus
@@ -74,9 +74,15 @@ class Patients:
 
 
 @cache
+def few_hearts() -> tuple[torch.Tensor, Events]:
+    """Noise-free ECGs as the generator learns them, (40, 12, 1024) mV, and their events."""
+    drawn = simulate(0, torch.arange(40), HZ, LENGTH / HZ, noise=False, first_beat=0.3)
+    return drawn.signal, simulated_events(drawn.truth)
+
+
 def clean_few() -> torch.Tensor:
-    """Noise-free ECGs as the generator learns them: (40, 12, 1024) mV."""
-    return simulate(0, torch.arange(40), HZ, LENGTH / HZ, noise=False, first_beat=0.3).signal
+    """(40, 12, 1024) mV, the ECGs of `few_hearts`."""
+    return few_hearts()[0]
 
 
 @cache
@@ -114,14 +120,14 @@ def generator(seed: int = 0) -> Generator:
     words = train_tokenizer([r.text() for r in corpus().requests], 400)
     condition = TextEncoder(words)
     width = condition.settings["width"]
-    stated, denoiser = (RRModel(width), AverageBeat(width, 64)), Denoiser(PROFILE.unet_width, width)
+    stated, denoiser = (EventModel(width), TemplateModel(width, 64)), Denoiser(PROFILE.unet_width, width)
     with torch.no_grad():
         for p in denoiser.parameters():
             p.add_(0.01 * torch.randn_like(p))
     clean, vae = clean_few(), VAE(PROFILE.vae_width)
     vae.start(clean)
     vae.measure_scale(clean)
-    stated[1].start(average_beats(clean)[0])
+    stated[1].start(templates(*few_hearts()))
     generated = Generator(vae, condition, *stated, denoiser, PROFILE.sample_steps, PROFILE.guidance)
     return generated.requires_grad_(False).eval()
 
@@ -166,23 +172,24 @@ def train_text_encoder(encoder: TextEncoder, corpus: Corpus, plan: Training, see
     return loop.history
 
 
-def train_rr(rhythm: RRModel, times, words, plan: Training, seed: int, folder: Path) -> dict:
-    """Notebook 06's loop of the RR model, on R peaks (N, K) s and conditions (N, D_c)."""
+def train_rhythm(rhythm: EventModel, events: Events, words, plan: Training, seed: int, folder: Path) -> dict:
+    """Notebook 06's loop of the event model, on events of N ECGs and conditions (N, D_c)."""
+    events = Events(*(part.to(words.device) for part in events))
     loop = TrainingLoop({"rhythm": rhythm}, plan, seed, folder)
     for step in loop:
-        rows = step.rows(len(times))
-        step.learn(rhythm.loss(times[rows].to(words.device), words[rows.to(words.device)]))
+        rows = step.rows(len(words)).to(words.device)
+        step.learn(rhythm.loss(events.rows(rows), words[rows]))
     return loop.history
 
 
-def train_average_beat(net: AverageBeat, beats, words, plan: Training, seed: int, folder: Path) -> dict:
-    """Notebook 06's loop of the average beat, on beats (N, 8, SPAN) and conditions (N, D_c)."""
+def train_templates(net: TemplateModel, shapes, words, plan: Training, seed: int, folder: Path) -> dict:
+    """Notebook 06's loop of the templates, on templates (N, 8, COLUMNS) and conditions (N, D_c)."""
     device = words.device
-    net.start(beats.to(device))
-    components = net.components(beats.to(device))
-    loop = TrainingLoop({"average_beat": net}, plan, seed, folder, ema=AVERAGED)
+    net.start(shapes.to(device))
+    components = net.components(shapes.to(device))
+    loop = TrainingLoop({"templates": net}, plan, seed, folder, ema=AVERAGED)
     for step in loop:
-        rows = step.rows(len(beats)).to(device)
+        rows = step.rows(len(shapes)).to(device)
         drop = (torch.rand(len(rows), 1, generator=step.generator) < DROP_CONDITION).to(device)
         step.learn(net.loss(components[rows], torch.where(drop, net.null, words[rows]), step.generator))
     return loop.history

@@ -12,7 +12,7 @@ from .diagecg.fsq_tokenizer import ECGTokenizer
 from .encoders import ImageEncoder, SignalEncoder
 from .llm import load_llm
 from .metrics.reader import Reader
-from .model import UniECG, within
+from .model import UniECG
 from .store import Store, save_tensors
 from .training import device_and_why
 
@@ -25,11 +25,10 @@ def new_encoders(profile: Profile) -> tuple[SignalEncoder, ImageEncoder]:
 
 def load_encoders(store: Store) -> tuple[SignalEncoder, ImageEncoder]:
     """phi_s and phi_v of notebook 02, frozen."""
-    tensors = store.tensors("encoders", "encoders")
     encoders = new_encoders(store.profile)
-    for name, part in zip(("phi_s", "phi_v"), encoders):
-        part.load_state_dict(within(name, tensors))
-        part.requires_grad_(False).eval()
+    both = nn.ModuleDict(zip(("phi_s", "phi_v"), encoders))
+    both.load_state_dict(store.tensors("encoders", "encoders"))
+    both.requires_grad_(False).eval()
     return encoders
 
 

@@ -14,7 +14,7 @@ from .config import profile as find_profile
 from .ecg import ECG
 from .ecg_io import IMAGE_SUFFIXES
 from .errors import UniECGError, require
-from .paths import beside, need_checkout
+from .paths import beside
 from .store import Store
 
 app = typer.Typer(
@@ -41,8 +41,7 @@ def run(
     jobs: Annotated[int | None, typer.Option(min=1, help="Notebooks at a time; 2 on a CPU unless said.")] = None,
 ):
     """Run all notebooks, or some, each after those it needs; skips finished ones, writes under artifacts/ alone."""
-    need_checkout("run")
-    beside("notebooks/runner.py").run(profile, seed, fresh, only, first, last, jobs)
+    beside("notebooks/runner.py", "run").run(profile, seed, fresh, only, first, last, jobs)
 
 
 @app.command()
@@ -96,8 +95,7 @@ def verify(
     committed: Annotated[bool, typer.Option("--committed", help="Compare with results/, not with the run.")] = False,
 ):
     """Score the trained model again and compare with the run's results, else the committed ones, and the aims."""
-    need_checkout("verify")
-    raise typer.Exit(0 if beside("benchmarks/verify.py").verify(profile, seed, committed) else 1)
+    raise typer.Exit(0 if beside("benchmarks/verify.py", "verify").verify(profile, seed, committed) else 1)
 
 
 @app.command()
@@ -108,9 +106,8 @@ def results(
     notebooks: Annotated[bool, typer.Option("--notebooks", help="Also put its executed notebooks back.")] = False,
 ):
     """Copy a finished run from artifacts/ to results/, if there is one, and write README's tables from results/."""
-    need_checkout("results")
     store = Store.open(find_profile(profile), seed)
-    typer.echo("\n".join(beside("benchmarks/publish.py").publish(store, tables_only, notebooks)))
+    typer.echo("\n".join(beside("benchmarks/publish.py", "results").publish(store, tables_only, notebooks)))
 
 
 @app.command()

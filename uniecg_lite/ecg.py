@@ -19,6 +19,7 @@ MIN_HZ, MAX_HZ = 50.0, 2000.0
 MIN_SECONDS = 1.0
 MAX_AGE = 110.0
 MAX_GAP_S = 0.040  # interior runs of NaN up to here are bridged by a straight line
+NO_SAMPLE = -32768  # what recorders of 16 bits write where they have none
 MAX_MV = 20.0  # 99.5 % of a lead's samples lie within this of its median
 MIN_MV = 0.05  # the largest lead spans at least this
 FLAT_MV = 0.01  # a lead that spans less over the whole record is dead
@@ -171,6 +172,7 @@ def _samples(values, hz: float, name: str, source: str | None) -> np.ndarray:
     """
     with refused(f"Lead {name} holds something that is not a number: give plain numbers."):
         values = np.asarray(values, dtype=np.float64)
+        values = np.where(values == NO_SAMPLE, np.nan, values)
     other = f"Lead {name} has shape {values.shape}: give each lead as one row of samples (L,)."
     require(values.ndim == 1 and values.size, other)
     missing = np.isnan(values)

@@ -25,6 +25,7 @@ UNITS_PER_MV = 1000  # what `write` stores: 1 uV per unit
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pdf")
 READABLE = "give a WFDB record (its .hea beside it), a .csv, .npy or .npz"
 OTHERS = "DICOM, SCP-ECG, HL7 aECG, MUSE XML and EDF need the extra `files`: pip install 'uniecg_lite[files]'"
+_GAIN = re.compile(r"[-+]?[\d.]*[1-9][\d.]*(e[-+]?\d+)?(\([-+]?\d+\))?(/.+)?", re.I | re.A)  # 200(0)/mV; not zero
 _SOURCE = re.compile(r"^\s*source\s*:\s*(.+)$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -68,18 +69,29 @@ def _read_wfdb(path: Path) -> dict:
     with refused(unfit), tempfile.TemporaryDirectory() as room:
         copy = f"{room}/_"
         frames = _copy_mended(header, Path(f"{copy}.hea"))  # a second
-        data = wfdb.rdrecord(copy, smooth_frames=False)
+        parts = getattr(wfdb.rdheader(copy, rd_segments=True), "segments", ())
+        data = wfdb.rdrecord(copy, smooth_frames=False, physical=bool(parts))
+        whole = parts or _checksums_fit(data)
+        if not parts:
+            data.dac(expanded=True, inplace=True)
         names = [str(name) for name in data.sig_name]
         units = dict(zip(names, data.units))
         each = {count for name, count in zip(names, data.samps_per_frame) if lead_name(name)}  # samples in a frame
-        parts = getattr(wfdb.rdheader(copy, rd_segments=True), "segments", ())
         alike = {(*part.sig_name, *part.units) for part in parts if part.sig_len}
     require(len(alike) < 2, f"The segments of {record.name} differ in leads or units: load one segment alone.")
     require(len(each) < 2, f"The leads of {record.name} differ in their rates: resample them to one.")
+    require(whole, unfit)
     hz = frames and frames * max(each, default=1)
     comments = "\n".join(line.strip(" \t#") for line in read_text(header).splitlines() if line.lstrip()[:1] == "#")
     about = {"source": source[1].strip()} if (source := _SOURCE.search(comments)) else {}
     return {"names": names, "leads": data.e_p_signal, "hz": hz, "unit": units, **patient(comments), **about}
+
+
+def _checksums_fit(data: wfdb.Record) -> bool:
+    """Whether digital signals have the sums (modulo 65536) that their header states, if it states any."""
+    stated = zip(data.e_d_signal, data.checksum)
+    sums_fit = all(checksum is None or (int(x.sum()) - checksum) % 65536 == 0 for x, checksum in stated)
+    return sums_fit or not any(data.checksum) or any(data.skew)
 
 
 def _copy_mended(header: Path, copy: Path) -> float | None:
@@ -99,7 +111,7 @@ def _copy_mended(header: Path, copy: Path) -> float | None:
         if segments:
             _copy_segment(header, name, fields, hz, copy.parent)
             continue
-        gain = re.match(r"-?[\d.]*[1-9]", "".join(fields[1:2]))
+        gain = _GAIN.fullmatch("".join(fields[1:2]))
         require(gain, f"The header {header.name} states no gain, so its size is unknown: calibrate the record.")
         if name != "~" and not (copy.parent / name).is_file():  # ~ stands for no signals, in a layout
             shutil.copy(_beside(header, name), copy.parent)
@@ -129,7 +141,7 @@ def _read_other(path: Path) -> dict:
         from ecgdatakit import FileParser
     unread = f"{path.name} cannot be read ({{reason}}): export it again, or {READABLE}."
     with refused(unread), warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*(?:gaps|truncated)")
+        warnings.filterwarnings("error", message=".*(?:gaps|truncated|CRC mismatch)")
         record = FileParser.parse(path)
     leads = [(re.sub(r"_\d+$", "", lead.label), lead) for lead in record.leads]  # II_2 is a second II
     names, leads = zip(*[(name, lead) for name, lead in leads if lead_name(name)] or [("", None)])

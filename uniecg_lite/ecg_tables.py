@@ -25,19 +25,23 @@ _NAME_AND_UNIT = r"(.*?)(?:\s*[\[(]\s*([nuµμm]?V)\s*[\])]\s*)?$"  # such as "V
 _KEY = r"(?<![\d ])\b(?:hz|fs)\s*[:=]|\bsampl\w*[ _-]*(?:rate|freq\w*)\b[^:=,;\t\n\d]*[:=,;\t]|^rate:(?=.*hz$)"
 _RATE = re.compile(rf"(?:{_KEY})[ \t]*([^\s,;]+?)[ \t]*(?:hz)?(?=[\s,;]|$)", re.I | re.M)
 _STATED_UNIT = re.compile(r"(?<!time )\bunits?\s*[:=]\s*(\S+)", re.I)
-_NO_OTHER_UNIT = r"(?!\d|\.\d|[ \t]*(?!y|j|an|añ|sex|gender)[^\W\d_])"  # such as months, in whatever language
+_NO_OTHER_UNIT = r"(?!\d|[./-]\d|[ \t]*[(_-]?[ \t]*(?!y|j|an|añ|sex|gender)[^\W\d_])"  # such as months, or a date
 _OWN = r"(?:(?<=patient )|(?<=male )|(?<![a-z]{2}[ _-]))"  # not a gestational age, nor a mother's
 _AGE = re.compile(rf"{_OWN}\bage\b>?\s*[:=]\s*(-?\d+(?:\.\d+)?){_NO_OTHER_UNIT}", re.I)
 _FEMALE = r"(f|fem\w*|w|woman|weiblich|frau|mujer|mulher|femme|donna)"
 _MALE = r"(?:m|male|man|masc\w*|männlich|mann|hombre|homem|homme|uomo)"
-_SEX = re.compile(rf"\b(?:sex|gender)\b>?\s*[:=]\s*(?:{_FEMALE}|{_MALE})\b", re.I)
+_SEX = re.compile(rf"\b(?:sex|gender)\b>?\s*[:=]\s*(?:{_FEMALE}|{_MALE})\b(?![ \t]*(?:/|\||or\b))", re.I)
 
 
 def patient(text: str) -> dict:
-    """Age (years, None outside 0 to 110) and sex from header lines such as "Age: 63" or "<age>: 63 <sex>: F"."""
-    age, sex = _AGE.search(text), _SEX.search(text)
-    years = float(age[1]) if age else -1.0
-    return {"age": years if 0 <= years <= 110 else None, "sex": sex and ("female" if sex[1] else "male")}
+    """Age (years) and sex from header lines such as "Age: 63" or "<age>: 63 <sex>: F".
+
+    None for what is not stated or stated in two ways, and for an age outside 0 to 110.
+    """
+    ages, women = {float(age[1]) for age in _AGE.finditer(text)}, {bool(sex[1]) for sex in _SEX.finditer(text)}
+    years = ages.pop() if len(ages) == 1 else -1.0
+    sex = None if len(women) != 1 else "female" if women.pop() else "male"
+    return {"age": years if 0 <= years <= 110 else None, "sex": sex}
 
 
 def read_text(path: Path) -> str:
@@ -76,10 +80,13 @@ def read_csv(path: Path) -> dict:
         signals = _numbers(cells)  # (C, L)
     notes = "\n".join(line.lstrip("# ") for i, line in enumerate(lines) if i < top or line[0] == "#")
     notes = re.sub(r"[,;]\s*(?=[a-z]+\s*[:=])", "\n", notes, flags=re.I)
-    rate, unit = _RATE.search(notes), _STATED_UNIT.search(notes)
-    hz = stated_rate(rate and rate[1], f"{path.name} states a rate that is no number: write, for example, # hz=500.")
-    times = [column for column in columns if _TIME.match(column[0])]
-    hz = _rate_from_time(path, *times[0]) if hz is None and times else hz
+    unit = _STATED_UNIT.search(notes)
+    odd = f"{path.name} states a rate that is no number: write, for example, # hz=500."
+    rates = [stated_rate(rate[1], odd) for rate in _RATE.finditer(notes)]
+    rates += [_rate_from_time(path, *column) for column in columns if _TIME.match(column[0])][:1]
+    hz, *others = [rate for rate in rates if rate is not None] or [None]
+    for rate in others:
+        require(abs(rate - hz) <= 0.01 * abs(hz), f"{path.name} states {hz:g} Hz and {rate:g} Hz: leave the right one.")
     units = {name: one for name, one in zip(names, units) if one} or (unit and unit[1])
     return {"names": names, "leads": signals, "hz": hz, "unit": units, **patient(notes)}
 

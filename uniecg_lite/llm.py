@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ Dialogue = list[tuple[str, list[int]]]  # prompts, each with its answer as ids, 
 SPARE_ROWS = 64  # the vocabulary is padded to a multiple of this, so that new tokens need no new shape
 ORDER = ("first", "second")  # ECGs that are looked at together
 ATTENTION = {"cuda": "sdpa", "cpu": "eager"}  # fused, but a pocket model on a CPU is faster without
-FILLED = 8  # what a blank of a form that is filled counts beside one that is left open
+FILLED = 8.0  # what a blank of a form that is filled counts beside one that is left open
+FOUND = 3.0  # what a word of a report's evidence and conclusion counts beside one before
 IGNORED = -100  # the label of a place that the loss leaves out, as in transformers
 
 
@@ -72,11 +74,12 @@ def load_llm(folder: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBa
 
 
 class Form(list):
-    """An answer as ids whose places foretell other words than the next one: none, or several in any order."""
+    """An answer as ids whose places foretell other words than the next one: none, or several in any order, and each
+    place with a weight."""
 
-    def __init__(self, ids: list[int], words: list[tuple[int, ...]]):
+    def __init__(self, ids: list[int], words: list[tuple[int, ...]], weights: list[float]):
         super().__init__(ids)
-        self.words = words
+        self.words, self.weights = words, weights
 
 
 class Batch(NamedTuple):
@@ -85,6 +88,7 @@ class Batch(NamedTuple):
     ids: torch.Tensor  # (B, T)
     places: torch.Tensor  # (N,) in the B * (T - 1) states that come before a word
     target: torch.Tensor  # (N,) ids
+    weight: torch.Tensor  # (N,) what each counts, 1 together
     others: torch.Tensor  # which of the N are no heart rates
     rates: torch.Tensor  # (R,) which are
     bpm: torch.Tensor  # (R,) and what they say
@@ -146,6 +150,11 @@ class ECGLanguageModel(nn.Module):
         """An answer as ids: a space before its first word, the end token after its last."""
         return [*encode(self.tokenizer, " " + answer), self.tokenizer.eos_token_id]
 
+    def report_ids(self, report: str) -> Form:
+        """A report as ids: from its evidence on, each word counts `FOUND` times what those before do."""
+        ids, start = self.answer_ids(report), len(encode(self.tokenizer, " " + report.partition(" Evidence: ")[0]))
+        return Form(ids, [(i,) for i in ids], [FOUND if place >= start else 1.0 for place in range(len(ids))])
+
     def form_ids(self) -> list[int]:
         """The first token of "Wanted" and of each blank of `FORM`; some tokenizers begin every word by a space."""
         pieces = [encode(self.tokenizer, f" {word}") for word in ("Wanted", *FORM)]
@@ -156,8 +165,8 @@ class ECGLanguageModel(nn.Module):
         foretells the words of what fills it, all at once, as the [ECG] tokens will have to; see `FILLED`."""
         keys, fill = self.form_ids(), Request.parse(request).filled()
         ids = [tuple(encode(self.tokenizer, f" {value}")) for value in fill]
-        words = [(keys[0],), (), *(each * (1 if value == "unknown" else FILLED) for each, value in zip(ids, fill))]
-        return Form([*keys, self.tokenizer.eos_token_id], words)
+        weights = [1.0, 1.0, *(1.0 if value == "unknown" else FILLED for value in fill)]
+        return Form([*keys, self.tokenizer.eos_token_id], [(keys[0],), (), *ids], weights)
 
     def splice(self, ids: torch.Tensor, ecg: torch.Tensor | None) -> torch.Tensor:
         """Put ECG embeddings after the begin token: ids (B, T), ecg (B, S, D) -> embeddings (B, T + S, D)."""
@@ -184,7 +193,8 @@ class ECGLanguageModel(nn.Module):
         turns = [[(self.prompt_ids(p)[t > 0 :], answer) for t, (p, answer) in enumerate(d)] for d in dialogues]
         rows = [[i for turn in dialogue for part in turn for i in part] for dialogue in turns]
         words = [[(None,) * len(p) + tuple(getattr(a, "words", [(i,) for i in a])) for p, a in d] for d in turns]
-        words = [[each for part in parts for each in part] for parts in words]  # of each place; None in a prompt
+        counts = [[(1.0,) * len(p) + tuple(getattr(a, "weights", [1.0] * len(a))) for p, a in d] for d in turns]
+        words, counts = ([list(chain(*parts)) for parts in each] for each in (words, counts))  # None in a prompt
         longest, rates, pad = max(map(len, rows)), self.rates, self.tokenizer.pad_token_id
         every = [(b, t) for b, row in enumerate(rows) for t in range(1, len(row))]
         heard = [(b, t) for b, t in every if words[b][t] is None]
@@ -194,6 +204,7 @@ class ECGLanguageModel(nn.Module):
             torch.tensor([row + [pad] * (longest - len(row)) for row in rows]),
             torch.tensor([b * (longest - 1) + t - 1 for b, t, _ in spots]),
             torch.tensor([word for _, _, word in spots]),
+            F.normalize(torch.tensor([counts[b][t] for b, t, _ in spots]), p=1, dim=0),
             torch.tensor([i for i, value in enumerate(bpm) if value is None]).long(),
             torch.tensor([i for i, value in enumerate(bpm) if value is not None]).long(),
             torch.tensor([value for value in bpm if value is not None]).float(),
@@ -217,10 +228,10 @@ class ECGLanguageModel(nn.Module):
         before = hidden[:, hidden.shape[1] - batch.ids.shape[1] : -1].flatten(0, 1)  # (B * (T - 1), D), from word 2 on
 
         def nll(places: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-            return F.cross_entropy(self.logits(before[places]).float(), words)
+            return F.cross_entropy(self.logits(before[places]).float(), words, reduction="none")  # (N,)
 
-        loss = self.rates.loss(self.logits, before, batch) if rates else nll(batch.places, batch.target)
-        return loss + prompts * nll(batch.heard, batch.words) if prompts else loss
+        loss = self.rates.loss(self.logits, before, batch) if rates else nll(batch.places, batch.target) @ batch.weight
+        return loss + prompts * nll(batch.heard, batch.words).mean() if prompts else loss
 
     def prompt_batch(self, prompts: list[str], ecg: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """B prompts for `generate`: embeddings (B, S + T, D) and mask; padding goes before the words and is masked.

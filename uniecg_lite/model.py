@@ -275,9 +275,8 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             encoders = SignalEncoder(**about["encoders"]["phi_s"]), ImageEncoder(**about["encoders"]["phi_v"])
             model = cls(*load_llm(folder / "llm"), *encoders, about["stage"])
             model.mapper = Mapper(**about["mapper"]) if about["mapper"] else None
-            tensors = load_file(folder / "model.safetensors")
-            for name in (name for name in PARTS if getattr(model, name) is not None):
-                getattr(model, name).load_state_dict(within(name, tensors))
+            parts = {name: part for name in PARTS if (part := getattr(model, name)) is not None}
+            nn.ModuleDict(parts).load_state_dict(load_file(folder / "model.safetensors"))
             if n := about["ecg_tokens"]:
                 model.ecg_ids = model.tokenizer.convert_tokens_to_ids([f"[ECG_{i + 1}]" for i in range(n)])
                 model.wrap_rows()
@@ -299,8 +298,3 @@ def pooled(tokens: torch.Tensor, phi: nn.Module) -> torch.Tensor:
 def tokens_per_ecg(phi: nn.Module) -> int:
     """How many tokens the language model gets of one ECG through this encoder."""
     return phi.whole + (phi.tokens - phi.whole) // POOL
-
-
-def within(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors of a file whose names start with `name.`, without it."""
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

@@ -21,22 +21,15 @@ ROOT = CHECKOUT or Path.cwd()  # holds artifacts/, results/ and, in a checkout, 
 DATA = (CHECKOUT or PACKAGE) / "data"  # pyproject.toml puts the checkout's data/ into the wheel
 
 
-def need_checkout(command: str) -> None:
-    """Refuse a command that works on notebooks or README where there are none.
-
-    Raises:
-        UniECGError: the package was installed on its own.
-    """
-    alone = f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own"
-    require(CHECKOUT, f"{alone}: get the repository and use `make {command}` there.", UniECGError)
-
-
-def beside(path: str):
+def beside(path: str, command: str = ""):
     """A Python file of the checkout that is no part of the package, as a module: `beside("benchmarks/bench.py")`.
 
     Raises:
+        UniECGError: for a command that works on notebooks or README, and the package was installed on its own.
         BadArtifact: it is not there, since only the package is installed.
     """
+    alone = f"`{command}` works on the notebooks and README of a checkout, and this package was installed on its own"
+    require(CHECKOUT or not command, f"{alone}: get the repository and use `make {command}` there.", UniECGError)
     place = ROOT / path
     sentence = f"There is no {place}: it belongs to the repository, so run this in a checkout of it."
     require(place.exists(), sentence, BadArtifact)

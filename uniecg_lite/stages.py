@@ -1,6 +1,6 @@
 """What does each stage learn from, and what does it minimise? Pre-training, alignment, stage 1, [ECG] tokens, mapper.
 
-The notebooks hold the loops; the last functions run those of notebooks 04, 05 and 07 for studies.
+The notebooks hold the loops; `studies.systems` runs those of notebooks 04, 05 and 07 again.
 """
 
 import random
@@ -8,20 +8,18 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from .cohort import Cohort
-from .config import Training
 from .ecg_image import raster
 from .language.conversations import TEXT_MIX, Corpus
 from .language.questions import QUESTION_TYPES, full_answer
 from .llm import Dialogue, ECGLanguageModel
 from .model import UniECG
-from .training import Step, TrainingLoop, inference
+from .training import Step, inference
 
 MODE_WEIGHTS = {"signal": 0.35, "image": 0.25, "both": 0.40}  # how often each is shown
 MODES = tuple(MODE_WEIGHTS)
@@ -68,7 +66,8 @@ class Collator:
     """Seeded conversations about a cohort, as dialogues for `ECGLanguageModel.batch`."""
 
     def __init__(self, model: ECGLanguageModel, corpus: Corpus):
-        self.model, self.corpus, self.ids, self.form = model, corpus, cache(model.answer_ids), cache(model.form)
+        self.model, self.corpus, self.ids = model, corpus, cache(model.answer_ids)
+        self.form, self.report = cache(model.form), cache(model.report_ids)
 
     def reports(
         self, rows, rng: random.Random, mix: dict[str, float] = SHOWN_MIX, generate: list[int] | None = None
@@ -80,7 +79,8 @@ class Collator:
             wanted = kind in ("attached", "wish")  # what is asked for is no copy of what is shown
             row = rng.randrange(len(self.corpus.reports)) if wanted else int(row)
             prompt, answer = self.corpus.sample(kind, row, rng)
-            out.append([(prompt, self.reply(wanted, answer, generate))])
+            reply = self.report(answer) if kind == "interpret" else self.reply(wanted, answer, generate)
+            out.append([(prompt, reply)])
         return out
 
     def text(
@@ -241,41 +241,3 @@ def rows_but_the_first(model: UniECG):
         for row in model.token_rows().values():  # (n, D_lm)
             hooks.enter_context(row.requires_grad_(True).register_hook(lambda slope: F.pad(slope[1:], (0, 0, 1, 0))))
         yield
-
-
-def train_reading(
-    model: UniECG,
-    corpus: Corpus,
-    cached: CachedTokens,
-    plans: dict[str, Training],
-    seed: int,
-    folder: Path,
-    modes: tuple[str, ...] = MODES,
-) -> dict[str, dict]:
-    """Notebooks 04 and 05, as far as there are plans of `alignment` and `stage1`; returns the history of each.
-
-    First W_ts and W_tsi alone learn, then the whole LLM with them; encoders are frozen, and `modes` are what is shown.
-    """
-    collator, parts, out = Collator(model, corpus), projections(model, modes), {}
-    for name, plan in plans.items():
-        whole, loss = name == "stage1", {"alignment": report_loss, "stage1": stage1_loss}[name]
-        modules = trainable({"llm": model.llm, **parts} if whole else parts)
-        loop = TrainingLoop(modules, plan, seed, folder / name, name, muon=whole and model.pocket)
-        for step in loop:
-            step.learn(loss(model, collator, cached, step, modes))
-        out[name] = loop.history
-    return out
-
-
-def train_tokens(
-    model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path, cached: CachedTokens | None = None
-) -> dict:
-    """Notebook 07: the [ECG] rows alone learn to be emitted when, and only when, an ECG is asked for."""
-    collator = Collator(model, corpus)
-    for row in model.token_rows().values():
-        row.requires_grad_(True)
-    loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "[ECG] tokens", weight_decay=0.0)
-    for step in loop:
-        dialogues, ecg = collator.stage2(step, cached)
-        step.learn(model.loss(model.batch(dialogues), ecg))
-    return loop.history

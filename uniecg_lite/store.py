@@ -120,7 +120,7 @@ class Store:
         place = self.folder / name
         meta = {
             "name": name,
-            "producer": PRODUCERS.get(name, "?"),  # a study keeps what no notebook makes
+            "producer": PRODUCERS.get(name, "?"),
             "profile": self.profile.name,
             "seed": self.seed,
             "commit": commit(),

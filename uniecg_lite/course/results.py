@@ -23,7 +23,7 @@ AIMS = {
 }
 # metric -> its sum, see `lesson.SUMS`
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
-PARTS = ("vae", "condition", "reading", "rhythm", "average_beat", "denoiser")  # of DiffuSETS
+PARTS = ("vae", "condition", "reading", "rhythm", "templates", "denoiser")  # of DiffuSETS
 TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..training import unfused
-from .beat_plan import PLAN
 from .diffusion import Design, level_waves
+from .event_plan import PLAN
 from .vae import LATENT
 
 HEADS = 4
@@ -64,7 +64,7 @@ class Attention(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Noisy latents (B, 8, 128), level in [0, 1] (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128),
+    """Noisy latents (B, 24, 128), level in [0, 1] (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 24, 128),
     what the path asks for (`diffusion`): by default the velocity.
 
     Args:
@@ -139,7 +139,7 @@ class _Layer(nn.Module):
 class PatchDenoiser(nn.Module):
     """DiT (Peebles and Xie, arXiv 2212.09748) in one dimension, with the interface of `Denoiser`.
 
-    Noisy latents (B, 8, 128), level (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 8, 128). A token is
+    Noisy latents (B, 24, 128), level (B,), condition (B, D_c), plan (B, PLAN, 128) -> (B, 24, 128). A token is
     `NEIGHBOURS` places of a latent and of the plan.
     """
 
@@ -163,8 +163,8 @@ class PatchDenoiser(nn.Module):
         h = self.inward(tokens) + self.place  # (B, T, D)
         for layer in self.layers:
             h = layer(h, steer)
-        out = self.outward(self.norm(h)).unflatten(2, (-1, NEIGHBOURS))  # (B, T, 8, 4)
-        return out.transpose(1, 2).flatten(2)  # (B, 8, 128)
+        out = self.outward(self.norm(h)).unflatten(2, (-1, NEIGHBOURS))  # (B, T, 24, 4)
+        return out.transpose(1, 2).flatten(2)  # (B, 24, 128)
 
 
 def new_denoiser(design: Design, width: int, condition: int) -> nn.Module:

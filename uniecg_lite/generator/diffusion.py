@@ -1,7 +1,7 @@
 """How does noise become a latent? Flow matching and DDPM on schedulers of diffusers, and the switches of a design.
 
 All paths share one interface. `level` is in [0, 1], 0 clean and 1 noise; `predict(x, level)` is what the denoiser
-predicts at latents x (B, 8, 128) and one level for all.
+predicts at latents x (B, 24, 128) and one level for all.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LEVELS = 1000
 BETAS = (0.00085, 0.012)  # linear, as published
 Predict = Callable[[Tensor, Tensor], Tensor]
 SHRUNK = 0.171  # spread of the published latents after their constant 0.18215
-LEFT = 0.3  # spread of what a sketch leaves of unit latents
+LEFT = 0.14  # spread of what a sketch leaves of unit latents
 SWITCHES = table("designs")  # what the switches of a design may be, and which ones `FAULTS` and others change
 
 
@@ -37,7 +37,7 @@ class Design:
     words: str = "film"  # `tiled`: attention to copies of one vector; `tokens`: attention to a vector per word
     numbers: str = "words"  # rate, age and sex in the text's vector; `scaled` or `raw`: three numbers beside it
     paced: bool = True  # a rhythm says where the beats fall and the denoiser is shown them; False: zeros instead
-    sketched: bool = True  # the usual beat is said and laid out first, the denoiser draws the rest; False: draws all
+    sketched: bool = True  # templates are said and laid down first, the denoiser draws the rest; False: draws all
     path: str = "flow"  # flow matching; `epsilon`, `v`: DDPM with 1000 levels, saying the noise or the velocity
     unit_latents: bool = True  # False: spread `SHRUNK`
     free_leads: bool = False  # True: the VAE speaks in twelve leads, and nothing ties them
@@ -58,7 +58,7 @@ class Design:
             "Attention to words needs the numbers among them: set numbers to 'words'.": tokens and apart,
             "The diffusion transformer takes one vector: set words to 'film'.": patches and not film,
             "The rhythm needs one vector that tells the rate: set paced to False as well.": vague,
-            "A sketch lays its beats where the rhythm says: set sketched to False as well.": sketched,
+            "A sketch lays its waves where the events are: set sketched to False as well.": sketched,
         }
         for sentence in filter(excluded.get, excluded):
             raise BadRequest(sentence)
@@ -104,7 +104,7 @@ class Flow:
         return (1 - s) * clean + s * noise, noise - clean
 
     def sample_path(self, predict: Predict, x: Tensor, steps: int, generator: torch.Generator) -> Tensor:
-        """Noise (B, 8, 128) -> latents, in Euler steps."""
+        """Noise (B, 24, 128) -> latents, in Euler steps."""
         scheduler = FlowMatchEulerDiscreteScheduler(num_train_timesteps=LEVELS)
         scheduler.set_timesteps(steps)
         for t, level in zip(scheduler.timesteps, scheduler.sigmas):

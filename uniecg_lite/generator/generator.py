@@ -15,9 +15,9 @@ from ..ecg import ECG
 from ..errors import BadArtifact, refused
 from ..language.requests import Request
 from ..training import device_and_why, inference
-from .beat_plan import HZ, PLAN, AverageBeat, RRModel, average_beats, place_template, shown
 from .denoiser import Denoiser, PatchDenoiser
 from .diffusion import Design, guided, path_loss, path_of
+from .event_plan import HZ, PLAN, EventModel, Events, TemplateModel, lay_out, shown, templates
 from .text_encoder import TextEncoder, numbers_of
 from .vae import LATENT, VAE
 
@@ -25,7 +25,7 @@ SEEDS = 1_000_003  # batch i of seed s draws from s + i SEEDS; torch keeps 32 bi
 
 
 class Generator(nn.Module):
-    """VAE + condition encoder + rhythm + usual beat + denoiser + few-step sampler.
+    """VAE + condition encoder + rhythm + templates + denoiser + few-step sampler.
 
     Args:
         steps: of the sampler, where the design does not ask for ancestral ones.
@@ -37,8 +37,8 @@ class Generator(nn.Module):
         self,
         vae: VAE,
         condition: TextEncoder,
-        rhythm: RRModel,
-        average_beat: AverageBeat,
+        rhythm: EventModel,
+        templates: TemplateModel,
         denoiser: nn.Module,
         steps: int = 20,
         guidance: float = 2.0,
@@ -46,7 +46,7 @@ class Generator(nn.Module):
     ):
         super().__init__()
         self.vae, self.condition, self.denoiser = vae, condition, denoiser
-        self.rhythm, self.average_beat = rhythm, average_beat
+        self.rhythm, self.templates = rhythm, templates
         self.steps, self.guidance, self.design = steps, guidance, design or Design()
 
     @inference()
@@ -59,36 +59,40 @@ class Generator(nn.Module):
 
     @torch.no_grad()
     def plan(self, condition: Tensor, generator: torch.Generator, guidance: float | None = None) -> Tensor:
-        """Conditions (B, D_c) -> (B, PLAN, 128): where beats fall, and the latents of a sketch of them.
+        """Conditions (B, D_c) -> (B, PLAN, 128): the events, and the latents of a sketch of them.
 
         Both are said from the condition; zeros where the design has no rhythm, or no sketch.
         """
         if not self.design.paced:
             return condition.new_zeros(len(condition), PLAN, LATENT[1])
-        times = self.rhythm.sample(condition, self.condition.rate(condition), generator)
+        events = self.rhythm.sample(condition, self.condition.rate(condition), generator)
         guidance = (self.guidance if guidance is None else guidance) if self.design.guided else 1.0
-        beats = self.average_beat.sample(condition, guidance, generator) if self.design.sketched else None
-        return self.planned(beats, times)
+        template = self.templates.sample(condition, guidance, generator) if self.design.sketched else None
+        return self.planned(template, events)
 
     @inference()
-    def planned(self, beats: Tensor | None, times: Tensor) -> Tensor:
-        """Usual beats (B, 8, SPAN), where the design is sketched, and R peaks (B, K) s -> (B, PLAN, 128)."""
-        sketched = self.design.sketched
-        template = self.vae.encode(place_template(beats, times)) if sketched else times.new_zeros(len(times), *LATENT)
-        return torch.cat([shown(times), template], 1)
+    def planned(self, template: Tensor | None, events: Events) -> Tensor:
+        """Templates (B, 8, COLUMNS), where the design is sketched, and B ECGs' events -> (B, PLAN, 128)."""
+        if not self.design.sketched:
+            return torch.cat([shown(events), events.time.new_zeros(len(events.time), *LATENT)], 1)
+        return torch.cat([shown(events), self.vae.encode(lay_out(template, events))], 1)
 
     @torch.no_grad()
-    def material(self, ecgs: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 12, 1024) mV -> what the denoiser learns from: `latents` (N, 8, 128), and the plans (N, PLAN, 128) that
-        these ECGs would have been drawn from, on their device."""
+    def material(self, ecgs: Tensor, events: Events, template: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(N, 12, 1024) mV, their events, and their `templates` where these are known -> what the denoiser learns from:
+        `latents` (N, 24, 128), and the plans (N, PLAN, 128) that these ECGs would have been drawn from."""
         if not self.design.paced:
             return self.latents(ecgs), ecgs.new_zeros(len(ecgs), PLAN, LATENT[1])
-        parts = zip(*(part.to(self.vae.scale.device).split(256) for part in average_beats(ecgs)))
-        return self.latents(ecgs), torch.cat([self.planned(*part).to(ecgs.device) for part in parts])
+        template = templates(ecgs, events) if template is None and self.design.sketched else template
+        plans, device = [], self.vae.scale.device
+        for rows in torch.arange(len(ecgs)).split(256):
+            some = Events(*(part.to(device) for part in events.rows(rows)))
+            plans.append(self.planned(None if template is None else template[rows].to(device), some).to(ecgs.device))
+        return self.latents(ecgs), torch.cat(plans)
 
     @inference()
     def latents(self, ecgs: Tensor) -> Tensor:
-        """(N, 12, 1024) mV -> (N, 8, 128) latents of unit scale."""
+        """(N, 12, 1024) mV -> (N, 24, 128) latents of unit scale."""
         return torch.cat([self.vae.encode(part.to(self.vae.scale.device)) for part in ecgs.split(256)])
 
     @torch.no_grad()
@@ -100,7 +104,7 @@ class Generator(nn.Module):
         guidance: float | None = None,
         plan: Tensor | None = None,
     ) -> Tensor:
-        """Conditions (B, D_c) -> latents (B, 8, 128), by a diffusers scheduler over what the denoiser predicts.
+        """Conditions (B, D_c) -> latents (B, 24, 128), by a diffusers scheduler over what the denoiser predicts.
 
         By default Euler steps over the learned velocity; for guidance see `diffusion.guided`. The plan (B, PLAN, 128)
         is predicted from the condition, unless another is given.
@@ -115,7 +119,7 @@ class Generator(nn.Module):
         return x / self.design.spread + plan[:, -LATENT[0] :]  # and the latents of the sketch
 
     def loss(self, latents: Tensor, plan: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
-        """The denoiser's error on latents (B, 8, 128) with these plans (B, PLAN, 128) and conditions (B, D_c).
+        """The denoiser's error on latents (B, 24, 128) with these plans (B, PLAN, 128) and conditions (B, D_c).
 
         It learns what the sketch leaves of the latents; by default by flow matching, see `diffusion.Flow`.
         """
@@ -162,11 +166,11 @@ class Generator(nn.Module):
             tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             design = Design(**about["design"])
             denoiser = Denoiser if design.family == "unet" else PatchDenoiser
-            kinds = (VAE, partial(TextEncoder, tokenizer), RRModel, AverageBeat, denoiser)
+            kinds = (VAE, partial(TextEncoder, tokenizer), EventModel, TemplateModel, denoiser)
             built = (kind(**about["parts"][name]) for kind, name in zip(kinds, PARTS))
             generator = cls(*built, about["steps"], about["guidance"], design)
             generator.load_state_dict(load_file(folder / "generator.safetensors"))
         return generator.requires_grad_(False).eval().to(device_and_why()[0])
 
 
-PARTS = ("vae", "condition", "rhythm", "average_beat", "denoiser")
+PARTS = ("vae", "condition", "rhythm", "templates", "denoiser")

@@ -1,4 +1,4 @@
-"""VAE: (B, 12, 1024) mV -> (B, 8, 128) latents of unit scale, and back to twelve leads that obey the lead laws."""
+"""VAE: (B, 12, 1024) mV -> (B, 24, 128) latents of unit scale, and back to twelve leads that obey the lead laws."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..leads import LEADS, ROWS, from_independent
 
-LATENT = (8, 128)  # DiffuSETS has 4 channels; in our training time P waves and small Q waves do not survive those
+LATENT = (24, 128)  # DiffuSETS has 4 channels; of true ECGs coded in 8, a reader finds far less than in these
 PATCH = 8  # samples of a latent
 SMALL = 0.3  # mV: smaller waves are coded as they are, larger ones pressed together, so that P waves count as well
 KL_WEIGHT = 2.5e-5
@@ -69,7 +69,7 @@ class VAE(nn.Module):
             nn.GroupNorm(8, 2 * w),
             nn.SiLU(),
             nn.Conv1d(2 * w, 2 * LATENT[0], 3, padding=1),
-        )  # (B, 16, 128)
+        )  # (B, 48, 128)
         self.decoder = nn.Sequential(
             nn.Conv1d(LATENT[0], 2 * w, 3, padding=1),
             ResBlock(2 * w),
@@ -87,23 +87,23 @@ class VAE(nn.Module):
 
     @torch.autocast("cpu", enabled=False)  # oneDNN 3.12 gets bfloat16 convolutions of few leads wrong on AMX units
     def distribution(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 12, 1024) mV -> mean and log-variance, each (B, 8, 128), before scaling."""
+        """(B, 12, 1024) mV -> mean and log-variance, each (B, 24, 128), before scaling."""
         companded = compand(signal)
         mean, log_variance = self.encoder(companded).chunk(2, 1)
         return mean + self.straight_in(companded[:, self.rows]), log_variance.clamp(-30, 20)
 
     def encode(self, signal: Tensor) -> Tensor:
-        """(B, 12, 1024) mV -> (B, 8, 128) unit-scale latents."""
+        """(B, 12, 1024) mV -> (B, 24, 128) unit-scale latents."""
         return (self.distribution(signal)[0] - self.shift) / self.scale
 
     def decode(self, latent: Tensor) -> Tensor:
-        """(B, 8, 128) unit-scale latents -> (B, 12, 1024) mV."""
+        """(B, 24, 128) unit-scale latents -> (B, 12, 1024) mV."""
         leads = expand(self.leads(latent * self.scale + self.shift).float())
         return leads if self.free_leads else from_independent(leads)
 
     @torch.autocast("cpu", enabled=False)
     def leads(self, latent: Tensor) -> Tensor:
-        """(B, 8, 128) latents as they are -> (B, 8, 1024) companded mV, the independent leads, or all twelve."""
+        """(B, 24, 128) latents as they are -> (B, 8, 1024) companded mV, the independent leads, or all twelve."""
         return self.decoder(latent.float()) + self.straight_out(latent.float())
 
     def loss(self, signal: Tensor, *condition: Tensor) -> dict[str, Tensor]:

@@ -118,8 +118,9 @@ class RateWords(nn.Module):
             before: (B * (T - 1), D) the states that come before a word.
         """
         others, rates = before[batch.places[batch.others]], before[batch.places[batch.rates]]
-        words = F.cross_entropy(head(others).float(), batch.target[batch.others], reduction="sum")
+        words = F.cross_entropy(head(others).float(), batch.target[batch.others], reduction="none")  # (N - R,)
         chance = head(rates).float().log_softmax(-1)  # (R, V)
         far = (self.values - batch.bpm[:, None]) / (RATE_WIDTH * batch.bpm[:, None]).clamp(min=0.5)  # (R, rates)
-        bells = -((-0.5 * far.square()).softmax(1) * chance[:, self.ids]).sum()
-        return (words + RATE_WEIGHT * bells) / (len(others) + RATE_WEIGHT * len(rates))
+        bells = -((-0.5 * far.square()).softmax(1) * chance[:, self.ids]).sum(1)  # (R,)
+        weights = batch.weight[batch.others], RATE_WEIGHT * batch.weight[batch.rates]
+        return (words @ weights[0] + bells @ weights[1]) / (weights[0].sum() + weights[1].sum())

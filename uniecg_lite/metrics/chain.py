@@ -18,7 +18,7 @@ from ..language.wording import worded
 from .generation import control, fidelity, person_scores, requested, standard
 from .reader import Reader
 from .real_records import rated_records
-from .reports import macro_f1, report_scores, table_of
+from .reports import macro_f1, report_scores, unsure
 
 PROMPT = "Interpret this ECG."
 
@@ -58,7 +58,8 @@ def generated_metrics(
     The distribution is compared with that of clean ECGs of this cohort's patients, held out from training.
     """
     held_out, generated = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
-    follows = control(reader, signal, *requested(requests))
+    grey = unsure(readings(cohort.truth(range(len(requests)))))
+    follows = control(reader, signal, *requested(requests), grey)
     follows |= person_scores(held_out, generated, cohort.truth()["female"], cohort.truth()["age"])
     return follows, fidelity(held_out, generated)
 
@@ -73,9 +74,9 @@ def generation_metrics(model, reader: Reader, cohort: Cohort, n: int) -> dict[st
     signal = model.generator.signals(model.conditions(prompts)).cpu()  # (n, 12, 1024)
     follows, spread = generated_metrics(reader, signal, requests, cohort)
     ceiling = reader.read(cohort.signal(range(len(requests))))[1]
-    unknown = table_of(readings(cohort.truth(range(len(requests)))), "unknown")
+    grey = unsure(readings(cohort.truth(range(len(requests)))))
     found = follows | {f"unified_{name}": value for name, value in spread.items()}
-    out = {"reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1], unknown)}
+    out = {"reader.findings_macro_f1": macro_f1(ceiling, requested(requests)[1], grey)}
     return out | {f"generation.{name}": value for name, value in found.items()}
 
 

@@ -61,7 +61,9 @@ def standard(signal: Tensor) -> Tensor:
     return F.interpolate(signal, size=1000, mode="linear")
 
 
-def control(reader: Reader, signal: Tensor, wanted: dict[str, Tensor], asked: Tensor) -> dict[str, float]:
+def control(
+    reader: Reader, signal: Tensor, wanted: dict[str, Tensor], asked: Tensor, unsure: Tensor | None = None
+) -> dict[str, float]:
     """What generated ECGs have of what was asked for, flat.
 
     The heart rate is measured on the signal (`heart_rate`) and, beside it, by the reader; PR, QRS, QT and axis by the
@@ -72,6 +74,7 @@ def control(reader: Reader, signal: Tensor, wanted: dict[str, Tensor], asked: Te
         signal: (B, 12, L) mV, ten seconds.
         wanted: any of {rate_bpm, pr_ms, qrs_ms, qt_ms, axis_deg: (B,)}, NaN where it was not asked for.
         asked: (B, F) bool, findings that were asked for, in the order of `CODES`.
+        unsure: (B, F) bool, findings that do not count, made or not: borderline in the ECG that a request describes.
 
     Returns:
         `number_errors`; hr_median_error_reader_bpm; findings_macro_f1 and `f1.<code>`; beat_size_spread, the median of
@@ -83,8 +86,8 @@ def control(reader: Reader, signal: Tensor, wanted: dict[str, Tensor], asked: Te
     out = number_errors(wanted, numbers | {"rate_bpm": heart_rate(signal, signal.shape[-1] / 10)})
     if "hr_median_error_bpm" in out:
         out["hr_median_error_reader_bpm"] = number_errors(wanted, numbers)["hr_median_error_bpm"]
-    out["findings_macro_f1"] = macro_f1(found, asked)
-    out |= {f"f1.{code}": value for code, value in finding_scores(found, asked).items()}
+    out["findings_macro_f1"] = macro_f1(found, asked, unsure)
+    out |= {f"f1.{code}": value for code, value in finding_scores(found, asked, unsure).items()}
     alike, extra = (asked[:, [CODES.index(code) for code in codes]].any(1) for codes in (ALIKE, EXTRA))
     if (even := alike & ~extra).any():
         out["beat_size_spread"] = beat_size_spread(signal[even], signal.shape[-1] / 10).nanmedian().item()

@@ -111,10 +111,6 @@ class Judged:
 
     # --- conclusions
 
-    def contradicted(self, code: str) -> bool:
-        """Does something false in the text speak against this true finding?"""
-        return any(contradictions(code, replace(self.false, findings=self.false.findings | {code})))
-
     def belief(self, code: str) -> float:
         """How firmly a true finding is said: 1, 0.5 if only as possible, 0 if not or if it is denied."""
         if code in self.stated.denied:
@@ -225,8 +221,9 @@ def _fidelity(j: Judged) -> float:
 
     50 at most if a critical finding is missed.
     """
-    true = j.truth.findings
-    right = sum(WEIGHTS[code] * j.belief(code) for code in true if not j.contradicted(code))
+    true, false = j.truth.findings, j.false
+    clear = [code for code in true if not any(contradictions(code, replace(false, findings=false.findings | {code})))]
+    right = sum(WEIGHTS[code] * j.belief(code) for code in clear)
     value = _share(right, sum(map(WEIGHTS.get, true)), j.wrong_findings(WEIGHTS))
     return min(value, 50.0) if any(code in CRITICAL and not j.belief(code) for code in true) else value
 

@@ -63,10 +63,15 @@ def table_of(readings: list, which: str = "findings") -> torch.Tensor:
     return torch.tensor([[code in getattr(r, which) for code in CODES] for r in readings])
 
 
+def unsure(truth: list[Reading]) -> torch.Tensor:
+    """(B, F) findings that are borderline or unknown in B readings: neither right nor wrong."""
+    return table_of(truth, "borderline") | table_of(truth, "unknown")
+
+
 def reading_scores(stated: list[Reading], truth: list[Reading]) -> dict[str, float]:
     """Readings against the truth: `hr_mae_bpm`, ..., `findings_macro_f1`."""
-    tables = table_of(stated), table_of(truth), table_of(truth, "borderline") | table_of(truth, "unknown")
-    return {**interval_errors(stated, truth), "findings_macro_f1": macro_f1(*tables)}
+    found = macro_f1(table_of(stated), table_of(truth), unsure(truth))
+    return {**interval_errors(stated, truth), "findings_macro_f1": found}
 
 
 def report_scores(texts: list[str], truth: list[Reading]) -> dict[str, float]:

@@ -73,7 +73,7 @@ def _axis(hearts: Hearts) -> None:
     wave = curve(hearts.qrs_mv[:, :2, parts], hearts.centre[:, parts], hearts.width[:, parts], _span(hearts))
     one, foot = waves.frontal(wave.mean(2))
     axis = torch.rad2deg(torch.atan2(foot, one))  # (B,)
-    by = torch.where(hearts.has("RVH") & ~((axis > 100) & (axis < 165)), 125 - axis, 0.0)
+    by = torch.where(hearts.has("RVH") & ~((axis > 108) & (axis < 165)), 125 - axis, 0.0)
     hearts.qrs_mv = waves.turn_limbs(hearts.qrs_mv, torch.deg2rad(by)[:, None])
 
 

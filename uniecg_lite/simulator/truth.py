@@ -41,7 +41,8 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
         qrs_ms, qt_ms, qtc_ms (Bazett), axis_deg, age, all (B,); female (B,) bool; st_mv, t_mv, r_mv, s_mv, q_mv, p_mv
         (B, 12) in lead order; q_wave (B, 12) bool, pathological Q; findings (B, len(CODES)) bool; borderline, as wide,
         what lies so close to a limit that nobody can measure on which side (grey zones of data/findings.json);
-        onset_s (B, K) QRS onsets, NaN outside the record; beat_kind (B, K); p_onset_s (B, K), NaN where there is none.
+        onset_s (B, K) QRS onsets, NaN outside the record; beat_kind (B, K); p_onset_s, NaN where there is
+        none, and p_kind (B, K).
     """
     inside = (beats.onset >= 0) & (beats.onset < seconds)
     first, last = (torch.where(inside, beats.onset, far) for far in (torch.inf, -torch.inf))
@@ -59,6 +60,7 @@ def measure(hearts: Hearts, beats: Beats, seconds: float) -> dict[str, torch.Ten
         "onset_s": torch.where(inside, beats.onset, torch.nan),
         "beat_kind": beats.kind,
         "p_onset_s": torch.where(p_inside, beats.p_onset, torch.nan),
+        "p_kind": beats.p_kind,
         **_beat(hearts),
     }
     # by rule where a number decides, as drawn where a mechanism does: (B, 3), see `reaches`

@@ -20,11 +20,10 @@ from ..language.conversations import Corpus
 from ..metrics.chain import real_folder, reports
 from ..metrics.qa import answers, draw_questions, qa_scores
 from ..simulator.simulate import simulate
-from ..stages import train_reading
 from ..store import Store
 from ..training import device_and_why
 from .study import ABOUT, cell_basis, size
-from .systems import Patients, train_once
+from .systems import Patients, train_once, train_reading
 
 CODES_VARIANTS, VARIANTS = ABOUT["diagcodes"]["variants"], ABOUT["diagecg"]["variants"]
 WAVES = ("waves", "joint")  # a tokenizer of their own, without fact words
@@ -107,12 +106,6 @@ def plans(profile: Profile, variant: str) -> dict[str, Training]:
         return {"tuning": replace(tuning, steps=together)}
     own = {"tokenizer": short(profile.diag_tokenizer)} if variant in WAVES else {}
     return {**own, "forecast": ahead, "tuning": tuning}
-
-
-def prepare(store: Store) -> Patients:
-    """Patients; the language model must be there, too."""
-    store.path("language")
-    return Patients(store)
 
 
 def measure(room: Patients, variant: str, seed: int, folder: Path) -> dict[str, float]:

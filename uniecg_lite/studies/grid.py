@@ -20,7 +20,7 @@ PARTS = {  # of each study: prepare, measure, settings
     "table": (systems.Patients, systems.measure, systems.settings),
     "controls": (systems.Patients, systems.controls_measure, systems.settings),
     "diagcodes": (systems.Patients, diag.codes_measure, diag.codes_settings),
-    "diagecg": (diag.prepare, diag.measure, diag.settings),
+    "diagecg": (systems.Patients, diag.measure, diag.settings),
     "making": (making.StudyContext, making.measure, making.settings),
     "sampling": (making.StudyContext, making.sampling_measure, making.sampling_settings),
     "mapping": (making.StudyContext, mapping.measure, mapping.settings),

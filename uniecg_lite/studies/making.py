@@ -18,11 +18,11 @@ from torch import nn
 from ..beats import heart_rate
 from ..checkpoints import load_reader
 from ..findings import table
-from ..generator.beat_plan import HZ, PLAN
 from ..generator.denoiser import new_denoiser
 from ..generator.diffusion import FAULTS, PUBLISHED, Design, with_faults
+from ..generator.event_plan import HZ, PLAN, Events
 from ..generator.generator import Generator
-from ..generator.generator_stages import clean_ecgs, train_denoiser, train_vae
+from ..generator.generator_stages import clean_ecgs, clean_hearts, train_denoiser, train_vae
 from ..generator.vae import LATENT, VAE, expand
 from ..language.conversations import Corpus
 from ..language.requests import Request
@@ -51,7 +51,7 @@ class ConditionalVAE(VAE):
 
     @torch.autocast("cpu", enabled=False)
     def leads(self, latent: torch.Tensor, condition: torch.Tensor, plan: torch.Tensor) -> torch.Tensor:
-        """Latents (B, 8, 128), conditions and plans -> the eight independent leads (B, 8, 1024) in companded mV."""
+        """Latents (B, 24, 128), conditions and plans -> the eight independent leads (B, 8, 1024) in companded mV."""
         predicted = self.predicted(condition).unflatten(1, (SPREAD, LATENT[1]))  # (B, 8, 128)
         return self.decoder(torch.cat([latent, predicted, plan], 1)) + self.straight_out(latent)
 
@@ -109,9 +109,14 @@ class StudyContext:
         self.kept: dict[tuple[bool, bool], tuple[torch.Tensor, torch.Tensor]] = {}  # see `material`
 
     @cached_property
+    def hearts(self) -> tuple[torch.Tensor, Events]:
+        """The training patients' clean ECGs (N, 12, 1024) mV and their events."""
+        return clean_hearts(self.train)
+
+    @property
     def ecgs(self) -> torch.Tensor:
-        """(N, 12, 1024) mV, the training patients' clean ECGs."""
-        return clean_ecgs(self.train)
+        """(N, 12, 1024) mV, the first of `hearts`."""
+        return self.hearts[0]
 
     @cached_property
     def known(self) -> torch.Tensor:
@@ -122,9 +127,9 @@ class StudyContext:
         """`Generator.material` of the training ECGs, kept for designs that share it: with the chain's VAE, most do."""
         key = generated.design.paced, generated.design.sketched
         if generated.design.free_leads:
-            return generated.material(self.ecgs)
+            return generated.material(*self.hearts)
         if key not in self.kept:
-            self.kept[key] = generated.material(self.ecgs)
+            self.kept[key] = generated.material(*self.hearts)
         return self.kept[key]
 
 
@@ -187,7 +192,7 @@ def trained(room: StudyContext, design: Design, seed: int, folder: Path) -> Gene
         train_vae(vae, room.ecgs, P.vae, seed, folder / "vae")
     torch.manual_seed(seed)
     net = new_denoiser(design, P.unet_width, chain.condition.settings["width"]).to(device)
-    parts = vae, chain.condition, chain.rhythm, chain.average_beat, net
+    parts = vae, chain.condition, chain.rhythm, chain.templates, net
     generated = Generator(*parts, P.sample_steps, P.guidance, design)
     train_denoiser(generated, room.material(generated), room.corpus, P.study_denoiser, seed, folder / "denoiser")
     return generated

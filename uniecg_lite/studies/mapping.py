@@ -100,7 +100,7 @@ def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int
             mse, mapped = mapper_loss(model, generator.condition, pairs, ecg)
             total = mse if way.mse else 0.0
             if way.denoising:
-                clean = (part[rows[noised]] for part in material)  # latents (B', 8, 128), plans (B', PLAN, 128)
+                clean = (part[rows[noised]] for part in material)  # latents (B', 24, 128), plans (B', PLAN, 128)
                 total = total + generator.loss(*clean, mapped[noised], step.generator)
             step.learn(total, mse=mse)
     return loop.history

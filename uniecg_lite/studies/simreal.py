@@ -35,12 +35,12 @@ from ..metrics.reader import Reader, facts, facts_loss
 from ..metrics.real_records import finding_table, label_table, labels_by_rate, reference_rates, report_tables
 from ..model import UniECG
 from ..real_cohorts import cohort_rows
-from ..stages import CachedTokens, train_reading
+from ..stages import CachedTokens
 from ..store import Store
 from ..training import TrainingLoop, device_and_why
 from .real import best_threshold
 from .study import file_hash, hashes
-from .systems import train_once, trivial_report
+from .systems import train_once, train_reading, trivial_report
 
 REPEATS = 10
 SHARES = {  # variant: whether simulated records are learned from, and the share of the real training patients

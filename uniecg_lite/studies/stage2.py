@@ -17,13 +17,13 @@ from ..metrics.prompt_scores import NEAR, Prompt, by_kind, load_prompts, prompt_
 from ..model import UniECG
 from ..paths import DATA
 from ..simulator.simulate import simulate
-from ..stages import NOT_AN_ECG, Collator, pretraining_loss, text_loss, train_tokens, trainable
+from ..stages import NOT_AN_ECG, Collator, pretraining_loss, text_loss, trainable
 from ..store import Store
 from ..training import TrainingLoop, inference
 from .making import StudyContext
 from .mapping import Way, align, nearness, new_mapper
 from .study import cell_basis, is_met, open_split, size
-from .systems import Patients, train_once
+from .systems import Patients, train_once, train_tokens
 
 BASIS = {  # of each study: the artifacts that its cells start from, and its trainings
     "routing": ("cohort stage1", "tokens"),

@@ -17,11 +17,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from tqdm.auto import tqdm
 
 from ..beats import measure_beat
 from ..checkpoints import load_encoders, load_reader, load_reading, new_encoders
-from ..errors import BadArtifact
+from ..config import Training
 from ..findings import CODES, RHYTHMS, Reading, readings, report
 from ..language.conversations import Corpus
 from ..language.report_parser import parse_report
@@ -33,13 +32,11 @@ from ..metrics.reader import SCALES
 from ..metrics.reports import finding_scores, report_scores, table_of
 from ..model import UniECG
 from ..simulator.simulate import simulate
-from ..stages import MODES, CachedTokens, train_reading, train_tokens
+from ..stages import MODES, CachedTokens, Collator, projections, report_loss, stage1_loss, trainable
 from ..store import Store, save_tensors
-from ..training import device_and_why
+from ..training import TrainingLoop, device_and_why
 from .study import cell_basis, open_split, size
 
-VIEWS = "studies/views"
-INPUTS = ("encoders", "cohort")
 SHOWN = {"pulse": ("image",), **dict.fromkeys(("gem", "shared", "encoder", "random", "blind"), MODES)}  # views
 
 
@@ -59,19 +56,13 @@ class Patients:
 
     @cached_property
     def views(self) -> tuple[CachedTokens, CachedTokens]:
-        """The encoders' tokens of training and test patients, float16; kept in `artifacts/<profile>/studies/views`.
+        """The encoders' tokens of training and test patients, float16."""
+        return self.encoded(load_encoders(self.store))
 
-        They are computed again when the encoders, the cohort or sizes of the profile have changed since.
-        """
-        cohorts = {"train": self.train, "test": self.test}
-        try:
-            self.store.path(VIEWS)
-        except BadArtifact:
-            phi_s, phi_v = (part.to(device_and_why()[0]) for part in load_encoders(self.store))
-            with self.store.writing(VIEWS, inputs=INPUTS) as folder:
-                for name, cohort in tqdm(cohorts.items(), desc="encoder tokens", leave=False):
-                    save_tensors(vars(CachedTokens.encode(phi_s, phi_v, cohort)), folder / name)
-        return tuple(CachedTokens(**self.store.tensors(VIEWS, name)) for name in cohorts)
+    def encoded(self, encoders) -> tuple[CachedTokens, CachedTokens]:
+        """What these encoders, phi_s and phi_v, make of training and test patients."""
+        parts = [part.to(device_and_why()[0]) for part in encoders]
+        return tuple(CachedTokens.encode(*parts, cohort) for cohort in (self.train, self.test))
 
     def seen(self, mode: str) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Encoder tokens of the test patients: signal, image or both."""
@@ -140,7 +131,7 @@ def settings(store: Store, variant: str) -> dict:
     """What a cell depends on: trainings, patients, and the artifacts it starts from."""
     P = store.profile
     start = {"trivial": ("cohort",), "classical": ("cohort", "reader")}
-    out = cell_basis(store, *start.get(variant, (*INPUTS, "language")))
+    out = cell_basis(store, *start.get(variant, ("encoders", "cohort", "language")))
     if variant not in SHOWN:
         return out
     with torch.device("meta"):
@@ -190,6 +181,44 @@ def trained(room: Patients, variant: str, seed: int, folder: Path) -> UniECG:
     return model.eval()
 
 
+def train_reading(
+    model: UniECG,
+    corpus: Corpus,
+    cached: CachedTokens,
+    plans: dict[str, Training],
+    seed: int,
+    folder: Path,
+    modes: tuple[str, ...] = MODES,
+) -> dict[str, dict]:
+    """Notebooks 04 and 05, as far as there are plans of `alignment` and `stage1`; returns the history of each.
+
+    First W_ts and W_tsi alone learn, then the whole LLM with them; encoders are frozen, and `modes` are what is shown.
+    """
+    collator, parts, out = Collator(model, corpus), projections(model, modes), {}
+    for name, plan in plans.items():
+        whole, loss = name == "stage1", {"alignment": report_loss, "stage1": stage1_loss}[name]
+        modules = trainable({"llm": model.llm, **parts} if whole else parts)
+        loop = TrainingLoop(modules, plan, seed, folder / name, name, muon=whole and model.pocket)
+        for step in loop:
+            step.learn(loss(model, collator, cached, step, modes))
+        out[name] = loop.history
+    return out
+
+
+def train_tokens(
+    model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path, cached: CachedTokens | None = None
+) -> dict:
+    """Notebook 07: the [ECG] rows alone learn to be emitted when, and only when, an ECG is asked for."""
+    collator = Collator(model, corpus)
+    for row in model.token_rows().values():
+        row.requires_grad_(True)
+    loop = TrainingLoop({"llm": model.llm}, plan, seed, folder, "[ECG] tokens", weight_decay=0.0)
+    for step in loop:
+        dialogues, ecg = collator.stage2(step, cached)
+        step.learn(model.loss(model.batch(dialogues), ecg))
+    return loop.history
+
+
 def train_once(train: Callable[[], object], tensors: dict[str, torch.Tensor], kept: Path) -> None:
     """Train unless the weights are kept already, so that a cell that was killed while it was scored trains once.
 
@@ -237,8 +266,7 @@ def controlled(room: Patients, variant: str, seed: int) -> Patients:
     room = copy(room)
     if variant == "random":
         torch.manual_seed(seed)
-        encoders = [part.to(device_and_why()[0]) for part in new_encoders(room.store.profile)]
-        room.views = tuple(CachedTokens.encode(*encoders, cohort) for cohort in (room.train, room.test))
+        room.views = room.encoded(new_encoders(room.store.profile))
     elif variant == "blind":
         room.views = tuple(CachedTokens(*map(torch.zeros_like, vars(views).values())) for views in room.views)
     return room

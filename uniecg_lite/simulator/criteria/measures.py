@@ -40,13 +40,6 @@ class Measured(SimpleNamespace):
     20 and 60 ms later, against the QRS onset; t_mv; u_mv.
     """
 
-    def __len__(self) -> int:
-        return len(self.rate_bpm)
-
-    def __getitem__(self, rows) -> "Measured":
-        """The records at these rows."""
-        return Measured(**{key: value[rows] for key, value in vars(self).items()})
-
     def lead(self, key: str, *names: str) -> torch.Tensor:
         """The columns of these leads: (B, len(names)), or (B,) for one."""
         columns = in_leads(getattr(self, key), *names)

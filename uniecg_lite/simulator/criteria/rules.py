@@ -29,8 +29,8 @@ def diagnose(m: Measured, age: torch.Tensor | None = None, female: torch.Tensor 
 
     Age in years and sex, (B,), decide on ST elevation, voltage and QTc; without them everybody is a man of 50.
     """
-    age = torch.full((len(m),), 50.0) if age is None else age
-    female = torch.zeros(len(m), dtype=torch.bool) if female is None else female.bool()
+    age = torch.full_like(m.rate_bpm, 50.0) if age is None else age
+    female = torch.zeros_like(m.rate_bpm).bool() if female is None else female.bool()
     found = _conduction(m, _rhythm(m), age, female)
     found |= _repolarisation(m, found, st_level(age, female))
     long_qt = m.qtc_ms > torch.where(female, LIMIT["NORM"]["qtc_women_ms"], LIMIT["NORM"]["qtc_men_ms"])
