@@ -10,6 +10,7 @@ import torch
 from test_real_cohorts import write_ptbxl
 
 from uniecg_lite.beats import heart_rate
+from uniecg_lite.cohort import Cohort
 from uniecg_lite.errors import BadRequest
 from uniecg_lite.findings import CODES, NAMES
 from uniecg_lite.language.conversations import Corpus
@@ -64,6 +65,19 @@ def test_a_recorded_ecg_is_told_with_its_measured_rate(room):
     torch.testing.assert_close(stated.float(), measured, equal_nan=True)
     reports = Corpus({key: values[own] for key, values in room.truth.items()}).reports
     assert [text.startswith("Rate ") for text in reports] == (~measured.isnan()).tolist()
+
+
+def test_what_is_taught_of_records_is_what_they_are_scored_by(room, monkeypatch):
+    """The truth, told as it is learned and scored as a model's reports are, loses nothing; the labels alone do."""
+    monkeypatch.setattr("uniecg_lite.metrics.real_records.FEWEST", 1)
+    records, f1 = room.train.table.select(room.is_real.nonzero()[0]), {}
+    cohort = Cohort(records)
+    rate = heart_rate(cohort.signal(range(len(cohort))), 100.0)
+    for name, truth in {"taught": cohort.truth() | simreal.taught(cohort), "labels": cohort.truth()}.items():
+        table, _ = simreal.report_tables(cohort, Corpus(truth).reports, rate)["all"]
+        f1[name] = table.loc[[row for row in table.index if "labelled" not in row], "f1"]
+    assert (f1["taught"] == 1).all() and "inferior infarct" in f1["taught"]
+    assert f1["labels"]["inferior infarct"] == 0
 
 
 def test_questions_ask_what_is_known_of_test_records(room):

@@ -2,9 +2,9 @@
 
 Encoders (by the facts of notebook 02 alone), independent reader, alignment and stage 1 learn from the same records, by
 the profile's steps, from the run's language model; the split of the real data set that nothing learns from is scored. A
-real record is drawn `REPEATS` times as often as a simulated one; its rate is measured by rule, and SR, SBRAD and STACH
-follow it. Rates are scored by other detectors. Questions are those of `Corpus` about one record (`qa.*`; aims of
-`mixed`: verify 0.75, choose 0.57, query 0.41), and published ones (`ecgqa.*`).
+real record is drawn `REPEATS` times as often as a simulated one, and learned as it is scored (`taught`). Rates are
+scored by other detectors. Questions are those of `Corpus` about one record (`qa.*`; aims of `mixed`: verify 0.75,
+choose 0.57, query 0.41), and published ones (`ecgqa.*`).
 """
 
 import math
@@ -32,7 +32,7 @@ from ..llm import load_llm
 from ..metrics.chain import reports
 from ..metrics.qa import answers, qa_scores
 from ..metrics.reader import Reader, facts, facts_loss
-from ..metrics.real_records import finding_table, label_table, labels_by_rate, reference_rates, report_tables
+from ..metrics.real_records import WALLS, finding_table, label_table, labels_by_rate, reference_rates, report_tables
 from ..model import UniECG
 from ..real_cohorts import cohort_rows
 from ..stages import CachedTokens
@@ -82,11 +82,9 @@ class Records:
         both = in_memory(cohort_rows(0, 2 * store.profile.records, source))
         split, real = np.array(both.column("split")), np.array(both.column("labels_from")) != "simulator"
         self.train, self.is_real = Cohort(both.table.select(np.flatnonzero(split == "train"))), real[split == "train"]
-        self.truth, own = self.train.truth(), torch.from_numpy(self.is_real)
-        rate = heart_rate(self.train.signal(np.flatnonzero(self.is_real)), 100.0)  # as sources do not draw our lines
-        self.truth["findings"][own] = labels_by_rate(self.truth["findings"][own], rate)
-        self.truth["rate_bpm"][own] = rate.to(self.truth["rate_bpm"])  # else a recorded ECG is learned to have none
-        self.truth["known"][own, FACTS.index("rate_bpm")] = ~rate.isnan()
+        self.truth, own = self.train.truth(), np.flatnonzero(self.is_real)
+        for name, values in taught(Cohort(self.train.table.select(own))).items():
+            self.truth[name][own] = values.to(self.truth[name].dtype)
         self.real = {name: Cohort(both.table.select(np.flatnonzero(real & (split == name)))) for name in SPLITS}
         test = self.real["test"]
         self.rates = reference_rates(test.signal(range(len(test))))  # (N,) bpm
@@ -110,6 +108,24 @@ class Records:
         path, rows = sources().get("ecg_qa"), {name: row for row, name in enumerate(test.column("record"))}
         drawn = [corpus.asked(rng, "unseen", single) for _ in range(QUESTIONS)]
         return {"qa": drawn, "ecgqa": ecg_qa(path, rows) if path else []}
+
+
+def taught(cohort: Cohort) -> dict[str, torch.Tensor]:
+    """What is learned about N real records, so that it is what is asked: findings (N, F), rate_bpm (N,), known.
+
+    Rates are measured by rule, since else recorded ECGs are learned to have none, and SR, SBRAD and STACH follow them.
+    An infarct of no given age, in which neither ST nor Q waves are known, is an old one of its wall.
+    """
+    truth, rate = cohort.truth(), heart_rate(cohort.signal(range(len(cohort))), 100.0)
+    found, known = labels_by_rate(truth["findings"].bool(), rate), truth["known"].bool()
+    known[:, FACTS.index("rate_bpm")] = ~rate.isnan()
+    rows = label_table(cohort, rate)
+    for name, codes in WALLS.items():
+        (label, told), (new, old) = rows[name], map(CODES.index, codes)
+        acute = found[:, new] & known[:, new]
+        found[:, old] = torch.where(acute, found[:, old], label)
+        known[:, old] = torch.where(acute, known[:, old], told)
+    return {"findings": found, "rate_bpm": rate, "known": known}
 
 
 def measure(room: Records, variant: str, seed: int, folder: Path) -> dict[str, float]:
@@ -180,9 +196,8 @@ def reader_metrics(room: Records, variant: str, seed: int, folder: Path) -> dict
         drawn = rows[step.rows(len(rows))]
         step.learn(facts_loss(reader(room.train.signal(drawn).to(device)).float(), table[drawn].to(device)))
     signals = [part.signal(range(len(part))) for part in map(room.real.get, SPLITS[1:])]  # validation, test
-    (chosen, test), truth = (reader.predict(signal)[1] for signal in signals), room.real["validation"].truth()
-    labels = labels_by_rate(truth["findings"].bool(), heart_rate(signals[0], 100.0))  # as those it learned from
-    columns = zip(chosen.T, labels.T, truth["known"][:, : len(CODES)].bool().T)
+    (chosen, test), truth = (reader.predict(signal)[1] for signal in signals), taught(room.real["validation"])
+    columns = zip(chosen.T, truth["findings"].T, truth["known"][:, : len(CODES)].T)
     limits = [best_threshold(z[k], y[k]) if (y & k).sum() >= ENOUGH else 0.0 for z, y, k in columns]
     found = finding_table(room.real["test"], test >= torch.tensor(limits), room.rates, test)
     return flat("reader.", found.loc[["macro"]])
