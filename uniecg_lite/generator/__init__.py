@@ -1,1 +1,1 @@
-"""Text to ECG, after DiffuSETS (arXiv 2501.05932): VAE, text encoder, beat plan, denoiser and sampler."""
+"""Text to ECG, after DiffuSETS (arXiv 2501.05932): VAE, text encoder, event plan, denoiser and sampler."""
