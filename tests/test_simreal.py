@@ -11,10 +11,12 @@ from test_real_cohorts import write_ptbxl
 
 from uniecg_lite.beats import heart_rate
 from uniecg_lite.cohort import Cohort
+from uniecg_lite.encoders import FRONT, FactProbes
 from uniecg_lite.errors import BadRequest
-from uniecg_lite.findings import CODES, NAMES
+from uniecg_lite.findings import CODES, FACTS, NAMES, NUMBERS
 from uniecg_lite.language.conversations import Corpus
 from uniecg_lite.metrics.chain import reports
+from uniecg_lite.stages import CachedTokens
 from uniecg_lite.studies import simreal
 from uniecg_lite.studies.grid import STUDIES, run_study
 
@@ -78,6 +80,25 @@ def test_what_is_taught_of_records_is_what_they_are_scored_by(room, monkeypatch)
         f1[name] = table.loc[[row for row in table.index if "labelled" not in row], "f1"]
     assert (f1["taught"] == 1).all() and "inferior infarct" in f1["taught"]
     assert f1["labels"]["inferior infarct"] == 0
+
+
+@pytest.mark.parametrize(("variant", "open_"), [("mixed", set()), ("real", set(NUMBERS) - {"rate_bpm"})])
+def test_what_a_source_leaves_open_is_filled_in_as_far_as_others_taught_it(room, variant, open_):
+    rows = room.drawn(variant, 0).unique()
+    truth = {key: x[rows] for key, x in room.truth.items()}
+    torch.manual_seed(0)
+    probes = torch.nn.ModuleList(FactProbes(16) for _ in range(2))
+    seen = CachedTokens(*(torch.randn(len(rows), FRONT, 16) for _ in range(2)))
+    told, known = simreal.filled(truth, seen, probes), truth["known"].bool()
+    assert not known.all() and (told["known"].bool() | ~known).all()
+    left = {name for name, column in zip(FACTS, told["known"].T) if not column.all()}
+    assert left & set(NUMBERS) == open_
+    found = told["findings"].bool()
+    assert torch.equal(found[known[:, : len(CODES)]], truth["findings"].bool()[known[:, : len(CODES)]])
+    normal = truth["findings"][:, CODES.index("NORM")].bool()
+    assert torch.equal(found[normal], truth["findings"].bool()[normal]) and (found & ~truth["findings"].bool()).any()
+    real = [r for r in Corpus(told).reports if " PR " in r]
+    assert len(real) == (len(rows) if variant == "mixed" else 0)
 
 
 def test_questions_ask_what_is_known_of_test_records(room):

@@ -2,8 +2,9 @@
 
 Encoders (by the facts of notebook 02 alone), independent reader, alignment and stage 1 learn from the same records, by
 the profile's steps, from the run's language model; the split of the real data set that nothing learns from is scored. A
-real record is drawn `REPEATS` times as often as a simulated one, and learned as it is scored (`taught`). Rates are
-scored by other detectors. Questions are those of `Corpus` about one record (`qa.*`; aims of `mixed`: verify 0.75,
+real record is drawn `REPEATS` times as often as a simulated one, and learned as it is scored (`taught`); what its
+source leaves open the encoders' probes fill in before a report is made of it (`filled`). Rates are scored by other
+detectors. Questions are those of `Corpus` about one record (`qa.*`; aims of `mixed`: verify 0.75,
 choose 0.57, query 0.41), and published ones (`ecgqa.*`).
 """
 
@@ -23,7 +24,7 @@ from ..beats import heart_rate
 from ..checkpoints import new_encoders
 from ..cohort import SPLITS, Cohort, in_memory
 from ..ecg_image import raster
-from ..encoders import FRONT, FactProbes, targets
+from ..encoders import FRONT, GRIDS, GROUPS, MEASURED, FactProbes, grid, place_on_grid, targets
 from ..errors import BadRequest, require
 from ..findings import CODES, FACTS
 from ..language.conversations import Corpus
@@ -159,32 +160,71 @@ def trained(room: Records, variant: str, seed: int, folder: Path) -> UniECG:
     P, device, rows = room.store.profile, device_and_why()[0], room.drawn(variant, seed)
     torch.manual_seed(seed)
     phi = nn.ModuleList(new_encoders(P)).to(device)
+    probes = nn.ModuleList(FactProbes(P.enc_width) for _ in phi).to(device)
     if variant == "blind":  # all tokens are zeros
         phi.load_state_dict({name: torch.zeros_like(p) for name, p in phi.state_dict().items()})
-    elif variant != "random":
-        kept = folder / "encoders.safetensors"
-        train_once(lambda: train_encoders(room, phi, rows, seed, folder), phi.state_dict(), kept)
+    learning = nn.ModuleDict({"probes": probes} | ({} if variant in ("random", "blind") else {"phi": phi}))
+    weights, kept = learning.state_dict(), folder / "encoders.safetensors"
+    train_once(lambda: train_encoders(room, phi, probes, learning, rows, seed, folder), weights, kept)
     torch.manual_seed(seed)  # projections start alike, whether encoders have just been trained or were kept
     model = UniECG(*load_llm(room.store.path("language") / "llm"), *phi.requires_grad_(False).eval()).to(device)
     each, place = rows.unique(return_inverse=True)
     seen = CachedTokens.encode(*phi, Cohort(room.train.table.select(each.numpy())))
+    told = filled({key: x[each] for key, x in room.truth.items()}, seen, probes)
     seen = CachedTokens(seen.signal[place], seen.image[place])
-    corpus, plans = Corpus({k: x[rows] for k, x in room.truth.items()}), {"alignment": P.alignment, "stage1": P.stage1}
+    corpus, plans = Corpus({k: x[place] for k, x in told.items()}), {"alignment": P.alignment, "stage1": P.stage1}
     kept, weights = folder / "model.safetensors", dict(model.named_parameters())
     train_once(lambda: train_reading(model, corpus, seen, plans, seed, folder), weights, kept)
     return model.eval()
 
 
-def train_encoders(room: Records, phi: nn.ModuleList, rows: torch.Tensor, seed: int, folder: Path) -> None:
-    """phi_s and phi_v learn the facts of their records: the third loss of notebook 02."""
+def train_encoders(
+    room: Records,
+    phi: nn.ModuleList,
+    probes: nn.ModuleList,
+    learning: nn.ModuleDict,
+    rows: torch.Tensor,
+    seed: int,
+    folder: Path,
+) -> None:
+    """phi_s and phi_v learn the facts of their records, or their probes alone: the third loss of notebook 02."""
     P, device, wanted = room.store.profile, next(phi.parameters()).device, targets(room.truth)
-    probes = nn.ModuleList(FactProbes(P.enc_width) for _ in phi).to(device)
-    for step in TrainingLoop({"phi": phi, "probes": probes}, P.encoders, seed, folder / "encoders", "encoders"):
+    phi.requires_grad_("phi" in learning)
+    for step in TrainingLoop(learning, P.encoders, seed, folder / "encoders", "encoders"):
         drawn = rows[step.rows(len(rows))]
         signal = room.train.signal(drawn).to(device)
         facts_of = {name: values[drawn].to(device) for name, values in wanted.items()}
         tokens = phi[0](signal), phi[1](raster(signal))
         step.learn(sum(probe.loss(x[:, 1:FRONT], facts_of) for probe, x in zip(probes, tokens)))
+
+
+@torch.no_grad()
+def filled(truth: dict[str, torch.Tensor], seen: CachedTokens, probes: nn.ModuleList) -> dict[str, torch.Tensor]:
+    """The truth of N records with what their sources leave open filled in by the probes, as far as other records taught
+    them, so that a report is not silent about it: pseudo-labels (Lee, ICML workshop 2013).
+
+    Args:
+        truth: of N records.
+        seen: their tokens.
+        probes: of signal and of image tokens; the mean of both decides.
+    """
+    out, device = {key: x.clone() for key, x in truth.items()}, next(probes.parameters()).device
+    views = (x[:, 1:FRONT].float().to(device) for x in (seen.signal, seen.image))
+    both = [probe.eval()(x) for probe, x in zip(probes, views)]
+    mean = {name: ((both[0][name] + both[1][name]) / 2).cpu() for name in MEASURED}
+    known, normal = truth["known"].bool(), truth["findings"][:, CODES.index("NORM")].bool()
+    guess = {name: places_of(name, mean[name].softmax(1)) for name in GRIDS}
+    guess |= {code: (z > 0) & ~normal for name in GROUPS for code, z in zip(GROUPS[name], mean[name].T)}
+    for name, values in guess.items():
+        place, target = FACTS.index(name), out[name] if name in GRIDS else out["findings"].T[FACTS.index(name)]
+        rows = ~known[:, place] & known[:, place].any()
+        target[rows], out["known"][rows, place] = values[rows].to(target.dtype), True
+    return out
+
+
+def places_of(name: str, share: torch.Tensor) -> torch.Tensor:
+    """(N, G + 1) probabilities on the grid of a number -> the number (N,), NaN for none."""
+    return torch.cat([grid(name), torch.tensor([torch.nan])])[place_on_grid(name, share)]
 
 
 def reader_metrics(room: Records, variant: str, seed: int, folder: Path) -> dict[str, float]:
