@@ -122,10 +122,10 @@ def taught(cohort: Cohort) -> dict[str, torch.Tensor]:
     known[:, FACTS.index("rate_bpm")] = ~rate.isnan()
     rows = label_table(cohort, rate)
     for name, codes in WALLS.items():
-        (label, told), (new, old) = rows[name], map(CODES.index, codes)
+        (label, complete), (new, old) = rows[name], map(CODES.index, codes)
         acute = found[:, new] & known[:, new]
         found[:, old] = torch.where(acute, found[:, old], label)
-        known[:, old] = torch.where(acute, known[:, old], told)
+        known[:, old] = torch.where(acute, known[:, old], complete)
     return {"findings": found, "rate_bpm": rate, "known": known}
 
 
@@ -170,9 +170,9 @@ def trained(room: Records, variant: str, seed: int, folder: Path) -> UniECG:
     model = UniECG(*load_llm(room.store.path("language") / "llm"), *phi.requires_grad_(False).eval()).to(device)
     each, place = rows.unique(return_inverse=True)
     seen = CachedTokens.encode(*phi, Cohort(room.train.table.select(each.numpy())))
-    told = filled({key: x[each] for key, x in room.truth.items()}, seen, probes)
+    complete = filled({key: x[each] for key, x in room.truth.items()}, seen, probes)
     seen = CachedTokens(seen.signal[place], seen.image[place])
-    corpus, plans = Corpus({k: x[place] for k, x in told.items()}), {"alignment": P.alignment, "stage1": P.stage1}
+    corpus, plans = Corpus({k: x[place] for k, x in complete.items()}), {"alignment": P.alignment, "stage1": P.stage1}
     kept, weights = folder / "model.safetensors", dict(model.named_parameters())
     train_once(lambda: train_reading(model, corpus, seen, plans, seed, folder), weights, kept)
     return model.eval()
