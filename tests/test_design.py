@@ -230,11 +230,11 @@ def test_every_design_trains_and_samples(name, clean, base, tmp_path):
     vae = VAE(16, free_leads=design.free_leads).requires_grad_(False)
     vae.measure_scale(clean)
     generated = with_denoiser(base, new_denoiser(design, 16, 128), 3, 2.0, design, vae=vae)
-    plan = tiny.replace(tiny.PLAN, steps=40, batch=8, lr=3e-3)
+    plan = tiny.replace(tiny.PLAN, steps=80, batch=8, lr=3e-3)
     history = train_denoiser(generated, generated.material(*tiny.few_hearts()), tiny.corpus(), plan, 0, tmp_path)
-    assert history["loss"][-1] < history["loss"][0] and not any(
-        p.requires_grad for p in generated.denoiser.parameters()
-    )
+    first, *_, a, b, c, d = history["loss"]  # one of them hangs on the levels that were drawn
+    assert (a + b + c + d) / 4 < 0.95 * first
+    assert not any(p.requires_grad for p in generated.denoiser.parameters())
     assert generated.latents(clean).std().item() == pytest.approx(1, rel=0.02)
     words = generated.conditions(tiny.corpus().requests[:2])
     signal = generated.signals(words, seed=1)
