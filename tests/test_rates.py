@@ -26,7 +26,8 @@ def loss(rates: RateWords, logits: torch.Tensor, target: torch.Tensor, before: t
     there = torch.tensor([value is not None for value in bpm])
     values = torch.tensor([value for value in bpm if value is not None]).float()
     others, known = (~there).nonzero()[:, 0], there.nonzero()[:, 0]
-    batch = Batch(before[None], torch.arange(len(target)), target, others, known, values, known, known)
+    weight = torch.full((len(target),), 1 / len(target))
+    batch = Batch(before[None], torch.arange(len(target)), target, weight, others, known, values, known, known)
     return rates.loss(lambda states: states, logits, batch)
 
 
