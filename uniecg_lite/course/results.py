@@ -1,18 +1,13 @@
 """The results table: gathered by the chain, read by README and by notebook 10."""
 
 import json
-import platform
-from datetime import date
-from pathlib import Path
-
-import torch
 
 from ..config import LAPTOP
 from ..findings import table
 from ..paths import ROOT
-from ..store import Store, commit, machine, write_text
-from ..studies.study import claim_metrics, markdown, verdicts
-from .lesson import sums
+from ..store import Store
+from ..store import machine as machine  # the notebooks have it from here
+from ..studies.study import claim_metrics, markdown
 
 RESULTS = ROOT / "results"
 
@@ -21,7 +16,7 @@ AIMS = {
     name: (getattr(LAPTOP, aim) if isinstance(aim, str) else aim, direction, what)
     for name, (aim, direction, what) in table("aims").items()
 }
-# metric -> its sum, see `lesson.SUMS`
+# metric -> its sum among the seconds of a results file
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
 PARTS = ("vae", "condition", "reading", "rhythm", "templates", "denoiser")  # of DiffuSETS
 TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
@@ -34,51 +29,6 @@ def derived(metrics: dict[str, float]) -> dict[str, float]:
     ratio = unified / direct if direct and unified is not None else None
     out = {"generation.chain_seconds": trained, "generation.fid_ratio_unified_to_direct": ratio}
     return {name: value for name, value in out.items() if value is not None}
-
-
-def run_file(store: Store) -> Path:
-    """Where a run keeps its results: `results.json` among its artifacts, with the seed when it is not 0."""
-    return store.folder / f"results{_of_seed(store.seed)}.json"
-
-
-def committed_file(profile: str, machine: str, seed: int) -> Path:
-    """Where the results of such a run are committed: `results/<profile>.<machine>.json`, with the seed when not 0."""
-    return RESULTS / f"{profile}.{machine}{_of_seed(seed)}.json"
-
-
-def _of_seed(seed: int) -> str:
-    return f".seed{seed}" if seed else ""
-
-
-def write(store: Store, seconds: dict[str, float], starts: dict[str, float], resumed: bool) -> Path:
-    """Gather every notebook's figures, and those of its studies, into the run's results file, see `run_file`.
-
-    `starts`: when each notebook began, s.
-    """
-    files = sorted((store.folder / "metrics").glob("[0-9][0-9].json"))
-    metrics = {name: value for file in files for name, value in json.loads(file.read_text())["metrics"].items()}
-    metrics |= derived(metrics) | studied(store)
-    about = {
-        "profile": store.profile.name,
-        "machine": machine(),
-        "processor": torch.backends.cpu.get_cpu_capability(),
-        "system": platform.system(),
-        "torch": torch.__version__,
-        "seed": store.seed,
-        "commit": commit(),
-        "date": date.today().isoformat(),
-        "resumed": resumed,
-        "starts": {key: round(begun - min(starts.values()), 1) for key, begun in sorted(starts.items())},
-        "seconds": {k: round(s, 1) for k, s in [*sorted(seconds.items()), *sums(seconds, starts).items()]},
-    }
-    write_text(run_file(store), as_text(about, metrics))
-    return run_file(store)
-
-
-def as_text(about: dict, metrics: dict[str, float]) -> str:
-    """A results file: what is known of the run, its figures, and the verdicts that follow from them."""
-    rounded = {key: round(value, 4) for key, value in sorted(metrics.items())}
-    return json.dumps({**about, "metrics": rounded, "claims": verdicts(metrics)}, indent=1) + "\n"
 
 
 def studied(store: Store) -> dict[str, float]:
