@@ -7,14 +7,13 @@ from pathlib import Path
 import nbformat
 
 from uniecg_lite.config import HARDWARE, PROFILES
-from uniecg_lite.course import results
 from uniecg_lite.errors import BadRequest, UniECGError, require
 from uniecg_lite.paths import beside
 from uniecg_lite.store import Store, write_text
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import markdown, read_cells, system_table
 
-runner, run_results, stored = (beside(f"notebooks/{name}.py") for name in ("runner", "run_results", "stored"))
+runner, results, stored = (beside(f"notebooks/{name}.py") for name in ("runner", "run_results", "stored"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -32,7 +31,7 @@ def publish(store: Store, tables_only: bool = False, notebooks: bool = False) ->
     require(not (notebooks and tables_only), both, BadRequest)
     lines = [f"put back {path}" for path in put_back(store)] if notebooks else []
     if not tables_only:
-        there = "nothing is new" if run_results.run_file(store).exists() else f"no finished run in {store.folder}"
+        there = "nothing is new" if results.run_file(store).exists() else f"no finished run in {store.folder}"
         lines += [f"copied to {path}" for path in copy_run(store)] or [f"{there}: nothing copied"]
     return [*lines, "README.md updated" if update_readme() else "README.md is up to date"]
 
@@ -43,11 +42,11 @@ def copy_run(store: Store) -> list[Path]:
     Figures of studies are gathered anew, as a study may have run after the chain. Without a finished run, nothing is
     copied.
     """
-    if not run_results.run_file(store).exists():
+    if not results.run_file(store).exists():
         return []
-    result = json.loads(run_results.run_file(store).read_text(encoding="utf-8"))
-    place = run_results.committed_file(result["profile"], result["machine"], result["seed"])
-    texts = {place: run_results.as_text(result, result["metrics"] | results.studied(store))}
+    result = json.loads(results.run_file(store).read_text(encoding="utf-8"))
+    place = results.committed_file(result["profile"], result["machine"], result["seed"])
+    texts = {place: results.as_text(result, result["metrics"] | results.studied(store))}
     if not store.seed:  # studies start from the chain with seed 0
         for path in sorted((store.folder / "studies").glob(f"*/{store.profile.name}.*.seed*.json")):
             texts[results.RESULTS / "studies" / path.parent.name / path.name] = path.read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
-"""What a run of the chain leaves: its results file, gathered from all notebooks, and how long these took."""
+"""A run's results: its results file, gathered from all notebooks, how long these took, and the table of aims.
+
+README's tables and notebook 10 show them.
+"""
 
 import json
 import math
@@ -9,11 +12,23 @@ from pathlib import Path
 
 import torch
 
-from uniecg_lite.config import Profile
-from uniecg_lite.course import results
+from uniecg_lite.config import LAPTOP, Profile
+from uniecg_lite.findings import table
+from uniecg_lite.paths import ROOT
 from uniecg_lite.store import Store, commit, machine, write_text
-from uniecg_lite.studies.study import verdicts
+from uniecg_lite.studies.study import claim_metrics, markdown, verdicts
 
+RESULTS = ROOT / "results"
+
+# metric -> (aim, direction, what it is); an aim in words is a budget of the profile laptop
+AIMS = {
+    name: (getattr(LAPTOP, aim) if isinstance(aim, str) else aim, direction, what)
+    for name, (aim, direction, what) in table("aims").items()
+}
+# metric -> its sum, see `SUMS`
+SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
+PARTS = ("vae", "condition", "reading", "rhythm", "templates", "denoiser")  # of DiffuSETS
+TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
 # what the seconds of notebooks are summed up in: all that a user waits for, and from one system's first to its last
 SUMS = {"total_all": ("00", "18"), "total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
 
@@ -50,7 +65,7 @@ def run_file(store: Store) -> Path:
 
 def committed_file(profile: str, machine: str, seed: int) -> Path:
     """Where the results of such a run are committed: `results/<profile>.<machine>.json`, with the seed when not 0."""
-    return results.RESULTS / f"{profile}.{machine}{_of_seed(seed)}.json"
+    return RESULTS / f"{profile}.{machine}{_of_seed(seed)}.json"
 
 
 def _of_seed(seed: int) -> str:
@@ -64,7 +79,7 @@ def write(store: Store, seconds: dict[str, float], starts: dict[str, float], res
     """
     files = sorted((store.folder / "metrics").glob("[0-9][0-9].json"))
     metrics = {name: value for file in files for name, value in json.loads(file.read_text())["metrics"].items()}
-    metrics |= results.derived(metrics) | results.studied(store)
+    metrics |= derived(metrics) | studied(store)
     about = {
         "profile": store.profile.name,
         "machine": machine(),
@@ -86,3 +101,66 @@ def as_text(about: dict, metrics: dict[str, float]) -> str:
     """A results file: what is known of the run, its figures, and the verdicts that follow from them."""
     rounded = {key: round(value, 4) for key, value in sorted(metrics.items())}
     return json.dumps({**about, "metrics": rounded, "claims": verdicts(metrics)}, indent=1) + "\n"
+
+
+# --- Figures of a run, and the table of aims.
+
+
+def derived(metrics: dict[str, float]) -> dict[str, float]:
+    """Figures that follow from those of several notebooks."""
+    trained = sum(metrics[name] for name in sorted(TRAINED)) if metrics.keys() >= TRAINED else None
+    direct, unified = metrics.get("generation.fid"), metrics.get("generation.unified_fid")
+    ratio = unified / direct if direct and unified is not None else None
+    out = {"generation.chain_seconds": trained, "generation.fid_ratio_unified_to_direct": ratio}
+    return {name: value for name, value in out.items() if value is not None}
+
+
+def studied(store: Store) -> dict[str, float]:
+    """Figures of the studies that belong to a run: its own cells, else the committed ones; none for another seed."""
+    return {} if store.seed else claim_metrics(profile=store.profile.name)
+
+
+def load_all() -> list[dict]:
+    """Every committed results file, laptop first; not that of smoke, whose figures say nothing."""
+    paths = [path for path in sorted(RESULTS.glob("*.json")) if not path.name.startswith("notebooks.")]
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    files = [file for file in files if file["profile"] != "smoke"]
+    return sorted(files, key=lambda r: (r["profile"] != "laptop", r["profile"], r["machine"], r["seed"]))
+
+
+def value_of(result: dict, name: str) -> float | None:
+    """A metric of a results file, or one of its sums of seconds; None when it was not measured."""
+    return result["seconds"].get(SECONDS[name]) if name in SECONDS else result["metrics"].get(name)
+
+
+def meets(name: str, value: float | None) -> bool:
+    """Whether a value reaches its aim."""
+    aim, direction, _ = AIMS[name]
+    return value is not None and {"<=": value <= aim, ">=": value >= aim, "==": value == aim}[direction]
+
+
+def table_of_aims(results: list[dict]) -> str:
+    """Metrics against aims as a Markdown table; several seeds of one profile and machine as mean and range."""
+    names = [f"{result['profile']}, {result['machine']}" for result in results]
+    groups = {name: [r for r, its in zip(results, names) if its == name] for name in names}
+    rows = [
+        [f"{what} (`{name}`)", f"{direction} {aim}", *(_measured(group, name) for group in groups.values())]
+        for name, (aim, direction, what) in AIMS.items()
+    ]
+    return markdown(["metric", "aim", *(f"{name} (n = {len(group)})" for name, group in groups.items())], rows)
+
+
+def _measured(group: list[dict], name: str) -> str:
+    """The mean and range of a metric over results, and whether its aim is missed."""
+    values = [v for v in (value_of(result, name) for result in group) if v is not None]
+    if not values:
+        return "not measured"
+    mean = sum(values) / len(values)
+    spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
+    return f"{mean:.4g}{spread}" + ("" if meets(name, mean) else ", missed")
+
+
+def beside_committed(result: dict) -> str:
+    """The table of aims of one run, beside the committed runs."""
+    others = [{**other, "profile": f"committed: {other['profile']}"} for other in load_all()]
+    return table_of_aims([{**result, "profile": f"this run: {result['profile']}"}, *others])

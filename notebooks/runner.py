@@ -10,14 +10,13 @@ from pathlib import Path
 
 import nbformat
 import papermill
-import run_results
+import run_results as results
 import stored
 import torch
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
 from uniecg_lite.config import profile as find_profile
-from uniecg_lite.course import results
 from uniecg_lite.errors import BadArtifact, BadRequest, UniECGError, require
 from uniecg_lite.paths import ROOT
 from uniecg_lite.store import CHAIN, NEEDS, PRODUCERS, Store, replacing, write_text
@@ -145,8 +144,8 @@ def run(
         return None
     seconds, starts = ({path.name[:2]: k[key] for path, k in done.items()} for key in ("seconds", "started"))
     resumed = len({known["begun"] for known in done.values()}) > 1  # their time is that of no single run
-    file = run_results.write(store, seconds, starts, resumed)
-    print(run_results.against_budget(store.profile, seconds, starts))
+    file = results.write(store, seconds, starts, resumed)
+    print(results.against_budget(store.profile, seconds, starts))
     table = "## Figures\n\n" + results.beside_committed(json.loads(file.read_text(encoding="utf-8")))
     print(f"results {file}\nreport  {report(store.folder / 'notebooks', store.folder / 'report', table)}")
     return file
@@ -157,7 +156,7 @@ def _run_all(todo: list[Path], store: Store, run_begun: float, jobs: int) -> Non
 
     They are no longer finished until then; results go, as they were those of a whole chain.
     """
-    for file in (run_results.run_file(store), *(store.folder / "stored" / f"{path.name[:2]}.json" for path in todo)):
+    for file in (results.run_file(store), *(store.folder / "stored" / f"{path.name[:2]}.json" for path in todo)):
         file.unlink(missing_ok=True)
     os.environ["OMP_NUM_THREADS"] = str(max(1, torch.get_num_threads() // jobs))  # of each kernel
     spawned, running = multiprocessing.get_context("spawn"), {}

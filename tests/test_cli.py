@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 
 from uniecg_lite import cli
 from uniecg_lite.config import BUDGETS, LAPTOP, SMOKE
-from uniecg_lite.course import results
 from uniecg_lite.course.lesson import Lesson, confirm, shape
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
@@ -34,7 +33,7 @@ from uniecg_lite.store import PRODUCERS, Store
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import verdicts
 
-runner, run_results = beside("notebooks/runner.py"), beside("notebooks/run_results.py")
+runner, results = beside("notebooks/runner.py"), beside("notebooks/run_results.py")
 
 COMMANDS = (
     "run",
@@ -167,19 +166,19 @@ def measured(monkeypatch, tmp_path):
 
 def test_verify_compares_with_the_run_or_with_what_is_committed(measured, monkeypatch, capsys):
     store, keep = measured
-    keep(run_results.committed_file("smoke", results.machine(), 0), **{"stage1.hr_mae_bpm": 4.0})
+    keep(results.committed_file("smoke", results.machine(), 0), **{"stage1.hr_mae_bpm": 4.0})
     code, out, _ = main(monkeypatch, capsys, "verify", "--profile", "smoke")
     assert code == 1 and "[FAIL] stage1.hr_mae_bpm = 3, recorded 4" in out, "there is no run yet"
-    keep(run_results.run_file(store), **{"stage1.hr_mae_bpm": 3.0})
+    keep(results.run_file(store), **{"stage1.hr_mae_bpm": 3.0})
     code, out, _ = main(monkeypatch, capsys, "verify", "--profile", "smoke")
     assert code == 0 and "[OK] stage1.hr_mae_bpm = 3, recorded 3; the aim is missed" in out
-    assert f"1 of 2 figures compared with {run_results.run_file(store)}" in out
+    assert f"1 of 2 figures compared with {results.run_file(store)}" in out
     assert main(monkeypatch, capsys, "verify", "--profile", "smoke", "--committed")[0] == 1
 
 
 def test_verify_fails_when_nothing_was_compared(measured, monkeypatch, capsys):
     store, keep = measured
-    keep(run_results.run_file(store), **{"prompts.accuracy": 1.0})
+    keep(results.run_file(store), **{"prompts.accuracy": 1.0})
     code, out, err = main(monkeypatch, capsys, "verify", "--profile", "smoke")
     assert code == 1 and not out and "Nothing was compared" in err and len(err.strip().splitlines()) == 1
 
@@ -501,7 +500,7 @@ def test_a_part_of_the_chain_runs_alone_and_says_what_remains(chain, monkeypatch
     assert runner.run("smoke", only="03").exists() and executed[5:] == ["03"]
     assert "all notebooks 0 s, within the budget of 360 s by 360 s" in capsys.readouterr().out
     assert runner.run("smoke", fresh=True, only="2") is None and executed[6:] == ["02"]
-    assert not run_results.run_file(Store.open(SMOKE)).exists(), "what came after it was made from the older one"
+    assert not results.run_file(Store.open(SMOKE)).exists(), "what came after it was made from the older one"
     assert runner.run("smoke").exists() and executed[7:] == ["03"]
 
 
@@ -533,12 +532,12 @@ def test_every_notebook_starts_from_what_earlier_ones_make():
 
 def test_a_run_says_whether_it_kept_its_budget():
     seconds = {f"{k:02d}": 200.0 for k in range(11)}
-    whole, part = run_results.against_budget(LAPTOP, seconds).split("; ")
+    whole, part = results.against_budget(LAPTOP, seconds).split("; ")
     assert whole == "all notebooks 2200 s, within the budget of 3000 s by 800 s"
     assert part == "00 to 10 2200 s, over the budget of 2100 s by 100 s"
-    assert "3100 s, over the budget of 3000 s by 100 s" in run_results.against_budget(LAPTOP, {**seconds, "18": 900.0})
+    assert "3100 s, over the budget of 3000 s by 100 s" in results.against_budget(LAPTOP, {**seconds, "18": 900.0})
     assert SMOKE.seconds_all == 360
-    whole = run_results.sums(BUDGETS)
+    whole = results.sums(BUDGETS)
     assert whole["total_all"] <= LAPTOP.seconds_all and whole["total"] <= LAPTOP.seconds_budget
 
 
@@ -584,7 +583,7 @@ def test_results_gather_the_figures_of_all_notebooks(tmp_path, monkeypatch):
         metrics |= {"prompts.accuracy_low": 0.98} if number == "08" else {}
         (store.folder / "metrics" / f"{number}.json").write_text(json.dumps({"metrics": metrics}))
     seconds, starts = {"05": 10.04, "08": 20.0}, {"05": 50.0, "08": 55.0}
-    result = json.loads(run_results.write(store, seconds, starts, resumed=False).read_text())
+    result = json.loads(results.write(store, seconds, starts, resumed=False).read_text())
     assert result["metrics"] == {"prompts.accuracy": 0.995, "prompts.accuracy_low": 0.98, "stage1.hr_mae_bpm": 3.1235}
     assert result["seconds"] == {"05": 10.0, "08": 20.0, "total": 25.0, "total_all": 25.0}, "they ran side by side"
     assert result["starts"] == {"05": 0.0, "08": 5.0}
