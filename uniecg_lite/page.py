@@ -170,20 +170,24 @@ def _ink(dark: np.ndarray, grid: np.ndarray, window: int = 60 * PX, cell: int = 
     ink = np.clip(1.25 * above / np.maximum(full - lines, 0.3 * full) - 0.15, 0, 1)
     for view in (ink, ink.T):
         _drop_crease(view)
-    blobs = ndimage.binary_opening(ink > 0.2, np.ones((3 * PX, 3 * PX)))  # thicker than any trace: a table's edge
-    return np.where(ndimage.binary_dilation(blobs, iterations=PX), 0, ink).astype(np.float32)
+    blobs, _ = ndimage.label(ndimage.binary_opening(ink > 0.2, np.ones((2 * PX, 2 * PX))))  # thicker than any trace
+    for k, at in enumerate(ndimage.find_objects(blobs), 1):
+        blobs[at][blobs[at] == k] *= max(side.stop - side.start for side in at) > 15 * PX  # a table's edge, no crossing
+    return np.where(ndimage.binary_dilation(blobs > 0, iterations=PX), 0, ink).astype(np.float32)
 
 
 def _drop_crease(ink: np.ndarray, bands: int = 12, most: float = 0.06) -> None:
     """Take out, in place, a straight line of ink that runs nearly upright from the page's upper edge to its lower."""
     height, slopes = len(ink) // bands, np.linspace(-most, most, 25)
     wide = ndimage.maximum_filter1d(ink[: height * bands], 5, axis=1)
-    full = (wide.reshape(bands, height, -1) > 0.15).mean(1)  # (bands, W)
+    wide = wide.reshape(bands, height, -1)
+    full, dark = (wide > 0.15).mean(1), wide.mean(1)  # (bands, W)
     scores = []
     for slope in slopes:
-        moved = np.stack([np.roll(one, -round(slope * height * (k + 0.5))) for k, one in enumerate(full)])
+        ways = np.rint(np.arange(ink.shape[1]) + slope * height * (np.arange(bands)[:, None] + 0.5)).astype(int)
+        moved, shade = (np.take_along_axis(one, np.clip(ways, 0, ink.shape[1] - 1), 1) for one in (full, dark))
         through = np.minimum(moved[0], moved[-1]) > 0.9  # traces end before the edges
-        scores.append(moved.mean(0) * (through & (np.sort(moved, 0)[1] > 0.6)))  # all but one band
+        scores.append(shade.mean(0) * (through & (np.sort(moved, 0)[1] > 0.6)))  # all but one band
     which, x = np.unravel_index(np.argmax(scores), (len(slopes), ink.shape[1]))
     if scores[which][x]:
         rows = np.arange(len(ink))
@@ -240,7 +244,7 @@ def _traces(ink: np.ndarray, rows: np.ndarray) -> Traces:
         first = np.maximum((part > 0.5).argmax(-1), 1)[..., None]  # (W, R, 1)
         ends_in, beyond = (np.take_along_axis(part, first - k, -1)[..., 0] for k in (0, 1))
         edges.append(way * (first[..., 0] + 0.5 - ends_in - beyond - REACH))
-    thick = max(1.0, np.quantile((edges[1] - edges[0])[here], 0.1))
+    thick = max(1.0, np.quantile((edges[1] - edges[0])[here], 0.18))
     left, right = pieces[0, 0], pieces[-1, 1]
     columns = np.arange(left, right)
     brush = thick / 2 * np.linspace(-1, 1, 7)[:, None]  # px from its middle, across
@@ -268,9 +272,11 @@ def _pieces(covered: np.ndarray) -> np.ndarray:
     ends = np.array([(at[0].start, at[0].stop) for at in ndimage.find_objects(label)]).reshape(-1, 2)
     ends = ends[np.ptp(ends, 1) > 15 * PX]
     require(len(ends), NO_LAYOUT)
-    whole, least = np.array([[ends[0, 0], ends[-1, 1]]]), np.ptp(ends, 1).min()
+    least, most = np.quantile(np.ptp(ends, 1), (0, 1))
+    if len(ends) not in (2, 4) or most - least > 12 * PX:
+        return np.array([[ends[0, 0], ends[-1, 1]]])
     ends[0, 0], ends[-1, 1] = max(ends[0, 0], ends[0, 1] - least), min(ends[-1, 1], ends[-1, 0] + least)  # no pulse
-    return ends if len(ends) in (2, 4) and np.ptp(np.ptp(ends, 1)) < 2 * PX else whole
+    return ends
 
 
 def _on_path(bands: np.ndarray, rows: np.ndarray, place: np.ndarray, gap: float, pieces: np.ndarray) -> np.ndarray:
@@ -321,7 +327,7 @@ def _layout(traces: Traces, degrees: int) -> Page:
         for height, order in product((3, 6, 12), ORDERS):
             if 0 <= len(rows) - height <= 3 and len(parts) in (1, 12 // height):
                 edges = parts if len(parts) > 1 else _shared(parts[0], start, spare, 12 // height)
-                cut = [lines[:, a:b] for a, b in edges]
+                cut = [lines[:, round(a) : round(b)] for a, b in edges]
                 share = _misfit(cut, height, order) + 0.04 * mirrored
                 share += 0.02 * max(0, last - first) / max(1, last + first)
                 found.append((share, mirrored, inverted, height, order, lines, edges))
@@ -332,16 +338,16 @@ def _layout(traces: Traces, degrees: int) -> Page:
     columns = 12 // height
     count = round(PAGE_S * HZ) // columns
     values = np.full((12, count * columns), np.nan, np.float32)
-    middles = np.median(lines[:, edges[0][0] : edges[-1][1]], 1)  # the zero line that the pieces of a row share
+    middles = np.median(lines[:, round(edges[0][0]) : round(edges[-1][1])], 1)  # the zero line that the pieces of a row share
     for place, (lead, sign) in enumerate(ORDERS[order]):
         k, row = divmod(place, height)
-        piece = _samples(lines[row] - middles[row], np.mean(edges[k]), count)
+        piece = _samples(lines[row] - middles[row], edges[k], count)
         if height < 12:
             piece[:2], piece[-2:] = piece[2], piece[-3]  # where leads meet, their ink is mixed
         values[LEADS.index(lead), k * count : (k + 1) * count] = sign * piece
     shown = values.copy()
     for row in lines[height:]:
-        strip = _samples(row, edges[0][0] + LENGTH / 2, count * columns)
+        strip = _samples(row, edges[0][0] + np.array((0, columns * np.ptp(edges[0]))), count * columns)
         r, i = max((_likeness(strip, lead), i) for i, lead in enumerate(shown))
         if r > 0.9:
             strip -= np.nanmean(strip - shown[i])  # at the height of the piece
@@ -352,7 +358,7 @@ def _layout(traces: Traces, degrees: int) -> Page:
 def _shared(whole: np.ndarray, start: int, spare: int, columns: int) -> np.ndarray:
     """One stretch of columns, less what is to spare, in equal pieces: (columns, 2)."""
     ends = np.linspace(0, whole[1] - whole[0] - spare, columns + 1) + whole[0] + start
-    return np.rint(np.stack((ends[:-1], ends[1:]), 1)).astype(int)
+    return np.stack((ends[:-1], ends[1:]), 1)
 
 
 def _likeness(strip: np.ndarray, lead: np.ndarray) -> float:
@@ -361,10 +367,10 @@ def _likeness(strip: np.ndarray, lead: np.ndarray) -> float:
     return float(np.corrcoef(strip[known], lead[known])[0, 1])
 
 
-def _samples(row: np.ndarray, middle: float, count: int) -> np.ndarray:
-    """`count` samples at `HZ` about a column, from one value a px."""
-    step = PX * MM_PER_S / HZ
-    return np.interp(middle - 0.5 + step * (np.arange(count) - (count - 1) / 2), np.arange(len(row)), row)
+def _samples(row: np.ndarray, ends: np.ndarray, count: int) -> np.ndarray:
+    """`count` samples at `HZ` between two columns, from one value a px."""
+    places = ends[0] + (np.arange(count) + 0.5) * (ends[1] - ends[0]) / count - 0.5
+    return np.interp(places, np.arange(len(row)), row)
 
 
 def _misfit(pieces: list, height: int, order: str) -> float:
