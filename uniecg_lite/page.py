@@ -356,20 +356,22 @@ def _layout(traces: Traces, degrees: int) -> Page:
 
 
 def _shared(whole: np.ndarray, start: int, spare: int, columns: int) -> np.ndarray:
-    """One stretch of columns, less what is to spare, in equal pieces: (columns, 2)."""
-    ends = np.linspace(0, whole[1] - whole[0] - spare, columns + 1) + whole[0] + start
-    return np.stack((ends[:-1], ends[1:]), 1)
+    """One stretch of columns, less what is to spare, in equal pieces of 10 s in all: (columns, 2)."""
+    middle = (whole.sum() - spare) / 2 + start
+    ends = middle + LENGTH * np.linspace(-0.5, 0.5, columns + 1)
+    return np.stack((ends[:-1], ends[1:]), 1).clip(0)
 
 
 def _likeness(strip: np.ndarray, lead: np.ndarray) -> float:
-    """Correlation where the lead is shown."""
+    """How alike two traces are in form and size where the lead is shown: 1 for the same, up to an offset."""
     known = ~np.isnan(lead)
-    return float(np.corrcoef(strip[known], lead[known])[0, 1])
+    a, b = strip[known] - strip[known].mean(), lead[known] - lead[known].mean()
+    return float(2 * (a @ b) / max(a @ a + b @ b, 1e-9))
 
 
 def _samples(row: np.ndarray, ends: np.ndarray, count: int) -> np.ndarray:
-    """`count` samples at `HZ` between two columns, from one value a px."""
-    places = ends[0] + (np.arange(count) + 0.5) * (ends[1] - ends[0]) / count - 0.5
+    """`count` samples at `HZ` about the middle of two columns, from one value a px."""
+    places = np.mean(ends) - 0.5 + (np.arange(count) - 0.5 * count + 0.3) * PX * MM_PER_S / HZ  # a trace ends early
     return np.interp(places, np.arange(len(row)), row)
 
 
