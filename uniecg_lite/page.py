@@ -20,7 +20,7 @@ from .errors import BadECG, refused, require
 from .leads import CHEST, LEADS, LIMB, LIMB_WEIGHTS
 
 MOST_PX = 2000  # of the longer side; a larger picture is made smaller
-PER_SIDE = (200, 620)  # mm that the longer side may show, margins and all
+PER_SIDE = (200, 480)  # mm that the longer side may show, margins and all
 TILE, STEP, MIN_PEAK = 256, 192, 0.7  # px of a square whose spectrum is taken; log power of the grid above the floor
 PX, HZ = 6, 100  # px per mm of the straightened page; samples per second that are returned
 LENGTH = round(PAGE_S * MM_PER_S * PX)  # px of 10 s: 1500
@@ -30,6 +30,7 @@ ALONG = 0.002  # cost of a pixel of ink when a path climbs along it; a pixel of 
 AWAY, LEAP, BARRED = 0.0003, 0.2, 1e4  # cost of a px from the row's middle, of one climbed from one lead to the next,
 # and of an end in another row
 SPUR, TIE = 0.6, 0.02  # what a detour to the tip of a peak may cost, and how much more than to the path of another row
+USUAL = 0.03  # likeness that lead II has before others: it is the usual rhythm strip
 MAX_SHARE = 0.06  # of the limb leads' energy that may break the lead laws
 MIN_MV = 0.1  # the limb leads' largest swing at least
 ORDERS = {
@@ -348,7 +349,7 @@ def _layout(traces: Traces, degrees: int) -> Page:
     shown = values.copy()
     for row in lines[height:]:
         strip = _samples(row, edges[0][0] + np.array((0, columns * np.ptp(edges[0]))), count * columns)
-        r, i = max((_likeness(strip, lead), i) for i, lead in enumerate(shown))
+        r, i = max((_likeness(strip, lead) + USUAL * (i == 1), i) for i, lead in enumerate(shown))
         if r > 0.9:
             strip -= np.nanmean(strip - shown[i])  # at the height of the piece
             values[i] = np.where(np.isnan(values[i]), strip, values[i])
