@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-WORDS = "the heart of a page is read from left to right and no lead is shown where words stand in their rows".split()
+WORDS = tuple("the heart of a page is read from left to right and no lead is shown where words stand".split())
 
 
 def _axes(rng, rows=1, columns=1, **options):
@@ -178,7 +178,9 @@ def sheet_music(rng):
 def squares_code(rng):
     cells = rng.random((33, 33)) < 0.5
     side = int(rng.integers(12, 26))
-    return Image.fromarray(np.uint8(255 * cells)).resize((33 * side, 33 * side), Image.Resampling.NEAREST).convert("RGB")
+    return (
+        Image.fromarray(np.uint8(255 * cells)).resize((33 * side, 33 * side), Image.Resampling.NEAREST).convert("RGB")
+    )
 
 
 def bar_code(rng):
@@ -241,4 +243,10 @@ def squared_paper(rng):
     return image
 
 
-OTHERS = [(name, make) for name, make in list(globals().items()) if callable(make) and getattr(make, "__module__", "") == __name__ and name[0] != "_"]  # fmt: skip
+PICTURES = (
+    sales_chart, bar_chart, stock_chart, scatter, seismogram, eeg_on_paper, sines_on_paper, spikes_on_paper,
+    empty_paper,
+    writing_on_paper, one_lead_strip, heat_map, panels, text_page, table, sheet_music, squares_code, bar_code,
+    street_map, contours, white_noise, clouds, gradient, bricks, squared_paper,
+)  # fmt: skip
+OTHERS = [(picture.__name__, picture) for picture in PICTURES]

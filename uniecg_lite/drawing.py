@@ -162,7 +162,9 @@ def read_page(path: str | Path) -> torch.Tensor:
     """
     signal = digitise(path).signal  # (12, 1000) mV
     cells = paper.segments()
-    wanted = [signal[LEADS.index(lead)][round(first * HZ) : round((first + long) * HZ)] for lead, _, first, long in cells]
+    wanted = [
+        signal[LEADS.index(lead)][round(first * HZ) : round((first + long) * HZ)] for lead, _, first, long in cells
+    ]
     seconds = np.isfinite(signal).sum(1).min() / HZ
     short = f"The page shows {seconds:g} s of some leads and no 10 s of lead II, which the model reads as well"
     fine = all(np.isfinite(piece).all() for piece in wanted)

@@ -20,7 +20,7 @@ from .errors import BadECG, refused, require
 from .leads import CHEST, LEADS, LIMB, LIMB_WEIGHTS
 
 MOST_PX = 2000  # of the longer side; a larger picture is made smaller
-PER_SIDE = (200, 480)  # mm that the longer side may show, margins and all
+PER_SIDE = (200, 620)  # mm that the longer side may show, margins and all
 TILE, STEP, MIN_PEAK = 256, 192, 0.7  # px of a square whose spectrum is taken; log power of the grid above the floor
 PX, HZ = 6, 100  # px per mm of the straightened page; samples per second that are returned
 LENGTH = round(PAGE_S * MM_PER_S * PX)  # px of 10 s: 1500
@@ -87,7 +87,9 @@ def _contrast(pixels: np.ndarray, block: int = 32) -> np.ndarray:
     h, w = (side // block for side in pixels.shape[:2])
     blocks = pixels[: h * block : 2, : w * block : 2].reshape(h, block // 2, w, block // 2, 3)
     light = ndimage.gaussian_filter(np.percentile(blocks, 85, axis=(1, 3)).astype(np.float32), (1, 1, 0))
-    whole = [Image.fromarray(c).resize(pixels.shape[1::-1], Image.Resampling.BILINEAR) for c in np.moveaxis(light, 2, 0)]
+    whole = [
+        Image.fromarray(c).resize(pixels.shape[1::-1], Image.Resampling.BILINEAR) for c in np.moveaxis(light, 2, 0)
+    ]
     return np.clip(1 - pixels / np.maximum(np.stack(whole, 2), 1), 0, 1)
 
 
@@ -98,7 +100,9 @@ def _grid(grey: np.ndarray) -> np.ndarray:
     window = np.outer(*2 * [np.hanning(TILE).astype(np.float32)])
     middle = TILE // 2 - 1  # frequency 0; the axes are -middle..middle
     corners = np.array(list(product(*places)))  # (N, 2): y, x
-    tiles = np.stack([window * (tile - tile.mean()) for y, x in corners for tile in (grey[y : y + TILE, x : x + TILE],)])
+    tiles = np.stack(
+        [window * (tile - tile.mean()) for y, x in corners for tile in (grey[y : y + TILE, x : x + TILE],)]
+    )
     power = np.log(np.abs(fft.fft2(tiles)) ** 2 + 1e-2).mean(0)
     power = fft.fftshift(power)[1:, 1:]
     fy, fx = np.mgrid[-middle : middle + 1, -middle : middle + 1]
@@ -106,11 +110,11 @@ def _grid(grey: np.ndarray) -> np.ndarray:
     ring = radius.astype(int)
     above = power - ndimage.median(power, ring, np.arange(ring.max() + 1))[ring]  # a frequency's usual power
     both = above + np.rot90(above)  # in both directions
-    tenth = [ndimage.map_coordinates(both, (middle + k / 10 * fy, middle + k / 10 * fx), order=1) for k in range(5)]
+    tenth = [ndimage.map_coordinates(both, (middle + k / 10 * fy, middle + k / 10 * fx), order=1) for k in range(6)]
     coarse = tenth[2] + tenth[4] - tenth[1] - tenth[3]  # lines every 5 mm have peaks at the former, not at the latter
     per_side = radius / TILE * max(grey.shape)
     possible = (fx > 0) & (np.abs(fy) <= fx) & (per_side > PER_SIDE[0]) & (per_side < PER_SIDE[1])
-    best = np.where(possible, ndimage.maximum_filter(both, 3) + coarse / 2, -np.inf).argmax()
+    best = np.where(possible, ndimage.maximum_filter(both, 3) + coarse / 2 - tenth[5], -np.inf).argmax()
     first = np.array([fx.flat[best], fy.flat[best]])  # (2,) cycles per tile
     coarsely = [_peak(above, centre, middle) / TILE for centre in (first, (-first[1], first[0]))]
     return np.stack([_in_step(tiles, corners, frequency) for frequency in coarsely])
@@ -215,6 +219,8 @@ def _rows(ink: np.ndarray) -> np.ndarray:
     rows = np.flatnonzero((flat == ndimage.maximum_filter1d(flat, 14 * PX)) & (flat > 0.12 * flat.max()))
     covered = np.array([ink[max(0, row - 8 * PX) : row + 8 * PX].max(0) > 0.5 for row in rows])  # (R, W)
     return rows[covered.sum(1) > 0.8 * np.median(covered.sum(1))]
+
+
 class Traces(NamedTuple):
     """Rows of traces in mV about their middles (R, L), one value a px; stretches of columns (N, 2) that hold pieces;
     how much ink that is no trace lies near the left and the right end (2,), as lead names do."""
@@ -339,7 +345,9 @@ def _layout(traces: Traces, degrees: int) -> Page:
     columns = 12 // height
     count = round(PAGE_S * HZ) // columns
     values = np.full((12, count * columns), np.nan, np.float32)
-    middles = np.median(lines[:, round(edges[0][0]) : round(edges[-1][1])], 1)  # the zero line that the pieces of a row share
+    middles = np.median(
+        lines[:, round(edges[0][0]) : round(edges[-1][1])], 1
+    )  # the zero line that the pieces of a row share
     for place, (lead, sign) in enumerate(ORDERS[order]):
         k, row = divmod(place, height)
         piece = _samples(lines[row] - middles[row], edges[k], count)
