@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-WORDS = tuple("the heart of a page is read from left to right and no lead is shown where words stand".split())
+WORDS = ("the", "heart", "of", "a", "page", "is", "read", "from", "left", "to", "right", "and", "no", "lead", "stands")
 
 
 def _axes(rng, rows=1, columns=1, **options):

@@ -25,24 +25,29 @@ def drawn(signal, layout, number, tmp_path, change=None):
     return tmp_path / "page.png", truth
 
 
-@pytest.mark.parametrize(("layout", "number"), [((3, 1), 0), ((6, 1), 1), ((12, 0), 2)])
+@pytest.fixture(scope="module")
+def twelve_rows(signal, tmp_path_factory):
+    path, truth = drawn(signal, (12, 0), 2, tmp_path_factory.mktemp("twelve"))
+    return digitise(path), truth
+
+
+@pytest.mark.parametrize(("layout", "number"), [((3, 1), 0), ((6, 1), 1)])
 def test_a_page_gives_back_every_piece_under_its_name(signal, tmp_path, layout, number):
     path, truth = drawn(signal, layout, number, tmp_path)
     assert pages.fault(digitise(path), truth) == ""
 
 
-def test_the_judge_sees_leads_exchanged_and_small(signal, tmp_path):
-    path, truth = drawn(signal, (12, 0), 2, tmp_path)
-    page = digitise(path)
+def test_the_judge_sees_leads_exchanged_and_small(twelve_rows):
+    page, truth = twelve_rows
+    assert pages.fault(page, truth) == ""
     assert pages.fault(page._replace(signal=page.signal[[1, 0, *range(2, 12)]]), truth)
     assert pages.fault(page._replace(signal=0.8 * page.signal), truth)
 
 
-def test_twelve_whole_leads_obey_the_lead_laws(signal, tmp_path):
-    page = digitise(drawn(signal, (12, 0), 2, tmp_path)[0])
-    swing = np.ptp(page.signal[:6], axis=1).max()
-    centred = page.signal - page.signal.mean(1, keepdims=True)
-    assert np.isfinite(page.signal).all() and lead_law_residual(centred, 0.9) < 0.1 * swing
+def test_twelve_whole_leads_obey_the_lead_laws(twelve_rows):
+    signal = twelve_rows[0].signal
+    centred, swing = signal - signal.mean(1, keepdims=True), np.ptp(signal[:6], axis=1).max()
+    assert np.isfinite(signal).all() and lead_law_residual(centred, 0.9) < 0.1 * swing
 
 
 def test_what_a_page_does_not_show_is_nan_and_the_model_says_so(signal, tmp_path):
@@ -64,7 +69,7 @@ def test_a_mirrored_page_is_refused(signal, tmp_path):
         digitise(path)
 
 
-@pytest.mark.parametrize("name", ["sines_on_paper", "writing_on_paper", "stock_chart", "white_noise", "panels"])
+@pytest.mark.parametrize("name", ["sines_on_paper", "sales_chart", "panels"])
 def test_other_pictures_are_refused_in_one_sentence(tmp_path, name):
     dict(OTHERS)[name](np.random.default_rng(0)).save(tmp_path / "other.png")
     with pytest.raises(BadECG) as refusal:
