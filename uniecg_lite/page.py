@@ -113,8 +113,8 @@ def _grid(grey: np.ndarray) -> np.ndarray:
     tenth = [ndimage.map_coordinates(both, (middle + k / 10 * fy, middle + k / 10 * fx), order=1) for k in range(6)]
     coarse = tenth[2] + tenth[4] - tenth[1] - tenth[3]  # lines every 5 mm have peaks at the former, not at the latter
     per_side = radius / TILE * max(grey.shape)
-    possible = (fx > 0) & (np.abs(fy) <= fx) & (per_side > PER_SIDE[0]) & (per_side < PER_SIDE[1])
-    best = np.where(possible, ndimage.maximum_filter(both, 3) + coarse / 2 - tenth[5], -np.inf).argmax()
+    possible = (fx > 0) & (np.abs(fy) <= 0.7 * fx) & (per_side > PER_SIDE[0]) & (per_side < PER_SIDE[1])
+    best = np.where(possible, ndimage.maximum_filter(both, 3) + coarse / 2 - tenth[5] / 2, -np.inf).argmax()
     first = np.array([fx.flat[best], fy.flat[best]])  # (2,) cycles per tile
     coarsely = [_peak(above, centre, middle) / TILE for centre in (first, (-first[1], first[0]))]
     return np.stack([_in_step(tiles, corners, frequency) for frequency in coarsely])
@@ -165,10 +165,10 @@ def _ink(dark: np.ndarray, grid: np.ndarray, window: int = 60 * PX, cell: int = 
         return np.tile(square, (h + 1, w + 1))[: part.shape[0], : part.shape[1]]
 
     lines = np.zeros_like(dark)
-    for top, left in product(range(0, dark.shape[0], window), range(0, dark.shape[1], window)):
+    starts = [np.unique(np.minimum(range(0, side, window), max(0, side - window))) for side in dark.shape]
+    for top, left in product(*starts):
         part = np.s_[top : top + window, left : left + window]
-        if min(dark[part].shape) >= 2 * cell:
-            lines[part] = usual(dark[part])
+        lines[part] = usual(dark[part])
     above = dark - lines
     full = max(np.median(above.max(axis)[inside.any(axis)]) for axis in (0, 1))
     require(full > 0.1, "The page shows no ECG trace: give a page with a dark trace on a light grid.")
