@@ -12,11 +12,11 @@ Through the language model, where notebook 08 has run; else from the request's o
 import argparse
 import json
 from collections import Counter
-from math import sqrt
 from random import Random
 
 import torch
 from scipy.signal import resample
+from scipy.stats import binomtest
 from tqdm import tqdm
 
 from uniecg_lite.checkpoints import load_reading
@@ -46,12 +46,6 @@ ROWS = {  # name -> what is asked for, and how openecg says that it is there
 }
 
 
-def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """95% interval of a share (Wilson, J Am Stat Assoc 22:209, 1927)."""
-    middle, half = hits + z * z / 2, z * sqrt(hits * (n - hits) / n + z * z / 4)
-    return (middle - half) / (n + z * z), (middle + half) / (n + z * z)
-
-
 def verdicts(signal: torch.Tensor, hz: float, read) -> list[tuple[set[str], float | None]]:
     """What `read` (openecg's `report`) says of lead II of (B, 12, L) mV: its rhythm and flags, and PR in ms."""
     out = []
@@ -68,7 +62,7 @@ def row(found: list[tuple[set[str], float | None]], wanted: str) -> dict:
     return {
         "n": n,
         "share": hits / n,
-        "interval": wilson(hits, n),
+        "interval": [*binomtest(hits, n).proportion_ci(method="wilson")],
         "pr_ms": float(torch.tensor(intervals).median()) if intervals else None,
         "said": dict(Counter(one for said, _ in found for one in sorted(said)).most_common(6)),
     }

@@ -123,7 +123,7 @@ def hardware() -> str:
     rows = []
     for name, about in HARDWARE.items():
         runs = [run for run in results.load_all() if run["profile"] == name]
-        waits = [f"{run['seconds']['total_all'] / 60:.0f} min on {run['machine']}" for run in runs]
+        waits = [f"{r['seconds']['total_all'] / 60:.0f} min on {r['machine']}, {r['processor']}" for r in runs]
         most = f"{PROFILES[name].seconds_all / 60:.0f} min on {about['on']}"
         rows.append([f"`{name}`", about["for"], ", ".join(waits) or "no results committed", most, about["memory"]])
     return markdown(["profile", "for", "all notebooks, measured", "at most", "memory"], rows)

@@ -402,10 +402,11 @@ def test_the_hardware_table_tells_what_a_user_waits_for(monkeypatch, tmp_path):
     run = {
         "profile": "laptop",
         "machine": "cpu2",
+        "processor": "AVX2",
         "seed": 0,
         "seconds": {"00": 600.0, "18": 1800.0, "total_all": 2400.0},
     }
     (tmp_path / "laptop.cpu2.json").write_text(json.dumps(run))
     rows = {line.split("`")[1]: line for line in publish.hardware().splitlines()[2:]}
     assert list(rows) == ["smoke", "laptop", "gpu"] and "no results committed" in rows["gpu"]
-    assert "| 40 min on cpu2 | 50 min on 2 CPU cores |" in rows["laptop"]
+    assert "| 40 min on cpu2, AVX2 | 50 min on 2 CPU cores |" in rows["laptop"]

@@ -36,7 +36,7 @@ def test_a_row_counts_what_was_wanted():
 
 
 def test_intervals_are_wilsons():
-    low, high = outside.wilson(8, 10)
+    low, high = outside.row([({"avb"}, None)] * 8 + [({"sinus"}, None)] * 2, "avb")["interval"]
     assert low == pytest.approx(0.4902, abs=1e-3) and high == pytest.approx(0.9433, abs=1e-3)
 
 

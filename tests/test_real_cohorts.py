@@ -177,13 +177,11 @@ def write_ptbxl(folder: Path, n: int = 24) -> Path:
     for i in range(1, n + 1):
         name = f"records100/00000/{i:05d}_lr"
         save(root / name, i)
-        codes = [{"SR": 0.0, "NORM": 100.0}, {"AFIB": 0.0, "CLBBB": 100.0}, {"SBRAD": 0.0, "PVC": 0.0, "IMI": 100.0}][
-            i % 3
-        ]
+        kinds = [{"SR": 0.0, "NORM": 100.0}, {"AFIB": 0.0, "CLBBB": 100.0}, {"SBRAD": 0.0, "PVC": 0.0, "IMI": 100.0}]
         row = dict.fromkeys(real_cohorts.PTBXL_COLUMNS, "") | {
             "ecg_id": i,
             "patient_id": f"{1 + i // 2}.0",
-            "scp_codes": codes,
+            "scp_codes": kinds[i % 3],
         }
         row |= {"age": 300.0 if i == 2 else 40.0 + i, "sex": i % 2, "report": "sinusrhythmus", "filename_lr": name}
         rows.append(row | {"heart_axis": "ALAD" if i % 4 else "MID"})

@@ -122,10 +122,10 @@ def taught(cohort: Cohort) -> dict[str, torch.Tensor]:
     known[:, FACTS.index("rate_bpm")] = ~rate.isnan()
     rows = label_table(cohort, rate)
     for name, codes in WALLS.items():
-        (label, complete), (new, old) = rows[name], map(CODES.index, codes)
+        (label, stated), (new, old) = rows[name], map(CODES.index, codes)
         acute = found[:, new] & known[:, new]
         found[:, old] = torch.where(acute, found[:, old], label)
-        known[:, old] = torch.where(acute, known[:, old], complete)
+        known[:, old] = torch.where(acute, known[:, old], stated)
     return {"findings": found, "rate_bpm": rate, "known": known}
 
 
@@ -159,13 +159,13 @@ def trained(room: Records, variant: str, seed: int, folder: Path) -> UniECG:
     """Encoders, then alignment and stage 1 of a variant; weights are kept in `folder`, so that they train once."""
     P, device, rows = room.store.profile, device_and_why()[0], room.drawn(variant, seed)
     torch.manual_seed(seed)
-    phi = nn.ModuleList(new_encoders(P)).to(device)
-    probes = nn.ModuleList(FactProbes(P.enc_width) for _ in phi).to(device)
+    phi = nn.ModuleList(new_encoders(P))
+    probes = nn.ModuleList(FactProbes(P.enc_width) for _ in phi)
     if variant == "blind":  # all tokens are zeros
         phi.load_state_dict({name: torch.zeros_like(p) for name, p in phi.state_dict().items()})
-    learning = nn.ModuleDict({"probes": probes} | ({} if variant in ("random", "blind") else {"phi": phi}))
-    weights, kept = learning.state_dict(), folder / "encoders.safetensors"
-    train_once(lambda: train_encoders(room, phi, probes, learning, rows, seed, folder), weights, kept)
+    parts, kept = nn.ModuleDict({"phi": phi, "probes": probes}).to(device), folder / "encoders.safetensors"
+    phi.requires_grad_(variant not in ("random", "blind"))  # there the probes alone learn
+    train_once(lambda: train_encoders(room, parts, rows, seed, folder), parts.state_dict(), kept)
     torch.manual_seed(seed)  # projections start alike, whether encoders have just been trained or were kept
     model = UniECG(*load_llm(room.store.path("language") / "llm"), *phi.requires_grad_(False).eval()).to(device)
     each, place = rows.unique(return_inverse=True)
@@ -178,19 +178,11 @@ def trained(room: Records, variant: str, seed: int, folder: Path) -> UniECG:
     return model.eval()
 
 
-def train_encoders(
-    room: Records,
-    phi: nn.ModuleList,
-    probes: nn.ModuleList,
-    learning: nn.ModuleDict,
-    rows: torch.Tensor,
-    seed: int,
-    folder: Path,
-) -> None:
-    """phi_s and phi_v learn the facts of their records, or their probes alone: the third loss of notebook 02."""
-    P, device, wanted = room.store.profile, next(phi.parameters()).device, targets(room.truth)
-    phi.requires_grad_("phi" in learning)
-    for step in TrainingLoop(learning, P.encoders, seed, folder / "encoders", "encoders"):
+def train_encoders(room: Records, parts: nn.ModuleDict, rows: torch.Tensor, seed: int, folder: Path) -> None:
+    """`phi`, phi_s and phi_v, and `probes` learn the facts of their records: the third loss of notebook 02."""
+    P, (phi, probes), wanted = room.store.profile, parts.values(), targets(room.truth)
+    device = next(probes.parameters()).device
+    for step in TrainingLoop(parts, P.encoders, seed, folder / "encoders", "encoders"):
         drawn = rows[step.rows(len(rows))]
         signal = room.train.signal(drawn).to(device)
         facts_of = {name: values[drawn].to(device) for name, values in wanted.items()}
