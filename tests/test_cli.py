@@ -466,7 +466,8 @@ def test_results_copies_a_finished_run_once_and_readme_follows(checkout, monkeyp
     copied = {f"results/laptop.{results.machine()}.json", "results/studies/table/laptop.pulse.seed0.json"}
     assert {*now} - {*before} == copied and out.count("copied to") == 2
     readme = now["README.md"].decode()
-    assert f"laptop, {results.machine()} (n = 1)" in readme and f"0 min on {results.machine()} | 50 min" in readme
+    where = f"{results.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    assert f"laptop, {results.machine()} (n = 1)" in readme and f"0 min on {where} | 50 min" in readme
     assert "nothing is new" in asked() and tree(checkout) == now
 
 
