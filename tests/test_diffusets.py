@@ -482,6 +482,25 @@ def test_what_is_named_and_what_is_open_is_read_back(tmp_path):
         vectors = encoder([r.text() for r in requests])
     assert encoder.requests(vectors) == requests
     assert encoder.rate(vectors)[[0, 3]].tolist() == [121, 70]
+    assert encoder.named_rate(vectors)[[0, 3]].tolist() == [121, 70]
+    assert encoder.named_rate(vectors)[[1, 2, 4]].isnan().all(), "left open"
+
+
+def test_an_open_rate_is_drawn_from_those_that_such_hearts_have(tmp_path):
+    """Two kinds of hearts, about 60 and about 150 bpm; a rate that is named is kept."""
+    torch.manual_seed(0)
+    rhythm, kind = EventModel(8, 16), torch.arange(64) % 2
+    bpm = torch.where(kind == 0, 60.0, 150.0) + 8 * torch.rand(64)
+    time = FIRST_BEAT + 60 / bpm[:, None] * torch.arange(MOST_EVENTS)
+    events = Events(time.where(time < SECONDS, torch.nan), torch.full(time.shape, QRS))
+    words = torch.nn.functional.one_hot(kind, 8).float()
+    tiny.train_rhythm(rhythm, events, words, tiny.replace(tiny.PLAN, steps=150, batch=32, lr=1e-2), 0, tmp_path)
+    asked = torch.where(torch.arange(64) < 32, torch.nan, 100.0)
+    found = 60 / rhythm.sample(words, asked, torch.Generator().manual_seed(1)).beats().diff(dim=1).nanmean(1)
+    for which, low, high in ((0, 55, 73), (1, 145, 163)):
+        drawn = found[:32][kind[:32] == which]
+        assert ((drawn > low) & (drawn < high)).all() and drawn.std() > 0.5, f"{which}: {drawn}"
+    assert (found[32:] - 100).abs().max() < 1
 
 
 def test_the_condition_encoder_learns_under_noise_and_tells_without(generator):

@@ -34,7 +34,7 @@ from uniecg_lite.language.requests import FORM, Request
 from uniecg_lite.language.tokenizer import encode
 from uniecg_lite.llm import FILLED, IGNORED, load_llm, pocket_llm
 from uniecg_lite.model import Answer, tokens_per_ecg
-from uniecg_lite.stages import ALIKE, SHOWN_EVERY, CachedTokens, Collator, alike
+from uniecg_lite.stages import ALIKE, SHOWN_EVERY, CachedTokens, Collator, alike, read_wishes
 from uniecg_lite.studies.systems import train_reading, train_tokens
 from uniecg_lite.training import Step
 
@@ -302,6 +302,20 @@ def test_the_loop_of_a_notebook_is_the_one_that_studies_run(notebook, tmp_path, 
     study = train_tokens if notebook.startswith("07") else tiny.align_mapper
     assert known["loop"].history["loss"] == study(theirs, corpus, tiny.PLAN, 0, tmp_path / "study", **shown)["loss"]
     assert all(map(torch.equal, mine.state_dict().values(), theirs.state_dict().values()))
+
+
+def test_wishes_are_read_once_as_they_would_be_in_a_step():
+    whole, corpus = tiny.whole_model(), tiny.corpus()
+    collator, condition = Collator(whole, corpus), whole.generator.condition
+    states, wanted = read_wishes(whole, condition, collator, 24, 3, batch=8)
+    assert states.dtype == torch.float16 and len(states) == len(wanted) == 24
+    pairs = [pair for number in range(3) for pair in collator.requests(Step(number, 3, 8))[0]]
+    whole_again = whole.ecg_states([prompt for prompt, _ in pairs])
+    torch.testing.assert_close(states.float(), whole_again, atol=5e-3, rtol=5e-3)
+    torch.testing.assert_close(wanted, condition([words for _, words in pairs]), atol=1e-4, rtol=1e-4)
+    again = read_wishes(whole, condition, collator, 24, 3, batch=8)
+    assert torch.equal(again[0], states) and torch.equal(again[1], wanted), "the seed decides"
+
 
 
 def test_some_steps_of_stage_2_show_ecgs_to_be_read_or_beside_a_wish(whole, views):

@@ -201,6 +201,37 @@ def stage1_loss(model: UniECG, collator: Collator, cached: CachedTokens, step: S
     return (question_loss if share < NOT_AN_ECG + ASK else report_loss)(model, collator, cached, step, modes)
 
 
+@inference()
+def read_wishes(
+    model: UniECG,
+    condition: torch.nn.Module,
+    collator: Collator,
+    n: int,
+    seed: int,
+    cached: CachedTokens | None = None,
+    batch: int = 128,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the frozen LLM makes of wishes for an ECG, each read once: all that a mapper learns from.
+
+    Args:
+        model, condition: whose states, and whose vectors.
+        collator: draws the wishes, as in a step of `Collator.requests`.
+        n: how many; of those with an ECG before them half as many.
+        seed: what is drawn depends on it alone.
+        cached: ECGs that may stand before the words.
+        batch: wishes at a time.
+
+    Returns:
+        states (N, ecg_tokens, D_lm) of [ECG_1..] in float16, and the text encoder's vectors (N, D_c) of the requests.
+    """
+    kept, batch = [], min(n, batch)
+    for number in tqdm(range(n // batch), desc="read wishes", leave=False):
+        pairs, ecg = collator.requests(Step(number, seed, batch), cached)
+        states = model.ecg_states([prompt for prompt, _ in pairs], ecg)  # (B, n, D_lm)
+        kept.append((states.half().cpu(), condition([words for _, words in pairs]).float().cpu()))
+    return tuple(torch.cat(part) for part in zip(*kept))
+
+
 def mapper_loss(
     model: UniECG, condition: torch.nn.Module, pairs: list[tuple[str, str]], ecg: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:

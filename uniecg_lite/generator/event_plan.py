@@ -41,6 +41,7 @@ SHOWN = len(KINDS) * PATCH + 6  # channels of `shown`
 PLAN = SHOWN + LATENT[0]  # channels of a plan: the events, and the latents of the sketch
 RIDGE = 0.3  # of the least squares: samples that few events show stay small
 GAPS = (0.02, 3.5, 300)  # shortest and longest gap between events, in s or mean RR intervals; how many between
+RATES = (20, 300, 140)  # lowest and highest mean rate in bpm; how many between
 RARE = 0.05  # what is so much less likely than another is not drawn: in a row of 25 events it would come too often
 COMPONENTS = 80  # principal components of templates
 EVEN = 0.6  # how far large components are shrunk: 0 not at all, 1 until all are as large
@@ -149,7 +150,8 @@ class EventModel(nn.Module):
     A conducted QRS follows from its P wave, by a gap in s, as words ask for it. All other gaps are shares of the mean
     RR interval, so bigeminy is short, long, short, long at any rate: of a P wave since the last one, of an other P
     since whatever came last, of any other beat since the last beat. So atria and ventricles can keep their own time.
-    The first QRS is where every training ECG has it.
+    The first QRS is where every training ECG has it. A rate that words leave open is drawn, too, from those that such
+    hearts have.
     """
 
     def __init__(self, condition: int, width: int = 128):
@@ -161,6 +163,7 @@ class EventModel(nn.Module):
         self.cell = nn.GRU(2 * width, width, batch_first=True)
         self.which = nn.Linear(width, len(KINDS))
         self.when = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, GAPS[2]))
+        self.rate = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, RATES[2]))
 
     def forward(self, gaps: Tensor, kinds: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Gaps as places (B, E), kinds (B, E), conditions (B, D_c) -> logits of each kind, given the events before,
@@ -173,8 +176,11 @@ class EventModel(nn.Module):
         return self.which(x), self.when(torch.cat([x, self.kind(kinds)], 2))
 
     def loss(self, events: Events, condition: Tensor) -> Tensor:
-        """Cross-entropy of the events of ECGs with these conditions (B, D_c): kinds, and all gaps but the first."""
+        """Cross-entropy of the events of ECGs with these conditions (B, D_c): rate, kinds, all gaps but the first."""
         known, mean = ~events.time.isnan(), events.beats().diff(dim=1).nanmean(1, keepdim=True)
+        low, high, n = RATES
+        rates = ((60 / mean[:, 0] - low) / (high - low) * n).nan_to_num(-1).long().clamp(-1, n - 1)  # -1: one beat
+        rate = F.cross_entropy(self.rate(condition), rates, ignore_index=-1)
         parent, conducted = parents(events.kind)
         since = events.time - events.time.gather(1, parent)
         gaps = _place((since / mean.where(~conducted, 1.0))[:, 1:].nan_to_num(1.0))  # (B, E - 1)
@@ -182,17 +188,20 @@ class EventModel(nn.Module):
         kinds = F.cross_entropy(which.mT, events.kind, reduction="none")  # (B, E)
         whens = F.cross_entropy(when[:, 1:].mT, gaps, reduction="none")  # (B, E - 1)
         later = known[:, 1:]
-        return (kinds * known).sum() / known.sum() + (whens * later).sum() / later.sum()
+        return (kinds * known).sum() / known.sum() + (whens * later).sum() / later.sum() + rate
 
     @inference()
     def sample(self, condition: Tensor, rate: Tensor, generator: torch.Generator) -> Events:
-        """Conditions (B, D_c) and the rates that they tell (B,) bpm -> their events within 10 s.
+        """Conditions (B, D_c) and the rates that they name (B,) bpm, NaN for an open one -> their events within 10 s.
 
         What is said is stretched until the mean rate of the beats within 10 s is the one told.
         """
         predicted, state = self.begin(condition).chunk(2, 1)
         state, device = torch.tanh(state)[None].contiguous(), condition.device
         gap, kind = (torch.full((len(condition),), n, device=device) for n in (GAPS[2], len(KINDS)))
+        low, high, n = RATES
+        drawn = _drawn(self.rate(condition), generator).cpu() + torch.rand(len(rate), generator=generator)
+        rate = rate.where(~rate.isnan(), low + (high - low) / n * drawn.to(rate))
         shares, kinds = [], []
         for _ in range(MOST_EVENTS):
             x = torch.cat([self.gap(gap) + self.kind(kind), predicted], 1)

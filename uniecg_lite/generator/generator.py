@@ -65,7 +65,7 @@ class Generator(nn.Module):
         """
         if not self.design.paced:
             return condition.new_zeros(len(condition), PLAN, LATENT[1])
-        events = self.rhythm.sample(condition, self.condition.rate(condition), generator)
+        events = self.rhythm.sample(condition, self.condition.named_rate(condition), generator)
         guidance = (self.guidance if guidance is None else guidance) if self.design.guided else 1.0
         template = self.templates.sample(condition, guidance, generator) if self.design.sketched else None
         return self.planned(template, events)

@@ -103,6 +103,12 @@ class TextEncoder(nn.Module):
         """(B, D_c) -> (B,) the rate in whole bpm that the vectors tell, also where it is open."""
         return _told(self.predict(vectors)[:, :NUMBER_WIDTH], "rate")
 
+    @inference()
+    def named_rate(self, vectors: Tensor) -> Tensor:
+        """(B, D_c) -> (B,) the same, NaN where the rate is open."""
+        predicted = self.predict(vectors)[:, :NUMBER_WIDTH]
+        return _told(predicted, "rate").where(predicted[:, -1] > 0, torch.nan)
+
 
 def waves(share: Tensor) -> Tensor:
     """(B,) numbers over their scale -> (B, NUMBER_WIDTH - 1): the number as it is, its sines and its cosines."""

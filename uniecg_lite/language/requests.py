@@ -33,7 +33,8 @@ MARKS = tuple(  # what a request has or has not
 NO_PR = (*column("no_p"), "3AVB")  # no P wave is conducted
 POSSIBLE = {name: range(low, high + 1, step) for name, (low, high, step) in table("measures")["possible"].items()}
 WISHED = {name: range(low, high + 1) for name, (low, high) in table("measures")["wished"].items()}
-MORE, OTHER_NUMBERS = 0.25, 0.4  # share of wishes with a finding more, and of their numbers that are another
+MORE, OTHER_NUMBERS, ROUND = 0.25, 0.4, 0.5  # share of wishes with a finding more, of their numbers that are another,
+# and of these that are tens
 FIXED = {"rate_bpm": "rate", "pr_ms": "pr", "qrs_ms": "qrs"}  # numbers that must go with the findings
 UNITS = {"rate": "{} bpm", "pr": "PR {} ms", "qrs": "QRS {} ms", "qt": "QT {} ms", "axis": "axis {} degrees"}
 
@@ -168,11 +169,12 @@ class Request:
         return replace(self, **{key: None for key in self.measures if rng.random() >= share})
 
     def unusual(self, rng: random.Random) -> "Request":
-        """The same request, at times with other numbers and a finding more, as no patient has them: to refuse what
-        cannot be, it must be understood first."""
+        """The same request, at times with other numbers, many of them round ones, and a finding more, as no patient
+        has them: to refuse what cannot be, it must be understood first."""
         more = self.changed_to(rng.choice(CODES)) if self.findings and rng.random() < MORE else self
         named = [key for key in WISHED if getattr(self, key) is not None and rng.random() < OTHER_NUMBERS]
-        return replace(more, **{key: rng.choice(WISHED[key]) for key in named})
+        drawn = {key: rng.choice(WISHED[key]) for key in named}
+        return replace(more, **{key: round(n, -1) if rng.random() < ROUND else n for key, n in drawn.items()})
 
     def with_more(self, rng: random.Random, share: float = 0.05) -> "Request":
         """The same request that sometimes says, too, how high ST is in a lead or in some that look from one side, how

@@ -7,7 +7,7 @@ from ..leads import CHEST
 from .requests import MEASURES, PROMPTS, SYNONYMS, Request, phrasings
 
 ONES, TENS = PROMPTS["ones"], PROMPTS["tens"]  # numbers in words
-USUAL = 6  # names of a finding, or of a rate, that come first since most people say these
+USUAL = 6  # names of a finding, a person or a number that come first since most people say these
 
 
 def usual(names: list[str], rng: random.Random) -> str:
@@ -80,7 +80,7 @@ def fill(template: str, request: Request, rng: random.Random, other: str = "") -
     """
     age, sex = request.age, request.sex
     known = (sex or "age_only") if age is not None else f"{sex}_only" if sex else "nobody"
-    person = rng.choice(PROMPTS["who"][known]).format(age=age, words=in_words(age or 0))
+    person = usual(PROMPTS["who"][known], rng).format(age=age, words=in_words(age or 0))
     values = {key: value for key in ("rate", *MEASURES) if (value := getattr(request, key)) is not None}
     forms = {key: number(usual(PROMPTS[key], rng), value) for key, value in values.items()}
     both = "{rate}" in template and "{numbers}" in template

@@ -78,7 +78,7 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
 
 
 def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int, folder: Path) -> dict:
-    """Train `model.mapper` and the [ECG] rows but the first in this way, as notebook 08 does; returns the history.
+    """Train `model.mapper` and the [ECG] rows but the first in this way, as GILL does; returns the history.
 
     A row of the denoising loss costs as much as all else together, so every other row of a batch has it; without the
     squared error, which is then only watched, the rest of the batch is left out.
