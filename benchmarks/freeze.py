@@ -129,7 +129,7 @@ from uniecg_lite.metrics.reports import (
 )
 from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG
 from uniecg_lite.simulator import hashing
-from uniecg_lite.simulator.criteria.rules import criteria_pass
+from criteria.rules import criteria_pass
 from uniecg_lite.simulator.hearts import textbook
 from uniecg_lite.simulator.noise import noise
 from uniecg_lite.simulator.sample import sample
