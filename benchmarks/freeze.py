@@ -54,7 +54,7 @@ torch.set_num_threads(1)
 import tiny
 from diffusets_published import parameters, published_schedule, PublishedDenoiser, PublishedVAE
 from llm_judge import chat_report, ChatModel, judged
-from publish import studies_table, syllabus, update_readme
+from publish import results, studies_table, syllabus, update_readme
 from verify import verify
 from uniecg_lite import cli, cohort
 from uniecg_lite.beats import (
@@ -66,8 +66,7 @@ from uniecg_lite.checkpoints import (
     new_encoders, save_part, save_stage
 )
 from uniecg_lite.config import BUDGETS, LAPTOP, profile as find_profile, PROFILES, SMOKE, Training
-from uniecg_lite.course import results
-from uniecg_lite.course.lesson import check, confirm, shape, sums
+from uniecg_lite.course.lesson import check, confirm, shape
 from uniecg_lite.diagecg import diagecg_metrics
 from uniecg_lite.diagecg.diagecg_metrics import (
     attention, attention_metrics, codec_metrics, overlap, qa_named, report_metrics,
@@ -129,7 +128,7 @@ from uniecg_lite.metrics.reports import (
 )
 from uniecg_lite.model import Mapper, tokens_per_ecg, UniECG
 from uniecg_lite.simulator import hashing
-from uniecg_lite.simulator.criteria.rules import criteria_pass
+from criteria.rules import criteria_pass
 from uniecg_lite.simulator.hearts import textbook
 from uniecg_lite.simulator.noise import noise
 from uniecg_lite.simulator.sample import sample
@@ -1235,7 +1234,7 @@ def _committed() -> dict:
         name = f"{file['profile']}.{file['machine']}.{file['seed']}"
         out |= {f"claims.{name}.{key}": claim for key, claim in verdicts(file["metrics"]).items()}
         out[f"derived.{name}"] = plain(results.derived(file["metrics"]))
-        out[f"sums.{name}"] = plain(sums(file["seconds"]))
+        out[f"sums.{name}"] = plain(results.sums(file["seconds"]))
     out["aims"], out["syllabus"] = results.table_of_aims(files).splitlines(), sha(syllabus())
     found = claim_metrics(root=STUDIES_FOLDER)
     out["study_metrics"] = [len(found), sha(dict(sorted(found.items())))]

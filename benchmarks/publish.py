@@ -7,14 +7,13 @@ from pathlib import Path
 import nbformat
 
 from uniecg_lite.config import HARDWARE, PROFILES
-from uniecg_lite.course import results
 from uniecg_lite.errors import BadRequest, UniECGError, require
 from uniecg_lite.paths import beside
 from uniecg_lite.store import Store, write_text
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import markdown, read_cells, system_table
 
-runner, stored = beside("notebooks/runner.py"), beside("notebooks/stored.py")
+runner, results, stored = (beside(f"notebooks/{name}.py") for name in ("runner", "run_results", "stored"))
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 

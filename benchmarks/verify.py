@@ -6,11 +6,13 @@ import math
 from uniecg_lite.checkpoints import load_reader, load_reading
 from uniecg_lite.cohort import load
 from uniecg_lite.config import profile as find_profile
-from uniecg_lite.course.results import AIMS, committed_file, machine, meets, run_file, value_of
 from uniecg_lite.errors import BadArtifact, require
 from uniecg_lite.metrics.chain import generation_metrics, real_folder, real_metrics, stage1_metrics
 from uniecg_lite.metrics.prompt_scores import prompt_metrics
-from uniecg_lite.store import Store
+from uniecg_lite.paths import beside
+from uniecg_lite.store import Store, machine
+
+results = beside("notebooks/run_results.py")
 
 
 def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -> bool:
@@ -27,7 +29,7 @@ def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -
         BadArtifact: no trained model, no results file, or one that has none of the figures.
     """
     store = Store.open(find_profile(profile), seed)
-    own, other = run_file(store), committed_file(store.profile.name, machine(), seed)
+    own, other = results.run_file(store), results.committed_file(store.profile.name, machine(), seed)
     file = own if own.exists() and not committed else other
     advice = f"run the chain first (make run PROFILE={store.profile.name})."
     require(file.exists(), f"There is no results file {file}: {advice}", BadArtifact)
@@ -44,7 +46,8 @@ def verify(profile: str | None = None, seed: int = 0, committed: bool = False) -
         recorded = result["metrics"][metric]
         same = math.isclose(found[metric], recorded, rel_tol=1e-3, abs_tol=1e-3)
         good &= same
-        remark = "" if metric not in AIMS or meets(metric, value_of(result, metric)) else "; the aim is missed"
+        missed = metric in results.AIMS and not results.meets(metric, results.value_of(result, metric))
+        remark = "; the aim is missed" if missed else ""
         print(f"[{'OK' if same else 'FAIL'}] {metric} = {found[metric]:.4g}, recorded {recorded:.4g}{remark}")
     print(f"{len(compared)} of {len(found)} figures compared with {file}")
     return good

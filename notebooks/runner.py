@@ -10,14 +10,13 @@ from pathlib import Path
 
 import nbformat
 import papermill
+import run_results as results
 import stored
 import torch
 from nbconvert import HTMLExporter
 from nbconvert.filters import markdown2html
 
 from uniecg_lite.config import profile as find_profile
-from uniecg_lite.course import results
-from uniecg_lite.course.lesson import against_budget
 from uniecg_lite.errors import BadArtifact, BadRequest, UniECGError, require
 from uniecg_lite.paths import ROOT
 from uniecg_lite.store import CHAIN, NEEDS, PRODUCERS, Store, replacing, write_text
@@ -146,7 +145,7 @@ def run(
     seconds, starts = ({path.name[:2]: k[key] for path, k in done.items()} for key in ("seconds", "started"))
     resumed = len({known["begun"] for known in done.values()}) > 1  # their time is that of no single run
     file = results.write(store, seconds, starts, resumed)
-    print(against_budget(store.profile, seconds, starts))
+    print(results.against_budget(store.profile, seconds, starts))
     table = "## Figures\n\n" + results.beside_committed(json.loads(file.read_text(encoding="utf-8")))
     print(f"results {file}\nreport  {report(store.folder / 'notebooks', store.folder / 'report', table)}")
     return file

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 
 from uniecg_lite.errors import BadArtifact, require
-from uniecg_lite.paths import ROOT
+from uniecg_lite.paths import ROOT, importable
 from uniecg_lite.store import Store, write_text
 
 NOT_NUMBERS = re.compile(r"^(torch \d|\[OK\]|\[FAIL\]).*$|<[^<>]* at 0x[^>]*>|\b[0-9a-f]{16}\b", re.M)
@@ -67,12 +67,20 @@ def module_hash(source: str) -> str:
 def modules(cells: list, root: Path = ROOT) -> dict[str, str]:
     """Every module of the package that code cells import, also through others and in functions -> a hash of it.
 
-    So is every table: `table("x")` is `data/x.json`.
+    So is every table, `table("x")` is `data/x.json`, and every file of the checkout that cells take by
+    `beside("benchmarks/x.py")` or that such a file imports from its own folder: they are listed by their paths.
     """
-    finder, code = ModuleFinder([str(root)]), "\n".join(cell.source for cell in cells)
-    finder.scan_code(compile(code, "notebook", "exec"), finder.add_module("notebook"))
-    ours = {name: module.__file__ for name, module in finder.modules.items() if name.split(".")[0] == "uniecg_lite"}
-    sources = {name: Path(file).read_text(encoding="utf-8") for name, file in sorted(ours.items())}
+    code = "\n".join(cell.source for cell in cells)
+    taken = [importable(root / path) for path in re.findall(r'\bbeside\("([\w/]+\.py)"\)', code)]
+    finder = ModuleFinder([str(root), *sorted({str(folder) for folder, _ in taken})])
+    whole = "\n".join([code, *(f"import {name}" for _, name in taken)])
+    finder.scan_code(compile(whole, "notebook", "exec"), finder.add_module("notebook"))
+    files = {name: Path(module.__file__) for name, module in finder.modules.items() if module.__file__}
+    ours = {
+        name if name.split(".")[0] == "uniecg_lite" else file.relative_to(root).as_posix(): file
+        for name, file in files.items()
+    }
+    sources = {name: file.read_text(encoding="utf-8") for name, file in sorted(ours.items())}
     tables = set(re.findall(r'\btable\("(\w+)"\)', "\n".join([code, *sources.values()])))
     files = {path.stem: path for path in (root / "data").glob("*.json") if path.stem in tables}
     hashes = {f"data/{name}.json": hash_of(path.read_text(encoding="utf-8")) for name, path in sorted(files.items())}

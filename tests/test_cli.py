@@ -21,8 +21,7 @@ from typer.testing import CliRunner
 
 from uniecg_lite import cli
 from uniecg_lite.config import BUDGETS, LAPTOP, SMOKE
-from uniecg_lite.course import results
-from uniecg_lite.course.lesson import Lesson, against_budget, confirm, shape, sums
+from uniecg_lite.course.lesson import Lesson, confirm, shape
 from uniecg_lite.drawing import save_page
 from uniecg_lite.ecg import ECG
 from uniecg_lite.errors import UniECGError
@@ -34,7 +33,7 @@ from uniecg_lite.store import PRODUCERS, Store
 from uniecg_lite.studies.grid import STUDIES
 from uniecg_lite.studies.study import verdicts
 
-runner = beside("notebooks/runner.py")
+runner, results = beside("notebooks/runner.py"), beside("notebooks/run_results.py")
 
 COMMANDS = (
     "run",
@@ -534,12 +533,12 @@ def test_every_notebook_starts_from_what_earlier_ones_make():
 
 def test_a_run_says_whether_it_kept_its_budget():
     seconds = {f"{k:02d}": 200.0 for k in range(11)}
-    whole, part = against_budget(LAPTOP, seconds).split("; ")
+    whole, part = results.against_budget(LAPTOP, seconds).split("; ")
     assert whole == "all notebooks 2200 s, within the budget of 3000 s by 800 s"
     assert part == "00 to 10 2200 s, over the budget of 2100 s by 100 s"
-    assert "3100 s, over the budget of 3000 s by 100 s" in against_budget(LAPTOP, {**seconds, "18": 900.0})
+    assert "3100 s, over the budget of 3000 s by 100 s" in results.against_budget(LAPTOP, {**seconds, "18": 900.0})
     assert SMOKE.seconds_all == 360
-    whole = sums(BUDGETS)
+    whole = results.sums(BUDGETS)
     assert whole["total_all"] <= LAPTOP.seconds_all and whole["total"] <= LAPTOP.seconds_budget
 
 

@@ -1,14 +1,14 @@
-"""simulator.criteria: waves are measured where they are, and what the truth calls a finding is one by the textbook."""
+"""benchmarks/criteria: waves are measured where they are, and what the truth calls a finding is one by the textbook."""
 
 import numpy as np
 import pytest
 import torch
+from criteria.measures import Measured, deflections, measure_signal
+from criteria.rules import criteria_pass, diagnose
 
 from uniecg_lite.errors import BadECG
 from uniecg_lite.findings import CODES
 from uniecg_lite.leads import LEADS, from_independent
-from uniecg_lite.simulator.criteria.measures import Measured, deflections, measure_signal
-from uniecg_lite.simulator.criteria.rules import criteria_pass, diagnose
 from uniecg_lite.simulator.simulate import simulate
 
 HZ, SEED, POOL, ENOUGH = 500.0, 23, 4000, 20

@@ -30,7 +30,7 @@ def test_who_is_asked_for_is_not_who_is_compared_with(room):
     assert len(room.theirs) == len(room.requests) >= room.n and len(room.real) == 2 * room.n
     theirs = room.reader.features(standard(room.theirs[: room.n]))
     assert torch.cdist(theirs, room.real).min() > 1e-3
-    assert len(room.known) == len(room.ecgs), "memory is looked for in all training ECGs"
+    assert len(room.known) == len(room.hearts[0]), "memory is looked for in all training ECGs"
 
 
 def test_rare_findings_are_those_with_the_fewest_examples(room):
@@ -77,7 +77,7 @@ def test_the_runner_knows_the_study(chain, tmp_path, monkeypatch):
 
 def test_a_quick_look_takes_the_first_training_patients_alone(chain, room):
     quick = making.StudyContext(chain, training=40)
-    assert len(quick.known) == len(quick.ecgs) == 40 < len(room.known)
+    assert len(quick.known) == len(quick.hearts[0]) == 40 < len(room.known)
     assert torch.allclose(quick.known, room.known[:40], atol=1e-4)
     assert quick.requests[: quick.n] == room.requests[: room.n]
 

@@ -32,9 +32,9 @@ DRAWN = [
     {"room": "sinus and clear", "all": ["SR", "clear"], "none": ["HYPOK", "BIGU"]},
     {"draw": [{"code": "UWAVE", "share": 0.9, "room": "sinus and clear"}]},
 ]
-SIMULATOR = {  # file -> (what stands there, what is put before it)
-    "waves.py": ('HYPOK": u.between', "UWAVE "),
-    "criteria/rules.py": (
+CODE = {  # file -> (what stands there, what is put before it)
+    "uniecg_lite/simulator/waves.py": ('HYPOK": u.between', "UWAVE "),
+    "benchmarks/criteria/rules.py": (
         '        "BRUG": brugada,\n',
         '        "UWAVE": clear & ((u >= 0.1).sum(1) >= 2),\n',
     ),
@@ -43,6 +43,7 @@ CHECK = """
 import random
 from dataclasses import replace
 import torch
+from criteria.rules import criteria_pass
 from uniecg_lite.encoders import GROUPS, targets
 from uniecg_lite.findings import CODES, NAMES, Reading, readings, report
 from uniecg_lite.language.conversations import Corpus, notes
@@ -52,7 +53,6 @@ from uniecg_lite.language.requests import Request
 from uniecg_lite.language.wording import fill
 from uniecg_lite.metrics.grounded import grounded_one
 from uniecg_lite.metrics.evidence import CARRIERS, GROUP
-from uniecg_lite.simulator.criteria.rules import criteria_pass
 from uniecg_lite.simulator.simulate import simulate
 
 new, name, rng = "UWAVE", NAMES["UWAVE"], random.Random(0)
@@ -100,28 +100,28 @@ def put_before(path: Path, *pairs: tuple[str, str]) -> None:
 
 
 def test_a_new_finding_needs_four_files(tmp_path):
-    for part in ("uniecg_lite", "data"):
+    parts = ("uniecg_lite", "data", "benchmarks/criteria")
+    for part in parts:
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     tables = [tmp_path / "data" / name for name in ("findings.json", "hearts.json")]
     rows, hearts = (json.loads(table.read_text(encoding="utf-8")) for table in tables)
     tables[0].write_text(json.dumps([*rows[:-1], ROW, rows[-1]]), encoding="utf-8")
     tables[1].write_text(json.dumps(hearts | {"prevalence": hearts["prevalence"] + DRAWN}), encoding="utf-8")
-    simulator = tmp_path / "uniecg_lite" / "simulator"
-    for name, pair in SIMULATOR.items():
-        put_before(simulator / name, pair)
+    for name, pair in CODE.items():
+        put_before(tmp_path / name, pair)
     old = {
         path.relative_to(ROOT): path.read_bytes()
-        for part in ("uniecg_lite", "data")
+        for part in parts
         for path in (ROOT / part).rglob("*.*")
         if path.suffix in (".py", ".json")
     }
     edited = [path for path, content in old.items() if (tmp_path / path).read_bytes() != content]
-    assert len(edited) == len(tables) + len(SIMULATOR) == 4, edited
+    assert len(edited) == len(tables) + len(CODE) == 4, edited
     ran = subprocess.run(
         [sys.executable, "-c", CHECK],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(tmp_path / "benchmarks")])},
         capture_output=True,
         text=True,
     )

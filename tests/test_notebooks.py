@@ -13,10 +13,10 @@ import pytest
 
 from uniecg_lite.cli import app
 from uniecg_lite.config import BUDGETS
-from uniecg_lite.course import results
-from uniecg_lite.course.lesson import SUMS, beside, check, sums
+from uniecg_lite.course.lesson import beside, check
 from uniecg_lite.studies.study import STUDIES_FOLDER, paired, summary
 
+results = beside("notebooks/run_results.py")
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("[0-9][0-9].ipynb"))
@@ -378,9 +378,9 @@ def test_results_files_are_whole():
             continue  # see test_stored.py
         result = json.loads(path.read_text(encoding="utf-8"))
         assert path.name.startswith(f"{result['profile']}.{result['machine']}")
-        parts = {key: value for key, value in result["seconds"].items() if key not in SUMS}
-        kept = {key: value for key, value in result["seconds"].items() if key in SUMS}
-        assert {key: sums(parts, result.get("starts"))[key] for key in kept} == pytest.approx(kept, abs=1)
+        parts = {key: value for key, value in result["seconds"].items() if key not in results.SUMS}
+        kept = {key: value for key, value in result["seconds"].items() if key in results.SUMS}
+        assert {key: results.sums(parts, result.get("starts"))[key] for key in kept} == pytest.approx(kept, abs=1)
         assert {n for n in NUMBERS if n <= "10"} <= set(parts) <= set(NUMBERS)
         assert not result["commit"].startswith("unknown")
         assert all(isinstance(value, (int, float)) for value in result["metrics"].values())
@@ -388,12 +388,13 @@ def test_results_files_are_whole():
 
 def test_parts_of_the_course_have_sums_of_their_own():
     first = {f"{k:02d}": 1.0 for k in range(11)}
-    assert sums({}) == {} and sums(first) == {"total_all": 11.0, "total": 11.0}
+    assert results.sums({}) == {} and results.sums(first) == {"total_all": 11.0, "total": 11.0}
     parts = {"total": 11.0, "total_11_14": 7.0, "total_15_18": 20.0}
-    assert sums({**first, "11": 3.0, "14": 4.0, "15": 20.0}) == {"total_all": 38.0} | parts
-    beside = sums({"03": 10.0, "06": 4.0, "11": 5.0, "12": 1.0}, {"03": 0.0, "06": 8.0, "11": 9.0, "12": 20.0})
-    assert beside == {"total": 12.0, "total_11_14": 6.0, "total_all": 15.0}, "two at the same time count once"
-    covered = {name: [n for n in NUMBERS if low <= n <= high] for name, (low, high) in SUMS.items()}
+    assert results.sums({**first, "11": 3.0, "14": 4.0, "15": 20.0}) == {"total_all": 38.0} | parts
+    seconds, starts = {"03": 10.0, "06": 4.0, "11": 5.0, "12": 1.0}, {"03": 0.0, "06": 8.0, "11": 9.0, "12": 20.0}
+    together = results.sums(seconds, starts)
+    assert together == {"total": 12.0, "total_11_14": 6.0, "total_all": 15.0}, "two at the same time count once"
+    covered = {name: [n for n in NUMBERS if low <= n <= high] for name, (low, high) in results.SUMS.items()}
     assert covered["total_all"] == NUMBERS == sorted(n for name in parts for n in covered[name])
 
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from criteria.measures import measure_signal
+from criteria.rules import criteria_pass
 from scipy.signal import butter, resample_poly, sosfiltfilt
 from scipy.stats import ks_2samp
 
@@ -23,8 +25,6 @@ from uniecg_lite.findings import CODES, LIMITS, Reading, readings, report, st_le
 from uniecg_lite.leads import CHEST, LEADS
 from uniecg_lite.metrics.grounded import grounded_one
 from uniecg_lite.metrics.reports import finding_scores, report_scores, table_of
-from uniecg_lite.simulator.criteria.measures import measure_signal
-from uniecg_lite.simulator.criteria.rules import criteria_pass
 from uniecg_lite.simulator.sample import sample
 from uniecg_lite.simulator.simulate import simulate
 

@@ -25,7 +25,7 @@ from uniecg_lite.ecg import ECG
 from uniecg_lite.encoders import MEASURED, FactProbes, targets
 from uniecg_lite.errors import BadArtifact, BadECG, BadRequest
 from uniecg_lite.findings import CODES, FACTS, LEAD_SIGNS, NAMES, RHYTHMS, report
-from uniecg_lite.generator.generator_stages import clean_ecgs
+from uniecg_lite.generator.generator_stages import clean_hearts
 from uniecg_lite.known import loss_of_known
 from uniecg_lite.language.conversations import Corpus, notes
 from uniecg_lite.leads import LEADS
@@ -533,12 +533,12 @@ def test_a_simulated_truth_is_known_throughout():
 
 def test_the_generator_learns_real_records_as_they_were_recorded(mixed):
     train = mixed["train"]
-    out, real = clean_ecgs(train), np.array(train.column("labels_from")) != "simulator"
+    out, real = clean_hearts(train)[0], np.array(train.column("labels_from")) != "simulator"
     assert out.shape == (len(train), 12, 1024) and out.isfinite().all()
     kept = train.signal(np.flatnonzero(real))
     assert (out[real][..., ::128] - kept[..., ::125]).abs().max() < 0.05, "the same curve at another rate"
     simulated = train.labelled("simulator")
-    assert torch.equal(out[~real], clean_ecgs(simulated))
+    assert torch.equal(out[~real], clean_hearts(simulated)[0])
 
 
 # --- memory

@@ -148,6 +148,30 @@ def test_modules_are_found_through_each_other_and_in_functions(package):
     assert {name for name in found if found[name] != new[name]} == {"uniecg_lite.rooms.b", "data/sizes.json"}
 
 
+def test_files_beside_the_package_are_modules_of_a_notebook_too(package):
+    judge = package.parent / "benchmarks" / "judge"
+    judge.mkdir(parents=True)
+    for name, text in {
+        "__init__": "",
+        "rules": "from .measures import ONE",
+        "measures": "from uniecg_lite.c import THREE",
+    }.items():
+        (judge / f"{name}.py").write_text(text)
+    (judge.parent / "speeds.py").write_text("import judge\n")
+    cells = [nbformat.v4.new_code_cell('rules = beside("benchmarks/judge/rules.py")')]
+    found, names = stored.modules(cells, package.parent), ("__init__", "rules", "measures")
+    paths = {f"benchmarks/judge/{name}.py" for name in names}
+    assert set(found) == {*paths, "uniecg_lite", "uniecg_lite.c", "data/sizes.json"}
+    (judge / "measures.py").write_text("from uniecg_lite.c import THREE as ONE\n")
+    new = stored.modules(cells, package.parent)
+    assert [name for name in found if found[name] != new[name]] == ["benchmarks/judge/measures.py"]
+
+
+def test_a_changed_rule_makes_the_notebooks_that_judge_by_it_stale():
+    for path in (NOTEBOOKS[15], NOTEBOOKS[18]):
+        assert "benchmarks/criteria/rules.py" in stored.modules(stored.code_cells(path))
+
+
 def test_stale_names_the_modules_that_have_changed(tmp_path, monkeypatch):
     path = Path(shutil.copy(NOTEBOOKS[1], tmp_path))
     known = stored.record(path)

@@ -14,7 +14,6 @@ from uniecg_lite import cohort
 from uniecg_lite.beats import measure_beat
 from uniecg_lite.checkpoints import save_part
 from uniecg_lite.config import LAPTOP, SMOKE, Training
-from uniecg_lite.course import results
 from uniecg_lite.errors import BadRequest, UniECGError
 from uniecg_lite.findings import CODES, RHYTHMS, table
 from uniecg_lite.language.conversations import Corpus
@@ -286,7 +285,7 @@ def test_every_claim_needs_metrics_of_known_variants_and_has_rules_about_them():
 
 
 def test_the_readme_table_shows_every_system_beside_the_paper(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(publish.results, "RESULTS", tmp_path)
     a_table(tmp_path / "studies", [40, 41, 42], [50, 51, 52])
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- table:begin -->\nold\n<!-- table:end -->\nafter\n")

@@ -21,6 +21,14 @@ ROOT = CHECKOUT or Path.cwd()  # holds artifacts/, results/ and, in a checkout, 
 DATA = (CHECKOUT or PACKAGE) / "data"  # pyproject.toml puts the checkout's data/ into the wheel
 
 
+def importable(file: Path) -> tuple[Path, str]:
+    """The folder from which Python imports a file, and the file's name there: `criteria.rules` in the folder above."""
+    folder, name = file.parent, file.stem
+    while (folder / "__init__.py").exists():
+        folder, name = folder.parent, f"{folder.name}.{name}"
+    return folder, name
+
+
 def beside(path: str, command: str = ""):
     """A Python file of the checkout that is no part of the package, as a module: `beside("benchmarks/bench.py")`.
 
@@ -33,6 +41,7 @@ def beside(path: str, command: str = ""):
     place = ROOT / path
     sentence = f"There is no {place}: it belongs to the repository, so run this in a checkout of it."
     require(place.exists(), sentence, BadArtifact)
-    if str(place.parent) not in sys.path:
-        sys.path.insert(0, str(place.parent))
-    return importlib.import_module(place.stem)
+    folder, name = importable(place)
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    return importlib.import_module(name)

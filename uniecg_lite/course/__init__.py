@@ -1,1 +1,1 @@
-"""The frame of the notebooks: lessons, results, checks."""
+"""The frame of the notebooks: lessons, checks."""

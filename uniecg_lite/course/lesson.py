@@ -6,50 +6,19 @@ Notebook NN has `notebooks/exercises/nNN.py` with `EXERCISES`: number -> (test o
 
 import inspect
 import json
-import math
 import os
 import textwrap
 import time
 from collections import Counter
 from contextlib import suppress
-from itertools import accumulate
 
 import torch
 import transformers
 
-from ..config import Profile
 from ..config import profile as find_profile
 from ..paths import beside
 from ..store import Store, write_text
 from ..training import device_and_why, quiet_libraries
-
-# what the seconds of notebooks are summed up in: all that a user waits for, and from one system's first to its last
-SUMS = {"total_all": ("00", "18"), "total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
-
-
-def sums(seconds: dict[str, float], starts: dict[str, float] | None = None) -> dict[str, float]:
-    """How long some notebook of each part of the course ran, see `SUMS`: two at the same time count once.
-
-    Args:
-        seconds: of notebooks, by number.
-        starts: when each began, s; one after the other by default.
-    """
-    starts, out = starts or dict(zip(seconds, accumulate([0.0, *seconds.values()]))), {}
-    for name, (low, high) in SUMS.items():
-        spans = sorted((starts[k], starts[k] + s) for k, s in seconds.items() if low <= k <= high)
-        ends = accumulate((end for _, end in spans), max, initial=-math.inf)  # of all that began before
-        out |= {name: sum(max(0.0, end - max(start, last)) for (start, end), last in zip(spans, ends))} if spans else {}
-    return out
-
-
-def against_budget(profile: Profile, seconds: dict[str, float], starts: dict[str, float] | None = None) -> str:
-    """One line: the time of notebooks by number, all and 00 to 10, within or over the profile's budget."""
-    budgets = (("total_all", "all notebooks", profile.seconds_all), ("total", "00 to 10", profile.seconds_budget))
-    spent = [(what, most, sums(seconds, starts).get(name, 0)) for name, what, most in budgets]
-    return "; ".join(
-        f"{what} {s:.0f} s, {'within' if s <= most else 'over'} the budget of {most} s by {abs(most - s):.0f} s"
-        for what, most, s in spent
-    )
 
 
 class Lesson:

@@ -29,11 +29,6 @@ MISSED = 0.25  # standard deviation of the noise on their conditions: no mapper 
 PEAK_AFTER = 0.045  # s from the onset of a usual QRS complex to its R peak
 
 
-def clean_ecgs(cohort: Cohort) -> Tensor:
-    """The first of `clean_hearts`: (N, 12, 1024) mV."""
-    return clean_hearts(cohort)[0]
-
-
 def clean_hearts(cohort: Cohort, batch: int = 250) -> tuple[Tensor, Events]:
     """The cohort's simulated patients again, clean, at 102.4 Hz, first beats aligned; real ones as they were recorded.
 

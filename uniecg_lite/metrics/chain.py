@@ -10,7 +10,7 @@ from ..beats import heart_rate
 from ..cohort import Cohort
 from ..ecg_image import raster
 from ..findings import readings
-from ..generator.generator_stages import clean_ecgs
+from ..generator.generator_stages import clean_hearts
 from ..language.conversations import Corpus
 from ..language.report_parser import parse_report
 from ..language.requests import Request
@@ -57,7 +57,7 @@ def generated_metrics(
 
     The distribution is compared with that of clean ECGs of this cohort's patients, held out from training.
     """
-    held_out, generated = (reader.features(standard(x)) for x in (clean_ecgs(cohort), signal))
+    held_out, generated = (reader.features(standard(x)) for x in (clean_hearts(cohort)[0], signal))
     grey = unsure(readings(cohort.truth(range(len(requests)))))
     follows = control(reader, signal, *requested(requests), grey)
     follows |= person_scores(held_out, generated, cohort.truth()["female"], cohort.truth()["age"])

@@ -22,7 +22,7 @@ from ..generator.denoiser import new_denoiser
 from ..generator.diffusion import FAULTS, PUBLISHED, Design, with_faults
 from ..generator.event_plan import HZ, PLAN, Events
 from ..generator.generator import Generator
-from ..generator.generator_stages import clean_ecgs, clean_hearts, train_denoiser, train_vae
+from ..generator.generator_stages import clean_hearts, train_denoiser, train_vae
 from ..generator.vae import LATENT, VAE, expand
 from ..language.conversations import Corpus
 from ..language.requests import Request
@@ -101,7 +101,7 @@ class StudyContext:
         known = self.corpus.carriers
         self.rare = tuple(sorted(known, key=lambda code: len(known[code]))[:RARE])
         carriers = {row for code in self.rare for row in everyone.carriers[code][-CARRIERS:]}
-        rows, held_out, rng = [*range(n), *sorted(carriers)], clean_ecgs(test), random.Random(1)
+        rows, held_out, rng = [*range(n), *sorted(carriers)], clean_hearts(test)[0], random.Random(1)
         self.requests = [everyone.requests[row].few_measures(rng) for row in rows]  # of n patients, then of m carriers
         self.theirs = held_out[rows]  # (n + m, 12, 1024) their own clean ECGs
         self.real = self.reader.features(standard(held_out[n : 3 * n]))  # (2 n, 256) of other held-out patients
@@ -113,15 +113,10 @@ class StudyContext:
         """The training patients' clean ECGs (N, 12, 1024) mV and their events."""
         return clean_hearts(self.train)
 
-    @property
-    def ecgs(self) -> torch.Tensor:
-        """(N, 12, 1024) mV, the first of `hearts`."""
-        return self.hearts[0]
-
     @cached_property
     def known(self) -> torch.Tensor:
         """(N, 256) features of the training ECGs."""
-        return self.reader.features(standard(self.ecgs))
+        return self.reader.features(standard(self.hearts[0]))
 
     def material(self, generated: Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """`Generator.material` of the training ECGs, kept for designs that share it: with the chain's VAE, most do."""
@@ -175,11 +170,11 @@ def measure(room: StudyContext, variant: str, seed: int, folder: Path) -> dict[s
     )
     if variant == "retrieval":
         likeness = F.normalize(wanted, dim=1) @ F.normalize(known, dim=1).T  # (B, N)
-        return scores(room, room.ecgs[likeness.argmax(1)])
+        return scores(room, room.hearts[0][likeness.argmax(1)])
     width = known.shape[1]
     model = ConditionalVAE(equal_width(size(room.generator.denoiser), width), width).to(device)
     budget, plans = room.store.profile.study_denoiser, room.material(room.generator)[1]
-    train_vae(model, room.ecgs, budget, seed, folder / "conditional_vae", known, plans)
+    train_vae(model, room.hearts[0], budget, seed, folder / "conditional_vae", known, plans)
     plan = room.generator.plan(wanted.to(device), torch.Generator().manual_seed(seed))
     return scores(room, model.signals(wanted.to(device), plan, seed).cpu()) | {"parameters": size(model)}
 
@@ -189,7 +184,7 @@ def trained(room: StudyContext, design: Design, seed: int, folder: Path) -> Gene
     P, chain, vae, device = room.store.profile, room.generator, room.generator.vae, device_and_why()[0]
     if design.free_leads:
         vae = VAE(P.vae_width, free_leads=True).to(device)
-        train_vae(vae, room.ecgs, P.vae, seed, folder / "vae")
+        train_vae(vae, room.hearts[0], P.vae, seed, folder / "vae")
     torch.manual_seed(seed)
     net = new_denoiser(design, P.unet_width, chain.condition.settings["width"]).to(device)
     parts = vae, chain.condition, chain.rhythm, chain.templates, net

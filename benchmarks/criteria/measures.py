@@ -8,8 +8,9 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 from torch.nn.utils.rnn import pad_sequence
 
-from ...errors import BadECG, require
-from ...leads import LEADS, in_leads
+from uniecg_lite.errors import BadECG, require
+from uniecg_lite.leads import LEADS, in_leads
+
 from . import complexes
 from .complexes import Beats, find_beats, sharpness, speed
 from .delineation import deflections, j_notch, p_wave, qrs_bounds, t_wave, without_t

@@ -11,8 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
-from ...errors import require
-from ...leads import ROWS as INDEPENDENT
+from uniecg_lite.errors import require
+from uniecg_lite.leads import ROWS as INDEPENDENT
 
 BEFORE, AFTER = 0.50, 0.75  # s of the representative beat before and after its reference point
 ALIKE = 0.83  # correlation of two complexes over all leads above which they have one shape

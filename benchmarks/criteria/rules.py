@@ -11,8 +11,9 @@ data/findings.json, where each has its source. Durations are given a sample's gr
 import torch
 from torch.nn.functional import pad
 
-from ...findings import CODES, HIDES, LIMITS, LOW_SWING, Q_MS, ST_DOWN, T_INVERTED, column, st_level
-from ...leads import CHEST, FLAT_T, LEADS, NEIGHBOURS, any_pair, in_leads
+from uniecg_lite.findings import CODES, HIDES, LIMITS, LOW_SWING, Q_MS, ST_DOWN, T_INVERTED, column, st_level
+from uniecg_lite.leads import CHEST, FLAT_T, LEADS, NEIGHBOURS, any_pair, in_leads
+
 from .measures import Measured, measure_signal
 
 GRACE_MS, GRACE_DEG = 1.0, 5.0

@@ -1,18 +1,22 @@
-"""The results table: gathered by the chain, read by README and by notebook 10."""
+"""A run's results: its results file, gathered from all notebooks, how long these took, and the table of aims.
+
+README's tables and notebook 10 show them.
+"""
 
 import json
+import math
 import platform
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 
-from ..config import LAPTOP
-from ..findings import table
-from ..paths import ROOT
-from ..store import Store, commit, machine, write_text
-from ..studies.study import claim_metrics, markdown, verdicts
-from .lesson import sums
+from uniecg_lite.config import LAPTOP, Profile
+from uniecg_lite.findings import table
+from uniecg_lite.paths import ROOT
+from uniecg_lite.store import Store, commit, machine, write_text
+from uniecg_lite.studies.study import claim_metrics, markdown, verdicts
 
 RESULTS = ROOT / "results"
 
@@ -21,19 +25,37 @@ AIMS = {
     name: (getattr(LAPTOP, aim) if isinstance(aim, str) else aim, direction, what)
     for name, (aim, direction, what) in table("aims").items()
 }
-# metric -> its sum, see `lesson.SUMS`
+# metric -> its sum, see `SUMS`
 SECONDS = {"seconds.total_all": "total_all", "seconds.total": "total", "seconds.diagecg": "total_11_14"}
 PARTS = ("vae", "condition", "reading", "rhythm", "templates", "denoiser")  # of DiffuSETS
 TRAINED = {*(f"diffusets.{part}_seconds" for part in PARTS), "tokens.seconds", "mapper.seconds"}  # to make ECGs
+# what the seconds of notebooks are summed up in: all that a user waits for, and from one system's first to its last
+SUMS = {"total_all": ("00", "18"), "total": ("00", "10"), "total_11_14": ("11", "14"), "total_15_18": ("15", "18")}
 
 
-def derived(metrics: dict[str, float]) -> dict[str, float]:
-    """Figures that follow from those of several notebooks."""
-    trained = sum(metrics[name] for name in sorted(TRAINED)) if metrics.keys() >= TRAINED else None
-    direct, unified = metrics.get("generation.fid"), metrics.get("generation.unified_fid")
-    ratio = unified / direct if direct and unified is not None else None
-    out = {"generation.chain_seconds": trained, "generation.fid_ratio_unified_to_direct": ratio}
-    return {name: value for name, value in out.items() if value is not None}
+def sums(seconds: dict[str, float], starts: dict[str, float] | None = None) -> dict[str, float]:
+    """How long some notebook of each part of the course ran, see `SUMS`: two at the same time count once.
+
+    Args:
+        seconds: of notebooks, by number.
+        starts: when each began, s; one after the other by default.
+    """
+    starts, out = starts or dict(zip(seconds, accumulate([0.0, *seconds.values()]))), {}
+    for name, (low, high) in SUMS.items():
+        spans = sorted((starts[k], starts[k] + s) for k, s in seconds.items() if low <= k <= high)
+        ends = accumulate((end for _, end in spans), max, initial=-math.inf)  # of all that began before
+        out |= {name: sum(max(0.0, end - max(start, last)) for (start, end), last in zip(spans, ends))} if spans else {}
+    return out
+
+
+def against_budget(profile: Profile, seconds: dict[str, float], starts: dict[str, float] | None = None) -> str:
+    """One line: the time of notebooks by number, all and 00 to 10, within or over the profile's budget."""
+    budgets = (("total_all", "all notebooks", profile.seconds_all), ("total", "00 to 10", profile.seconds_budget))
+    spent = [(what, most, sums(seconds, starts).get(name, 0)) for name, what, most in budgets]
+    return "; ".join(
+        f"{what} {s:.0f} s, {'within' if s <= most else 'over'} the budget of {most} s by {abs(most - s):.0f} s"
+        for what, most, s in spent
+    )
 
 
 def run_file(store: Store) -> Path:
@@ -79,6 +101,18 @@ def as_text(about: dict, metrics: dict[str, float]) -> str:
     """A results file: what is known of the run, its figures, and the verdicts that follow from them."""
     rounded = {key: round(value, 4) for key, value in sorted(metrics.items())}
     return json.dumps({**about, "metrics": rounded, "claims": verdicts(metrics)}, indent=1) + "\n"
+
+
+# --- Figures of a run, and the table of aims.
+
+
+def derived(metrics: dict[str, float]) -> dict[str, float]:
+    """Figures that follow from those of several notebooks."""
+    trained = sum(metrics[name] for name in sorted(TRAINED)) if metrics.keys() >= TRAINED else None
+    direct, unified = metrics.get("generation.fid"), metrics.get("generation.unified_fid")
+    ratio = unified / direct if direct and unified is not None else None
+    out = {"generation.chain_seconds": trained, "generation.fid_ratio_unified_to_direct": ratio}
+    return {name: value for name, value in out.items() if value is not None}
 
 
 def studied(store: Store) -> dict[str, float]:
