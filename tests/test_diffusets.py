@@ -20,6 +20,7 @@ from uniecg_lite.generator.event_plan import (
     MOST_EVENTS,
     PLAN,
     QRS,
+    SECONDS,
     EventModel,
     Events,
     _place,

@@ -317,7 +317,6 @@ def test_wishes_are_read_once_as_they_would_be_in_a_step():
     assert torch.equal(again[0], states) and torch.equal(again[1], wanted), "the seed decides"
 
 
-
 def test_some_steps_of_stage_2_show_ecgs_to_be_read_or_beside_a_wish(whole, views):
     corpus, few = tiny.corpus(), CachedTokens(views.signal[:40], views.image[:40])
     collator, asked, kinds = Collator(whole, corpus), whole.ecg_ids[:1], set()
