@@ -673,9 +673,9 @@ def test_a_damaged_file_is_named(chain, name, file, message):
         path.write_bytes(good)
 
 
-def test_a_folder_of_another_model_and_no_folder_are_one_sentence(tmp_path):
+def test_a_folder_of_version_1_and_no_folder_are_one_sentence(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"ecg_tokens": 8, "ecg_ids": [1], "mapper": {}}))
-    with pytest.raises(BadArtifact, match=r"The model in .* is damaged \(.*\): run its notebook again"):
+    with pytest.raises(BadArtifact, match=r"written by version 0\.1: run notebooks 02 to 08 again"):
         UniECG.from_pretrained(tmp_path)
     for absent in (tmp_path / "absent", "nobody/nothing"):
         with pytest.raises(BadArtifact, match="There is no model in"):

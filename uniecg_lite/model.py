@@ -24,6 +24,7 @@ from .generator.generator import Generator
 from .llm import IGNORED, ECGLanguageModel, load_llm
 from .training import device_and_why, inference, unfused
 
+FORMAT = 2  # of a model folder
 POOL = 8  # encoder tokens in one token of the language model, where they only follow the record in time
 PARTS = ("phi_s", "phi_v", "w_ts", "w_tsi", "mapper")  # with weights in `model.safetensors`
 
@@ -245,6 +246,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         if self.generator is not None:
             self.generator.save_pretrained(save_directory / "generator")
         about = {
+            "format": FORMAT,
             "stage": self.stage,
             "encoders": {name: getattr(self, name).settings for name in ("phi_s", "phi_v")},
             "ecg_tokens": len(self.ecg_ids),
@@ -262,12 +264,14 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
             hub: of `huggingface_hub.snapshot_download`, such as `revision` and `token`.
 
         Raises:
-            BadArtifact: no model there, or damaged; the message says what to run.
+            BadArtifact: no model there, one of version 0.1, or damaged; the message says what to run.
         """
         with refused(f"There is no model in {folder}: run notebook 08, or give another folder.", BadArtifact):
             folder = Path(folder if Path(folder).is_dir() else snapshot_download(str(folder), **hub))
         with refused(f"The model in {folder} is damaged ({{reason}}): run its notebook again.", BadArtifact):
             about = json.loads((folder / "config.json").read_text())
+            sentence = f"{folder} was written by version 0.1: run notebooks 02 to 08 again (make run)."
+            require(about.get("format") == FORMAT, sentence, BadArtifact)
             encoders = SignalEncoder(**about["encoders"]["phi_s"]), ImageEncoder(**about["encoders"]["phi_v"])
             model = cls(*load_llm(folder / "llm"), *encoders, about["stage"])
             model.mapper = Mapper(**about["mapper"]) if about["mapper"] else None
