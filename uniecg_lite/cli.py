@@ -46,7 +46,7 @@ def run(
 
 @app.command()
 def interpret(
-    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a page of this project as an image.")],
+    path: Annotated[Path, typer.Argument(help="WFDB record, CSV, .npy, .npz, or a picture of an ECG page.")],
     prompt: Annotated[str, typer.Option(help="What to ask.")] = "Interpret this ECG.",
     hz: Annotated[float | None, typer.Option(help="Sampling rate, where the file does not say it.")] = None,
     unit: Annotated[str | None, typer.Option(help="nV, uV, mV or V, where the file does not say it.")] = None,

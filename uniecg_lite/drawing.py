@@ -1,7 +1,6 @@
 """What do people see? ECG paper, comparisons, pages to print and read back, small plots that notebooks share.
 
-A page is an image file in colours that let the trace be told from everything else: only the trace is black; grid, lead
-names and notes are coloured. So ink is what is dark in all three colour channels.
+A page is an image file: the trace is black; grid, lead names and notes are coloured. `page` reads such pictures.
 """
 
 import io
@@ -15,26 +14,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image, ImageOps
+from PIL import Image
 
 from . import ecg_image as paper
 from .ecg_io import saving
-from .errors import BadECG, BadRequest, refused, require
+from .errors import BadRequest, require
 from .leads import LEADS
+from .page import HZ, digitise
 
 FINE, COARSE, TRACE = "#fbdde2", "#f2a9b6", "black"
 MARK = "#7fb8e6"  # of evidence
-TEXT = "#4a5fc4"  # its blue is brighter than DARK, so it is no ink
+TEXT = "#4a5fc4"
 TRACE_MM = 0.5  # as thick as the raster's
 NOTICE = "Educational, not for diagnosis"
 MM_PER_INCH, POINTS_PER_INCH = 25.4, 72
 TITLE_LENGTH = 125  # letters of a title of size 10 that fit on the page; a longer one is set smaller
 COMPARE_S, COMPARE_LEADS = 3.0, ("II", "V1", "V5")
-PAGE_PX_PER_MM, MIN_PX_PER_MM = 8, 2  # of a page as it is written, and as it is still read
-DARK = 160  # a pixel is ink as far as its brightest channel stays below this
-MIN_COLOUR = 12  # at least one pixel differs this much between its channels
-MIN_COLUMNS, MAX_INK = 0.5, 0.25  # shares of the image columns that hold ink, and of the paper that is ink
-NAME_BLUE, NAME_MM, MIN_NAMES = 45, (12.0, 6.5), 0.9  # blue above red and green; width, height of a name; share there
+PAGE_PX_PER_MM = 8  # of a page as it is written
 
 
 def figure(ecg, title: str | None = None, dpi: float = 72, marks=()) -> Figure:
@@ -159,49 +155,21 @@ def save_page(ecg, path: str | Path) -> Path:
 
 
 def read_page(path: str | Path) -> torch.Tensor:
-    """Read a page made by `save_page` as ink (1, 256, 500) uint8, the form of one image of `raster`.
+    """Read a picture of an ECG page as ink (1, 256, 500) uint8, the form of one image of `raster`.
 
-    The page may have been scaled (540 px wide or more), converted or given an alpha channel, as long as it is whole,
-    upright and in colour. Raises BadECG for anything else.
+    Any page that `page.digitise` reads is drawn again in the raster's layout, as long as it shows what that holds: of
+    each lead its 2.5 s, and 10 s of lead II. Raises BadECG for anything else.
     """
-    path = Path(path)
-    require(path.is_file(), f"There is no file {path}: check the name.")
-    sentence = f"{path.name} is not an image that can be read ({{reason}}): give a PNG or JPEG page."
-    with refused(sentence), Image.open(path) as stored:
-        image = ImageOps.exif_transpose(stored).convert("RGBA")  # upright as its EXIF note says
-        pixels = np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image))[..., :3]  # (h, w, 3)
-    height, width, _ = pixels.shape
-    wide, high = paper.PAGE_MM
-    other = f"The image is {width} x {height} pixels, but a page is {wide:g} x {high:g} mm"
-    whole = abs(width / height / (wide / high) - 1) <= 0.02
-    require(whole, f"{other}: give the whole page, not cropped or turned.")
-    least = round(MIN_PX_PER_MM * wide)
-    require(width >= least, f"The image is only {width} pixels wide: scan the page at {least} pixels or more.")
-    brightest = pixels.max(2)  # (h, w)
-    ink = np.clip(1 - brightest.astype(np.float32) / DARK, 0, 1)  # (h, w)
-    x, y = paper.MARGIN_MM * width / wide, paper.MARGIN_MM * height / high  # px of the margins
-    size, box = (paper.WIDTH, paper.HEIGHT), (x, y, width - x, height - y)
-    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX, box=box))  # (H, W)
-    if (small.max(axis=0) > 0.2).mean() < MIN_COLUMNS:
-        raise BadECG("The page shows no ECG trace: give a page with a black trace on coloured paper.")
-    if small.mean() > MAX_INK:
-        raise BadECG("The image is too dark for an ECG page: give a page with a black trace on light paper.")
-    if (brightest - pixels.min(2)).max() < MIN_COLOUR:
-        raise BadECG("The image has no colour, so the trace cannot be told from the grid: scan the page in colour.")
-    sentence = "The lead names are not where a page has them: give the whole page, upright, not tilted or cropped."
-    require(_names_in_place(pixels), sentence)
-    return torch.from_numpy(np.rint(small * 255).astype(np.uint8))[None]  # (1, H, W)
-
-
-def _names_in_place(pixels: np.ndarray) -> bool:
-    """Whether the blue lead names stand in the upper left corners of their pieces: not in a page turned or cropped."""
-    blue = pixels[..., 2].astype(np.int16) - pixels[..., :2].max(2)  # (h, w) above red and green
-    y, x = np.nonzero(blue > NAME_BLUE)
-    x = (x + 0.5) * paper.PAGE_MM[0] / pixels.shape[1] - paper.MARGIN_MM  # (N,) mm from the paper's upper left corner
-    y = (y + 0.5) * paper.PAGE_MM[1] / pixels.shape[0] - paper.MARGIN_MM
-    inside = (x > -paper.MARGIN_MM / 2) & (x < paper.PAPER_MM[0]) & (y > -paper.MARGIN_MM / 2) & (y < paper.PAPER_MM[1])
-    right = (x % (paper.COLUMN_S * paper.MM_PER_S) < NAME_MM[0]) & (y % paper.STRIP_MM < NAME_MM[1])
-    return right[inside].sum() >= MIN_NAMES * inside.sum()
+    signal = digitise(path).signal  # (12, 1000) mV
+    cells = paper.segments()
+    wanted = [
+        signal[LEADS.index(lead)][round(first * HZ) : round((first + long) * HZ)] for lead, _, first, long in cells
+    ]
+    seconds = np.isfinite(signal).sum(1).min() / HZ
+    short = f"The page shows {seconds:g} s of some leads and no 10 s of lead II, which the model reads as well"
+    fine = all(np.isfinite(piece).all() for piece in wanted)
+    require(fine, f"{short}: give a page with a rhythm strip of lead II, or the recording as a file.")
+    return paper.raster(torch.from_numpy(np.nan_to_num(signal, nan=0.0))[None])[0]
 
 
 def panel(title: str, size: tuple[float, float] = (6.0, 2.6)) -> tuple[Figure, plt.Axes]:

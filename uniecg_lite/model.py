@@ -207,7 +207,7 @@ class UniECG(ECGLanguageModel, ModelHubMixin):
         Args:
             prompt: the user's words.
             ecg: an ECG to read, as signal and as image.
-            image: a PNG page drawn by this project, to read on its own.
+            image: a picture of an ECG page that shows 10 s of lead II, to read on its own.
             seed: of the noise that an ECG is generated from.
             history: prompts and answers before this one, the oldest first; the ECG that was read last is still seen.
 
