@@ -157,7 +157,7 @@ def pretrain(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: P
 
 
 def align_mapper(model: UniECG, corpus: Corpus, plan: Training, seed: int, folder: Path) -> dict:
-    """The loop of notebook 08, as study `mapping` runs it."""
+    """The loop of study `mapping`: mapper and [ECG] rows together."""
     room = SimpleNamespace(generator=model.generator, corpus=corpus)
     return mapping.align(model, room, mapping.Way(), plan, seed, folder)
 
