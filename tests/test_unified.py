@@ -287,21 +287,33 @@ def test_mapper_alignment_leaves_the_row_that_decides(tmp_path):
         assert not torch.equal(p[1:], before[name][1:])
 
 
-@pytest.mark.parametrize("notebook", ["07_ecg_tokens", "07_ecg_tokens beside ECGs", "08_mapper_alignment"])
-def test_the_loop_of_a_notebook_is_the_one_that_studies_run(notebook, tmp_path, views):
-    notebook, _, beside = notebook.partition(" ")
-    shown = {"cached": views} if beside else {}  # study `mapping` trains on words alone
+@pytest.mark.parametrize("shown", [False, True])
+def test_the_loop_of_notebook_07_is_the_one_that_studies_run(shown, tmp_path, views):
+    notebook, shown = "07_ecg_tokens", {"cached": views} if shown else {}
     [cell] = [source for source in tiny.code_cells(notebook) if "for step in loop:" in source]
     mine, theirs, corpus = tiny.whole_model(), tiny.whole_model(), tiny.corpus()
     known = vars(tiny.defined_in(notebook)) | {"model": mine, "corpus": corpus, "new": mine.token_rows(), "seed": 0}
-    known |= {"P": replace(tiny.PROFILE, tokens=tiny.PLAN, mapper=tiny.PLAN), "condition": mine.generator.condition}
-    known |= {"store": tiny.store(tmp_path), "parts": {"mapper": mine.mapper.requires_grad_(True), "llm": mine.llm}}
+    known |= {"P": replace(tiny.PROFILE, tokens=tiny.PLAN), "store": tiny.store(tmp_path)}
     known |= {"train": SimpleNamespace(first=lambda n: None), "encoded": 4}
     known["CachedTokens"] = SimpleNamespace(encode=lambda *parts: shown.get("cached"))
     exec(cell, known)
-    study = train_tokens if notebook.startswith("07") else tiny.align_mapper
-    assert known["loop"].history["loss"] == study(theirs, corpus, tiny.PLAN, 0, tmp_path / "study", **shown)["loss"]
+    assert (
+        known["loop"].history["loss"] == train_tokens(theirs, corpus, tiny.PLAN, 0, tmp_path / "study", **shown)["loss"]
+    )
     assert all(map(torch.equal, mine.state_dict().values(), theirs.state_dict().values()))
+
+
+def test_the_loop_of_notebook_08_trains_the_mapper_alone(tmp_path):
+    [cell] = [source for source in tiny.code_cells("08_mapper_alignment") if "for step in loop:" in source]
+    model = tiny.whole_model()
+    read, wanted = read_wishes(model, model.generator.condition, Collator(model, tiny.corpus()), 64, 0, batch=16)
+    known = vars(tiny.defined_in("08_mapper_alignment")) | {"model": model, "read": read, "wanted": wanted, "seed": 0}
+    known |= {"P": replace(tiny.PROFILE, mapper=tiny.replace(tiny.PLAN, steps=40, lr=3e-3))}
+    before = weights(model)
+    exec(cell, known | {"store": tiny.store(tmp_path), "lesson": SimpleNamespace(device="cpu")}, known)
+    losses = known["loop"].history["mse"]
+    assert changed(model, before) and all(name.startswith("mapper.") for name in changed(model, before))
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_wishes_are_read_once_as_they_would_be_in_a_step():
