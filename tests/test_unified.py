@@ -297,9 +297,8 @@ def test_the_loop_of_notebook_07_is_the_one_that_studies_run(shown, tmp_path, vi
     known |= {"train": SimpleNamespace(first=lambda n: None), "encoded": 4}
     known["CachedTokens"] = SimpleNamespace(encode=lambda *parts: shown.get("cached"))
     exec(cell, known)
-    assert (
-        known["loop"].history["loss"] == train_tokens(theirs, corpus, tiny.PLAN, 0, tmp_path / "study", **shown)["loss"]
-    )
+    history = train_tokens(theirs, corpus, tiny.PLAN, 0, tmp_path / "study", **shown)
+    assert known["loop"].history["loss"] == history["loss"]
     assert all(map(torch.equal, mine.state_dict().values(), theirs.state_dict().values()))
 
 

@@ -1,6 +1,7 @@
 """What do people see? ECG paper, comparisons, pages to print and read back, small plots that notebooks share.
 
-A page is an image file: the trace is black; grid, lead names and notes are coloured. `page` reads such pictures.
+A page is an image file: the trace is black; grid, lead names and notes are coloured, so that the ink of a page of this
+project can be taken as it is. `page` reads pictures of other pages.
 """
 
 import io
@@ -20,17 +21,21 @@ from . import ecg_image as paper
 from .ecg_io import saving
 from .errors import BadRequest, require
 from .leads import LEADS
-from .page import HZ, digitise
+from .page import HZ, digitise, open_picture
 
 FINE, COARSE, TRACE = "#fbdde2", "#f2a9b6", "black"
 MARK = "#7fb8e6"  # of evidence
-TEXT = "#4a5fc4"
+TEXT = "#4a5fc4"  # its blue is brighter than DARK, so it is no ink
 TRACE_MM = 0.5  # as thick as the raster's
 NOTICE = "Educational, not for diagnosis"
 MM_PER_INCH, POINTS_PER_INCH = 25.4, 72
 TITLE_LENGTH = 125  # letters of a title of size 10 that fit on the page; a longer one is set smaller
 COMPARE_S, COMPARE_LEADS = 3.0, ("II", "V1", "V5")
-PAGE_PX_PER_MM = 8  # of a page as it is written
+PAGE_PX_PER_MM, MIN_PX_PER_MM = 8, 2  # of a page as it is written, and as its ink is still taken as it is
+DARK = 160  # a pixel is ink as far as its brightest channel stays below this
+MAX_INK = 0.25  # share of the paper that is ink
+NAME_BLUE, NAME_MM = 45, (12.0, 6.5)  # of a lead name: blue above red and green; width, height
+MIN_NAMES, MIN_IN_PLACE = 10, 0.9  # names that are seen, and share of what is blue that is theirs
 
 
 def figure(ecg, title: str | None = None, dpi: float = 72, marks=()) -> Figure:
@@ -157,9 +162,13 @@ def save_page(ecg, path: str | Path) -> Path:
 def read_page(path: str | Path) -> torch.Tensor:
     """Read a picture of an ECG page as ink (1, 256, 500) uint8, the form of one image of `raster`.
 
-    Any page that `page.digitise` reads is drawn again in the raster's layout, as long as it shows what that holds: of
-    each lead its 2.5 s, and 10 s of lead II. Raises BadECG for anything else.
+    Of a page of `save_page` that is whole, upright and in colour the ink is taken as it is. Any other page that
+    `page.digitise` reads is drawn again in the raster's layout, as long as it shows what that holds: of each lead its
+    2.5 s, and 10 s of lead II. Raises BadECG for anything else.
     """
+    own = _own_ink(open_picture(path))
+    if own is not None:
+        return own
     signal = digitise(path).signal  # (12, 1000) mV
     cells = paper.segments()
     wanted = [
@@ -170,6 +179,34 @@ def read_page(path: str | Path) -> torch.Tensor:
     fine = all(np.isfinite(piece).all() for piece in wanted)
     require(fine, f"{short}: give a page with a rhythm strip of lead II, or the recording as a file.")
     return paper.raster(torch.from_numpy(np.nan_to_num(signal, nan=0.0))[None])[0]
+
+
+def _own_ink(pixels: np.ndarray) -> torch.Tensor | None:
+    """The ink (1, 256, 500) uint8 of a page of this project as it lies there, (h, w, 3); None for any other picture."""
+    (height, width, _), (wide, high) = pixels.shape, paper.PAGE_MM
+    if abs(width / height / (wide / high) - 1) > 0.02 or width < MIN_PX_PER_MM * wide or not _names_in_place(pixels):
+        return None
+    ink = np.clip(1 - pixels.max(2).astype(np.float32) / DARK, 0, 1)  # (h, w): dark in all three channels
+    x, y = paper.MARGIN_MM * width / wide, paper.MARGIN_MM * height / high  # px of the margins
+    size, box = (paper.WIDTH, paper.HEIGHT), (x, y, width - x, height - y)
+    small = np.asarray(Image.fromarray(ink).resize(size, Image.Resampling.BOX, box=box))  # (H, W)
+    return torch.from_numpy(np.rint(small * 255).astype(np.uint8))[None] if small.mean() < MAX_INK else None
+
+
+def _names_in_place(pixels: np.ndarray) -> bool:
+    """Whether blue lead names stand in the upper left corners of their pieces: not in a page turned or cropped."""
+    blue = pixels[..., 2].astype(np.int16) - pixels[..., :2].max(2)  # (h, w) above red and green
+    y, x = np.nonzero(blue > NAME_BLUE)
+    x = (x + 0.5) * paper.PAGE_MM[0] / pixels.shape[1] - paper.MARGIN_MM  # (N,) mm from the paper's upper left corner
+    y = (y + 0.5) * paper.PAGE_MM[1] / pixels.shape[0] - paper.MARGIN_MM
+    inside = (x > -paper.MARGIN_MM / 2) & (x < paper.PAPER_MM[0]) & (y > -paper.MARGIN_MM / 2) & (y < paper.PAPER_MM[1])
+    (column, right), (strip, below) = (
+        np.divmod(x[inside], paper.COLUMN_S * paper.MM_PER_S),
+        np.divmod(y[inside], paper.STRIP_MM),
+    )
+    named = (right < NAME_MM[0]) & (below < NAME_MM[1])
+    seen = set(zip(column[named], strip[named]))
+    return len(seen) >= MIN_NAMES and named.mean() >= MIN_IN_PLACE
 
 
 def panel(title: str, size: tuple[float, float] = (6.0, 2.6)) -> tuple[Figure, plt.Axes]:

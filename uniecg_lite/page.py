@@ -141,7 +141,8 @@ def _misfit(pieces: list, height: int, order: str) -> float:
         broken += np.square(x - weights @ base).sum()
         whole += np.square(x).sum()
         columns.append((base, x, weights))
-    require(max(np.ptp(x) for _, x, _ in columns) > MIN_MV, NO_LAYOUT)
+    if max(np.ptp(x) for _, x, _ in columns) <= MIN_MV:
+        return np.inf  # nothing is drawn there
     share = broken / max(whole, 1e-9)
     if height == 3:  # the second column's beats look as the first one's laws foretell
         (base, _, _), (_, x, weights) = columns

@@ -5,12 +5,10 @@ The notebooks hold the loops; `studies.systems` runs those of notebooks 04, 05 a
 
 import random
 from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from .cohort import Cohort
@@ -232,21 +230,6 @@ def read_wishes(
     return tuple(torch.cat(part) for part in zip(*kept))
 
 
-def mapper_loss(
-    model: UniECG, condition: torch.nn.Module, pairs: list[tuple[str, str]], ecg: torch.Tensor | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request.
-
-    `pairs` are B prompts, each with its request in canonical words; ECGs (B, S, D_lm) may stand before them.
-    Returns the loss, and the mapped vectors (B, D_c).
-    """
-    with torch.no_grad():
-        target = condition([words for _, words in pairs])  # (B, D_c)
-    states = model.ecg_states([prompt for prompt, _ in pairs], ecg)  # (B, n, D_lm), through the frozen LLM
-    mapped = model.mapper(states).float()  # (B, D_c)
-    return F.mse_loss(mapped, target.float()), mapped
-
-
 def draw_mode(modes: tuple[str, ...], rng: random.Random) -> str:
     """One of these, drawn by `MODE_WEIGHTS`."""
     return rng.choices(modes, [MODE_WEIGHTS[mode] for mode in modes])[0]
@@ -263,12 +246,3 @@ def projections(model: UniECG, modes: tuple[str, ...] = MODES) -> dict[str, torc
 def trainable(parts: dict[str, torch.nn.Module]) -> torch.nn.ModuleDict:
     """The same parts, all of whose weights now train."""
     return torch.nn.ModuleDict(parts).requires_grad_(True).train()
-
-
-@contextmanager
-def rows_but_the_first(model: UniECG):
-    """Let the [ECG] rows train, all but that of [ECG_1], which decides."""
-    with ExitStack() as hooks:
-        for row in model.token_rows().values():  # (n, D_lm)
-            hooks.enter_context(row.requires_grad_(True).register_hook(lambda slope: F.pad(slope[1:], (0, 0, 1, 0))))
-        yield

@@ -6,6 +6,8 @@ way was shown in training, it is scored on words alone: held-out patients' reque
 """
 
 import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from ..findings import table
 from ..language.wording import worded
 from ..metrics.generation import control, fidelity, requested, standard
 from ..model import Mapper, UniECG
-from ..stages import Collator, mapper_loss, rows_but_the_first
+from ..stages import Collator
 from ..store import Store
 from ..training import TrainingLoop, device_and_why, inference
 from .making import StudyContext
@@ -75,6 +77,30 @@ def new_mapper(model: UniECG, way: Way, width: int, seed: int) -> nn.Module:
     lm, n = model.w_ts.weight.shape[0], len(model.ecg_ids)
     mapper = Mapper(lm, width, way.layers) if way.layers else nn.Sequential(nn.Flatten(), nn.Linear(n * lm, width))
     return mapper.to(device_and_why()[0])
+
+
+def mapper_loss(
+    model: UniECG, condition: torch.nn.Module, pairs: list[tuple[str, str]], ecg: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """*What*: MSE of the mapped [ECG] states to the frozen text encoder's vector of the request.
+
+    `pairs` are B prompts, each with its request in canonical words; ECGs (B, S, D_lm) may stand before them.
+    Returns the loss, and the mapped vectors (B, D_c).
+    """
+    with torch.no_grad():
+        target = condition([words for _, words in pairs])  # (B, D_c)
+    states = model.ecg_states([prompt for prompt, _ in pairs], ecg)  # (B, n, D_lm), through the frozen LLM
+    mapped = model.mapper(states).float()  # (B, D_c)
+    return F.mse_loss(mapped, target.float()), mapped
+
+
+@contextmanager
+def rows_but_the_first(model: UniECG) -> Iterator[None]:
+    """Let the [ECG] rows train, all but that of [ECG_1], which decides."""
+    with ExitStack() as hooks:
+        for row in model.token_rows().values():  # (n, D_lm)
+            hooks.enter_context(row.requires_grad_(True).register_hook(lambda slope: F.pad(slope[1:], (0, 0, 1, 0))))
+        yield
 
 
 def align(model: UniECG, room: StudyContext, way: Way, plan: Training, seed: int, folder: Path) -> dict:
